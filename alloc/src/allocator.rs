@@ -1,0 +1,147 @@
+//! The allocator: who gets to see which agent, and who holds what.
+
+mod agents;
+mod frameworks;
+mod offers;
+mod run;
+mod views;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId},
+    resources::Resources,
+    role::Role,
+    time::Mono,
+};
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+
+pub use views::{AgentState, RoleState};
+
+use crate::{
+    agent::Agent,
+    arena::{Arena, Key, KeySet},
+    membership::{Framework, Membership, Stamp},
+    options::Options,
+    policy::Policy,
+    tree::{Scope, Tree},
+};
+
+/// Resources of one agent, to be offered to one framework in one role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// To whom.
+    pub framework: FrameworkId,
+    /// The role that holds them.
+    pub role: Role,
+    /// Whose they are.
+    pub agent: AgentId,
+    /// All that is free there and may be given to the role.
+    pub resources: Resources,
+}
+
+/// The allocator.
+///
+/// It keeps the ledger (per agent: offered, allocated, free) and decides who is offered what is
+/// free. Nothing happens by itself: changes are recorded as they come, and [`Allocator::allocate`]
+/// looks at what has changed since it was called last.
+///
+/// Whatever refers to an agent, framework or holding that does not exist changes nothing, and no
+/// more can come back than was given out. So late and repeated calls cannot break the ledger.
+#[derive(Debug)]
+pub struct Allocator {
+    filter_max: Duration,
+    rng: ChaCha8Rng,
+    tree: Tree,
+    agents: Arena<Agent>,
+    agent_keys: BTreeMap<AgentId, Key<Agent>>,
+    memberships: Arena<Membership>,
+    frameworks: BTreeMap<FrameworkId, Framework>,
+    /// The agents that have something to offer to somebody.
+    open: KeySet<Agent>,
+    /// The agents that may have something for those who did not get it in the last run.
+    dirty: KeySet<Agent>,
+    /// The memberships that may want what they did not want in the last run.
+    fresh: BTreeSet<Key<Membership>>,
+    /// The agents by the time at which their filters must be looked at.
+    expiries: BTreeSet<(Mono, Key<Agent>)>,
+    stamps: u64,
+}
+
+impl Allocator {
+    /// An allocator without agents and frameworks. All it decides follows from the calls and `seed`.
+    pub fn new(options: Options, seed: u64) -> Self {
+        Self {
+            filter_max: options.filter_max,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            tree: Tree::new(options.policy),
+            agents: Arena::default(),
+            agent_keys: BTreeMap::new(),
+            memberships: Arena::default(),
+            frameworks: BTreeMap::new(),
+            open: KeySet::default(),
+            dirty: KeySet::default(),
+            fresh: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+            stamps: 0,
+        }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &dyn Policy {
+        self.tree.policy()
+    }
+
+    /// When a refusal that is made now for so long ends; nothing when it does not last at all.
+    pub fn refuse_until(&self, now: Mono, refuse: Duration) -> Option<Mono> {
+        (!refuse.is_zero()).then(|| now.after(refuse.min(self.filter_max)))
+    }
+
+    /// Whether a run may find something to offer. Filters that run out are announced by
+    /// [`Allocator::next_deadline`] instead.
+    pub fn needs_run(&self) -> bool {
+        !self.dirty.is_empty() || !self.fresh.is_empty()
+    }
+
+    /// When the earliest filter runs out: a run is due then.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Brings what is kept about an agent up to date after a change of it. `more`: it may have
+    /// something for those who did not get it before.
+    fn agent_changed(&mut self, key: Key<Agent>, more: bool) {
+        let open = self.agents[key].is_open();
+        self.open.set(key, open);
+        if open && more {
+            self.dirty.insert(key);
+        }
+    }
+
+    /// Wakes or silences a membership after a change of it. `more`: it may want what it did not
+    /// want before.
+    fn membership_changed(&mut self, key: Key<Membership>, more: bool) {
+        let membership = &self.memberships[key];
+        let node = membership.node;
+        let framework = self.frameworks.get(&membership.framework);
+        let waits = framework.is_some_and(|framework| membership.silenced(framework).is_none());
+        let more = more || !self.tree.is_in(Scope::Waiting, node);
+        self.tree.set_in(Scope::Waiting, node, waits);
+        if waits && more {
+            self.tree.set_in(Scope::Fresh, node, true);
+            self.fresh.insert(key);
+        } else if !waits {
+            self.tree.set_in(Scope::Fresh, node, false);
+            self.fresh.remove(&key);
+        }
+    }
+
+    fn next_stamp(&mut self) -> Stamp {
+        self.stamps += 1;
+        Stamp(self.stamps)
+    }
+}

@@ -1,0 +1,77 @@
+//! Agents come, change and go.
+
+use meshos_protocol::{
+    attributes::Attributes,
+    ids::{AgentId, FrameworkId},
+    resources::Resources,
+    role::Role,
+};
+
+use super::Allocator;
+use crate::{agent::Agent, tree::Charge};
+
+impl Allocator {
+    /// Adds an agent with what its tasks use. It is offered from the next run on.
+    ///
+    /// An agent that is there already is replaced: what was held of it is forgotten.
+    pub fn add_agent(
+        &mut self,
+        agent: AgentId,
+        total: Resources,
+        attributes: Attributes,
+        used: &[(FrameworkId, Role, Resources)],
+    ) {
+        self.remove_agent(agent);
+        self.tree.change_total(&total, &Resources::new());
+        let key = self.agents.insert(Agent::new(agent, total, attributes));
+        self.agent_keys.insert(agent, key);
+        for (framework, role, resources) in used {
+            self.add_allocated(agent, *framework, role, resources);
+        }
+        self.agent_changed(key, true);
+    }
+
+    /// Changes what an agent has and says of itself. When that is less than what is held of it,
+    /// nothing of it is free until enough has come back.
+    pub fn update_agent(&mut self, agent: AgentId, total: Resources, attributes: Attributes) {
+        let Some(&key) = self.agent_keys.get(&agent) else { return };
+        let page = &mut self.agents[key];
+        page.attributes = attributes;
+        let before = page.set_total(total.clone());
+        if before != total {
+            self.tree.change_total(&total, &before);
+        }
+        self.agent_changed(key, true);
+    }
+
+    /// Says whether an agent is offered at all. What is held of it stays held.
+    pub fn set_agent_active(&mut self, agent: AgentId, active: bool) {
+        let Some(&key) = self.agent_keys.get(&agent) else { return };
+        let before = std::mem::replace(&mut self.agents[key].active, active);
+        self.agent_changed(key, active && !before);
+    }
+
+    /// Takes an agent away with all that is held of it.
+    pub fn remove_agent(&mut self, agent: AgentId) {
+        let Some(key) = self.agent_keys.remove(&agent) else { return };
+        let holders: Vec<_> = self.agents[key]
+            .holdings()
+            .iter()
+            .map(|(holder, holding)| (*holder, holding.clone()))
+            .collect();
+        for (holder, holding) in holders {
+            let node = self.memberships[holder].node;
+            self.tree.charge(node, &holding.offered, Charge::ReturnOffer);
+            self.tree.charge(node, &holding.allocated, Charge::ReturnTask);
+            self.holds_on_one_less(holder);
+        }
+        self.open.remove(key);
+        self.dirty.remove(key);
+        if let Some(page) = self.agents.remove(key) {
+            if let Some(at) = page.filters.next_expiry() {
+                self.expiries.remove(&(at, key));
+            }
+            self.tree.change_total(&Resources::new(), page.total());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What frameworks have refused on one agent.
+//!
+//! A filter lives with its agent and costs nothing while nothing changes there. It ends when its
+//! time has come, when the agent has more free than was refused, or when its framework revives;
+//! the last needs no search, because revival changes the stamp that filters are compared with.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use meshos_protocol::{resources::Resources, time::Mono};
+
+use crate::{
+    arena::{Arena, Key},
+    membership::{Membership, Stamp},
+};
+
+/// Filters that have lost their meaning are thrown out when there are this many and as many again
+/// as memberships.
+const SWEEP_FROM: usize = 64;
+
+#[derive(Debug, Clone)]
+struct Filter {
+    stamp: Stamp,
+    refusal: Refusal,
+}
+
+/// What a framework said no to.
+#[derive(Debug, Clone)]
+enum Refusal {
+    /// These resources or less, until then.
+    Until(Mono, Arc<Resources>),
+    /// Nothing in particular; but it has had its turn, and others go first.
+    Turn,
+}
+
+/// How a membership stands to an agent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Standing<'a> {
+    /// Nothing is between them.
+    Open,
+    /// It refused these resources or less, until then.
+    Refused(Mono, &'a Arc<Resources>),
+    /// It has had the agent and gave it back, or revived since it refused: others go first.
+    TurnTaken,
+}
+
+/// The filters on one agent.
+#[derive(Debug, Default)]
+pub(crate) struct Filters {
+    by_membership: BTreeMap<Key<Membership>, Filter>,
+    /// At most the earliest time at which one ends: it may be too early, never too late.
+    next_expiry: Option<Mono>,
+    /// What was refused last. Frameworks refuse the same remainder one after the other, and share it.
+    last: Arc<Resources>,
+}
+
+impl Filters {
+    /// How a membership stands to this agent.
+    pub(crate) fn standing(&self, key: Key<Membership>, membership: &Membership) -> Standing<'_> {
+        let Some(filter) = self.by_membership.get(&key) else { return Standing::Open };
+        match &filter.refusal {
+            // Left behind by one that had the key before.
+            _ if filter.stamp < membership.born => Standing::Open,
+            Refusal::Until(until, refused) if filter.stamp == membership.stamp => {
+                Standing::Refused(*until, refused)
+            }
+            Refusal::Until(..) | Refusal::Turn => Standing::TurnTaken,
+        }
+    }
+
+    /// Keeps `refused` or less from a membership until then.
+    pub(crate) fn refuse(
+        &mut self,
+        key: Key<Membership>,
+        memberships: &Arena<Membership>,
+        refused: &Resources,
+        until: Mono,
+    ) {
+        if let Standing::Refused(longer, more) = self.standing(key, &memberships[key])
+            && longer >= until
+            && more.contains(refused)
+        {
+            return;
+        }
+        if *self.last != *refused {
+            self.last = Arc::new(refused.clone());
+        }
+        let refusal = Refusal::Until(until, Arc::clone(&self.last));
+        self.put(key, memberships, refusal);
+        self.next_expiry = Some(self.next_expiry.map_or(until, |earliest| earliest.min(until)));
+    }
+
+    /// Lets others go first, once.
+    pub(crate) fn pass(&mut self, key: Key<Membership>, memberships: &Arena<Membership>) {
+        if let Standing::Open = self.standing(key, &memberships[key]) {
+            self.put(key, memberships, Refusal::Turn);
+        }
+    }
+
+    fn put(&mut self, key: Key<Membership>, memberships: &Arena<Membership>, refusal: Refusal) {
+        if self.by_membership.len() >= SWEEP_FROM.max(2 * memberships.len()) {
+            self.by_membership.retain(|key, filter| {
+                memberships.get(*key).is_some_and(|membership| filter.stamp >= membership.born)
+            });
+        }
+        self.by_membership.insert(key, Filter { stamp: memberships[key].stamp, refusal });
+    }
+
+    /// The membership is offered this agent: what it had refused before is over.
+    pub(crate) fn lift(&mut self, key: Key<Membership>) {
+        self.by_membership.remove(&key);
+    }
+
+    /// Nobody else wants the agent: those who let others go first may go again.
+    pub(crate) fn end_turns(&mut self, memberships: &Arena<Membership>) {
+        self.by_membership.retain(|key, filter| {
+            matches!(filter.refusal, Refusal::Until(..))
+                && memberships.get(*key).is_some_and(|membership| filter.stamp == membership.stamp)
+        });
+    }
+
+    /// When to look for filters whose time has come.
+    pub(crate) fn next_expiry(&self) -> Option<Mono> {
+        self.next_expiry
+    }
+
+    /// Drops the filters whose time has come. Returns whether there were any.
+    pub(crate) fn expire(&mut self, now: Mono) -> bool {
+        let before = self.by_membership.len();
+        let mut next: Option<Mono> = None;
+        self.by_membership.retain(|_, filter| match filter.refusal {
+            Refusal::Until(until, _) if until <= now => false,
+            Refusal::Until(until, _) => {
+                next = Some(next.map_or(until, |earliest| earliest.min(until)));
+                true
+            }
+            Refusal::Turn => true,
+        });
+        self.next_expiry = next;
+        self.by_membership.len() < before
+    }
+}
+
+/// Remembers the last comparison, because neighbours in the order have mostly refused the same.
+#[derive(Debug, Default)]
+pub(crate) struct Covers<'a>(Option<(&'a Arc<Resources>, bool)>);
+
+impl<'a> Covers<'a> {
+    /// Whether `free` is all of it among what was refused. `free` must be the same in every call.
+    pub(crate) fn check(&mut self, refused: &'a Arc<Resources>, free: &Resources) -> bool {
+        match self.0 {
+            Some((last, covers)) if Arc::ptr_eq(last, refused) => covers,
+            _ => {
+                let covers = refused.contains(free);
+                self.0 = Some((refused, covers));
+                covers
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the shell tells the agent once, at its start.
+
+use std::time::Duration;
+
+use meshos_protocol::{
+    attributes::Attributes,
+    ids::{Generation, NodeId},
+    resources::Resources,
+};
+
+/// What an agent is and how it behaves; fixed while the node runs.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// The agent's node.
+    pub node: NodeId,
+    /// The node's start generation; ids of updates and containers are made of it, so it must be
+    /// higher than at every earlier start.
+    pub generation: Generation,
+    /// Shown in offers.
+    pub hostname: String,
+    /// `host:port` of the node's cluster HTTP port.
+    pub http_address: String,
+    /// `host:port` of the node's agent port.
+    pub agent_address: String,
+    /// The node's process.
+    pub pid: u32,
+    /// The release that runs.
+    pub version: String,
+    /// All that the agent has.
+    pub resources: Resources,
+    /// Its attributes.
+    pub attributes: Attributes,
+    /// Between SIGTERM and SIGKILL for tasks that do not say.
+    pub kill_grace: Duration,
+    /// How long until SIGKILL is tried again on a container that did not end.
+    pub destroy_retry: Duration,
+    /// The first wait for an acknowledgement.
+    pub update_retry_min: Duration,
+    /// The longest wait for an acknowledgement; each is twice the one before.
+    pub update_retry_max: Duration,
+    /// The most tasks that the agent keeps, ended but unacknowledged ones included.
+    pub tasks_max: usize,
+}
+
+impl AgentConfig {
+    /// The defaults for a node with these resources; names and addresses stay empty.
+    pub fn new(node: NodeId, generation: Generation, resources: Resources) -> Self {
+        Self {
+            node,
+            generation,
+            hostname: String::new(),
+            http_address: String::new(),
+            agent_address: String::new(),
+            pid: 0,
+            version: String::new(),
+            resources,
+            attributes: Attributes::default(),
+            kill_grace: Duration::from_secs(3),
+            destroy_retry: Duration::from_secs(10),
+            update_retry_min: Duration::from_secs(10),
+            update_retry_max: Duration::from_secs(600),
+            tasks_max: 20_000,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Everything that an agent can ask for, and what it keeps on disk.
+
+use meshos_protocol::{
+    ids::{AgentId, ContainerId, FrameworkId, TaskId},
+    messages::agent::ToLeader,
+    task::{Exit, StatusUpdate, TaskLaunch, TaskState},
+    time::Wall,
+};
+use serde::{Deserialize, Serialize};
+
+use super::WriteId;
+
+/// A wish of the agent, carried out by the shell in the order given.
+///
+/// **Write before act.** A container is started only after its record is on disk, and a terminal
+/// update is sent only after it is: the agent wishes for the second when
+/// [`super::Event::Persisted`] tells of the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Write to disk; the shell groups what is waiting into one durable write.
+    Persist {
+        /// Told back when durable.
+        write: WriteId,
+        /// What.
+        change: Change,
+    },
+    /// Start a container.
+    StartContainer {
+        /// Its name; the shell derives sandbox and control groups from it.
+        container: ContainerId,
+        /// Whose task it is.
+        framework: FrameworkId,
+        /// Whom it runs as unless the command says otherwise; empty: the node's default.
+        user: String,
+        /// What runs.
+        launch: TaskLaunch,
+    },
+    /// SIGTERM to the container's processes.
+    Terminate {
+        /// Which.
+        container: ContainerId,
+    },
+    /// SIGKILL to everything in the container.
+    Destroy {
+        /// Which.
+        container: ContainerId,
+    },
+    /// The container's end is on disk: the launcher may forget it.
+    Release {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Tell the leader, over the open stream.
+    SendToLeader(ToLeader),
+}
+
+/// One change of what an agent keeps on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The id under which the agent is admitted; none after it was declared gone.
+    Agent(Option<AgentId>),
+    /// One task, whole.
+    Task(Box<TaskRecord>),
+    /// The task is over and acknowledged.
+    Forget {
+        /// Whose task it was.
+        framework: FrameworkId,
+        /// The task.
+        task: TaskId,
+    },
+}
+
+/// What an agent keeps on disk of one task. Kept readable by all later builds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// Whose task it is.
+    pub framework: FrameworkId,
+    /// Whom it runs as unless the command says otherwise.
+    #[serde(default)]
+    pub user: String,
+    /// What was asked.
+    pub launch: TaskLaunch,
+    /// The container it runs in.
+    pub container: ContainerId,
+    /// The newest state.
+    pub state: TaskState,
+    /// When the launch was accepted.
+    pub launched_at: Wall,
+    /// Updates that the framework has not acknowledged, oldest first.
+    #[serde(default)]
+    pub unacknowledged: Vec<StatusUpdate>,
+    /// How it ended.
+    #[serde(default)]
+    pub exit: Option<Exit>,
+    /// Set when someone asked for its end.
+    #[serde(default)]
+    pub kill_asked: bool,
+}

@@ -1,0 +1,130 @@
+//! What holds of an agent after every step; asserted in tests and in simulation.
+
+use std::collections::BTreeSet;
+
+use meshos_protocol::{resources::Resources, task::TaskState};
+
+use super::{
+    Agent,
+    deadlines::Deadline,
+    register::Link,
+    task::{Abandoned, Phase, Task, TaskKey},
+};
+
+impl Agent {
+    /// Asserts what must hold after every step.
+    ///
+    /// # Panics
+    /// When an invariant is broken: the agent has a bug.
+    pub fn check_invariants(&self) {
+        assert!(self.deadlines.is_consistent(), "the deadlines' two indexes differ");
+        self.check_books();
+        for (key, task) in &self.tasks {
+            self.check_task(key, task);
+        }
+        self.check_waiting();
+        self.check_deadlines();
+        if self.link == Link::Down {
+            assert!(self.held.is_empty(), "something is held for a stream that is closed");
+        }
+        if self.link != Link::Down {
+            assert!(self.fence.is_some(), "a stream is open to a leader that was not confirmed");
+        }
+    }
+
+    fn check_books(&self) {
+        let used: Resources = self
+            .tasks
+            .values()
+            .filter(|task| task.holds_resources())
+            .map(|task| &task.record.launch.description.resources)
+            .sum();
+        assert_eq!(used, self.used, "used is the sum of what the tasks hold");
+        assert_eq!(self.containers.len(), self.tasks.len(), "one container for each task");
+        for (container, key) in &self.containers {
+            let task = self.tasks.get(key).expect("every container belongs to a task");
+            assert_eq!(&task.record.container, container, "the container of {key:?}");
+        }
+    }
+
+    fn check_task(&self, key: &TaskKey, task: &Task) {
+        assert_eq!(&task.key(), key);
+        let record = &task.record;
+        if self.id.is_none() {
+            assert_eq!(
+                task.abandoned,
+                Some(Abandoned::AgentGone),
+                "{key:?} belongs to no agent id, so it is being removed"
+            );
+        }
+        if task.abandoned.is_some() {
+            assert!(record.unacknowledged.is_empty(), "nobody waits for updates of {key:?}");
+            assert!(!matches!(task.phase, Phase::Ending { .. } | Phase::Ended), "{key:?}");
+        }
+        let terminal = record.unacknowledged.iter().filter(|u| u.state.is_terminal()).count();
+        match task.phase {
+            Phase::Ended => {
+                let last = record.unacknowledged.last().expect("an ended task waits for something");
+                assert_eq!(last.state, record.state, "{key:?}");
+                assert!(last.state.is_terminal() && terminal == 1, "{key:?}");
+            }
+            Phase::Forgetting { .. } => assert!(record.unacknowledged.is_empty(), "{key:?}"),
+            Phase::Recording { .. } => assert_eq!(record.state, TaskState::Staging, "{key:?}"),
+            Phase::Starting | Phase::Running { .. } | Phase::Killing { .. } | Phase::Ending { .. } => {
+                assert!(!record.state.is_terminal() && terminal == 0, "{key:?} is not told to be over");
+            }
+        }
+        let ids: BTreeSet<_> = record.unacknowledged.iter().map(|status| status.update).collect();
+        assert!(!ids.contains(&None), "updates that wait have ids: {key:?}");
+        assert_eq!(ids.len(), record.unacknowledged.len(), "update ids of {key:?} differ");
+    }
+
+    fn check_waiting(&self) {
+        for (write, key) in self.storage.waiting() {
+            assert!(write.0 > 0, "writes are numbered from 1, see {key:?}");
+        }
+        if self.storage.failure().is_some() {
+            assert!(
+                !self.tasks.values().any(|task| matches!(task.phase, Phase::Recording { .. })),
+                "no launch waits for a disk that failed"
+            );
+            return;
+        }
+        for (key, task) in &self.tasks {
+            if let Phase::Recording { write }
+            | Phase::Ending { write, .. }
+            | Phase::Forgetting { write, .. } = &task.phase
+            {
+                assert!(
+                    self.storage.waiting().any(|waiting| waiting == (*write, key)),
+                    "{key:?} waits for a write that nobody tells it of"
+                );
+            }
+        }
+    }
+
+    fn check_deadlines(&self) {
+        for deadline in self.deadlines.iter() {
+            match deadline {
+                Deadline::Destroy(key) => {
+                    let phase = self.tasks.get(key).map(|task| &task.phase);
+                    assert!(matches!(phase, Some(Phase::Killing { .. })), "{key:?} is not being killed");
+                }
+                Deadline::Retry(key) => {
+                    assert!(self.tasks.get(key).is_some_and(|task| task.head().is_some()), "{key:?}");
+                    assert!(self.link != Link::Down, "an update is retried without a stream");
+                }
+            }
+        }
+        for (key, task) in &self.tasks {
+            if let Phase::Killing { .. } = task.phase {
+                let deadline = Deadline::Destroy(key.clone());
+                assert!(self.deadlines.get(&deadline).is_some(), "{key:?} is killed without an end");
+            }
+            if self.link == Link::Registered && task.head().is_some() {
+                let deadline = Deadline::Retry(key.clone());
+                assert!(self.deadlines.get(&deadline).is_some(), "the head of {key:?} is in flight");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The way from SIGTERM to SIGKILL.
+
+use std::time::Duration;
+
+use meshos_protocol::{
+    ids::FrameworkId,
+    messages::agent::ToLeader,
+    task::{Reason, TaskState},
+    time::Now,
+};
+
+use super::{
+    Agent, Effect,
+    deadlines::Deadline,
+    end::End,
+    register::Link,
+    task::{Abandoned, Phase, TaskKey},
+};
+
+impl Agent {
+    /// Ends one task. A repeated kill can only shorten the wait for SIGKILL.
+    pub(super) fn kill(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        grace_ms: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get(key) else { return };
+        let grace = grace_ms
+            .or(task.record.launch.description.kill_grace_ms)
+            .map_or(self.config.kill_grace, Duration::from_millis);
+        match task.phase {
+            Phase::Recording { .. } => self.killed_before_start(now, key, effects),
+            Phase::Starting => self.kill_while_starting(now, key, effects),
+            Phase::Running { pid } => self.kill_running(now, key, pid, grace, effects),
+            Phase::Killing { .. } => {
+                let deadline = Deadline::Destroy(key.clone());
+                let at = now.mono.after(grace);
+                if self.deadlines.get(&deadline).is_none_or(|set| at < set) {
+                    self.deadlines.set(deadline, at);
+                }
+            }
+            Phase::Ending { .. } | Phase::Ended | Phase::Forgetting { .. } => {}
+        }
+    }
+
+    /// Nothing was started, so nothing has to be ended: the task is over.
+    pub(super) fn killed_before_start(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
+        let message = "the task was killed before it was started".to_owned();
+        let end = End::new(TaskState::Killed, Some(Reason::KilledDuringLaunch), message);
+        self.finish(now, key, end, effects);
+    }
+
+    /// There may be no process yet that could end with grace. If one comes up all the same, it is
+    /// destroyed then.
+    fn kill_while_starting(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
+        self.enter_killing(now, key, None, effects);
+        self.destroy(now, key, effects);
+    }
+
+    /// Asks a running container to end, and sets when it is made to.
+    pub(super) fn kill_running(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        pid: Option<u32>,
+        grace: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.enter_killing(now, key, pid, effects);
+        if grace.is_zero() {
+            self.destroy(now, key, effects);
+            return;
+        }
+        let Some(task) = self.tasks.get(key) else { return };
+        effects.push(Effect::Terminate { container: task.record.container.clone() });
+        self.deadlines.set(Deadline::Destroy(key.clone()), now.mono.after(grace));
+    }
+
+    fn enter_killing(&mut self, now: Now, key: &TaskKey, pid: Option<u32>, effects: &mut Vec<Effect>) {
+        self.counters.kills += 1;
+        self.enter(key, Phase::Killing { pid });
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        task.record_mut().kill_asked = true;
+        if task.record.state == TaskState::Killing {
+            self.write_record(key, effects);
+        } else {
+            self.progress(now, key, TaskState::Killing, effects);
+        }
+    }
+
+    /// SIGKILL, and again after a while until the container is seen to have ended.
+    pub(super) fn destroy(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get(key) else { return };
+        let container = task.record.container.clone();
+        if let Phase::Starting | Phase::Running { .. } = task.phase {
+            self.enter_killing(now, key, None, effects);
+        }
+        let again = self.config.destroy_retry.max(Duration::from_millis(1));
+        self.deadlines.set(Deadline::Destroy(key.clone()), now.mono.after(again));
+        effects.push(Effect::Destroy { container });
+    }
+
+    /// The framework has ended, and its tasks with it.
+    pub(super) fn close_framework(
+        &mut self,
+        now: Now,
+        framework: FrameworkId,
+        effects: &mut Vec<Effect>,
+    ) {
+        for key in self.keys_where(|key| key.0 == framework) {
+            if let Some(task) = self.tasks.get_mut(&key) {
+                task.kill_reason = Some(Reason::FrameworkRemoved);
+            }
+            self.abandon(now, &key, Abandoned::FrameworkClosed, effects);
+        }
+    }
+
+    /// The node is being stopped together with its tasks.
+    pub(super) fn stop_tasks(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        if matches!(self.link, Link::Registering | Link::Registered) {
+            effects.push(Effect::SendToLeader(ToLeader::Leaving));
+        }
+        for key in self.keys_where(|_| true) {
+            if let Some(task) = self.tasks.get_mut(&key) {
+                task.kill_reason = Some(Reason::AgentStopped);
+            }
+            self.kill(now, &key, None, effects);
+        }
+    }
+
+    pub(super) fn keys_where(&self, wanted: impl Fn(&TaskKey) -> bool) -> Vec<TaskKey> {
+        self.tasks.keys().filter(|key| wanted(key)).cloned().collect()
+    }
+}

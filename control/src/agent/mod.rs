@@ -1,0 +1,42 @@
+//! The agent: the half of a node that runs tasks, as a state machine.
+//!
+//! It owns the truth about the tasks of its machine. What the leader asks is written down before it
+//! is acted on, what containers do is written down before it is told, and what frameworks must know
+//! is told until they acknowledge it. So a crash at any point loses nothing that was promised, and
+//! no task starts twice.
+//!
+//! | module | what it decides |
+//! | --- | --- |
+//! | `recover` | what became of the recorded tasks while the node was down |
+//! | `register` | the stream to the leader: fence, registration, the end of an agent id |
+//! | `launch` | from an instruction to a running container |
+//! | `kill` | the way from SIGTERM to SIGKILL |
+//! | `end` | how a task ends and is forgotten |
+//! | `updates` | delivery of status updates: in order, at least once |
+//! | `storage` | what waits for the disk |
+
+mod config;
+mod deadlines;
+mod effect;
+mod end;
+mod event;
+mod invariants;
+mod kill;
+mod launch;
+mod recover;
+mod register;
+mod state;
+mod storage;
+mod task;
+mod updates;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::AgentConfig;
+pub use effect::{Change, Effect, TaskRecord};
+pub use event::{Event, FoundContainer, WriteId};
+pub use recover::Recovered;
+pub use state::Agent;
+pub use view::{Counters, TaskView, View};

@@ -1,0 +1,235 @@
+//! The stream to the leader: the fence, the registration, the end of an agent id.
+
+use meshos_protocol::{
+    codec,
+    ids::{AgentId, Fence},
+    messages::agent::{Registration, TASKS_PER_REPORT_MAX, ToAgent, ToAgentFrame, ToLeader},
+    task::TaskReport,
+    time::Now,
+};
+
+use super::{
+    Agent, Change, Effect,
+    deadlines::Deadline,
+    task::{Abandoned, Phase, TaskKey},
+};
+
+/// The most bytes of task reports in one frame; half of what a frame may have.
+const REPORT_BYTES_MAX: usize = codec::FRAME_BYTES_MAX / 2;
+
+/// How far the agent is with its leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// No stream.
+    Down,
+    /// A stream, but what an ended agent id left behind must be gone first: it still uses what the
+    /// registration would declare free.
+    Waiting,
+    /// The registration is sent.
+    Registering,
+    /// The leader has it.
+    Registered,
+}
+
+impl Agent {
+    /// A majority of the voters confirmed a leader. A stream to an older one counts no more.
+    pub(super) fn leader_confirmed(&mut self, fence: Fence) {
+        match self.fence {
+            Some(known) if fence.is_stale(known) => self.counters.stale_frames += 1,
+            Some(known) if known == fence => {}
+            Some(_) | None => {
+                self.fence = Some(fence);
+                self.disconnected();
+            }
+        }
+    }
+
+    pub(super) fn connected(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.disconnected();
+        if self.fence.is_some() {
+            self.link = Link::Waiting;
+            self.register_when_clear(now, effects);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.link = Link::Down;
+        self.held.clear();
+        let retries: Vec<Deadline> =
+            self.deadlines.iter().filter(|d| matches!(d, Deadline::Retry(_))).cloned().collect();
+        for deadline in &retries {
+            self.deadlines.clear(deadline);
+        }
+    }
+
+    /// One instruction, obeyed only under the confirmed fence and on an open stream.
+    pub(super) fn message(&mut self, now: Now, frame: ToAgentFrame, effects: &mut Vec<Effect>) {
+        let Some(fence) = self.fence else {
+            self.counters.unconfirmed_frames += 1;
+            return;
+        };
+        if frame.fence.is_stale(fence) {
+            self.counters.stale_frames += 1;
+            return;
+        }
+        if frame.fence != fence || self.link == Link::Down {
+            self.counters.unconfirmed_frames += 1;
+            return;
+        }
+        match frame.message {
+            ToAgent::Registered { agent } => self.registered(now, agent, effects),
+            ToAgent::Gone { message: _ } => self.gone(now, effects),
+            ToAgent::Launch { framework, user, tasks } => {
+                for launch in tasks {
+                    self.launch(now, framework, &user, launch, effects);
+                }
+            }
+            ToAgent::Kill { framework, task, grace_ms } => {
+                self.kill(now, &(framework, task), grace_ms, effects);
+            }
+            ToAgent::Acknowledge { framework, task, update } => {
+                self.acknowledged(now, &(framework, task), update, effects);
+            }
+            ToAgent::CloseFramework { framework } => self.close_framework(now, framework, effects),
+            ToAgent::Unknown => {}
+        }
+    }
+
+    /// Registers once nothing of an ended agent id is left.
+    pub(super) fn register_when_clear(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let leftovers = self.id.is_none() && !self.tasks.is_empty();
+        let Some(fence) = self.fence else { return };
+        if self.link != Link::Waiting || leftovers {
+            return;
+        }
+        self.link = Link::Registering;
+        self.counters.registrations += 1;
+        let reports = self.tasks.values().filter_map(super::task::Task::report).collect();
+        let mut pages = pages(reports).into_iter().peekable();
+        let tasks = pages.next().unwrap_or_default();
+        let registration = self.registration(fence, tasks, pages.peek().is_some());
+        effects.push(Effect::SendToLeader(ToLeader::Register(registration)));
+        while let Some(tasks) = pages.next() {
+            let more = pages.peek().is_some();
+            effects.push(Effect::SendToLeader(ToLeader::Report { tasks, more }));
+        }
+        self.restart_retries(now);
+        if self.stopping {
+            effects.push(Effect::SendToLeader(ToLeader::Leaving));
+        }
+    }
+
+    fn registration(&self, fence: Fence, tasks: Vec<TaskReport>, more: bool) -> Registration {
+        let config = &self.config;
+        Registration {
+            fence,
+            node: config.node,
+            generation: config.generation,
+            agent: self.id,
+            hostname: config.hostname.clone(),
+            http_address: config.http_address.clone(),
+            agent_address: config.agent_address.clone(),
+            pid: config.pid,
+            version: config.version.clone(),
+            resources: config.resources.clone(),
+            attributes: config.attributes.clone(),
+            tasks,
+            more,
+        }
+    }
+
+    /// The report carries every head, and the leader passes them on: they count as sent.
+    fn restart_retries(&mut self, now: Now) {
+        let wait = self.first_wait();
+        for (key, task) in &mut self.tasks {
+            task.retry = wait;
+            if task.head().is_some() {
+                self.deadlines.set(Deadline::Retry(key.clone()), now.mono.after(wait));
+            }
+        }
+    }
+
+    fn registered(&mut self, now: Now, agent: AgentId, effects: &mut Vec<Effect>) {
+        if self.link != Link::Registering {
+            return;
+        }
+        self.link = Link::Registered;
+        if self.id != Some(agent) {
+            self.id = Some(agent);
+            self.write(Change::Agent(Some(agent)), effects);
+        }
+        for message in std::mem::take(&mut self.held) {
+            self.tell(message, effects);
+        }
+        let heads: Vec<TaskKey> = self.tasks.keys().cloned().collect();
+        for key in &heads {
+            self.send_head(now, key, effects);
+        }
+    }
+
+    /// The agent id has ended, and every task under it: all of it is ended and forgotten, then the
+    /// node registers as a new agent.
+    fn gone(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.id = None;
+        self.held.clear();
+        self.link = Link::Waiting;
+        self.write(Change::Agent(None), effects);
+        let keys: Vec<TaskKey> = self.tasks.keys().cloned().collect();
+        for key in &keys {
+            self.abandon(now, key, Abandoned::AgentGone, effects);
+        }
+        self.register_when_clear(now, effects);
+    }
+
+    /// Nobody waits for a task's updates any more: it is ended, and then forgotten.
+    pub(super) fn abandon(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        why: Abandoned,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        task.abandoned = Some(why);
+        task.record_mut().unacknowledged.clear();
+        self.deadlines.clear(&Deadline::Retry(key.clone()));
+        match (&task.phase, why) {
+            (Phase::Forgetting { .. }, _) => {}
+            (Phase::Ending { terminal, .. }, _) => {
+                let state = terminal.state;
+                self.forget(key, Some(state), effects);
+            }
+            (Phase::Ended, _) => {
+                let state = task.record.state;
+                self.forget(key, Some(state), effects);
+            }
+            (Phase::Recording { .. }, _) => self.killed_before_start(now, key, effects),
+            (Phase::Starting | Phase::Running { .. } | Phase::Killing { .. }, Abandoned::AgentGone) => {
+                self.destroy(now, key, effects);
+            }
+            (
+                Phase::Starting | Phase::Running { .. } | Phase::Killing { .. },
+                Abandoned::FrameworkClosed,
+            ) => self.kill(now, key, None, effects),
+        }
+    }
+}
+
+/// Cuts a report into frames.
+fn pages(reports: Vec<TaskReport>) -> Vec<Vec<TaskReport>> {
+    let mut pages: Vec<Vec<TaskReport>> = Vec::new();
+    let mut bytes = 0;
+    for report in reports {
+        let size = codec::encode(&report).len();
+        let full = pages.last().is_none_or(|page| page.len() >= TASKS_PER_REPORT_MAX);
+        if full || bytes + size > REPORT_BYTES_MAX {
+            pages.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(page) = pages.last_mut() {
+            page.push(report);
+        }
+    }
+    pages
+}

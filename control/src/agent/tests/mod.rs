@@ -1,0 +1,10 @@
+//! The agent against a disk, a launcher and a leader that do what the test says.
+
+mod kill;
+mod launch;
+mod property;
+mod recover;
+mod register;
+mod rig;
+mod storage;
+mod updates;

@@ -1,0 +1,357 @@
+//! An agent with a modelled disk and launcher, which live on when the agent crashes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use meshos_protocol::{
+    ids::{AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, TaskId, Term, UpdateId},
+    messages::agent::{Registration, ToAgent, ToAgentFrame, ToLeader},
+    resources::Resources,
+    role::Role,
+    task::{Command, CommandLine, Exit, Reason, StatusUpdate, TaskDescription, TaskLaunch, TaskState, Uri},
+    time::{Mono, Now, Wall},
+};
+
+use crate::agent::{
+    Agent, AgentConfig, Change, Effect, Event, FoundContainer, Recovered, TaskRecord, WriteId,
+};
+
+pub(super) const NODE: NodeId = NodeId::from_bits(7);
+pub(super) const AGENT: AgentId = AgentId::new(NODE, 1);
+pub(super) const CLUSTER: ClusterId = ClusterId::from_u128(1);
+pub(super) const F1: FrameworkId = FrameworkId(1);
+
+pub(super) fn fence(term: u64) -> Fence {
+    Fence { cluster: CLUSTER, term: Term(term) }
+}
+
+pub(super) fn task_id(name: &str) -> TaskId {
+    TaskId::new(name).unwrap()
+}
+
+/// A task of one cpu.
+pub(super) fn task(name: &str) -> TaskLaunch {
+    let description = TaskDescription {
+        task_id: task_id(name),
+        name: name.to_owned(),
+        resources: "cpus:1;mem:64".parse().unwrap(),
+        command: Command {
+            line: CommandLine::Shell { line: "true".to_owned() },
+            environment: BTreeMap::new(),
+            user: None,
+            uris: Vec::new(),
+        },
+        kill_grace_ms: None,
+        labels: BTreeMap::new(),
+    };
+    TaskLaunch { description, role: Role::default() }
+}
+
+/// A task that has something to fetch.
+pub(super) fn fetching(name: &str) -> TaskLaunch {
+    let mut launch = task(name);
+    let value = "/etc/hostname".to_owned();
+    launch.description.command.uris =
+        vec![Uri { value, executable: false, extract: false, output_file: None }];
+    launch
+}
+
+pub(super) fn launch_of(framework: FrameworkId, tasks: Vec<TaskLaunch>) -> ToAgent {
+    ToAgent::Launch { framework, user: String::new(), tasks }
+}
+
+pub(super) const CODE_0: Exit = Exit::Code { code: 0 };
+
+/// What survives the agent's process.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    pub(super) agent: Option<AgentId>,
+    pub(super) fence: Option<Fence>,
+    pub(super) records: BTreeMap<(FrameworkId, TaskId), TaskRecord>,
+}
+
+impl Disk {
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Agent(agent) => self.agent = agent,
+            Change::Task(record) => {
+                let key = (record.framework, record.launch.description.task_id.clone());
+                self.records.insert(key, *record);
+            }
+            Change::Forget { framework, task } => {
+                self.records.remove(&(framework, task));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Rig {
+    pub(super) agent: Agent,
+    pub(super) now: Now,
+    pub(super) disk: Disk,
+    /// Writes that are not yet durable.
+    pub(super) pending: VecDeque<(WriteId, Change)>,
+    /// What the launcher knows; survives the agent's process.
+    pub(super) containers: BTreeMap<ContainerId, FoundContainer>,
+    /// Containers that were asked for and have not come up.
+    pub(super) preparing: Vec<ContainerId>,
+    /// Containers that were told to end, by SIGTERM and by SIGKILL.
+    pub(super) terminated: Vec<ContainerId>,
+    pub(super) destroyed: Vec<ContainerId>,
+    pub(super) released: Vec<ContainerId>,
+    /// What was said to the leader and not yet looked at.
+    pub(super) said: Vec<ToLeader>,
+    /// Which tasks were started, in order, over all crashes.
+    pub(super) starts: Vec<(FrameworkId, TaskId)>,
+    pub(super) generation: u64,
+    pub(super) boot_changed: bool,
+}
+
+impl Rig {
+    /// A new agent, admitted and registered in term 1.
+    pub(super) fn registered() -> Self {
+        let mut rig = Self::fresh();
+        rig.connect(1);
+        rig.tell(ToAgent::Registered { agent: AGENT });
+        rig.flush();
+        rig.said.clear();
+        rig
+    }
+
+    /// An agent that was never admitted.
+    pub(super) fn fresh() -> Self {
+        let now = Now { mono: Mono(1_000), wall: Wall(1_000_000) };
+        let mut effects = Vec::new();
+        let agent = Agent::recover(config(1), Recovered::default(), now, &mut effects);
+        assert!(effects.is_empty(), "nothing is found, nothing is to do");
+        Self {
+            agent,
+            now,
+            disk: Disk::default(),
+            pending: VecDeque::new(),
+            containers: BTreeMap::new(),
+            preparing: Vec::new(),
+            terminated: Vec::new(),
+            destroyed: Vec::new(),
+            released: Vec::new(),
+            said: Vec::new(),
+            starts: Vec::new(),
+            generation: 1,
+            boot_changed: false,
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.agent.handle(self.now, event, &mut effects);
+        self.agent.check_invariants();
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Persist { write, change } => self.pending.push_back((write, change)),
+                Effect::StartContainer { container, framework, launch, .. } => {
+                    let key = (framework, launch.description.task_id);
+                    assert!(self.disk.records.contains_key(&key), "{key:?} starts before it is on disk");
+                    self.starts.push(key);
+                    self.preparing.push(container);
+                }
+                Effect::Terminate { container } => self.terminated.push(container),
+                Effect::Destroy { container } => self.destroyed.push(container),
+                Effect::Release { container } => {
+                    let known = self.containers.remove(&container);
+                    assert!(known.is_none_or(|c| c.ended.is_some()), "{container} runs, cannot be released");
+                    self.released.push(container);
+                }
+                Effect::SendToLeader(message) => {
+                    self.check_durable(&message);
+                    self.said.push(message);
+                }
+            }
+        }
+    }
+
+    /// A terminal update with an id is on disk before it is told.
+    fn check_durable(&self, message: &ToLeader) {
+        let ToLeader::Update { status } = message else { return };
+        if status.state.is_terminal() && status.update.is_some() {
+            let record = self.disk.records.get(&(status.framework, status.task.clone()));
+            let on_disk = record.is_some_and(|record| record.unacknowledged.contains(status));
+            assert!(on_disk, "told before it was written: {status:?}");
+        }
+    }
+
+    /// Everything written so far becomes durable.
+    pub(super) fn flush(&mut self) {
+        while !self.pending.is_empty() {
+            self.flush_some(usize::MAX);
+        }
+    }
+
+    /// The oldest `count` writes become durable.
+    pub(super) fn flush_some(&mut self, count: usize) {
+        let count = count.min(self.pending.len());
+        let mut newest = None;
+        for (write, change) in self.pending.drain(..count) {
+            self.disk.apply(change);
+            newest = Some(write);
+        }
+        if let Some(write) = newest {
+            self.event(Event::Persisted(write));
+        }
+    }
+
+    pub(super) fn connect(&mut self, term: u64) {
+        self.disk.fence = Some(fence(term));
+        self.event(Event::LeaderConfirmed { fence: fence(term) });
+        self.event(Event::Connected);
+    }
+
+    /// The leader of the confirmed term speaks.
+    pub(super) fn tell(&mut self, message: ToAgent) {
+        let fence = self.disk.fence.unwrap();
+        self.event(Event::Message(ToAgentFrame { fence, message }));
+    }
+
+    pub(super) fn launch(&mut self, name: &str) {
+        self.tell(launch_of(F1, vec![task(name)]));
+    }
+
+    /// Launches a task and lets its container come up; returns the container.
+    pub(super) fn run(&mut self, name: &str) -> ContainerId {
+        self.launch(name);
+        self.flush();
+        let container = self.preparing.pop().unwrap();
+        self.comes_up(&container);
+        self.flush();
+        container
+    }
+
+    /// Runs a task whose running update is acknowledged.
+    pub(super) fn run_acknowledged(&mut self, name: &str) -> ContainerId {
+        let container = self.run(name);
+        let update = self.updates().pop().unwrap();
+        self.acknowledge(&update);
+        container
+    }
+
+    pub(super) fn comes_up(&mut self, container: &ContainerId) {
+        let found = FoundContainer { container: container.clone(), ended: None, pid: Some(100) };
+        self.containers.insert(container.clone(), found);
+        self.event(Event::ContainerStarted { container: container.clone(), pid: 100 });
+    }
+
+    pub(super) fn exits(&mut self, container: &ContainerId, exit: Exit) {
+        self.exits_unseen(container, exit.clone());
+        let container = container.clone();
+        self.event(Event::ContainerExited { container, exit, limitation: None });
+    }
+
+    /// The container ends while no agent is there to see it.
+    pub(super) fn exits_unseen(&mut self, container: &ContainerId, exit: Exit) {
+        let found = self.containers.get_mut(container).unwrap();
+        found.ended = Some((exit, None));
+        found.pid = None;
+    }
+
+    pub(super) fn acknowledge(&mut self, status: &StatusUpdate) {
+        let update = status.update.unwrap();
+        self.acknowledge_id(&status.task, update);
+    }
+
+    pub(super) fn acknowledge_id(&mut self, task: &TaskId, update: UpdateId) {
+        self.tell(ToAgent::Acknowledge { framework: F1, task: task.clone(), update });
+    }
+
+    /// The updates that were sent since the last look, in order.
+    pub(super) fn updates(&mut self) -> Vec<StatusUpdate> {
+        let updates = |message| match message {
+            ToLeader::Update { status } => Some(status),
+            ToLeader::Register(_)
+            | ToLeader::Report { .. }
+            | ToLeader::TaskEnded { .. }
+            | ToLeader::Leaving
+            | ToLeader::Unknown => None,
+        };
+        std::mem::take(&mut self.said).into_iter().filter_map(updates).collect()
+    }
+
+    /// The one update that was sent since the last look.
+    pub(super) fn update(&mut self) -> StatusUpdate {
+        let mut updates = self.updates();
+        assert_eq!(updates.len(), 1, "one update: {updates:?}");
+        updates.pop().unwrap()
+    }
+
+    /// The states of the updates that were sent since the last look.
+    pub(super) fn states(&mut self) -> Vec<TaskState> {
+        self.updates().iter().map(|status| status.state).collect()
+    }
+
+    /// The first frame of the registration that was just sent.
+    pub(super) fn registration(&mut self) -> Registration {
+        match self.said.remove(0) {
+            ToLeader::Register(registration) => registration,
+            other => panic!("no registration: {other:?}"),
+        }
+    }
+
+    /// Lets time pass, with a tick at every deadline on the way.
+    pub(super) fn wait(&mut self, ms: u64) {
+        let until = self.now.mono.0 + ms;
+        while let Some(deadline) = self.agent.next_deadline().filter(|d| d.0 <= until) {
+            let step = deadline.0.saturating_sub(self.now.mono.0);
+            self.now = Now { mono: Mono(self.now.mono.0 + step), wall: Wall(self.now.wall.0 + step) };
+            self.event(Event::Tick);
+        }
+        let step = until - self.now.mono.0;
+        self.now = Now { mono: Mono(until), wall: Wall(self.now.wall.0 + step) };
+    }
+
+    /// The agent's process dies: what was not durable is lost, and what was being started is not.
+    pub(super) fn crash(&mut self) {
+        self.pending.clear();
+        self.preparing.clear();
+        self.said.clear();
+        self.generation += 1;
+        let recovered = Recovered {
+            agent: self.disk.agent,
+            fence: self.disk.fence,
+            records: self.disk.records.values().cloned().collect(),
+            containers: self.containers.values().cloned().collect(),
+            boot_changed: self.boot_changed,
+        };
+        self.boot_changed = false;
+        let mut effects = Vec::new();
+        self.agent = Agent::recover(config(self.generation), recovered, self.now, &mut effects);
+        self.agent.check_invariants();
+        self.perform(effects);
+    }
+
+    /// The machine dies: the launcher and all containers too.
+    pub(super) fn reboot(&mut self) {
+        self.containers.clear();
+        self.boot_changed = true;
+        self.crash();
+    }
+
+    /// Registers again with the leader of `term` and returns the registration.
+    pub(super) fn register_again(&mut self, term: u64) -> Registration {
+        self.connect(term);
+        let registration = self.registration();
+        self.said.clear();
+        self.tell(ToAgent::Registered { agent: AGENT });
+        registration
+    }
+}
+
+pub(super) fn config(generation: u64) -> AgentConfig {
+    let resources: Resources = "cpus:4;mem:4096".parse().unwrap();
+    AgentConfig::new(NODE, Generation(generation), resources)
+}
+
+pub(super) fn killed(status: &StatusUpdate) -> (TaskState, Option<Reason>) {
+    (status.state, status.reason)
+}

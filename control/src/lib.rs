@@ -1,0 +1,11 @@
+//! The decisions of meshos: the master, the agent and the registry as pure state machines.
+//!
+//! An event and the time go in, effects come out. There is no I/O, no clock, no randomness and no
+//! thread in here, so a whole cluster runs inside one test thread, and a fault is replayed from its
+//! seed. The contract, clause by clause, is in `docs/architecture.md`.
+
+#![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
+
+pub mod agent;
+pub mod master;
+pub mod registry;

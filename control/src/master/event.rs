@@ -1,0 +1,116 @@
+//! Everything that can happen to a master.
+
+use meshos_protocol::{
+    ids::{NodeId, Principal, RequestId, SessionId},
+    messages::{agent::ToLeader, scheduler::CallFrame},
+};
+
+use crate::registry::{Entry, Outcome};
+
+/// One stream to an agent as the shell numbers it; never reused within a term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The registry has applied an entry. The shell hands in every entry after the snapshot that
+    /// the master was made from, in order, whoever proposed it.
+    Applied {
+        /// The entry.
+        entry: Entry,
+        /// What became of it, the same on every voter.
+        outcome: Outcome,
+    },
+    /// The leader's lease has run out or another leads. The master empties itself; nothing that it
+    /// had wished for and that was not sent may be sent.
+    Deposed,
+    /// A node opened its agent stream. The shell has checked that the peer is this node.
+    AgentConnected {
+        /// The stream.
+        connection: ConnectionId,
+        /// Its node.
+        node: NodeId,
+    },
+    /// An agent said something.
+    AgentMessage {
+        /// The stream.
+        connection: ConnectionId,
+        /// What.
+        message: ToLeader,
+    },
+    /// An agent stream is closed or idle for too long.
+    AgentDisconnected {
+        /// The stream.
+        connection: ConnectionId,
+    },
+    /// Gossip calls a node dead: a hint that shortens the wait for its stream.
+    PeerDown {
+        /// The node.
+        node: NodeId,
+    },
+    /// Gossip calls a node alive again.
+    PeerUp {
+        /// The node.
+        node: NodeId,
+    },
+    /// A gateway opened a relay stream.
+    SessionOpened {
+        /// The stream.
+        session: SessionId,
+        /// The caller as the gateway authenticated it.
+        principal: Principal,
+        /// The gateway.
+        gateway: NodeId,
+    },
+    /// A framework called.
+    Call {
+        /// The stream.
+        session: SessionId,
+        /// The call.
+        frame: CallFrame,
+    },
+    /// A relay stream is closed without a disconnect or teardown call before it.
+    SessionClosed {
+        /// The stream.
+        session: SessionId,
+    },
+    /// An operator called.
+    Operator {
+        /// Pairs the call with its reply.
+        request: RequestId,
+        /// The call.
+        call: OperatorCall,
+    },
+    /// The deadline of `next_deadline` has come (or nothing happened for a while).
+    Tick,
+}
+
+/// What operators may ask of the master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperatorCall {
+    /// Ends one task of any framework.
+    KillTask {
+        /// The task's framework.
+        framework: meshos_protocol::ids::FrameworkId,
+        /// The task.
+        task: meshos_protocol::ids::TaskId,
+    },
+    /// Ends a framework and its tasks.
+    Teardown {
+        /// Which.
+        framework: meshos_protocol::ids::FrameworkId,
+    },
+    /// Declares an agent gone for ever.
+    MarkAgentGone {
+        /// Which.
+        agent: meshos_protocol::ids::AgentId,
+    },
+    /// Sets a role's weight.
+    SetWeight {
+        /// Which.
+        role: meshos_protocol::role::Role,
+        /// In thousandths.
+        weight_millis: u64,
+    },
+}

@@ -1,0 +1,55 @@
+//! The master: the role of the elected node.
+//!
+//! It knows what every agent has free, offers it to frameworks, hands accepted tasks to agents and
+//! passes their updates on. It is a state machine: events and the time go in through
+//! [`Master::handle`], wishes come out as [`Effect`]s; the contract is in `docs/architecture.md`.
+//!
+//! What it holds is soft, except for its copy of the registry: a new leader's master starts from
+//! the registry and the hints of its predecessor and learns the rest from the agents as they
+//! register. Agents, frameworks, offers and tasks each have a file for their states and others for
+//! what moves them: `registration`, `adoption` and `loss` for agents, `subscribe` and `presence`
+//! for frameworks, `accept` and `updates` for tasks.
+
+mod accept;
+mod adoption;
+mod agents;
+mod calls;
+mod config;
+mod counters;
+mod effect;
+mod event;
+mod explain;
+mod frameworks;
+mod invariants;
+mod loss;
+mod machine;
+mod offers;
+mod operator;
+mod presence;
+mod proposals;
+mod publish;
+mod reconcile;
+mod registration;
+mod state;
+mod subscribe;
+mod suppression;
+mod table;
+mod tasks;
+mod timers;
+mod updates;
+mod validate;
+mod view;
+
+pub use config::{MasterConfig, MasterLimits};
+pub use counters::{Counters, DropReason, Tally};
+pub use effect::Effect;
+pub use event::{ConnectionId, Event, OperatorCall};
+pub use explain::{Explanation, Obstacle};
+pub use machine::Master;
+pub use table::Table;
+pub use view::{
+    AgentView, FrameworkState, FrameworkView, NodeState, OfferView, TaskView, View,
+};
+
+#[cfg(test)]
+mod tests;

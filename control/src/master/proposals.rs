@@ -1,0 +1,199 @@
+//! Changes of the registry on their way.
+//!
+//! The purpose of a proposal says whom its outcome concerns beyond the records themselves. What
+//! follows from the records is decided by the entry alone, whoever proposed it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, ProposalId, RequestId, SessionId},
+    messages::scheduler::{CallError, CallErrorKind},
+    role::Role,
+};
+
+use super::{
+    ConnectionId, Effect,
+    state::{Core, Cx},
+};
+use crate::registry::{AgentState, Command, Entry, Outcome};
+
+/// What a proposal is for.
+#[derive(Debug, Clone)]
+pub(super) enum Purpose {
+    /// The agent behind this stream wants to be admitted.
+    AdmitAgent { connection: ConnectionId },
+    /// An agent's state changes.
+    AgentState { agent: AgentId },
+    /// The caller wants a subscription.
+    Subscribe { session: SessionId, request: Option<RequestId>, nonce: String },
+    /// The framework's suppressed roles change; revived roles also lose their filters.
+    Suppression { framework: FrameworkId, revived: Option<BTreeSet<Role>> },
+    /// The framework is disconnected.
+    Disconnect { framework: FrameworkId },
+    /// The framework ends.
+    Close { framework: FrameworkId },
+    /// Nothing beyond the records.
+    Records,
+}
+
+/// Who is answered when a proposal's outcome is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Nobody asked.
+    Nobody,
+    /// A framework's call; the request when it wants an answer.
+    Framework { session: SessionId, request: Option<RequestId> },
+    /// An operator.
+    Operator { request: RequestId },
+}
+
+/// The proposals on their way.
+#[derive(Debug, Default)]
+pub(super) struct Proposals {
+    newest: ProposalId,
+    pending: BTreeMap<ProposalId, (Purpose, Caller)>,
+}
+
+impl Proposals {
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn newest(&self) -> ProposalId {
+        self.newest
+    }
+
+    /// Takes the oldest proposal up to `id`, with whether it is `id` itself.
+    fn take_up_to(&mut self, id: ProposalId) -> Option<(ProposalId, Purpose, Caller)> {
+        let entry = self.pending.first_entry().filter(|entry| *entry.key() <= id)?;
+        let (id, (purpose, caller)) = entry.remove_entry();
+        Some((id, purpose, caller))
+    }
+}
+
+impl Core {
+    /// Wishes for a change of the registry.
+    pub(super) fn propose(
+        &mut self,
+        cx: &mut Cx<'_>,
+        command: Command,
+        purpose: Purpose,
+        caller: Caller,
+    ) -> ProposalId {
+        let id = self.proposals.newest.next();
+        self.proposals.newest = id;
+        self.proposals.pending.insert(id, (purpose, caller));
+        self.counters.proposals += 1;
+        cx.out.push(Effect::Propose(Entry { term: self.fence.term, proposal: id, command }));
+        id
+    }
+
+    /// Whether another change may be asked for by someone outside.
+    pub(super) fn may_propose(&self) -> Result<(), CallError> {
+        if self.proposals.len() < self.config.limits.proposals_max {
+            return Ok(());
+        }
+        Err(CallError {
+            kind: CallErrorKind::Busy,
+            message: "the leader has too many registry changes on their way, try again later"
+                .to_owned(),
+        })
+    }
+
+    /// The registry has applied an entry.
+    pub(super) fn on_applied(&mut self, cx: &mut Cx<'_>, entry: &Entry, told: &Outcome) {
+        let outcome = self.registry.apply(entry);
+        let repeated = outcome == Outcome::Repeated;
+        debug_assert!(
+            repeated || outcome == *told,
+            "applying {entry:?} gave {outcome:?} here and {told:?} on the voter"
+        );
+        if !repeated && !matches!(outcome, Outcome::Refused { .. }) {
+            self.follow(cx, &entry.command, &outcome);
+        }
+        if entry.term != self.fence.term {
+            return;
+        }
+        while let Some((id, purpose, caller)) = self.proposals.take_up_to(entry.proposal) {
+            if id == entry.proposal {
+                self.conclude(cx, id, purpose, caller, &outcome);
+            } else {
+                // Overtaken by a later one, so it will never be applied.
+                let why = "the change was lost on its way into the registry, try again".to_owned();
+                self.conclude(cx, id, purpose, caller, &Outcome::Refused { why });
+            }
+        }
+    }
+
+    /// What follows from a change of the records, whoever proposed it.
+    fn follow(&mut self, cx: &mut Cx<'_>, command: &Command, outcome: &Outcome) {
+        match command {
+            Command::AdmitAgent { .. } => {
+                if let Outcome::AgentAdmitted { agent } = outcome {
+                    self.agent_admitted(cx, *agent);
+                }
+            }
+            Command::SetAgentState { agent, state } => match state {
+                AgentState::Active => self.agent_active(cx, *agent),
+                AgentState::Draining => self.agent_draining(cx, *agent),
+                AgentState::Unreachable { .. } => self.agent_unreachable(cx, *agent),
+                AgentState::Gone { .. } => self.agent_gone(cx, *agent),
+                AgentState::Unknown => {}
+            },
+            Command::AdmitFramework { .. } | Command::Resubscribe { .. } => {
+                if let Outcome::Subscribed { framework, .. } = outcome {
+                    self.framework_recorded(cx, *framework);
+                }
+            }
+            Command::SetSuppressed { framework, .. } => self.suppression_recorded(*framework),
+            Command::Disconnect { framework, .. } => self.disconnect_recorded(cx, *framework),
+            Command::Reconnect { framework, .. } => self.reconnect_recorded(cx, *framework),
+            Command::CloseFramework { framework, why, .. } => {
+                self.framework_closed(cx, *framework, why);
+            }
+            Command::SetWeight { role, .. } => {
+                self.allocator.set_weight(role, self.registry.weight_millis(role));
+            }
+            Command::FormCluster { .. } | Command::Unknown => {}
+        }
+    }
+
+    /// What follows for those who wished for the change.
+    fn conclude(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ProposalId,
+        purpose: Purpose,
+        caller: Caller,
+        outcome: &Outcome,
+    ) {
+        let refused = match outcome {
+            Outcome::Refused { why } => Some(why.as_str()),
+            Outcome::Done
+            | Outcome::AgentAdmitted { .. }
+            | Outcome::Subscribed { .. }
+            | Outcome::Repeated
+            | Outcome::Unknown => None,
+        };
+        match purpose {
+            Purpose::AdmitAgent { connection } => {
+                self.admission_concluded(cx, connection, refused);
+            }
+            Purpose::AgentState { agent } => self.agent_state_concluded(cx, agent),
+            Purpose::Subscribe { session, request, nonce } => {
+                self.subscribe_concluded(cx, session, request, nonce, outcome);
+            }
+            Purpose::Suppression { framework, revived } => {
+                self.suppression_concluded(framework, id, revived, refused);
+            }
+            Purpose::Disconnect { framework } | Purpose::Close { framework } => {
+                self.away_concluded(cx, framework);
+            }
+            Purpose::Records => {}
+        }
+        let result = refused.map_or(Ok(()), |why| {
+            Err(CallError { kind: CallErrorKind::Invalid, message: why.to_owned() })
+        });
+        self.answer(cx, caller, result);
+    }
+}

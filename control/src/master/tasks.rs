@@ -1,0 +1,370 @@
+//! The tasks that the master knows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, NodeId, TaskId},
+    resources::Resources,
+    role::Role,
+    task::{Exit, Reason, StatusUpdate, TaskLaunch, TaskState},
+    time::Wall,
+};
+
+use super::{
+    TaskView, Tally,
+    table::{Slot, TableWriter},
+};
+
+/// Names one task. The agent is part of it: after a loss of memory a framework may use an id
+/// again while an agent that was away still runs its first bearer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TaskKey {
+    pub(super) framework: FrameworkId,
+    pub(super) task: TaskId,
+    pub(super) agent: AgentId,
+}
+
+/// A task that has not ended, or whose end its framework has not acknowledged.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) name: Arc<str>,
+    pub(super) role: Role,
+    pub(super) resources: Resources,
+    pub(super) phase: TaskPhase,
+    pub(super) state: TaskState,
+    pub(super) reason: Option<Reason>,
+    pub(super) message: Arc<str>,
+    pub(super) exit: Option<Exit>,
+    pub(super) launched_at: Option<Wall>,
+    pub(super) started_at: Option<Wall>,
+    pub(super) changed_at: Wall,
+    /// The agent's update that waits for the framework's acknowledgement.
+    pub(super) head: Option<Box<StatusUpdate>>,
+    /// Set when its end was asked for, with the grace period; repeated when the agent returns.
+    pub(super) kill: Option<Option<u64>>,
+    /// Its row among the live tasks.
+    slot: Option<Slot>,
+}
+
+/// How the master knows of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TaskPhase {
+    /// From an earlier leader's hint; its agent has not reported.
+    Hinted,
+    /// It was sent to its agent, which has said nothing of it.
+    Sent,
+    /// Its agent has told of it.
+    Known,
+}
+
+impl Task {
+    pub(super) fn new(launch: &TaskLaunch, phase: TaskPhase, at: Wall) -> Self {
+        Self {
+            name: launch.description.name.as_str().into(),
+            role: launch.role.clone(),
+            resources: launch.description.resources.clone(),
+            phase,
+            state: match phase {
+                TaskPhase::Hinted => TaskState::Unknown,
+                TaskPhase::Sent | TaskPhase::Known => TaskState::Staging,
+            },
+            reason: None,
+            message: "".into(),
+            exit: None,
+            launched_at: matches!(phase, TaskPhase::Sent).then_some(at),
+            started_at: None,
+            changed_at: at,
+            head: None,
+            kill: None,
+            slot: None,
+        }
+    }
+
+    /// Takes over what an update tells.
+    pub(super) fn follow(&mut self, status: &StatusUpdate) {
+        self.state = status.state;
+        self.reason = status.reason;
+        if *self.message != *status.message {
+            self.message = status.message.as_str().into();
+        }
+        self.exit.clone_from(&status.exit);
+        self.changed_at = status.at;
+        if status.state == TaskState::Running && self.started_at.is_none() {
+            self.started_at = Some(status.at);
+        }
+    }
+
+    /// Whether what it holds counts against its agent.
+    pub(super) fn holds(&self) -> bool {
+        !self.state.is_terminal()
+            && self.state != TaskState::Unreachable
+            && self.phase != TaskPhase::Hinted
+    }
+
+    fn view(&self, key: &TaskKey) -> TaskView {
+        TaskView {
+            id: key.task.clone(),
+            framework_id: key.framework,
+            agent_id: key.agent,
+            node_id: key.agent.node,
+            name: self.name.to_string(),
+            role: self.role.clone(),
+            resources: self.resources.clone(),
+            state: self.state,
+            reason: self.reason,
+            message: Arc::clone(&self.message),
+            exit: self.exit.clone(),
+            launched_at: self.launched_at,
+            started_at: self.started_at,
+            changed_at: self.changed_at,
+        }
+    }
+}
+
+/// What the tasks of one framework come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// How many have not ended.
+    pub(super) live: usize,
+    /// What they hold.
+    pub(super) held: Resources,
+    /// How many there are, ended ones too.
+    pub(super) all: usize,
+}
+
+/// The tasks that the master knows, with their pictures.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    map: BTreeMap<TaskKey, Task>,
+    by_agent: BTreeMap<AgentId, BTreeSet<TaskKey>>,
+    by_framework: BTreeMap<FrameworkId, Sum>,
+    by_state: Tally<TaskState>,
+    live: TableWriter<TaskView>,
+    ended: Arc<VecDeque<Arc<TaskView>>>,
+    ended_max: usize,
+    /// Whose sums have changed since they were last asked for.
+    changed: BTreeSet<(FrameworkId, AgentId)>,
+}
+
+impl Tasks {
+    pub(super) fn new(ended_max: usize) -> Self {
+        Self {
+            map: BTreeMap::new(),
+            by_agent: BTreeMap::new(),
+            by_framework: BTreeMap::new(),
+            by_state: Tally::default(),
+            live: TableWriter::default(),
+            ended: Arc::default(),
+            ended_max,
+            changed: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn get(&self, key: &TaskKey) -> Option<&Task> {
+        self.map.get(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TaskKey, &Task)> {
+        self.map.iter()
+    }
+
+    /// The tasks on one agent.
+    pub(super) fn of_agent(&self, agent: AgentId) -> Vec<TaskKey> {
+        self.by_agent.get(&agent).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// How many tasks are on one agent, ended ones too.
+    pub(super) fn count_of_agent(&self, agent: AgentId) -> usize {
+        self.by_agent.get(&agent).map_or(0, BTreeSet::len)
+    }
+
+    /// The tasks of one framework, in order.
+    pub(super) fn of_framework(&self, framework: FrameworkId) -> Vec<TaskKey> {
+        // No task id sorts before "!" but those of control characters, which are not valid; so
+        // the scan starts at the framework's first task by stepping over the one before.
+        self.map
+            .range(first_of(framework)..)
+            .take_while(|(key, _)| key.framework == framework)
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
+    /// The tasks of one framework under one id: almost always at most one.
+    pub(super) fn named(
+        &self,
+        framework: FrameworkId,
+        task: &TaskId,
+    ) -> impl Iterator<Item = (&TaskKey, &Task)> {
+        let key = |agent| TaskKey { framework, task: task.clone(), agent };
+        self.map.range(key(agent_first())..=key(agent_last()))
+    }
+
+    /// The task that a framework means by an id: on the agent it names, else the one that has not
+    /// ended.
+    pub(super) fn find(
+        &self,
+        framework: FrameworkId,
+        task: &TaskId,
+        agent: Option<AgentId>,
+    ) -> Option<(&TaskKey, &Task)> {
+        self.named(framework, task).max_by_key(|(key, task)| {
+            (agent == Some(key.agent), !task.state.is_terminal())
+        })
+    }
+
+    pub(super) fn sum_of(&self, framework: FrameworkId) -> Sum {
+        self.by_framework.get(&framework).cloned().unwrap_or_default()
+    }
+
+    /// Adds a task, in place of one with the same key.
+    pub(super) fn insert(&mut self, key: TaskKey, task: Task) {
+        self.remove(&key);
+        self.by_agent.entry(key.agent).or_default().insert(key.clone());
+        self.by_framework.entry(key.framework).or_default().all += 1;
+        self.map.insert(key.clone(), task);
+        self.count_in(&key);
+    }
+
+    /// Changes a task. False when there is none.
+    pub(super) fn change(&mut self, key: &TaskKey, change: impl FnOnce(&mut Task)) -> bool {
+        if !self.map.contains_key(key) {
+            return false;
+        }
+        self.count_out(key);
+        if let Some(task) = self.map.get_mut(key) {
+            let was_terminal = task.state.is_terminal();
+            change(task);
+            debug_assert!(!was_terminal || task.state.is_terminal(), "{key:?} left its end");
+        }
+        self.count_in(key);
+        true
+    }
+
+    /// Changes what readers do not see of a task.
+    pub(super) fn change_unseen(&mut self, key: &TaskKey, change: impl FnOnce(&mut Task)) {
+        if let Some(task) = self.map.get_mut(key) {
+            let state = task.state;
+            change(task);
+            debug_assert_eq!(state, task.state, "the state of {key:?} is seen");
+        }
+    }
+
+    /// Forgets a task.
+    pub(super) fn remove(&mut self, key: &TaskKey) -> Option<Task> {
+        if !self.map.contains_key(key) {
+            return None;
+        }
+        self.count_out(key);
+        let task = self.map.remove(key)?;
+        if let Some(slot) = task.slot {
+            self.live.remove(slot);
+        }
+        if let Some(keys) = self.by_agent.get_mut(&key.agent) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_agent.remove(&key.agent);
+            }
+        }
+        if let Some(sum) = self.by_framework.get_mut(&key.framework) {
+            sum.all -= 1;
+            if sum.all == 0 {
+                self.by_framework.remove(&key.framework);
+            }
+        }
+        Some(task)
+    }
+
+    /// Shows a task as ended without keeping it.
+    pub(super) fn show_ended(&mut self, key: &TaskKey, task: &Task) {
+        let ended = Arc::make_mut(&mut self.ended);
+        ended.push_back(Arc::new(task.view(key)));
+        while ended.len() > self.ended_max {
+            ended.pop_front();
+        }
+    }
+
+    /// Takes a task out of the sums.
+    fn count_out(&mut self, key: &TaskKey) {
+        let Some(task) = self.map.get(key) else { return };
+        if task.state.is_terminal() {
+            return;
+        }
+        self.by_state.take(task.state);
+        self.changed.insert((key.framework, key.agent));
+        if let Some(sum) = self.by_framework.get_mut(&key.framework) {
+            sum.live -= 1;
+            if task.holds() {
+                sum.held = sum.held.saturating_sub(&task.resources);
+            }
+        }
+    }
+
+    /// Puts a task into the sums and shows it as it is now.
+    fn count_in(&mut self, key: &TaskKey) {
+        let Some(task) = self.map.get_mut(key) else { return };
+        if task.state.is_terminal() {
+            if let Some(slot) = task.slot.take() {
+                self.live.remove(slot);
+                let task = task.clone();
+                self.show_ended(key, &task);
+            }
+            return;
+        }
+        let view = task.view(key);
+        match task.slot {
+            Some(slot) => self.live.replace(slot, view),
+            None => task.slot = Some(self.live.insert(view)),
+        }
+        self.by_state.add(task.state);
+        self.changed.insert((key.framework, key.agent));
+        let sum = self.by_framework.entry(key.framework).or_default();
+        sum.live += 1;
+        if task.holds() {
+            sum.held += &task.resources;
+        }
+    }
+
+    /// Frameworks and agents whose sums have changed since the last call.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<(FrameworkId, AgentId)> {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(super) fn pictures(
+        &self,
+    ) -> (super::Table<TaskView>, Arc<VecDeque<Arc<TaskView>>>, Tally<TaskState>) {
+        (self.live.picture(), Arc::clone(&self.ended), self.by_state.clone())
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let mut sums: BTreeMap<FrameworkId, Sum> = BTreeMap::new();
+        for (key, task) in &self.map {
+            let sum = sums.entry(key.framework).or_default();
+            sum.all += 1;
+            sum.live += usize::from(!task.state.is_terminal());
+            if task.holds() {
+                sum.held += &task.resources;
+            }
+            assert_eq!(task.slot.is_some(), !task.state.is_terminal(), "{key:?} is shown as live");
+            assert!(self.by_agent.get(&key.agent).is_some_and(|keys| keys.contains(key)));
+        }
+        assert_eq!(sums, self.by_framework, "the sums of tasks by framework");
+        let indexed: usize = self.by_agent.values().map(BTreeSet::len).sum();
+        assert_eq!(indexed, self.map.len(), "every task stands in its agent's index");
+        assert!(self.ended.len() <= self.ended_max);
+    }
+}
+
+const fn agent_first() -> AgentId {
+    AgentId::new(NodeId::from_bits(0), 0)
+}
+
+const fn agent_last() -> AgentId {
+    AgentId::new(NodeId::from_bits(u64::MAX), u32::MAX)
+}

@@ -1,0 +1,278 @@
+//! What readers see: an immutable picture of the master.
+//!
+//! Taking one costs some reference counts, however many tasks there are, see [`Table`]. The
+//! structs serialise as the JSON of the HTTP API.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use meshos_alloc::RoleState;
+use meshos_protocol::{
+    attributes::{AttributeValue, Attributes},
+    ids::{AgentId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId},
+    resources::{Amount, Resources, Value},
+    role::Role,
+    task::{Exit, Reason, TaskState},
+    time::Wall,
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{Counters, Table, Tally};
+
+/// The master at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct View {
+    /// The node whose master this is.
+    pub leader: NodeId,
+    /// Its cluster and term.
+    pub fence: Fence,
+    /// Set once it leads no more; everything else is empty then.
+    pub deposed: bool,
+    /// The agents; a gone one only until its node is admitted again.
+    pub agents: Table<AgentView>,
+    /// Frameworks that have not ended.
+    pub frameworks: Table<FrameworkView>,
+    /// The newest frameworks that have ended, oldest first.
+    pub frameworks_closed: Arc<VecDeque<Arc<FrameworkView>>>,
+    /// Tasks that have not ended.
+    pub tasks: Table<TaskView>,
+    /// The newest tasks that have ended, oldest first.
+    pub tasks_ended: Arc<VecDeque<Arc<TaskView>>>,
+    /// How many tasks have not ended, by state.
+    pub tasks_by_state: Tally<TaskState>,
+    /// Open offers.
+    pub offers: Table<OfferView>,
+    /// Roles with their shares; at most a quarter of a second old.
+    pub roles: Arc<Vec<RoleState>>,
+    /// What was done in this term.
+    pub counters: Counters,
+}
+
+/// Whether a node takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It is admitted and expected to be there.
+    Active,
+    /// It takes no new tasks.
+    Draining,
+    /// It has not been heard of for too long.
+    Unreachable,
+    /// It was declared gone.
+    Gone,
+}
+
+/// An agent as readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AgentView {
+    /// The node.
+    pub id: NodeId,
+    /// The agent half's id.
+    pub agent_id: AgentId,
+    /// Host name, for people.
+    pub hostname: String,
+    /// `host:port` of the node's cluster HTTP port; empty until it registered in this term.
+    pub address: String,
+    /// `host:port` of the node's agent port.
+    pub agent_address: String,
+    /// The node's process.
+    pub pid: u32,
+    /// The release that runs there.
+    pub version: String,
+    /// All it has.
+    #[serde(serialize_with = "resources_as_map")]
+    pub resources: Resources,
+    /// What tasks hold.
+    #[serde(serialize_with = "resources_as_map")]
+    pub used: Resources,
+    /// What open offers hold.
+    #[serde(serialize_with = "resources_as_map")]
+    pub offered: Resources,
+    /// Its attributes.
+    #[serde(serialize_with = "attributes_as_map")]
+    pub attributes: Attributes,
+    /// Whether it takes part.
+    pub state: NodeState,
+    /// Since when it is unreachable or gone.
+    pub since: Option<Wall>,
+    /// Whether its stream to this leader is open and all its tasks are reported.
+    pub connected: bool,
+    /// Whether this node leads.
+    pub leader: bool,
+    /// How many tasks it has that have not ended.
+    pub tasks: usize,
+}
+
+/// Where a framework stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameworkState {
+    /// Its stream is open.
+    Subscribed,
+    /// Its stream was lost (or has not come back after an election) and may come back in time.
+    Reconnecting,
+    /// Its fail-over time is running.
+    Disconnected,
+    /// It has ended.
+    Closed,
+}
+
+/// A framework as readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FrameworkView {
+    /// Its id.
+    pub id: FrameworkId,
+    /// For people.
+    pub name: String,
+    /// Whom its tasks run as unless they say otherwise.
+    pub user: String,
+    /// Who owns it.
+    pub principal: Principal,
+    /// Its roles.
+    pub roles: BTreeSet<Role>,
+    /// Those of them that want no offers.
+    pub suppressed_roles: BTreeSet<Role>,
+    /// Where it runs, for people.
+    pub hostname: String,
+    /// Its own page.
+    pub webui_url: String,
+    /// Where it stands.
+    pub state: FrameworkState,
+    /// The number of its subscription.
+    pub subscription: Subscription,
+    /// The node that it is connected to.
+    pub gateway: Option<NodeId>,
+    /// How long its tasks live on after it disconnected.
+    pub failover_timeout_ms: u64,
+    /// Since when it is disconnected.
+    pub disconnected_at: Option<Wall>,
+    /// When it ended.
+    pub closed_at: Option<Wall>,
+    /// Why it ended.
+    pub closed_why: String,
+    /// How many tasks it has that have not ended.
+    pub tasks: usize,
+    /// What they hold.
+    #[serde(serialize_with = "resources_as_map")]
+    pub used: Resources,
+    /// How many offers it has open.
+    pub offers: usize,
+}
+
+/// A task as readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaskView {
+    /// Its id, unique among its framework's live tasks.
+    pub id: TaskId,
+    /// Its framework.
+    pub framework_id: FrameworkId,
+    /// Where it runs or ran.
+    pub agent_id: AgentId,
+    /// The agent's node.
+    pub node_id: NodeId,
+    /// For people.
+    pub name: String,
+    /// The role that pays for it.
+    pub role: Role,
+    /// What it holds.
+    #[serde(serialize_with = "resources_as_map")]
+    pub resources: Resources,
+    /// Its newest state.
+    pub state: TaskState,
+    /// Why it is in that state, by name.
+    pub reason: Option<Reason>,
+    /// Why it is in that state, for people.
+    pub message: Arc<str>,
+    /// How its process ended.
+    pub exit: Option<Exit>,
+    /// When this leader launched it; absent for tasks that an earlier leader launched.
+    pub launched_at: Option<Wall>,
+    /// When it began to run, as far as this leader saw it.
+    pub started_at: Option<Wall>,
+    /// When its state last changed.
+    pub changed_at: Wall,
+}
+
+/// An open offer as readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OfferView {
+    /// Its id.
+    pub id: OfferId,
+    /// Whom it is made to.
+    pub framework_id: FrameworkId,
+    /// The role that would pay.
+    pub role: Role,
+    /// The agent that has the resources.
+    pub agent_id: AgentId,
+    /// The agent's node.
+    pub node_id: NodeId,
+    /// What is offered.
+    #[serde(serialize_with = "resources_as_map")]
+    pub resources: Resources,
+    /// When it was made.
+    pub made_at: Wall,
+}
+
+/// `{"cpus": 2.5, "mem": 1024, "ports": "[31000-32000]", "cpus(role)": 1}`: amounts as numbers,
+/// ranges and sets in their text form, reserved resources under `name(role)`.
+pub(super) fn resources_as_map<S: Serializer>(
+    resources: &Resources,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(resources.len()))?;
+    for resource in resources {
+        let key = match resource.metadata().reserved_role() {
+            None => resource.name().to_string(),
+            Some(role) => format!("{}({role})", resource.name()),
+        };
+        match resource.value() {
+            Value::Scalar(amount) => map.serialize_entry(&key, &Number(*amount))?,
+            Value::Ranges(ranges) => map.serialize_entry(&key, &ranges.to_string())?,
+            Value::Set(set) => map.serialize_entry(&key, &set.to_string())?,
+        }
+    }
+    map.end()
+}
+
+/// `{"rack": "abc", "level": 10, "keys": "[1000-1500]"}`; of a name that stands several times, the
+/// first.
+fn attributes_as_map<S: Serializer>(
+    attributes: &Attributes,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    let mut seen = BTreeSet::new();
+    for attribute in attributes.iter() {
+        if !seen.insert(attribute.name()) {
+            continue;
+        }
+        match attribute.value() {
+            AttributeValue::Scalar(amount) => {
+                map.serialize_entry(attribute.name(), &Number(*amount))?;
+            }
+            other @ (AttributeValue::Ranges(_)
+            | AttributeValue::Set(_)
+            | AttributeValue::Text(_)) => {
+                map.serialize_entry(attribute.name(), &other.to_string())?;
+            }
+        }
+    }
+    map.end()
+}
+
+/// An amount as a JSON number: whole ones without a fraction.
+struct Number(Amount);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_whole() {
+            return serializer.serialize_i64(self.0.units());
+        }
+        match self.0.to_string().parse::<f64>() {
+            Ok(number) => serializer.serialize_f64(number),
+            Err(_) => serializer.collect_str(&self.0),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What can be written to the registry.
+
+use std::collections::BTreeSet;
+
+use meshos_protocol::{
+    framework::FrameworkInfo,
+    ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Subscription, Term},
+    role::Role,
+    time::Wall,
+};
+use serde::{Deserialize, Serialize};
+
+/// One entry of the replicated log: a command and who proposed it.
+///
+/// (term, proposal) makes an entry that was written twice recognisable: the registry keeps the
+/// newest proposal of the newest term it has applied and skips what it has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The term of the leader that proposed it.
+    pub term: Term,
+    /// Counts that leader's proposals, from 1.
+    pub proposal: ProposalId,
+    /// What to change.
+    pub command: Command,
+}
+
+/// One change of the registry. Applying is total: a command that does not fit the state changes
+/// nothing and its outcome says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Command {
+    /// The first command of a new cluster: its id.
+    FormCluster {
+        /// Made once.
+        cluster: ClusterId,
+    },
+    /// Admits a node's agent under its next registration number.
+    AdmitAgent {
+        /// The node.
+        node: NodeId,
+    },
+    /// Changes what is on record of an agent.
+    SetAgentState {
+        /// Which.
+        agent: AgentId,
+        /// The new state.
+        state: AgentState,
+    },
+    /// Admits a new framework; its subscription is number 1.
+    AdmitFramework {
+        /// Who owns the id from now on.
+        principal: Principal,
+        /// What it says of itself.
+        info: FrameworkInfo,
+        /// Roles that start without offers.
+        suppressed_roles: BTreeSet<Role>,
+        /// The subscribe's nonce: while the framework still is under its first subscription, a
+        /// second admission of the same principal with the same nonce is answered with the same
+        /// framework. Empty: never recognised.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        nonce: String,
+    },
+    /// A client's own subscribe with a known id: raises the subscription number.
+    Resubscribe {
+        /// Which.
+        framework: FrameworkId,
+        /// What it says of itself now.
+        info: FrameworkInfo,
+        /// Roles that start without offers.
+        suppressed_roles: BTreeSet<Role>,
+    },
+    /// Records which roles want no offers.
+    SetSuppressed {
+        /// Which.
+        framework: FrameworkId,
+        /// All suppressed roles.
+        roles: BTreeSet<Role>,
+    },
+    /// The framework's stream is gone; its fail-over time runs from `at`.
+    Disconnect {
+        /// Which.
+        framework: FrameworkId,
+        /// The subscription that was lost; a newer one makes this void.
+        subscription: Subscription,
+        /// When.
+        at: Wall,
+    },
+    /// The framework's stream is back under the same subscription.
+    Reconnect {
+        /// Which.
+        framework: FrameworkId,
+        /// The subscription that is resumed.
+        subscription: Subscription,
+    },
+    /// Ends a framework; its id is closed for ever.
+    CloseFramework {
+        /// Which.
+        framework: FrameworkId,
+        /// When.
+        at: Wall,
+        /// Why, for people.
+        why: String,
+    },
+    /// Sets a role's weight.
+    SetWeight {
+        /// Which.
+        role: Role,
+        /// In thousandths; 1000 is the default, 0 is refused.
+        weight_millis: u64,
+    },
+    /// A command that this build does not know: changes nothing.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What is on record of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum AgentState {
+    /// Admitted and expected to be there.
+    Active,
+    /// Admitted; takes no new tasks, its tasks are being moved away.
+    Draining,
+    /// Not heard of for too long.
+    Unreachable {
+        /// Since when.
+        since: Wall,
+    },
+    /// Declared gone for ever.
+    Gone {
+        /// When.
+        at: Wall,
+    },
+    /// A state that this build does not know; offered nothing.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It changed the registry, or the registry already was as it asks.
+    Done,
+    /// The agent's id.
+    AgentAdmitted {
+        /// Minted by this command.
+        agent: AgentId,
+    },
+    /// The framework's id and subscription.
+    Subscribed {
+        /// Minted by this command for a new framework.
+        framework: FrameworkId,
+        /// The number that calls must quote.
+        subscription: Subscription,
+    },
+    /// Nothing changed.
+    Refused {
+        /// Why, a sentence.
+        why: String,
+    },
+    /// The entry had been applied before; nothing changed.
+    Repeated,
+    /// An outcome that this build does not know.
+    #[serde(other)]
+    Unknown,
+}

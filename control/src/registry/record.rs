@@ -1,0 +1,54 @@
+//! What is on record of a framework.
+
+use std::collections::BTreeSet;
+
+use meshos_protocol::{
+    framework::FrameworkInfo,
+    ids::{Principal, Subscription},
+    role::Role,
+    time::Wall,
+};
+use serde::{Deserialize, Serialize};
+
+/// What is on record of one framework.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkRecord {
+    /// Who owns the id: the principal that first took it.
+    pub principal: Principal,
+    /// What it says of itself; without labels and addresses once it is closed.
+    pub info: FrameworkInfo,
+    /// Roles that want no offers.
+    #[serde(default)]
+    pub suppressed_roles: BTreeSet<Role>,
+    /// Raised by every subscribe of a client's own.
+    pub subscription: Subscription,
+    /// The nonce of the subscribe that admitted it; empty when there was none.
+    #[serde(default)]
+    pub nonce: String,
+    /// When its stream was lost; absent while it is (believed to be) subscribed.
+    #[serde(default)]
+    pub disconnected_at: Option<Wall>,
+    /// Set when it has ended.
+    #[serde(default)]
+    pub closed: Option<Closing>,
+}
+
+/// How a framework ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// When.
+    pub at: Wall,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// What the registry knows of a framework id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup<'a> {
+    /// It exists.
+    Live(&'a FrameworkRecord),
+    /// It has ended, perhaps so long ago that nothing else is known of it.
+    Closed,
+    /// The id was never given out.
+    Never,
+}

@@ -1,0 +1,108 @@
+//! The records and how they are read.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::{
+    ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Term},
+    role::Role,
+    time::Wall,
+};
+
+use super::{AgentState, FrameworkRecord, Limits, Lookup};
+
+/// The weight of a role that has none of its own, in thousandths.
+pub(super) const WEIGHT_DEFAULT_MILLIS: u64 = 1_000;
+
+/// The replicated records. Changed by [`Registry::apply`] alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Registry {
+    pub(super) limits: Limits,
+    pub(super) cluster: Option<ClusterId>,
+    /// The newest entry applied.
+    pub(super) newest: (Term, ProposalId),
+    /// The newest date told by any entry; what "two weeks ago" is counted from.
+    pub(super) newest_date: Wall,
+    pub(super) agents: BTreeMap<AgentId, AgentState>,
+    /// The highest registration number of any agent that was forgotten: numbers given out later
+    /// are above it, so that no agent id is ever used twice.
+    pub(super) registration_floor: u32,
+    pub(super) frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
+    /// How many frameworks were ever admitted; ids count from 1.
+    pub(super) frameworks_admitted: u64,
+    /// Live frameworks by the subscribe that admitted them; rebuilt, not in snapshots.
+    pub(super) nonces: BTreeMap<(Principal, String), FrameworkId>,
+    pub(super) weights: BTreeMap<Role, u64>,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty registry with other limits than those of the release, for tests.
+    pub fn with_limits(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// The cluster's id; absent until the cluster has formed.
+    pub const fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// The newest entry applied: its term and proposal.
+    pub const fn newest_entry(&self) -> (Term, ProposalId) {
+        self.newest
+    }
+
+    /// All agents on record, gone ones too, in order.
+    pub fn agents(&self) -> impl ExactSizeIterator<Item = (AgentId, AgentState)> {
+        self.agents.iter().map(|(id, state)| (*id, *state))
+    }
+
+    /// What is on record of an agent.
+    pub fn agent(&self, agent: AgentId) -> Option<AgentState> {
+        self.agents.get(&agent).copied()
+    }
+
+    /// The newest agent id of a node, gone or not.
+    pub fn newest_agent_of(&self, node: NodeId) -> Option<(AgentId, AgentState)> {
+        let all = AgentId::new(node, 0)..=AgentId::new(node, u32::MAX);
+        self.agents.range(all).next_back().map(|(id, state)| (*id, *state))
+    }
+
+    /// All frameworks on record, closed ones too, in order.
+    pub fn frameworks(&self) -> impl ExactSizeIterator<Item = (FrameworkId, &FrameworkRecord)> {
+        self.frameworks.iter().map(|(id, record)| (*id, record))
+    }
+
+    /// What is on record of a framework that has not ended.
+    pub fn framework(&self, framework: FrameworkId) -> Option<&FrameworkRecord> {
+        self.frameworks.get(&framework).filter(|record| record.closed.is_none())
+    }
+
+    /// What is known of a framework id.
+    pub fn look_up(&self, framework: FrameworkId) -> Lookup<'_> {
+        match self.frameworks.get(&framework) {
+            Some(record) if record.closed.is_none() => Lookup::Live(record),
+            Some(_) => Lookup::Closed,
+            None if (1..=self.frameworks_admitted).contains(&framework.0) => Lookup::Closed,
+            None => Lookup::Never,
+        }
+    }
+
+    /// The roles with a weight of their own, in thousandths.
+    pub fn weights(&self) -> impl ExactSizeIterator<Item = (&Role, u64)> {
+        self.weights.iter().map(|(role, weight)| (role, *weight))
+    }
+
+    /// A role's weight in thousandths.
+    pub fn weight_millis(&self, role: &Role) -> u64 {
+        self.weights.get(role).copied().unwrap_or(WEIGHT_DEFAULT_MILLIS)
+    }
+
+    /// How many frameworks have not ended.
+    pub(super) fn live_frameworks(&self) -> usize {
+        self.frameworks.values().filter(|record| record.closed.is_none()).count()
+    }
+}

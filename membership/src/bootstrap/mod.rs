@@ -1,0 +1,1 @@
+//! How the group of voters forms.

@@ -1,0 +1,110 @@
+//! The registry on this voter: applies what raft has committed, and tells the master of the day.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meshos_control::registry::{Entry, Outcome, Registry};
+use meshos_membership::raft::RegistryMachine;
+use meshos_protocol::{codec, ids::ClusterId};
+use tokio::sync::{mpsc, watch};
+
+/// Applied entries that a master may be behind; one that is further behind is deposed.
+const BEHIND_MAX: usize = 65_536;
+
+/// An entry and what became of it.
+pub(crate) type AppliedEntry = (Entry, Outcome);
+
+/// Shares the registry between raft, which changes it, and the rest of the node, which reads.
+#[derive(Clone)]
+pub(crate) struct RegistryHost {
+    shared: Arc<Mutex<Shared>>,
+    cluster: watch::Receiver<Option<ClusterId>>,
+}
+
+struct Shared {
+    registry: Registry,
+    follower: Option<mpsc::Sender<AppliedEntry>>,
+    cluster: watch::Sender<Option<ClusterId>>,
+}
+
+impl RegistryHost {
+    /// An empty registry; raft restores it.
+    pub(crate) fn new(known: Option<ClusterId>) -> Self {
+        let (sender, cluster) = watch::channel(known);
+        let shared = Shared { registry: Registry::new(), follower: None, cluster: sender };
+        Self { shared: Arc::new(Mutex::new(shared)), cluster }
+    }
+
+    /// The cluster's id as the registry (or, before, the node's identity) knows it.
+    pub(crate) fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
+        self.cluster.clone()
+    }
+
+    /// A copy of the registry, and every entry applied after it.
+    pub(crate) fn follow(&self) -> (Registry, mpsc::Receiver<AppliedEntry>) {
+        let (sender, entries) = mpsc::channel(BEHIND_MAX);
+        let mut shared = self.lock();
+        shared.follower = Some(sender);
+        (shared.registry.clone(), entries)
+    }
+
+    /// A node that is no voter learns the cluster's id from others.
+    pub(crate) fn learn_cluster(&self, cluster: ClusterId) {
+        self.lock().publish_cluster(cluster);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn publish_cluster(&self, cluster: ClusterId) {
+        self.cluster.send_if_modified(|known| {
+            let new = *known != Some(cluster);
+            *known = Some(cluster);
+            new
+        });
+    }
+
+    fn apply(&mut self, entry: Entry) {
+        let outcome = self.registry.apply(&entry);
+        if let Some(follower) = &self.follower
+            && follower.try_send((entry, outcome)).is_err()
+        {
+            // Dropping the sender ends the master: it must not go on with a gap.
+            tracing::debug!("the follower of the registry is gone or too far behind");
+            self.follower = None;
+        }
+    }
+}
+
+impl RegistryMachine for RegistryHost {
+    fn apply(&mut self, index: u64, _term: u64, command: &[u8]) -> Vec<u8> {
+        let mut shared = self.lock();
+        match codec::decode::<Vec<Entry>>(command) {
+            Ok(entries) => entries.into_iter().for_each(|entry| shared.apply(entry)),
+            // Every voter sees the same bytes and skips them alike.
+            Err(error) => tracing::error!(index, %error, "a registry entry cannot be read"),
+        }
+        if let Some(cluster) = shared.registry.cluster() {
+            shared.publish_cluster(cluster);
+        }
+        Vec::new()
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.lock().registry.to_snapshot()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let registry = Registry::from_snapshot(snapshot).map_err(|error| error.to_string())?;
+        let mut shared = self.lock();
+        if let Some(cluster) = registry.cluster() {
+            shared.publish_cluster(cluster);
+        }
+        shared.registry = registry;
+        // Entries were skipped: whoever followed must begin anew.
+        shared.follower = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! Drives the agent: its stream to the leader, its disk and its containers.
+
+mod containers;
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use meshos_control::agent::{Agent, AgentConfig, Effect, Event, View};
+use meshos_isolation::{ContainerEvent, Containerizer};
+use meshos_protocol::{
+    ids::Fence,
+    messages::{StreamClass, agent::ToAgentFrame},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Publisher, Snapshot, until};
+use crate::{
+    clock::Clock,
+    cluster::{Leader, LeaderEvent, LeaderStream},
+    net::Net,
+    storage::{AgentStore, StoreHandle, Written, start_writer},
+};
+use containers::Containers;
+
+/// Events that may wait for the agent's loop; whoever brings more waits.
+const MAILBOX_MAX: usize = 16_384;
+/// Events handled before effects are carried out.
+const BATCH_MAX: usize = 512;
+
+/// What the agent's loop needs.
+pub(crate) struct Options {
+    pub config: AgentConfig,
+    pub data_dir: PathBuf,
+    /// The fence on disk when the node started.
+    pub fence: Option<Fence>,
+    pub allow_root_tasks: bool,
+    pub containerizer: Arc<dyn Containerizer>,
+    pub container_events: mpsc::Receiver<ContainerEvent>,
+    pub leader: watch::Receiver<Option<Leader>>,
+    pub net: Net,
+    pub clock: Clock,
+}
+
+/// What reaches the agent's loop.
+enum Input {
+    Core(Event),
+    /// End all tasks; answered when none is left.
+    StopTasks(oneshot::Sender<()>),
+}
+
+/// Asks the agent's loop for things.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    mailbox: mpsc::Sender<Input>,
+    view: Snapshot<View>,
+    sandboxes: PathBuf,
+}
+
+impl Handle {
+    /// The newest picture of the agent.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.get()
+    }
+
+    /// Where the sandboxes are.
+    pub(crate) fn sandboxes(&self) -> &std::path::Path {
+        &self.sandboxes
+    }
+
+    /// Ends all tasks and returns when they are over.
+    pub(crate) async fn stop_tasks(&self) {
+        let (done, over) = oneshot::channel();
+        if self.mailbox.send(Input::StopTasks(done)).await.is_ok() {
+            // An error means that the loop has ended: nothing is left to wait for.
+            let _over = over.await;
+        }
+    }
+}
+
+/// The loop and all that it owns.
+pub(crate) struct Service {
+    agent: Agent,
+    mailbox: mpsc::Receiver<Input>,
+    store: StoreHandle,
+    containers: Containers,
+    leader: LeaderStream<ToAgentFrame>,
+    publisher: Publisher<View>,
+    clock: Clock,
+    stopping: Vec<oneshot::Sender<()>>,
+    effects: Vec<Effect>,
+}
+
+/// Recovers the agent from its disk and its launcher.
+pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
+    let store = AgentStore::open(&options.data_dir)?;
+    let loaded = store.load()?;
+    for unreadable in &loaded.unreadable {
+        tracing::error!(record = %unreadable, "a record of the agent cannot be read and is skipped");
+    }
+    let found = containers::recover(options.containerizer.as_ref())
+        .await
+        .context("cannot learn from the launcher which containers there are")?;
+    let boot_changed = containers::boot_changed(&options.data_dir)?;
+    tracing::info!(
+        tasks = loaded.tasks.len(),
+        containers = found.len(),
+        boot_changed,
+        "agent recovers"
+    );
+    let mut effects = Vec::new();
+    let recovered = meshos_control::agent::Recovered {
+        agent: loaded.agent,
+        fence: options.fence,
+        records: loaded.tasks,
+        containers: found,
+        boot_changed,
+    };
+    let agent = Agent::recover(options.config, recovered, options.clock.now(), &mut effects);
+    let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
+    let store = spawn_store(store, sender.clone())?;
+    let sandboxes = options.data_dir.join("sandboxes");
+    let containers = Containers::new(
+        options.containerizer,
+        options.container_events,
+        sandboxes.clone(),
+        options.allow_root_tasks,
+        sender.clone(),
+    );
+    let view = Snapshot::new(agent.view());
+    let handle = Handle { mailbox: sender.clone(), view: view.clone(), sandboxes };
+    let service = Service {
+        agent,
+        mailbox,
+        store,
+        containers,
+        leader: LeaderStream::new(options.net, StreamClass::Agent, options.leader),
+        publisher: Publisher::new(view),
+        clock: options.clock,
+        stopping: Vec::new(),
+        effects,
+    };
+    Ok((service, handle))
+}
+
+fn spawn_store(store: AgentStore, mailbox: mpsc::Sender<Input>) -> Result<StoreHandle> {
+    let tell = move |written| {
+        let event = match written {
+            Written::Durable(write) => Event::Persisted(write),
+            Written::Failed { why } => Event::StorageFailed { why },
+        };
+        // The loop is gone only when the node stops.
+        let _listening = mailbox.blocking_send(Input::Core(event));
+    };
+    let (handle, _thread) = start_writer(store, tell).context("cannot start the store's thread")?;
+    Ok(handle)
+}
+
+impl Service {
+    /// Runs until `shutdown`. Tasks live on.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        self.flush();
+        loop {
+            let deadline = self.agent.next_deadline().map(|mono| self.clock.instant(mono));
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                event = self.leader.next() => self.take_from_leader(event),
+                count = self.mailbox.recv_many(&mut batch, BATCH_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = until([deadline, self.publisher.due()]) => {}
+            }
+            for input in batch.drain(..) {
+                self.take(input);
+            }
+            self.handle(Event::Tick);
+            self.flush();
+            self.publisher.changed(|| self.agent.view());
+            if self.agent.unfinished_tasks() == 0 {
+                // Whoever asked may have gone.
+                self.stopping.drain(..).for_each(|done| drop(done.send(())));
+            }
+        }
+    }
+
+    fn take_from_leader(&mut self, event: LeaderEvent<ToAgentFrame>) {
+        match event {
+            LeaderEvent::Follow(leader) => {
+                tracing::info!(leader = %leader.node, term = %leader.fence.term, "agent follows");
+                self.handle(Event::LeaderConfirmed { fence: leader.fence });
+            }
+            LeaderEvent::Opened => self.handle(Event::Connected),
+            LeaderEvent::Frame(frame) => self.handle(Event::Message(frame)),
+            LeaderEvent::Closed => self.handle(Event::Disconnected),
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Core(event) => self.handle(event),
+            Input::StopTasks(done) => {
+                self.stopping.push(done);
+                self.handle(Event::StopTasks);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.agent.handle(self.clock.now(), event, &mut self.effects);
+    }
+
+    fn flush(&mut self) {
+        // Carrying out an effect may bring the core new events, whose effects follow.
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                self.perform(effect);
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist { write, change } => {
+                if !self.store.write(write, change) {
+                    let why = "the agent's store has stopped or is too far behind".into();
+                    self.handle(Event::StorageFailed { why });
+                }
+            }
+            Effect::StartContainer { container, framework, user, launch } => {
+                self.containers.start(container, framework, &user, launch);
+            }
+            Effect::Terminate { container } => self.containers.terminate(container),
+            Effect::Destroy { container } => self.containers.destroy(container),
+            Effect::Release { container } => self.containers.release(container),
+            Effect::SendToLeader(message) => {
+                // The stream is opened again and the core is told that it was closed.
+                if let Err(error) = self.leader.send(&message) {
+                    tracing::warn!(%error, "the stream to the leader is given up");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Carries out what the agent wishes of containers.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use meshos_control::agent::{Event, FoundContainer};
+use meshos_isolation::{
+    self as isolation, ContainerEvent, ContainerSpec, Containerizer, ExitStatus, LaunchError,
+    Limitation, RecoveredState,
+};
+use meshos_protocol::{
+    ids::{ContainerId, FrameworkId},
+    resources::{Resources, names},
+    task::{CommandLine, Exit, Reason, TaskLaunch},
+};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Input;
+
+/// Launches that may be under way at a time; a fetch counts as one.
+const LAUNCHES_MAX: usize = 256;
+/// Bytes in one MB of the `mem` resource.
+const MB: u64 = 1 << 20;
+
+/// Starts and ends containers beside the agent's loop.
+pub(super) struct Containers {
+    containerizer: Arc<dyn Containerizer>,
+    sandboxes: PathBuf,
+    allow_root: bool,
+    launches: Arc<Semaphore>,
+    mailbox: mpsc::Sender<Input>,
+}
+
+impl Containers {
+    pub(super) fn new(
+        containerizer: Arc<dyn Containerizer>,
+        events: mpsc::Receiver<ContainerEvent>,
+        sandboxes: PathBuf,
+        allow_root: bool,
+        mailbox: mpsc::Sender<Input>,
+    ) -> Self {
+        tokio::spawn(pass_on(events, mailbox.clone()));
+        let launches = Arc::new(Semaphore::new(LAUNCHES_MAX));
+        Self { containerizer, sandboxes, allow_root, launches, mailbox }
+    }
+
+    pub(super) fn start(
+        &self,
+        container: ContainerId,
+        framework: FrameworkId,
+        user: &str,
+        launch: TaskLaunch,
+    ) {
+        let containerizer = Arc::clone(&self.containerizer);
+        let launches = Arc::clone(&self.launches);
+        let mailbox = self.mailbox.clone();
+        let spec = self.spec(&container, framework, user, launch);
+        tokio::spawn(async move {
+            let Ok(_slot) = launches.acquire().await else { return };
+            let event = match spec {
+                Ok(spec) => launch_container(containerizer.as_ref(), container, spec).await,
+                Err(message) => {
+                    let reason = Reason::TaskInvalid;
+                    Event::ContainerFailed { container, reason, message }
+                }
+            };
+            // The loop is gone only when the node stops.
+            let _listening = mailbox.send(Input::Core(event)).await;
+        });
+    }
+
+    pub(super) fn terminate(&self, container: ContainerId) {
+        self.spawn(container, "terminate", |containerizer, container| async move {
+            containerizer.terminate(&container).await
+        });
+    }
+
+    pub(super) fn destroy(&self, container: ContainerId) {
+        self.spawn(container, "destroy", |containerizer, container| async move {
+            containerizer.destroy(&container).await
+        });
+    }
+
+    pub(super) fn release(&self, container: ContainerId) {
+        self.spawn(container, "release", |containerizer, container| async move {
+            containerizer.release(&container).await
+        });
+    }
+
+    fn spawn<F, W>(&self, container: ContainerId, what: &'static str, work: F)
+    where
+        F: FnOnce(Arc<dyn Containerizer>, isolation::ContainerId) -> W + Send + 'static,
+        W: Future<Output = Result<(), isolation::Error>> + Send + 'static,
+    {
+        let containerizer = Arc::clone(&self.containerizer);
+        tokio::spawn(async move {
+            let done = work(containerizer, as_isolated(&container)).await;
+            if let Err(error) = done {
+                tracing::warn!(%container, %error, "cannot {what} a container");
+            }
+        });
+    }
+
+    fn spec(
+        &self,
+        container: &ContainerId,
+        framework: FrameworkId,
+        user: &str,
+        launch: TaskLaunch,
+    ) -> Result<ContainerSpec, String> {
+        let task = launch.description;
+        let sandbox = sandbox_path(&self.sandboxes, framework, task.task_id.as_str(), container);
+        let command = match task.command.line {
+            CommandLine::Shell { line } => isolation::Command::Shell(line),
+            CommandLine::Exec { program, arguments } => {
+                isolation::Command::Exec { path: program, args: arguments }
+            }
+            CommandLine::Unknown => {
+                return Err("the command is of a kind that this node's release does not know".into());
+            }
+        };
+        let mut environment = vec![
+            ("MESHOS_TASK_ID".to_owned(), task.task_id.to_string()),
+            ("MESHOS_FRAMEWORK_ID".to_owned(), framework.to_string()),
+        ];
+        environment.extend(task.command.environment);
+        let named = task.command.user.or_else(|| (!user.is_empty()).then(|| user.to_owned()));
+        Ok(ContainerSpec {
+            container: as_isolated(container),
+            command,
+            environment,
+            user: named,
+            allow_root: self.allow_root,
+            sandbox,
+            limits: limits(&task.resources),
+            uris: task.command.uris.into_iter().map(as_isolated_uri).collect(),
+        })
+    }
+}
+
+/// Where a task's sandbox is.
+pub(crate) fn sandbox_path(
+    sandboxes: &Path,
+    framework: FrameworkId,
+    task: &str,
+    container: &ContainerId,
+) -> PathBuf {
+    sandboxes.join(framework.to_string()).join(task).join(container.as_str())
+}
+
+async fn launch_container(
+    containerizer: &dyn Containerizer,
+    container: ContainerId,
+    spec: ContainerSpec,
+) -> Event {
+    match containerizer.launch(spec).await {
+        Ok(started) => Event::ContainerStarted { container, pid: started.pid },
+        Err(error) => {
+            let reason = match error {
+                LaunchError::Fetch { .. } => Reason::FetchFailed,
+                LaunchError::Invalid { .. }
+                | LaunchError::Exists { .. }
+                | LaunchError::User { .. }
+                | LaunchError::Sandbox { .. }
+                | LaunchError::Isolation { .. }
+                | LaunchError::Exec { .. }
+                | LaunchError::Launcher { .. } => Reason::ContainerLaunchFailed,
+            };
+            Event::ContainerFailed { container, reason, message: error.to_string() }
+        }
+    }
+}
+
+fn limits(resources: &Resources) -> isolation::Limits {
+    let scalar = |name| resources.scalar(name).millis();
+    let cpus_millis = u32::try_from(scalar(names::CPUS)).unwrap_or(u32::MAX);
+    let memory = u64::try_from(scalar(names::MEM)).unwrap_or(0).saturating_mul(MB) / 1000;
+    isolation::Limits {
+        cpus_millis,
+        memory_bytes: (memory > 0).then_some(memory),
+        pids_max: None,
+    }
+}
+
+fn as_isolated(container: &ContainerId) -> isolation::ContainerId {
+    isolation::ContainerId::new(container.as_str()).expect("both ids follow the same rule")
+}
+
+fn as_isolated_uri(uri: meshos_protocol::task::Uri) -> isolation::Uri {
+    isolation::Uri {
+        value: uri.value,
+        executable: uri.executable,
+        extract: uri.extract,
+        output_file: uri.output_file,
+        cache: false,
+    }
+}
+
+async fn pass_on(mut events: mpsc::Receiver<ContainerEvent>, mailbox: mpsc::Sender<Input>) {
+    while let Some(event) = events.recv().await {
+        let event = match event {
+            ContainerEvent::Exited { container, status, limitation } => {
+                let Ok(container) = ContainerId::new(container.as_str()) else { continue };
+                let limitation = limitation.as_ref().map(as_reason);
+                Event::ContainerExited { container, exit: as_exit(status), limitation }
+            }
+            ContainerEvent::LauncherLost { reason } => {
+                tracing::error!(%reason, "the launcher is lost; its containers live on");
+                continue;
+            }
+            ContainerEvent::LauncherBack { pid } => {
+                tracing::info!(pid, "a launcher is there");
+                continue;
+            }
+        };
+        if mailbox.send(Input::Core(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn as_exit(status: ExitStatus) -> Exit {
+    match status {
+        ExitStatus::Code(code) => Exit::Code { code },
+        ExitStatus::Signal(signal) => Exit::Signal { signal },
+        ExitStatus::Unreadable { reason } => Exit::Unreadable { why: reason },
+    }
+}
+
+fn as_reason(limitation: &Limitation) -> (Reason, String) {
+    match limitation {
+        Limitation::Memory { .. } => (Reason::MemoryLimit, limitation.to_string()),
+    }
+}
+
+/// What the launcher knows, in the agent's words.
+pub(super) async fn recover(
+    containerizer: &dyn Containerizer,
+) -> Result<Vec<FoundContainer>, isolation::Error> {
+    let found = containerizer.recover().await?.into_iter();
+    let known = found.filter_map(|found| {
+        let container = ContainerId::new(found.container.as_str()).ok()?;
+        Some(match found.state {
+            RecoveredState::Running => {
+                FoundContainer { container, ended: None, pid: Some(found.pid) }
+            }
+            RecoveredState::Exited { status, limitation } => {
+                let ended = Some((as_exit(status), limitation.as_ref().map(as_reason)));
+                FoundContainer { container, ended, pid: None }
+            }
+        })
+    });
+    Ok(known.collect())
+}
+
+/// Whether the machine was restarted since the node last ran here; remembers the present boot.
+pub(super) fn boot_changed(data_dir: &Path) -> Result<bool> {
+    const SOURCE: &str = "/proc/sys/kernel/random/boot_id";
+    let file = data_dir.join("boot-id");
+    let now = std::fs::read_to_string(SOURCE).with_context(|| format!("cannot read {SOURCE}"))?;
+    let before = std::fs::read_to_string(&file).unwrap_or_default();
+    let changed = !before.is_empty() && before != now;
+    if before != now {
+        let fresh = data_dir.join("boot-id.new");
+        std::fs::write(&fresh, &now).with_context(|| format!("cannot write {}", fresh.display()))?;
+        std::fs::rename(&fresh, &file)
+            .with_context(|| format!("cannot rename {} over {}", fresh.display(), file.display()))?;
+    }
+    Ok(changed)
+}

@@ -1,0 +1,79 @@
+//! Reads are served from pictures that a core's loop publishes, never by the loop itself.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+/// How old a published picture may become while things change.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// The reading side: the newest picture.
+#[derive(Debug)]
+pub(crate) struct Snapshot<V> {
+    slot: Arc<ArcSwap<V>>,
+}
+
+impl<V> Clone for Snapshot<V> {
+    fn clone(&self) -> Self {
+        Self { slot: Arc::clone(&self.slot) }
+    }
+}
+
+impl<V> Snapshot<V> {
+    /// Starts with this picture.
+    pub(crate) fn new(first: V) -> Self {
+        Self { slot: Arc::new(ArcSwap::from_pointee(first)) }
+    }
+
+    /// The newest picture.
+    pub(crate) fn get(&self) -> Arc<V> {
+        self.slot.load_full()
+    }
+
+    /// Replaces the picture.
+    pub(crate) fn set(&self, view: V) {
+        self.slot.store(Arc::new(view));
+    }
+}
+
+/// The writing side: publishes at most once an interval, and never leaves a change unpublished.
+#[derive(Debug)]
+pub(crate) struct Publisher<V> {
+    snapshot: Snapshot<V>,
+    due: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl<V> Publisher<V> {
+    /// Publishes into `snapshot`.
+    pub(crate) fn new(snapshot: Snapshot<V>) -> Self {
+        Self { snapshot, due: None, last: None }
+    }
+
+    /// Something changed: publishes now, or notes when to.
+    pub(crate) fn changed(&mut self, view: impl FnOnce() -> V) {
+        let now = Instant::now();
+        let earliest = self.last.map_or(now, |last| last + INTERVAL);
+        if earliest > now {
+            self.due.get_or_insert(earliest);
+            return;
+        }
+        self.snapshot.set(view());
+        self.last = Some(now);
+        self.due = None;
+    }
+
+    /// When [`Publisher::changed`] must be called again, if nothing changes before.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+/// Waits until the earliest of some moments; for ever when there is none.
+pub(crate) async fn until(moments: impl IntoIterator<Item = Option<Instant>>) {
+    match moments.into_iter().flatten().min() {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,229 @@
+//! One framework's stream.
+
+use std::collections::BTreeSet;
+
+use meshos_protocol::{
+    ids::{Fence, OfferId, Principal, Subscription},
+    messages::{
+        StreamClass,
+        scheduler::{
+            Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+        },
+    },
+};
+use meshos_sdk::wire::{
+    FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::{Leader, LeaderEvent, LeaderStream},
+    net::Net,
+};
+
+/// What a session needs.
+pub(crate) struct Options {
+    pub net: Net,
+    pub leader: watch::Receiver<Option<Leader>>,
+    pub principal: Principal,
+}
+
+/// Serves one framework until it goes, or `shutdown`.
+pub(crate) async fn serve(options: Options, opened: Opened, shutdown: CancellationToken) {
+    let Opened { send, reader } = opened;
+    let class = StreamClass::Relay { principal: options.principal.clone() };
+    let session = Session {
+        principal: options.principal,
+        client: spawn_writer(send, WriterOptions::default()),
+        leader: LeaderStream::new(options.net, class, options.leader),
+        subscribe: None,
+        subscription: None,
+        fence: None,
+        offers: BTreeSet::new(),
+        left: false,
+    };
+    shutdown.run_until_cancelled(session.run(reader)).await;
+}
+
+struct Session {
+    principal: Principal,
+    client: FrameSender,
+    leader: LeaderStream<EventFrame>,
+    /// The newest description and suppressed roles, for the next leader.
+    subscribe: Option<Subscribe>,
+    /// Held once a leader has answered the subscribe.
+    subscription: Option<Subscription>,
+    /// The newest leader heard of; events under a lower fence are dropped.
+    fence: Option<Fence>,
+    /// Offers that the client may believe open.
+    offers: BTreeSet<OfferId>,
+    /// The client said good-bye, or was turned away.
+    left: bool,
+}
+
+impl Session {
+    async fn run(mut self, mut reader: FrameReader) {
+        loop {
+            tokio::select! {
+                biased;
+                event = self.leader.next() => {
+                    if let Err(error) = self.take_from_leader(event) {
+                        tracing::info!(principal = %self.principal, %error, "a framework is cut off");
+                        break;
+                    }
+                }
+                frame = reader.read::<CallFrame>() => match frame {
+                    Ok(Some(frame)) => self.take_from_client(frame),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::info!(principal = %self.principal, %error, "a framework is gone");
+                        break;
+                    }
+                },
+            }
+            if self.left && self.client.is_closed() {
+                break;
+            }
+        }
+        self.client_is_gone();
+    }
+
+    fn take_from_client(&mut self, frame: CallFrame) {
+        self.note(&frame.call);
+        if self.leader.is_open() {
+            if let Err(error) = self.leader.send(&frame) {
+                tracing::info!(principal = %self.principal, %error, "a call did not reach the leader");
+                self.answer_no_leader(&frame);
+            }
+        } else if !matches!(frame.call, Call::Subscribe(_)) {
+            self.answer_no_leader(&frame);
+        }
+    }
+
+    /// Keeps what the next leader must be told.
+    fn note(&mut self, call: &Call) {
+        match call {
+            Call::Subscribe(subscribe) => {
+                self.subscribe = Some(subscribe.clone());
+                self.subscription = None;
+            }
+            Call::Suppress { roles } => {
+                if let Some(subscribe) = &mut self.subscribe {
+                    let all = &subscribe.info.roles;
+                    let named = if roles.is_empty() { all } else { roles };
+                    subscribe.suppressed_roles.extend(named.iter().cloned());
+                }
+            }
+            Call::Revive { roles } => {
+                if let Some(subscribe) = &mut self.subscribe {
+                    let revived = |role| roles.is_empty() || roles.contains(role);
+                    subscribe.suppressed_roles.retain(|role| !revived(role));
+                }
+            }
+            Call::Accept(accept) => accept.offers.iter().for_each(|offer| {
+                self.offers.remove(offer);
+            }),
+            Call::Decline { offers, .. } => offers.iter().for_each(|offer| {
+                self.offers.remove(offer);
+            }),
+            Call::Teardown | Call::Disconnect => self.left = true,
+            Call::Kill { .. }
+            | Call::Acknowledge { .. }
+            | Call::Reconcile { .. }
+            | Call::Unknown => {}
+        }
+    }
+
+    fn answer_no_leader(&mut self, frame: &CallFrame) {
+        let Some((request, fence)) = frame.request.zip(self.fence) else { return };
+        let error = Some(CallError {
+            kind: CallErrorKind::NoLeader,
+            message: "no leader is known to this node right now: try again when it has one".into(),
+        });
+        self.tell(EventFrame { fence, event: Event::Answered { request, error } });
+    }
+
+    fn take_from_leader(&mut self, event: LeaderEvent<EventFrame>) -> Result<(), WireError> {
+        match event {
+            LeaderEvent::Follow(_) => {}
+            LeaderEvent::Opened => self.resume(),
+            LeaderEvent::Closed => self.leader_lost(),
+            LeaderEvent::Frame(frame) => {
+                if self.fence.is_some_and(|newest| frame.fence.is_stale(newest)) {
+                    return Ok(());
+                }
+                self.fence = Some(frame.fence);
+                self.follow_event(&frame.event);
+                self.client.send(&frame)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_event(&mut self, event: &Event) {
+        match event {
+            Event::Subscribed { framework, subscription, .. } => {
+                self.subscription = Some(*subscription);
+                if let Some(subscribe) = &mut self.subscribe {
+                    subscribe.framework = Some(*framework);
+                }
+            }
+            Event::Offers { offers } => self.offers.extend(offers.iter().map(|offer| offer.id)),
+            Event::Rescind { offers } => offers.iter().for_each(|offer| {
+                self.offers.remove(offer);
+            }),
+            Event::Error { .. } => self.left = true,
+            Event::Update { .. }
+            | Event::AgentLost { .. }
+            | Event::Answered { .. }
+            | Event::LeaderLost
+            | Event::Heartbeat
+            | Event::Unknown => {}
+        }
+    }
+
+    /// Subscribes at a leader: anew when no leader has answered yet, else under the number held.
+    fn resume(&mut self) {
+        let Some(subscribe) = self.subscribe.as_ref().filter(|_| !self.left) else { return };
+        let mut subscribe = subscribe.clone();
+        if self.subscription.is_some() {
+            subscribe.resume = self.subscription;
+        }
+        let call = Call::Subscribe(subscribe);
+        let frame = CallFrame {
+            request: None,
+            subscription: self.subscription.unwrap_or_default(),
+            call,
+        };
+        if let Err(error) = self.leader.send(&frame) {
+            tracing::debug!(%error, "the leader was lost before the subscription was resumed");
+        }
+    }
+
+    /// Offers die with their leader; the client is told both.
+    fn leader_lost(&mut self) {
+        let Some(fence) = self.fence else { return };
+        let offers: Vec<OfferId> = std::mem::take(&mut self.offers).into_iter().collect();
+        if !offers.is_empty() {
+            self.tell(EventFrame { fence, event: Event::Rescind { offers } });
+        }
+        self.tell(EventFrame { fence, event: Event::LeaderLost });
+    }
+
+    fn tell(&mut self, frame: EventFrame) {
+        if let Err(error) = self.client.send(&frame) {
+            tracing::debug!(%error, "a framework could not be told");
+        }
+    }
+
+    /// The leader learns at once that the client itself has gone, not this gateway.
+    fn client_is_gone(mut self) {
+        if let Some(subscription) = self.subscription.filter(|_| !self.left) {
+            let frame = CallFrame { request: None, subscription, call: Call::Disconnect };
+            if let Err(error) = self.leader.send(&frame) {
+                tracing::debug!(%error, "the leader could not be told that a framework is gone");
+            }
+        }
+    }
+}

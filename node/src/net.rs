@@ -1,0 +1,12 @@
+//! QUIC between nodes, and from frameworks to nodes: who may open what, and one connection a peer.
+
+mod endpoint;
+mod incoming;
+mod link;
+mod pool;
+mod requests;
+
+pub(crate) use endpoint::{Net, Options};
+pub(crate) use incoming::{Handler, Peer};
+pub(crate) use link::Link;
+pub(crate) use pool::Target;

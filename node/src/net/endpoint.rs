@@ -1,0 +1,107 @@
+//! The one UDP socket for QUIC: listens and dials.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use meshos_protocol::{
+    ids::{ClusterId, NodeId},
+    messages::{StreamClass, StreamHello},
+};
+use meshos_sdk::wire::{self, Credentials, Idle};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Handler, Link, Target, incoming, pool::Pool};
+
+/// How an endpoint is made.
+pub(crate) struct Options {
+    /// This node.
+    pub node: NodeId,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// This node's certificate and the cluster's authority.
+    pub credentials: Credentials,
+    /// When silent connections are given up.
+    pub idle: Idle,
+    /// The cluster, once known.
+    pub cluster: watch::Receiver<Option<ClusterId>>,
+    /// A secret of this node that survives restarts, so that peers of the process before learn at
+    /// once that their connections are gone.
+    pub reset_secret: [u8; 32],
+}
+
+/// Listens and dials; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Net {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) node: NodeId,
+    pub(super) endpoint: quinn::Endpoint,
+    pub(super) client: quinn::ClientConfig,
+    pub(super) cluster: watch::Receiver<Option<ClusterId>>,
+    pub(super) pool: Pool,
+}
+
+impl Net {
+    /// Binds the socket. Nothing is accepted before [`Net::serve`].
+    pub(crate) fn bind(options: Options) -> Result<Self> {
+        let server = wire::server_config(&options.credentials, options.idle)?;
+        let client = wire::client_config(&options.credentials, options.idle)?;
+        let socket = std::net::UdpSocket::bind(options.listen).with_context(|| {
+            format!(
+                "cannot listen on {} (udp, QUIC): is another node running there? \
+                 choose another port with --agent-port",
+                options.listen
+            )
+        })?;
+        let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &options.reset_secret);
+        let endpoint = quinn::Endpoint::new(
+            quinn::EndpointConfig::new(Arc::new(reset_key)),
+            Some(server),
+            socket,
+            Arc::new(quinn::TokioRuntime),
+        )
+        .context("cannot use the QUIC socket")?;
+        let inner = Inner {
+            node: options.node,
+            endpoint,
+            client,
+            cluster: options.cluster,
+            pool: Pool::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The bound address.
+    pub(crate) fn local_address(&self) -> Result<SocketAddr> {
+        self.inner.endpoint.local_addr().context("the QUIC socket has no address")
+    }
+
+    /// Accepts connections until `shutdown`, then closes all.
+    pub(crate) async fn serve(&self, handler: Arc<dyn Handler>, shutdown: CancellationToken) {
+        incoming::accept(self, handler, shutdown).await;
+        self.inner.endpoint.close(0u32.into(), b"node stops");
+        self.inner.endpoint.wait_idle().await;
+    }
+
+    /// A live connection to the target: the one there is, or a new one.
+    pub(crate) async fn link(&self, target: &Target) -> Result<Arc<Link>, wire::WireError> {
+        self.inner.pool.link(self, target).await
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// The hello for a stream of this class.
+    pub(crate) fn hello(&self, class: StreamClass) -> StreamHello {
+        StreamHello::new(*self.inner.cluster.borrow(), class)
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+}

@@ -1,0 +1,73 @@
+//! One connection to one peer.
+
+use std::time::Duration;
+
+use meshos_protocol::{
+    ids::{ClusterId, NodeId},
+    messages::{
+        StreamClass, StreamHello,
+        node::{Reply, Request},
+    },
+};
+use meshos_sdk::wire::{self, Opened, WireError};
+use tokio::sync::{OnceCell, watch};
+
+use super::requests::RequestClient;
+
+/// One connection to a node, with a stream for requests that is opened at the first one.
+pub(crate) struct Link {
+    peer: Option<NodeId>,
+    connection: quinn::Connection,
+    cluster: watch::Receiver<Option<ClusterId>>,
+    requests: OnceCell<RequestClient>,
+}
+
+impl Link {
+    pub(super) fn new(
+        peer: Option<NodeId>,
+        connection: quinn::Connection,
+        cluster: watch::Receiver<Option<ClusterId>>,
+    ) -> Self {
+        Self { peer, connection, cluster, requests: OnceCell::new() }
+    }
+
+    /// The node at the other end.
+    pub(crate) fn peer(&self) -> Option<NodeId> {
+        self.peer
+    }
+
+    /// Whether the connection is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.connection.close_reason().is_some()
+    }
+
+    /// Opens a stream.
+    pub(crate) async fn open(&self, class: StreamClass) -> Result<Opened, WireError> {
+        let hello = StreamHello::new(*self.cluster.borrow(), class);
+        wire::open_stream(&self.connection, &hello).await
+    }
+
+    /// Asks the peer; several requests may be under way.
+    pub(crate) async fn request(
+        &self,
+        request: Request,
+        limit: Duration,
+    ) -> Result<Reply, WireError> {
+        let limit_ms = meshos_protocol::time::millis(limit);
+        let ask = async {
+            let open = || async {
+                Ok::<_, WireError>(RequestClient::start(self.open(StreamClass::Request).await?))
+            };
+            self.requests.get_or_try_init(open).await?.ask(request).await
+        };
+        match tokio::time::timeout(limit, ask).await {
+            Ok(answer) => answer,
+            Err(_) => Err(WireError::TimedOut(limit_ms)),
+        }
+    }
+
+    /// Ends the connection when its request stream is broken, so that the next use dials anew.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.is_closed() && self.requests.get().is_none_or(|client| !client.is_broken())
+    }
+}

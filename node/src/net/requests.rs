@@ -1,0 +1,92 @@
+//! Requests and replies over one stream, many under way at a time.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use meshos_protocol::{
+    ids::RequestId,
+    messages::node::{Reply, ReplyFrame, Request, RequestFrame},
+};
+use meshos_sdk::wire::{FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer};
+use tokio::sync::oneshot;
+
+/// Requests that may wait for their replies on one stream.
+const PENDING_MAX: usize = 4_096;
+
+type Pending = Arc<Mutex<Waiting>>;
+
+#[derive(Default)]
+struct Waiting {
+    replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    broken: bool,
+}
+
+/// The asking side.
+pub(super) struct RequestClient {
+    sender: FrameSender,
+    pending: Pending,
+    next: AtomicU64,
+}
+
+impl RequestClient {
+    /// Uses a freshly opened stream.
+    pub(super) fn start(opened: Opened) -> Self {
+        let pending = Pending::default();
+        tokio::spawn(read_replies(opened.reader, Arc::clone(&pending)));
+        let sender = spawn_writer(opened.send, WriterOptions::default());
+        Self { sender, pending, next: AtomicU64::new(1) }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.sender.is_closed() || lock(&self.pending).broken
+    }
+
+    pub(super) async fn ask(&self, request: Request) -> Result<Reply, WireError> {
+        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (answer, reply) = oneshot::channel();
+        {
+            let mut pending = lock(&self.pending);
+            if pending.broken {
+                return Err(WireError::Lost("the request stream is closed".into()));
+            }
+            pending.replies.retain(|_, waiting| !waiting.is_closed());
+            if pending.replies.len() >= PENDING_MAX {
+                return Err(WireError::Full(PENDING_MAX));
+            }
+            pending.replies.insert(id, answer);
+        }
+        self.sender.send(&RequestFrame { id, request })?;
+        reply.await.map_err(|_| WireError::Lost("the request stream closed".into()))
+    }
+}
+
+async fn read_replies(mut reader: FrameReader, pending: Pending) {
+    loop {
+        match reader.read::<ReplyFrame>().await {
+            Ok(Some(ReplyFrame { id, reply })) => {
+                let waiting = lock(&pending).replies.remove(&id);
+                if let Some(waiting) = waiting {
+                    // The asker may have given up.
+                    let _asked = waiting.send(reply);
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                tracing::debug!(%error, "request stream ended");
+                break;
+            }
+        }
+    }
+    let mut pending = lock(&pending);
+    pending.broken = true;
+    pending.replies.clear();
+}
+
+fn lock(pending: &Pending) -> std::sync::MutexGuard<'_, Waiting> {
+    pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

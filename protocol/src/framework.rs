@@ -1,0 +1,77 @@
+//! Frameworks and offers as every part of the system describes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    attributes::Attributes,
+    ids::{AgentId, FrameworkId, OfferId},
+    resources::Resources,
+    role::Role,
+};
+
+/// What a framework says of itself when it subscribes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkInfo {
+    /// For people.
+    pub name: String,
+    /// Whom its tasks run as unless they say otherwise; empty: the agent's default.
+    #[serde(default)]
+    pub user: String,
+    /// The roles under which it wants offers; at least one.
+    pub roles: BTreeSet<Role>,
+    /// How long its tasks live on after it disconnected.
+    #[serde(default)]
+    pub failover_timeout_ms: u64,
+    /// What it understands.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// Where it runs, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// Its own page, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub webui_url: String,
+    /// Opaque to meshos.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a framework understands beyond the basics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Capabilities {
+    /// Tells unreachable, dropped and gone apart; without it they all are lost at the edge.
+    pub partition_aware: bool,
+    /// Wants to be told while a kill is under way.
+    pub task_killing_state: bool,
+    /// Uses GPUs; agents that have them are offered to no one else.
+    pub gpu_resources: bool,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self { partition_aware: true, task_killing_state: true, gpu_resources: false }
+    }
+}
+
+/// What one agent has free, held for one framework in one role until it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Names the offer in accept and decline.
+    pub id: OfferId,
+    /// Whom it is made to.
+    pub framework: FrameworkId,
+    /// The role that would pay.
+    pub role: Role,
+    /// The agent that has the resources.
+    pub agent: AgentId,
+    /// The agent's host name or address, for locality and for people.
+    pub hostname: String,
+    /// What is free.
+    pub resources: Resources,
+    /// The agent's attributes.
+    #[serde(default)]
+    pub attributes: Attributes,
+}

@@ -1,0 +1,165 @@
+//! Between an agent and the leader.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    attributes::Attributes,
+    ids::{AgentId, Fence, FrameworkId, Generation, NodeId, TaskId, UpdateId},
+    resources::Resources,
+    task::{StatusUpdate, TaskLaunch, TaskReport, TaskState},
+};
+
+/// The most tasks in one frame of a registration.
+pub const TASKS_PER_REPORT_MAX: usize = 1_000;
+
+/// What an agent tells the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum ToLeader {
+    /// The first frame: who the agent is and what it has.
+    Register(Registration),
+    /// Tasks that did not fit into the registration.
+    Report {
+        /// At most [`TASKS_PER_REPORT_MAX`].
+        tasks: Vec<TaskReport>,
+        /// Whether another report follows.
+        more: bool,
+    },
+    /// A step in a task's life.
+    Update {
+        /// The step.
+        status: StatusUpdate,
+    },
+    /// The task is over and that is on disk, but its terminal update waits until earlier updates
+    /// are acknowledged, or has nobody to go to: its resources are free from now on. Not to be
+    /// passed on to the framework.
+    TaskEnded {
+        /// The task's framework.
+        framework: FrameworkId,
+        /// The task.
+        task: TaskId,
+        /// Terminal.
+        state: TaskState,
+    },
+    /// The agent will not come back soon: its node is being stopped.
+    Leaving,
+    /// A message that this build does not know; ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Who an agent is and what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The fence that the agent has on disk: the leader must be of this term.
+    pub fence: Fence,
+    /// The agent's node.
+    pub node: NodeId,
+    /// The node's start generation.
+    pub generation: Generation,
+    /// The id from an earlier admission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// Shown in offers; for locality and for people.
+    pub hostname: String,
+    /// `host:port` of the node's cluster HTTP port.
+    #[serde(default)]
+    pub http_address: String,
+    /// `host:port` of the node's agent port (TCP for HTTP, UDP for QUIC).
+    #[serde(default)]
+    pub agent_address: String,
+    /// The node's process, for operators on the same machine.
+    #[serde(default)]
+    pub pid: u32,
+    /// The release that runs there.
+    #[serde(default)]
+    pub version: String,
+    /// All that the agent has.
+    pub resources: Resources,
+    /// Its attributes.
+    #[serde(default)]
+    pub attributes: Attributes,
+    /// Its live tasks and those with unacknowledged updates.
+    #[serde(default)]
+    pub tasks: Vec<TaskReport>,
+    /// Whether [`ToLeader::Report`] follows with more tasks.
+    #[serde(default)]
+    pub more: bool,
+}
+
+/// One instruction of a leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToAgentFrame {
+    /// Whose word it is; an agent drops lower terms than the one on its disk.
+    pub fence: Fence,
+    /// What to do.
+    pub message: ToAgent,
+}
+
+/// What a leader tells an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum ToAgent {
+    /// The agent is admitted under this id; sent when the whole report is in.
+    Registered {
+        /// To be kept on disk.
+        agent: AgentId,
+    },
+    /// The agent id has ended: end its tasks, forget the id, register anew.
+    Gone {
+        /// Why, for people.
+        message: String,
+    },
+    /// Start tasks. A task that the agent knows is answered with its state.
+    Launch {
+        /// Whose tasks they are.
+        framework: FrameworkId,
+        /// Whom they run as unless they say otherwise; empty: the agent's default.
+        #[serde(default)]
+        user: String,
+        /// What to start.
+        tasks: Vec<TaskLaunch>,
+    },
+    /// End one task.
+    Kill {
+        /// Whose task it is.
+        framework: FrameworkId,
+        /// The task.
+        task: TaskId,
+        /// Overrides the task's own grace period.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_ms: Option<u64>,
+    },
+    /// The framework has a status update.
+    Acknowledge {
+        /// Whose task it is.
+        framework: FrameworkId,
+        /// The task.
+        task: TaskId,
+        /// The update.
+        update: UpdateId,
+    },
+    /// The framework has ended: end its tasks and forget their updates.
+    CloseFramework {
+        /// Which.
+        framework: FrameworkId,
+    },
+    /// A message that this build does not know; ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a leader tells the other voters of a task, outside the log: a hint for the next leader
+/// about the tasks of agents that do not come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskHint {
+    /// Whose task it is.
+    pub framework: FrameworkId,
+    /// The task.
+    pub task: TaskId,
+    /// Where it runs.
+    pub agent: AgentId,
+    /// What it holds; absent when it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch: Option<TaskLaunch>,
+}

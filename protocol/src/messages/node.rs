@@ -1,0 +1,177 @@
+//! Requests between nodes, with replies.
+
+use serde::{Deserialize, Serialize};
+
+use super::agent::TaskHint;
+use crate::ids::{Fence, NodeId, RequestId, Term};
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestFrame {
+    /// Pairs it with its reply.
+    pub id: RequestId,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// The reply to one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyFrame {
+    /// The request.
+    pub id: RequestId,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// What one node may ask another. Each is checked against the asking peer's identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Request {
+    /// A message of the raft group; only from its members.
+    Raft {
+        /// Opaque here.
+        #[serde(with = "serde_bytes")]
+        body: Vec<u8>,
+    },
+    /// A seed asks another what it knows while a cluster forms.
+    Probe {
+        /// Opaque here.
+        #[serde(with = "serde_bytes")]
+        body: Vec<u8>,
+    },
+    /// A leader tells that it leads.
+    Announce(Announcement),
+    /// Who leads, as the asked node has it confirmed?
+    Leader,
+    /// Does this voter hold that `leader` leads in `term`?
+    ConfirmLeader {
+        /// The claimed term.
+        term: Term,
+        /// The claimed leader.
+        leader: NodeId,
+    },
+    /// Launches and ends of tasks, for the next leader.
+    Hints {
+        /// The leader whose word it is.
+        fence: Fence,
+        /// In order.
+        hints: Vec<TaskHint>,
+    },
+    /// A read or an operator's call of the HTTP API, passed on to the leader or to the node that
+    /// has the answer.
+    Http {
+        /// `GET` or `POST`.
+        method: String,
+        /// With the query.
+        path: String,
+        /// The caller's identity as the entry node authenticated it.
+        principal: String,
+        /// The body.
+        #[serde(default, with = "serde_bytes")]
+        body: Vec<u8>,
+    },
+    /// Sign a certificate, against the join token (nodes) or for an authenticated operator
+    /// (frameworks).
+    Sign {
+        /// The certificate signing request in DER.
+        #[serde(with = "serde_bytes")]
+        request: Vec<u8>,
+        /// For whom.
+        subject: SignSubject,
+        /// The join token's secret; empty when the peer's own identity allows it.
+        #[serde(default)]
+        token: String,
+    },
+    /// A request that this build does not know; answered with an error.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Whom a certificate is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum SignSubject {
+    /// A node that joins.
+    Node {
+        /// Its id.
+        node: NodeId,
+    },
+    /// A framework of an authenticated operator.
+    Framework {
+        /// The principal.
+        principal: String,
+    },
+    /// A subject that this build does not know; refused.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A leader's claim; believed only when a majority of the voters confirms it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Cluster and term.
+    pub fence: Fence,
+    /// Who leads.
+    pub leader: NodeId,
+    /// `host:port` of its QUIC port.
+    pub agent_address: String,
+    /// `host:port` of its cluster HTTP port.
+    pub http_address: String,
+    /// The voters as the leader knows them: node and QUIC address.
+    pub voters: Vec<(NodeId, String)>,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Reply {
+    /// Carried out; nothing to tell.
+    Done,
+    /// Bytes whose meaning the request fixes.
+    Bytes {
+        /// Opaque here.
+        #[serde(with = "serde_bytes")]
+        body: Vec<u8>,
+    },
+    /// The answer to [`Request::Leader`].
+    Leader {
+        /// Absent when no leader is known there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        announcement: Option<Announcement>,
+    },
+    /// The answer to [`Request::ConfirmLeader`].
+    Confirmed {
+        /// Whether this voter holds the claim for true now.
+        agrees: bool,
+    },
+    /// The answer to [`Request::Http`].
+    Http {
+        /// The HTTP status.
+        status: u16,
+        /// The media type of the body.
+        content_type: String,
+        /// The body.
+        #[serde(with = "serde_bytes")]
+        body: Vec<u8>,
+    },
+    /// The answer to [`Request::Sign`].
+    Signed {
+        /// The certificate in DER.
+        #[serde(with = "serde_bytes")]
+        certificate: Vec<u8>,
+        /// The CA's certificate in DER.
+        #[serde(with = "serde_bytes")]
+        authority: Vec<u8>,
+        /// The gossip key, for nodes only.
+        #[serde(default, with = "serde_bytes")]
+        gossip_key: Vec<u8>,
+    },
+    /// Not carried out.
+    Failed {
+        /// A whole sentence.
+        message: String,
+    },
+    /// An answer that this build does not know; treated as failed.
+    #[serde(other)]
+    Unknown,
+}

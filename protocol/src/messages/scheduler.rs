@@ -1,0 +1,248 @@
+//! Between a framework's scheduler and the leader, through any node.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    framework::{FrameworkInfo, Offer},
+    ids::{
+        AgentId, Fence, FrameworkId, NodeId, OfferId, RequestId, Subscription, TaskId, UpdateId,
+    },
+    role::Role,
+    task::{StatusUpdate, TaskDescription},
+};
+
+/// The most offers one accept or decline may name.
+pub const OFFERS_PER_CALL_MAX: usize = 10_000;
+/// The most tasks one accept may launch, or one reconciliation may name.
+pub const TASKS_PER_CALL_MAX: usize = 10_000;
+/// How long a declined agent is left out when the framework does not say.
+pub const REFUSE_DEFAULT_MS: u64 = 5_000;
+/// The longest time a framework may refuse an agent: 365 days, as in Mesos.
+pub const REFUSE_MAX_MS: u64 = 365 * 24 * 3600 * 1000;
+
+/// One call of a framework.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallFrame {
+    /// Present when the caller wants [`Event::Answered`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// The subscription the caller holds; ignored for [`Call::Subscribe`].
+    #[serde(default)]
+    pub subscription: Subscription,
+    /// What is asked.
+    pub call: Call,
+}
+
+/// What a framework may ask. Names are those of Mesos's scheduler API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Call {
+    /// Begins, takes over or resumes a subscription; the first call on a stream.
+    Subscribe(Subscribe),
+    /// Uses offers of one agent; never repeated.
+    Accept(Accept),
+    /// Gives offers back.
+    Decline {
+        /// Unknown ones are ignored.
+        offers: Vec<OfferId>,
+        /// How long the agent is left out; the default when absent, no filter when 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refuse_ms: Option<u64>,
+    },
+    /// Clears filters and suppression.
+    Revive {
+        /// Empty: all of the framework's.
+        #[serde(default)]
+        roles: BTreeSet<Role>,
+    },
+    /// No offers until a revive.
+    Suppress {
+        /// Empty: all of the framework's.
+        #[serde(default)]
+        roles: BTreeSet<Role>,
+    },
+    /// Ends one task.
+    Kill {
+        /// The task.
+        task: TaskId,
+        /// Where it runs, when the caller knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<AgentId>,
+        /// Overrides the task's own grace period.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_ms: Option<u64>,
+    },
+    /// Confirms a status update.
+    Acknowledge {
+        /// The task.
+        task: TaskId,
+        /// The agent that the update names.
+        agent: AgentId,
+        /// The update.
+        update: UpdateId,
+    },
+    /// Asks for the states of tasks.
+    Reconcile {
+        /// Empty: all live tasks of the framework.
+        #[serde(default)]
+        tasks: Vec<TaskQuery>,
+    },
+    /// Ends the framework and all its tasks.
+    Teardown,
+    /// The client closes its stream on purpose; the fail-over timeout starts at once.
+    Disconnect,
+    /// A call that this build does not know; answered with an error.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Begins, takes over or resumes a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// Absent for a framework that has no id yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<FrameworkId>,
+    /// What the framework says of itself.
+    pub info: FrameworkInfo,
+    /// Roles that start without offers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub suppressed_roles: BTreeSet<Role>,
+    /// Set by gateways and drivers that carry a subscription on over a change of leader or
+    /// gateway: it goes on under this number and is refused when a newer one exists. Absent in a
+    /// client's own subscribe, which raises the number and ends the stream that held it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Subscription>,
+    /// Told back in the subscribed event, so that a subscribe repeated after a lost answer is
+    /// recognised as the same: a random text of the client, at most 64 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub nonce: String,
+}
+
+/// Uses offers of one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accept {
+    /// All of one agent and of the calling framework; what is not used is declined.
+    pub offers: Vec<OfferId>,
+    /// What to start there; empty declines the offers.
+    pub launch: Vec<TaskDescription>,
+    /// The filter for what is left; the default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse_ms: Option<u64>,
+}
+
+/// One task whose state is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskQuery {
+    /// The task.
+    pub task: TaskId,
+    /// Where it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// Set when the asker sent an accept for it and has heard nothing: the answer waits until the
+    /// agent has reported to this leader and is then the agent's state, or dropped.
+    #[serde(default)]
+    pub pending: bool,
+}
+
+/// One event for a framework.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFrame {
+    /// Whose word it is; lower terms than one already seen are dropped.
+    pub fence: Fence,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What a framework is told. Names are those of Mesos's scheduler API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Event {
+    /// The subscription holds at this leader. Offers of earlier terms are void.
+    Subscribed {
+        /// The framework's id, to be kept for fail-over.
+        framework: FrameworkId,
+        /// To be quoted by every call.
+        subscription: Subscription,
+        /// The leading node.
+        leader: NodeId,
+        /// The pace of heartbeats.
+        heartbeat_ms: u64,
+        /// The nonce of the subscribe that this answers.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        nonce: String,
+    },
+    /// Resources to use.
+    Offers {
+        /// Each of one agent and one role.
+        offers: Vec<Offer>,
+    },
+    /// Offers that are void now.
+    Rescind {
+        /// Which.
+        offers: Vec<OfferId>,
+    },
+    /// A step in a task's life; acknowledged when it carries an update id.
+    Update {
+        /// The step.
+        status: StatusUpdate,
+    },
+    /// An agent is unreachable or gone.
+    AgentLost {
+        /// Which.
+        agent: AgentId,
+    },
+    /// The answer to a call that asked for one.
+    Answered {
+        /// The call.
+        request: RequestId,
+        /// Absent when it was carried out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<CallError>,
+    },
+    /// The gateway has lost the leader; it goes on when there is one.
+    LeaderLost,
+    /// The subscription is over and must not be tried again as it is.
+    Error {
+        /// For programs.
+        error: CallError,
+    },
+    /// The stream is alive.
+    Heartbeat,
+    /// An event that this build does not know; ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why a call was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallError {
+    /// For programs.
+    pub kind: CallErrorKind,
+    /// A whole sentence: what was wrong, where, what to do.
+    pub message: String,
+}
+
+/// Why a call was not carried out, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallErrorKind {
+    /// No leader is known; try again.
+    NoLeader,
+    /// The call breaks a rule; repeating it cannot help.
+    Invalid,
+    /// The principal may not do this.
+    Forbidden,
+    /// The framework has ended; its id is closed.
+    FrameworkRemoved,
+    /// Another instance subscribed with the same id.
+    FailedOver,
+    /// The stream holds no subscription.
+    NotSubscribed,
+    /// A limit is reached; try again later.
+    Busy,
+    /// A kind that this build does not know.
+    #[serde(other)]
+    Unknown,
+}

@@ -1,0 +1,132 @@
+//! Tasks: what a framework asks to run, the states it goes through, and the updates that tell it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{AgentId, FrameworkId, TaskId, UpdateId},
+    resources::Resources,
+    role::Role,
+    time::Wall,
+};
+
+mod command;
+mod reason;
+mod state;
+
+pub use command::{Command, CommandLine, Uri};
+pub use reason::Reason;
+pub use state::TaskState;
+
+/// What a framework asks to run on one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDescription {
+    /// Chosen by the framework; unique among its live tasks.
+    pub task_id: TaskId,
+    /// For people; need not be unique.
+    #[serde(default)]
+    pub name: String,
+    /// What it takes from the offer.
+    pub resources: Resources,
+    /// What runs.
+    pub command: Command,
+    /// Between SIGTERM and SIGKILL when the task is killed; the agent's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_grace_ms: Option<u64>,
+    /// Opaque to meshos, shown to people and tools.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A task as the leader hands it to an agent: the description and the role that pays for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskLaunch {
+    /// What to run.
+    pub description: TaskDescription,
+    /// The role whose share the resources count against.
+    pub role: Role,
+}
+
+/// How a task's process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t")]
+pub enum Exit {
+    /// It exited with this code.
+    Code {
+        /// 0 to 255.
+        code: i32,
+    },
+    /// A signal ended it.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It is over, and nobody could read how.
+    Unreadable {
+        /// Why the status is not known, a sentence.
+        why: String,
+    },
+    /// A way that this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Who made a status update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The leader: inferred, carries no id, needs no acknowledgement.
+    Master,
+    /// The agent, from what it saw of the container.
+    Agent,
+    /// The framework's executor.
+    Executor,
+    /// A source that this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One step in a task's life, told to its framework at least once and in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusUpdate {
+    /// The task's framework.
+    pub framework: FrameworkId,
+    /// The task.
+    pub task: TaskId,
+    /// Where it runs or ran; absent when no agent is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// The state it tells.
+    pub state: TaskState,
+    /// Why, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Why, in a sentence for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Present when the framework must acknowledge it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateId>,
+    /// When the step happened, by the clock of whoever made the update.
+    pub at: Wall,
+    /// Who made it.
+    pub source: Source,
+    /// How the process ended, in terminal updates of tasks that had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+}
+
+/// One task as its agent reports it to a leader: enough to rebuild the leader's picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// The task's framework.
+    pub framework: FrameworkId,
+    /// What was asked, and for which role.
+    pub launch: TaskLaunch,
+    /// The newest state on the agent.
+    pub state: TaskState,
+    /// Updates that the framework has not acknowledged, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unacknowledged: Vec<StatusUpdate>,
+}

@@ -1,0 +1,84 @@
+//! Why a task is in its state.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why a task is in its state, by name; stable, for programs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Reason {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            /// A reason that this build does not know.
+            #[serde(other)]
+            Unknown,
+        }
+
+        impl Reason {
+            /// Every named reason, for tables and tests.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name as printed and as in JSON.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::Unknown => "unknown",
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The process exited with a status other than 0, or a signal ended it.
+    CommandFailed = "command_failed",
+    /// The command could not be started: not found, not executable, no such user.
+    ContainerLaunchFailed = "container_launch_failed",
+    /// A URI could not be fetched.
+    FetchFailed = "fetch_failed",
+    /// The container used more memory than its limit.
+    MemoryLimit = "memory_limit",
+    /// The process is over and its exit status could not be read.
+    ExitStatusUnreadable = "exit_status_unreadable",
+    /// The machine was restarted.
+    AgentRebooted = "agent_rebooted",
+    /// The agent stopped between writing the launch and starting it.
+    LaunchInterrupted = "launch_interrupted",
+    /// A kill arrived before the task was started.
+    KilledDuringLaunch = "killed_during_launch",
+    /// The task's framework ended.
+    FrameworkRemoved = "framework_removed",
+    /// The description breaks a rule.
+    TaskInvalid = "task_invalid",
+    /// The offer is not open any more, or belongs to someone else.
+    InvalidOffers = "invalid_offers",
+    /// The task needs more than its offers hold.
+    ResourcesExceeded = "resources_exceeded",
+    /// The agent went away before the launch reached it.
+    AgentDisconnected = "agent_disconnected",
+    /// The agent has not been heard of for too long.
+    AgentUnreachable = "agent_unreachable",
+    /// The agent came back.
+    AgentReregistered = "agent_reregistered",
+    /// The agent came back and does not know the task.
+    AgentForgot = "agent_forgot",
+    /// An operator declared the agent gone.
+    AgentGone = "agent_gone",
+    /// The agent's disk refuses writes, so that it cannot take on tasks.
+    StorageFailed = "storage_failed",
+    /// The agent keeps as many tasks as it may.
+    TooManyTasks = "too_many_tasks",
+    /// The agent's node was stopped with its tasks.
+    AgentStopped = "agent_stopped",
+    /// The leader changed before the launch was passed on.
+    LeaderChanged = "leader_changed",
+    /// An answer to a reconciliation.
+    Reconciliation = "reconciliation",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,197 @@
+//! Length-prefixed MessagePack over one QUIC stream.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use meshos_protocol::codec::{self, FRAME_BYTES_MAX};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::mpsc;
+
+use super::WireError;
+
+const LENGTH_BYTES: usize = 4;
+/// How much one read from the stream may bring.
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// The value as a frame: its length (four bytes, big-endian) and its MessagePack.
+///
+/// # Errors
+/// When the value is larger than a frame may be.
+pub fn frame<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, WireError> {
+    let body = codec::encode(value);
+    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= FRAME_BYTES_MAX);
+    let Some(length) = length else {
+        let size = body.len();
+        return Err(WireError::Protocol(format!(
+            "a message of {size} bytes exceeds the limit of {FRAME_BYTES_MAX} bytes for a frame"
+        )));
+    };
+    let mut bytes = Vec::with_capacity(LENGTH_BYTES + body.len());
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(&body);
+    Ok(bytes.into())
+}
+
+/// Reads frames. Cancel-safe: what has arrived is kept for the next call.
+#[derive(Debug)]
+pub struct FrameReader {
+    stream: quinn::RecvStream,
+    buffer: BytesMut,
+}
+
+impl FrameReader {
+    /// Reads from `stream`.
+    pub fn new(stream: quinn::RecvStream) -> Self {
+        Self { stream, buffer: BytesMut::new() }
+    }
+
+    /// The next frame; none when the peer has finished the stream between two frames.
+    ///
+    /// # Errors
+    /// When the connection is lost, or the bytes are not a frame with a `T`.
+    pub async fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+        loop {
+            if let Some(body) = self.take_frame()? {
+                return Ok(Some(codec::decode(&body)?));
+            }
+            let chunk = self
+                .stream
+                .read_chunk(READ_BYTES_MAX, true)
+                .await
+                .map_err(|error| WireError::Lost(error.to_string()))?;
+            match chunk {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk.bytes),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(WireError::Lost("the stream ended within a frame".into())),
+            }
+        }
+    }
+
+    /// A frame that is already here, without waiting.
+    ///
+    /// # Errors
+    /// When the bytes are not a frame with a `T`.
+    pub fn read_buffered<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+        match self.take_frame()? {
+            Some(body) => Ok(Some(codec::decode(&body)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn take_frame(&mut self) -> Result<Option<BytesMut>, WireError> {
+        let Some(prefix) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
+        if length > FRAME_BYTES_MAX {
+            return Err(WireError::Protocol(format!(
+                "a frame of {length} bytes is announced, the limit is {FRAME_BYTES_MAX} bytes"
+            )));
+        }
+        if self.buffer.len() < LENGTH_BYTES + length {
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTH_BYTES);
+        Ok(Some(self.buffer.split_to(length)))
+    }
+}
+
+/// Bounds of one stream's outgoing queue.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterOptions {
+    /// Frames that may wait; a peer that is slower is cut off.
+    pub frames_max: usize,
+    /// Bytes that may wait.
+    pub bytes_max: usize,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self { frames_max: 4_096, bytes_max: 4 * FRAME_BYTES_MAX }
+    }
+}
+
+/// Sends frames without waiting. Clones share one stream; it is finished when the last is dropped.
+#[derive(Debug, Clone)]
+pub struct FrameSender {
+    queue: mpsc::Sender<Bytes>,
+    waiting_bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
+
+impl FrameSender {
+    /// Queues the value.
+    ///
+    /// # Errors
+    /// When the stream is broken, the queue is full, or the value is too large. After a full queue
+    /// the stream has a gap and must be given up.
+    pub fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), WireError> {
+        self.send_frame(frame(value)?)
+    }
+
+    /// Queues a frame made by [`frame`].
+    ///
+    /// # Errors
+    /// As [`FrameSender::send`].
+    pub fn send_frame(&self, bytes: Bytes) -> Result<(), WireError> {
+        let size = bytes.len();
+        if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) + size > self.bytes_max {
+            self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+            return Err(WireError::Full(self.waiting_frames()));
+        }
+        self.queue.try_send(bytes).map_err(|error| {
+            self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+            match error {
+                mpsc::error::TrySendError::Full(_) => WireError::Full(self.waiting_frames()),
+                mpsc::error::TrySendError::Closed(_) => {
+                    WireError::Lost("the stream is closed".into())
+                }
+            }
+        })
+    }
+
+    /// Whether the stream is broken.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    fn waiting_frames(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+}
+
+/// Starts the task that writes to `stream`; frames that wait together go out in one write.
+pub fn spawn_writer(stream: quinn::SendStream, options: WriterOptions) -> FrameSender {
+    let (queue, receiver) = mpsc::channel(options.frames_max);
+    let waiting_bytes = Arc::new(AtomicUsize::new(0));
+    let sender = FrameSender {
+        queue,
+        waiting_bytes: Arc::clone(&waiting_bytes),
+        bytes_max: options.bytes_max,
+    };
+    tokio::spawn(write_frames(stream, receiver, waiting_bytes));
+    sender
+}
+
+async fn write_frames(
+    mut stream: quinn::SendStream,
+    mut queue: mpsc::Receiver<Bytes>,
+    waiting_bytes: Arc<AtomicUsize>,
+) {
+    const BATCH_FRAMES: usize = 256;
+    let mut batch = Vec::with_capacity(BATCH_FRAMES);
+    while queue.recv_many(&mut batch, BATCH_FRAMES).await > 0 {
+        let size: usize = batch.iter().map(Bytes::len).sum();
+        let written = stream.write_all_chunks(&mut batch).await;
+        waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+        batch.clear();
+        if let Err(error) = written {
+            tracing::debug!(%error, "stream writer stopped");
+            return;
+        }
+    }
+    if let Err(error) = stream.finish() {
+        tracing::debug!(%error, "stream was closed before it was finished");
+    }
+}
