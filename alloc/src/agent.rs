@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use meshos_protocol::{
-    attributes::Attributes,
-    ids::AgentId,
-    resources::Resources,
-};
+use meshos_protocol::{attributes::Attributes, ids::AgentId, resources::Resources};
 
 use crate::{
     arena::Key,
@@ -149,23 +145,18 @@ impl Agent {
         if self.gpus && !membership.gpus {
             return Err(SkipRule::Gpu);
         }
-        let portion = if self.reserved {
-            self.free.for_role(&membership.role)
-        } else {
-            self.free.clone()
-        };
-        if self.reserved && !portion.is_allocatable() {
+        let standing = self.filters.standing(key, membership);
+        if !self.reserved {
+            // The common case, which is settled before anything is cloned.
+            check_standing(standing, turns, |refused| covers(refused, &self.free))?;
+            return Ok(self.free.clone());
+        }
+        let portion = self.free.for_role(&membership.role);
+        if !portion.is_allocatable() {
             return Err(SkipRule::ReservedForOtherRole);
         }
-        match self.filters.standing(key, membership) {
-            Standing::Refused(_, refused) => {
-                let covered =
-                    if self.reserved { refused.contains(&portion) } else { covers(refused, &portion) };
-                if covered { Err(SkipRule::Refused) } else { Ok(portion) }
-            }
-            Standing::TurnTaken if turns => Err(SkipRule::TurnTaken),
-            Standing::TurnTaken | Standing::Open => Ok(portion),
-        }
+        check_standing(standing, turns, |refused| refused.contains(&portion))?;
+        Ok(portion)
     }
 
     /// Takes what is offered out of what is free. Returns whether the membership held nothing here.
@@ -188,12 +179,20 @@ impl Agent {
     }
 
     /// Frees what was offered, as far as it was.
-    pub(crate) fn return_offered(&mut self, key: Key<Membership>, resources: &Resources) -> Returned {
+    pub(crate) fn return_offered(
+        &mut self,
+        key: Key<Membership>,
+        resources: &Resources,
+    ) -> Returned {
         self.give_back(key, resources, |holding| &mut holding.offered)
     }
 
     /// Frees what was allocated, as far as it was.
-    pub(crate) fn return_allocated(&mut self, key: Key<Membership>, resources: &Resources) -> Returned {
+    pub(crate) fn return_allocated(
+        &mut self,
+        key: Key<Membership>,
+        resources: &Resources,
+    ) -> Returned {
         self.give_back(key, resources, |holding| &mut holding.allocated)
     }
 
@@ -287,4 +286,16 @@ impl Agent {
 /// `wanted` as far as it is there.
 fn within(available: &Resources, wanted: &Resources) -> Resources {
     if available.contains(wanted) { wanted.clone() } else { available.intersection(wanted) }
+}
+
+fn check_standing<'a>(
+    standing: Standing<'a>,
+    turns: bool,
+    covers: impl FnOnce(&'a Arc<Resources>) -> bool,
+) -> Result<(), SkipRule> {
+    match standing {
+        Standing::Refused(_, refused) if covers(refused) => Err(SkipRule::Refused),
+        Standing::TurnTaken if turns => Err(SkipRule::TurnTaken),
+        Standing::Refused(..) | Standing::TurnTaken | Standing::Open => Ok(()),
+    }
 }

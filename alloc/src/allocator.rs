@@ -2,6 +2,7 @@
 
 mod agents;
 mod frameworks;
+mod invariants;
 mod offers;
 mod run;
 mod views;
@@ -145,3 +146,6 @@ impl Allocator {
         Stamp(self.stamps)
     }
 }
+
+#[cfg(test)]
+mod tests;

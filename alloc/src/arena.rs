@@ -69,11 +69,16 @@ impl<T> Default for Arena<T> {
 impl<T> Arena<T> {
     /// Puts a value into a free slot.
     pub(crate) fn insert(&mut self, value: T) -> Key<T> {
+        self.insert_with(|_| value)
+    }
+
+    /// Puts a value that is made knowing its key into a free slot.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key<T>) -> T) -> Key<T> {
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(None);
             Key::new(self.slots.len() - 1)
         });
-        self.slots[key.index()] = Some(value);
+        self.slots[key.index()] = Some(make(key));
         key
     }
 
@@ -96,12 +101,10 @@ impl<T> Arena<T> {
 
     /// The values in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((Key::new(index), slot.as_ref()?)))
-    }
-
-    /// The values in the order of their slots.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key<T>, &mut T)> {
-        self.slots.iter_mut().enumerate().filter_map(|(index, slot)| Some((Key::new(index), slot.as_mut()?)))
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((Key::new(index), slot.as_ref()?)))
     }
 }
 
@@ -176,7 +179,7 @@ impl<T> KeySet<T> {
     /// The keys in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Key<T>> {
         self.words.iter().enumerate().flat_map(|(index, &word)| {
-            std::iter::successors(Some(word), |word| Some(word & (word - 1)))
+            std::iter::successors(Some(word), |word| Some(word & word.wrapping_sub(1)))
                 .take_while(|word| *word != 0)
                 .map(move |word| {
                     let bit = usize::try_from(word.trailing_zeros()).expect("below 64");

@@ -6,9 +6,7 @@
 
 use std::fmt;
 
-use meshos_protocol::{
-    ids::FrameworkId, resources::ScalarQuantities, role::Role, time::Mono,
-};
+use meshos_protocol::{ids::FrameworkId, resources::ScalarQuantities, role::Role, time::Mono};
 
 use crate::Share;
 

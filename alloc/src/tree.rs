@@ -188,6 +188,11 @@ impl Tree {
         &self.weights
     }
 
+    /// How many frameworks wait for offers, each counted once for every role.
+    pub(crate) fn waiting(&self) -> usize {
+        self.nodes[self.root].waiting()
+    }
+
     /// The share as of now, also when the order has not been brought up to date yet.
     pub(crate) fn share(&self, node: &Node) -> Share {
         self.rank_of(node).share
@@ -328,6 +333,43 @@ impl Tree {
         }
         // As deep as roles are nested, which their length bounds.
         node.lists[list].iter().find_map(|child| self.first_below(*child, list, wanted))
+    }
+
+    /// # Panics
+    ///
+    /// When the lists are not what the nodes say.
+    pub(crate) fn check_invariants(&self) {
+        let mut children = BTreeMap::<Key<Node>, Vec<&Node>>::new();
+        for (_, node) in self.nodes.iter() {
+            if let Some(parent) = node.parent {
+                children.entry(parent).or_default().push(node);
+            }
+        }
+        for (key, node) in self.nodes.iter() {
+            let children = children.get(&key).map_or(&[][..], Vec::as_slice);
+            assert_eq!(node.children, children.len(), "{node:?}");
+            if !children.is_empty() {
+                self.check_node(node, children);
+            }
+        }
+    }
+
+    fn check_node(&self, node: &Node, children: &[&Node]) {
+        for list in [0, 1] {
+            let listed = &node.lists[list];
+            let waiting = children.iter().filter(|child| child.counts[list] > 0).count();
+            let below: usize = children.iter().map(|child| child.counts[list]).sum();
+            assert_eq!((listed.len(), node.counts[list]), (waiting, below), "{node:?}");
+            let in_order = |a: &Key<Node>, b: &Key<Node>| {
+                self.nodes[*a].service_order(&self.nodes[*b]).is_lt()
+            };
+            assert!(listed.is_sorted_by(in_order), "{node:?}");
+        }
+        let mut held = ScalarQuantities::new();
+        for child in children {
+            held += &child.held;
+        }
+        assert!(node.parent.is_none() || held == node.held, "{node:?}");
     }
 
     /// The node of a role, made with those above it when there is none.

@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The size of a page, in bytes.
 pub(crate) fn page_bytes() -> u64 {
@@ -129,14 +131,35 @@ pub(crate) fn inherited(fd: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
-/// Lets go of all signal handlers, so that the mask alone decides, and so that a child only has to clear its mask.
+/// The last signal of Linux, real-time signals included.
+const SIGNAL_MAX: libc::c_int = 64;
+
+/// Sets every signal to its default, so that the mask alone decides, and so that a child only has to clear its mask.
+///
+/// Not through libc, which keeps its hands on two of the real-time signals: whoever started us may have them ignored.
 pub(crate) fn reset_signal_handlers() {
-    for signal in Signal::iterator() {
-        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
-            // SAFETY: the default action runs no code of ours. The only handlers that are replaced are those of the
-            // runtime, which are for a better message at a stack overflow.
-            // An error is only possible for the two signals left out.
-            drop(unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) });
+    /// The kernel's `struct sigaction`; all zeros is the default action.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Action {
+        handler: usize,
+        flags: libc::c_ulong,
+        restorer: usize,
+        mask: u64,
+    }
+    let default = Action::default();
+    for signal in 1..=SIGNAL_MAX {
+        // SAFETY: the kernel reads `default`, whose layout is its own, and writes nothing. No code of ours runs at a default
+        // action; the only handlers that are replaced are those of the runtime, which are for a better message at a stack
+        // overflow. It fails for SIGKILL and SIGSTOP alone, which have no other action.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                std::ptr::null_mut::<Action>(),
+                size_of::<u64>(),
+            );
         }
     }
 }
@@ -171,4 +194,11 @@ pub(crate) fn peek_ended_child() -> io::Result<Option<(u32, libc::c_int, i32)>> 
         (info.si_pid(), info.si_code, info.si_status())
     };
     Ok(u32::try_from(pid).ok().filter(|pid| *pid != 0).map(|pid| (pid, code, status)))
+}
+
+/// Makes the async runtime wait for a descriptor to become readable.
+pub(crate) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by what is registered, stays the same and stays open until it is deregistered.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    registered.map_err(io::Error::from)
 }

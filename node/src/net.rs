@@ -2,11 +2,13 @@
 
 mod endpoint;
 mod incoming;
+mod joining;
 mod link;
 mod pool;
 mod requests;
 
 pub(crate) use endpoint::{Net, Options};
 pub(crate) use incoming::{Handler, Peer};
+pub(crate) use joining::dial_unknown;
 pub(crate) use link::Link;
 pub(crate) use pool::Target;

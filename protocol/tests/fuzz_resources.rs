@@ -108,9 +108,12 @@ fn check_bytes(bytes: &[u8]) {
     check_decoding::<Attributes>(bytes);
     check_decoding::<Attribute>(bytes);
     check_decoding::<Role>(bytes);
-    // What is accepted can be printed and read back, as it could have been typed.
     if let Ok(decoded) = rmp_serde::from_slice::<Resources>(bytes) {
-        assert_eq!(Resources::parse(&decoded.to_string()).as_ref(), Ok(&decoded));
+        // A peer may say what cannot be typed (one name with two kinds of value), but what can be
+        // read must be read as what was printed.
+        if let Ok(read) = Resources::parse(&decoded.to_string()) {
+            assert_eq!(read, decoded);
+        }
     }
 }
 

@@ -109,7 +109,12 @@ impl Allocator {
             .collect();
         for role in roles {
             let key = self.membership(framework, role);
+            let stamp = self.next_stamp();
             let membership = &mut self.memberships[key];
+            if !membership.subscribed {
+                // It starts anew, whatever was refused before it left.
+                (membership.stamp, membership.born) = (stamp, stamp);
+            }
             let more = capabilities.gpu_resources && !membership.gpus;
             membership.subscribed = true;
             membership.suppressed = suppressed.contains(role);
@@ -181,9 +186,9 @@ impl Allocator {
     }
 
     fn memberships_of(&self, framework: FrameworkId) -> Vec<Key<Membership>> {
-        self.frameworks
-            .get(&framework)
-            .map_or_else(Vec::new, |entry: &Framework| entry.memberships.values().copied().collect())
+        self.frameworks.get(&framework).map_or_else(Vec::new, |entry: &Framework| {
+            entry.memberships.values().copied().collect()
+        })
     }
 
     /// The subscribed memberships in these roles, or in all when none is named.

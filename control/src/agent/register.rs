@@ -190,6 +190,9 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) {
         let Some(task) = self.tasks.get_mut(key) else { return };
+        if task.abandoned == Some(Abandoned::AgentGone) {
+            return;
+        }
         task.abandoned = Some(why);
         task.record_mut().unacknowledged.clear();
         self.deadlines.clear(&Deadline::Retry(key.clone()));

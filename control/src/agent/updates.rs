@@ -1,7 +1,9 @@
 //! Delivery of status updates: in order for each task, at least once, one at a time.
 //!
 //! Updates without an id tell the leader something that it can also learn in another way; they are
-//! sent once. All others stay in the task's record until the framework acknowledged them.
+//! sent once. All others stay in the task's record until the framework acknowledged them. An
+//! acknowledgement is written together with whatever is written next of the task, so an update may
+//! come once more after a crash, under the id by which the framework knows it.
 
 use std::time::Duration;
 

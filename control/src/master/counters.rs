@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use meshos_protocol::task::{Reason, TaskState};
+use meshos_protocol::{
+    messages::scheduler::CallErrorKind,
+    task::{Reason, TaskState},
+};
 use serde::{Serialize, Serializer};
 
 /// What the master has done in its term, for the metrics exporter. All only rise.
@@ -105,6 +108,19 @@ impl DropReason {
         Self::ForeignTask,
         Self::BadState,
     ];
+
+    /// The reason that goes with an answer's error.
+    pub(super) const fn of(kind: CallErrorKind) -> Self {
+        match kind {
+            CallErrorKind::Invalid => Self::Invalid,
+            CallErrorKind::Forbidden => Self::Forbidden,
+            CallErrorKind::FrameworkRemoved => Self::FrameworkRemoved,
+            CallErrorKind::FailedOver => Self::FailedOver,
+            CallErrorKind::NotSubscribed => Self::NotSubscribed,
+            CallErrorKind::Busy | CallErrorKind::NoLeader => Self::Busy,
+            CallErrorKind::Unknown => Self::Unknown,
+        }
+    }
 
     /// The name as in metrics and JSON.
     pub const fn name(self) -> &'static str {

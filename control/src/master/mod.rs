@@ -48,7 +48,7 @@ pub use explain::{Explanation, Obstacle};
 pub use machine::Master;
 pub use table::Table;
 pub use view::{
-    AgentView, FrameworkState, FrameworkView, NodeState, OfferView, TaskView, View,
+    AgentView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView, View,
 };
 
 #[cfg(test)]

@@ -25,15 +25,23 @@ pub(super) enum Purpose {
     /// An agent's state changes.
     AgentState { agent: AgentId },
     /// The caller wants a subscription.
-    Subscribe { session: SessionId, request: Option<RequestId>, nonce: String },
+    Subscribe(Subscribing),
     /// The framework's suppressed roles change; revived roles also lose their filters.
     Suppression { framework: FrameworkId, revived: Option<BTreeSet<Role>> },
-    /// The framework is disconnected.
-    Disconnect { framework: FrameworkId },
-    /// The framework ends.
-    Close { framework: FrameworkId },
+    /// The framework has been away for too long: it is disconnected, or ends.
+    Away { framework: FrameworkId },
     /// Nothing beyond the records.
     Records,
+}
+
+/// A subscribe that waits for the registry.
+#[derive(Debug, Clone)]
+pub(super) struct Subscribing {
+    pub(super) session: SessionId,
+    pub(super) request: Option<RequestId>,
+    pub(super) nonce: String,
+    /// Absent for a framework that has no id yet.
+    pub(super) framework: Option<FrameworkId>,
 }
 
 /// Who is answered when a proposal's outcome is known.
@@ -59,11 +67,7 @@ impl Proposals {
         self.pending.len()
     }
 
-    pub(super) fn newest(&self) -> ProposalId {
-        self.newest
-    }
-
-    /// Takes the oldest proposal up to `id`, with whether it is `id` itself.
+    /// Takes the oldest proposal up to `id`.
     fn take_up_to(&mut self, id: ProposalId) -> Option<(ProposalId, Purpose, Caller)> {
         let entry = self.pending.first_entry().filter(|entry| *entry.key() <= id)?;
         let (id, (purpose, caller)) = entry.remove_entry();
@@ -108,20 +112,26 @@ impl Core {
             repeated || outcome == *told,
             "applying {entry:?} gave {outcome:?} here and {told:?} on the voter"
         );
-        if !repeated && !matches!(outcome, Outcome::Refused { .. }) {
-            self.follow(cx, &entry.command, &outcome);
-        }
-        if entry.term != self.fence.term {
-            return;
-        }
-        while let Some((id, purpose, caller)) = self.proposals.take_up_to(entry.proposal) {
-            if id == entry.proposal {
-                self.conclude(cx, id, purpose, caller, &outcome);
+        let mut concluded = Vec::new();
+        while entry.term == self.fence.term
+            && let Some((id, purpose, caller)) = self.proposals.take_up_to(entry.proposal)
+        {
+            let outcome = if id == entry.proposal {
+                outcome.clone()
             } else {
                 // Overtaken by a later one, so it will never be applied.
                 let why = "the change was lost on its way into the registry, try again".to_owned();
-                self.conclude(cx, id, purpose, caller, &Outcome::Refused { why });
-            }
+                Outcome::Refused { why }
+            };
+            // First of all, while the caller's stream is still there.
+            self.answer(cx, caller, answer_of(&outcome));
+            concluded.push((id, purpose, outcome));
+        }
+        if !repeated && !matches!(outcome, Outcome::Refused { .. }) {
+            self.follow(cx, &entry.command, &outcome);
+        }
+        for (id, purpose, outcome) in concluded {
+            self.conclude(cx, id, purpose, &outcome);
         }
     }
 
@@ -164,36 +174,37 @@ impl Core {
         cx: &mut Cx<'_>,
         id: ProposalId,
         purpose: Purpose,
-        caller: Caller,
         outcome: &Outcome,
     ) {
-        let refused = match outcome {
-            Outcome::Refused { why } => Some(why.as_str()),
-            Outcome::Done
-            | Outcome::AgentAdmitted { .. }
-            | Outcome::Subscribed { .. }
-            | Outcome::Repeated
-            | Outcome::Unknown => None,
-        };
+        let refused = refusal(outcome);
         match purpose {
             Purpose::AdmitAgent { connection } => {
                 self.admission_concluded(cx, connection, refused);
             }
             Purpose::AgentState { agent } => self.agent_state_concluded(cx, agent),
-            Purpose::Subscribe { session, request, nonce } => {
-                self.subscribe_concluded(cx, session, request, nonce, outcome);
-            }
+            Purpose::Subscribe(waiting) => self.subscribe_concluded(cx, waiting, outcome),
             Purpose::Suppression { framework, revived } => {
-                self.suppression_concluded(framework, id, revived, refused);
+                self.suppression_concluded(cx, framework, id, revived, refused.is_some());
             }
-            Purpose::Disconnect { framework } | Purpose::Close { framework } => {
-                self.away_concluded(cx, framework);
-            }
+            Purpose::Away { framework } => self.away_concluded(cx, framework),
             Purpose::Records => {}
         }
-        let result = refused.map_or(Ok(()), |why| {
-            Err(CallError { kind: CallErrorKind::Invalid, message: why.to_owned() })
-        });
-        self.answer(cx, caller, result);
     }
+}
+
+const fn refusal(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Refused { why } => Some(why.as_str()),
+        Outcome::Done
+        | Outcome::AgentAdmitted { .. }
+        | Outcome::Subscribed { .. }
+        | Outcome::Repeated
+        | Outcome::Unknown => None,
+    }
+}
+
+fn answer_of(outcome: &Outcome) -> Result<(), CallError> {
+    refusal(outcome).map_or(Ok(()), |why| {
+        Err(CallError { kind: CallErrorKind::Invalid, message: why.to_owned() })
+    })
 }

@@ -83,6 +83,11 @@ impl Task {
         }
     }
 
+    /// The same task without its row, to be put in its place.
+    pub(super) fn without_row(&self) -> Self {
+        Self { slot: None, ..self.clone() }
+    }
+
     /// Takes over what an update tells.
     pub(super) fn follow(&mut self, status: &StatusUpdate) {
         self.state = status.state;
@@ -187,10 +192,10 @@ impl Tasks {
 
     /// The tasks of one framework, in order.
     pub(super) fn of_framework(&self, framework: FrameworkId) -> Vec<TaskKey> {
-        // No task id sorts before "!" but those of control characters, which are not valid; so
-        // the scan starts at the framework's first task by stepping over the one before.
+        // No valid id sorts before a single blank: it is the lowest character that ids may hold.
+        let task = TaskId::new(" ").expect("a blank is a valid task id");
         self.map
-            .range(first_of(framework)..)
+            .range(TaskKey { framework, task, agent: agent_first() }..)
             .take_while(|(key, _)| key.framework == framework)
             .map(|(key, _)| key.clone())
             .collect()
@@ -287,6 +292,21 @@ impl Tasks {
         ended.push_back(Arc::new(task.view(key)));
         while ended.len() > self.ended_max {
             ended.pop_front();
+        }
+    }
+
+    /// Adds to a task's row among the ended ones what its last update tells.
+    pub(super) fn amend_ended(&mut self, key: &TaskKey, status: &StatusUpdate) {
+        let Some(task) = self.map.get_mut(key).filter(|task| task.state == status.state) else {
+            return;
+        };
+        task.follow(status);
+        let view = task.view(key);
+        let is_it = |row: &Arc<TaskView>| {
+            row.framework_id == key.framework && row.agent_id == key.agent && row.id == key.task
+        };
+        if let Some(place) = self.ended.iter().rposition(is_it) {
+            Arc::make_mut(&mut self.ended)[place] = Arc::new(view);
         }
     }
 

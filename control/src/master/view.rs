@@ -8,11 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use meshos_alloc::RoleState;
+use meshos_alloc::{RoleState, Share};
 use meshos_protocol::{
     attributes::{AttributeValue, Attributes},
     ids::{AgentId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId},
-    resources::{Amount, Resources, Value},
+    resources::{Amount, Resources, ScalarQuantities, Value},
     role::Role,
     task::{Exit, Reason, TaskState},
     time::Wall,
@@ -45,7 +45,7 @@ pub struct View {
     /// Open offers.
     pub offers: Table<OfferView>,
     /// Roles with their shares; at most a quarter of a second old.
-    pub roles: Arc<Vec<RoleState>>,
+    pub roles: Arc<Vec<RoleView>>,
     /// What was done in this term.
     pub counters: Counters,
 }
@@ -213,6 +213,39 @@ pub struct OfferView {
     pub resources: Resources,
     /// When it was made.
     pub made_at: Wall,
+}
+
+/// A role as readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoleView {
+    /// Its name.
+    pub role: Role,
+    /// Its weight in thousandths.
+    pub weight_millis: u64,
+    /// How many frameworks in it or below it wait for offers.
+    pub waiting: usize,
+    /// What it holds, offered or allocated, with all roles below it.
+    #[serde(serialize_with = "quantities_as_map")]
+    pub held: ScalarQuantities,
+    /// How much of that is offered and not answered yet.
+    #[serde(serialize_with = "quantities_as_map")]
+    pub offered: ScalarQuantities,
+    /// Its share as the policy sees it, over its weight.
+    pub share: Share,
+}
+
+impl From<RoleState> for RoleView {
+    fn from(state: RoleState) -> Self {
+        let RoleState { role, weight_millis, waiting, held, offered, share } = state;
+        Self { role, weight_millis, waiting, held, offered, share }
+    }
+}
+
+fn quantities_as_map<S: Serializer>(
+    quantities: &ScalarQuantities,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(quantities.iter().map(|(name, amount)| (name.as_str(), Number(amount))))
 }
 
 /// `{"cpus": 2.5, "mem": 1024, "ports": "[31000-32000]", "cpus(role)": 1}`: amounts as numbers,

@@ -10,16 +10,40 @@ use crate::linux::process::{self, Processes};
 
 /// Reports processor time. Time of processes that have ended and were not waited for by a process of the container
 /// is not counted.
-#[derive(Debug, Default)]
-pub struct PosixCpuIsolator;
+#[derive(Debug)]
+pub struct PosixCpuIsolator {
+    tag: String,
+}
 
 /// Reports resident memory; memory shared between processes counts once for each.
-#[derive(Debug, Default)]
-pub struct PosixMemIsolator;
+#[derive(Debug)]
+pub struct PosixMemIsolator {
+    tag: String,
+}
 
-fn members(container: &ContainerId, pid: u32) -> Result<Vec<process::Stat>, IsolatorError> {
+impl PosixCpuIsolator {
+    /// For the containers of the node whose tag is `tag`.
+    #[must_use]
+    pub fn new(tag: &str) -> Self {
+        Self { tag: tag.to_owned() }
+    }
+}
+
+impl PosixMemIsolator {
+    /// For the containers of the node whose tag is `tag`.
+    #[must_use]
+    pub fn new(tag: &str) -> Self {
+        Self { tag: tag.to_owned() }
+    }
+}
+
+fn members(
+    tag: &str,
+    container: &ContainerId,
+    pid: u32,
+) -> Result<Vec<process::Stat>, IsolatorError> {
     let all = Processes::read().map_err(IsolatorError::new("list", "/proc"))?;
-    Ok(all.of_container(container, pid, None))
+    Ok(all.of_container(&process::mark(tag, container.as_str()), pid, None))
 }
 
 impl Isolator for PosixCpuIsolator {
@@ -45,7 +69,7 @@ impl Isolator for PosixCpuIsolator {
         pid: u32,
         usage: &mut Usage,
     ) -> Result<(), IsolatorError> {
-        let members = members(container, pid)?;
+        let members = members(&self.tag, container, pid)?;
         usage.cpu_user_us = Some(members.iter().map(|stat| stat.cpu_user_us).sum());
         usage.cpu_system_us = Some(members.iter().map(|stat| stat.cpu_system_us).sum());
         usage.processes = Some(members.len() as u64);
@@ -80,7 +104,7 @@ impl Isolator for PosixMemIsolator {
         pid: u32,
         usage: &mut Usage,
     ) -> Result<(), IsolatorError> {
-        let members = members(container, pid)?;
+        let members = members(&self.tag, container, pid)?;
         usage.memory_bytes = Some(members.iter().map(|stat| stat.resident_bytes).sum());
         usage.processes = Some(members.len() as u64);
         Ok(())

@@ -105,7 +105,7 @@ fn run(settings: &Settings) -> io::Result<()> {
     sys::reset_signal_handlers();
     let signals = listen_to_signals()?;
     // Fails when we lead a session already, after an exec in place.
-    drop(nix::unistd::setsid());
+    nix::unistd::setsid().ok();
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     std::env::set_current_dir("/")?;

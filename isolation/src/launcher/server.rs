@@ -217,7 +217,7 @@ impl Server {
                 exited.push((container, status));
             }
             // It has ended, so this returns at once; its status is known already.
-            drop(waitpid(Pid::from_raw(pid.cast_signed()), Some(WaitPidFlag::WNOHANG)));
+            waitpid(Pid::from_raw(pid.cast_signed()), Some(WaitPidFlag::WNOHANG)).ok();
         }
         if exited.is_empty() {
             return;

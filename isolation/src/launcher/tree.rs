@@ -1,13 +1,13 @@
 //! Finding and killing everything in a container, by cgroup where it has one, by session and descent otherwise.
 
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::linux::cgroups;
 use crate::linux::process::{self, Processes};
 
 /// How the processes of one container are found.
@@ -42,7 +42,7 @@ impl Tracker {
     /// nothing is: a process may be forking while it is looked for.
     pub(crate) fn kill(&self, pid: u32) -> io::Result<Remains> {
         match self {
-            Self::Cgroup(directory) => kill_cgroup(directory),
+            Self::Cgroup(directory) => cgroups::kill(directory).map(remains),
             Self::Session { mark } => signal_session(mark, pid, Signal::SIGKILL),
         }
     }
@@ -51,7 +51,7 @@ impl Tracker {
     /// and was not waited for yet, so that its pid still names its group.
     pub(crate) fn kill_leftovers(&self, pid: u32) -> io::Result<Remains> {
         match self {
-            Self::Cgroup(directory) => kill_cgroup(directory),
+            Self::Cgroup(directory) => cgroups::kill(directory).map(remains),
             Self::Session { .. } => {
                 // Reaches the dead leader itself too, so it says nothing about who is left.
                 match killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL) {
@@ -76,44 +76,6 @@ pub(crate) enum Remains {
 
 fn remains(any: bool) -> Remains {
     if any { Remains::Some } else { Remains::Nothing }
-}
-
-/// Version 2, also the unified tree of a hybrid machine, kills a whole group at once, frozen or not. On version 1 the
-/// processes are killed one by one; a frozen group does not die before it is thawed.
-fn kill_cgroup(directory: &Path) -> io::Result<Remains> {
-    match fs::write(directory.join("cgroup.kill"), "1") {
-        Ok(()) => return populated(directory).map(remains),
-        Err(error) if is_gone(&error) && !directory.exists() => return Ok(Remains::Nothing),
-        // A kernel before 5.14, or version 1.
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let found = process::signal_cgroup(directory, Signal::SIGKILL)?;
-    thaw(directory)?;
-    Ok(remains(found > 0))
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
-}
-
-fn populated(directory: &Path) -> io::Result<bool> {
-    match fs::read_to_string(directory.join("cgroup.events")) {
-        Ok(text) => Ok(text.lines().any(|line| line == "populated 1")),
-        Err(error) if is_gone(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-fn thaw(directory: &Path) -> io::Result<()> {
-    for (file, text) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
-        let path = directory.join(file);
-        // `write` would make the file on a file system that is not cgroupfs; there is none to make here.
-        if path.exists() {
-            fs::write(path, text)?;
-        }
-    }
-    Ok(())
 }
 
 fn signal_session(mark: &str, pid: u32, signal: Signal) -> io::Result<Remains> {

@@ -14,7 +14,8 @@ use tokio::{net::UdpSocket, time::timeout};
 
 use super::seal::MESSAGE_BYTES_MAX;
 
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Loopback delivers at once or, when its buffer is full, never.
 const LOOPBACK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -59,10 +60,7 @@ impl Encoder {
     pub(super) async fn encode(&mut self, envelope: ChitchatEnvelope) -> Result<&[u8], CodecError> {
         // What an earlier call gave up waiting for must not be taken for this message.
         while self.relay.try_recv(&mut self.buffer).is_ok() {}
-        self.chitchat
-            .send(self.relay_address, envelope)
-            .await
-            .map_err(CodecError::Chitchat)?;
+        self.chitchat.send(self.relay_address, envelope).await.map_err(CodecError::Chitchat)?;
         let received = timeout(LOOPBACK_TIMEOUT, self.relay.recv(&mut self.buffer)).await;
         let length = received.map_err(|_| CodecError::Lost)??;
         Ok(&self.buffer[..length])
@@ -103,8 +101,7 @@ impl Decoder {
                 }
             }
         };
-        let envelope =
-            timeout(LOOPBACK_TIMEOUT, first).await.map_err(|_| CodecError::Lost)??;
+        let envelope = timeout(LOOPBACK_TIMEOUT, first).await.map_err(|_| CodecError::Lost)??;
         match envelope.message {
             ChitchatMessage::BadCluster => Err(CodecError::Undecodable),
             _ => Ok(envelope),

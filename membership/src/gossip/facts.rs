@@ -10,7 +10,9 @@ pub const VALUE_BYTES_MAX: usize = 1_024;
 
 /// A fact is too large to be gossiped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("\"{key}\" of this node has {bytes} bytes, gossip carries at most {VALUE_BYTES_MAX}: shorten it")]
+#[error(
+    "\"{key}\" of this node has {bytes} bytes, gossip carries at most {VALUE_BYTES_MAX}: shorten it"
+)]
 pub struct FactsError {
     /// Which fact.
     pub key: &'static str,

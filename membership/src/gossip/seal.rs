@@ -175,8 +175,7 @@ impl Keyring {
         let generation = generation.0.to_be_bytes();
         let salt = salt.to_be_bytes();
         let info: [&[u8]; 4] = [self.tag.as_bytes(), &sender, &generation, &salt];
-        let key =
-            self.secret.expand(&info, &CHACHA20_POLY1305).expect("32 bytes are not too many");
+        let key = self.secret.expand(&info, &CHACHA20_POLY1305).expect("32 bytes are not too many");
         LessSafeKey::new(UnboundKey::from(key))
     }
 }

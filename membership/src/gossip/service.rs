@@ -21,10 +21,7 @@ impl Service {
     ///
     /// # Errors
     /// When the port is taken, an option makes no sense or a fact is too large.
-    pub async fn bind(
-        options: Options,
-        facts: NodeFacts,
-    ) -> Result<(Self, Handle), GossipError> {
+    pub async fn bind(options: Options, facts: NodeFacts) -> Result<(Self, Handle), GossipError> {
         options.check()?;
         let published = Published { facts, claim: None };
         facts::encode(&published.facts, published.claim)?;
@@ -35,8 +32,7 @@ impl Service {
         }
         let (publish, published) = watch::channel(published);
         let (show, view) = watch::channel(Arc::default());
-        let handle =
-            Handle { publish: Arc::new(publish), view, wire: Arc::clone(&wire), address };
+        let handle = Handle { publish: Arc::new(publish), view, wire: Arc::clone(&wire), address };
         Ok((Self(Supervisor::new(options, address, wire, published, show)), handle))
     }
 

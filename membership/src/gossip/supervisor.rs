@@ -226,11 +226,11 @@ impl Supervisor {
                     handles_left = changed.is_ok();
                     self.publish(run).await?;
                 }
-                () = self.wire.changed.notified() => self.refresh(run).await?,
                 _ = rounds.tick() => {
                     self.wire.expire();
                     self.refresh(run).await?;
                 }
+                () = self.wire.changed.notified() => self.refresh(run).await?,
             }
         }
     }

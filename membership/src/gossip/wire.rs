@@ -24,6 +24,7 @@ use ring::rand::SystemRandom;
 use tokio::{
     net::UdpSocket,
     sync::{Notify, mpsc},
+    time::timeout,
 };
 
 use super::{
@@ -39,6 +40,8 @@ use crate::view::{Refusal, Refusals};
 const OUTBOUND_QUEUE: usize = 256;
 /// Messages that wait for chitchat's loop.
 const INBOUND_QUEUE: usize = 256;
+/// How long a packet may wait for room in the socket's buffer.
+const SEND_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often the same refusal is told.
 const REFUSAL_QUIET: Duration = Duration::from_secs(60);
 /// Refusals that are remembered as told.
@@ -135,28 +138,49 @@ impl Wire {
         self.tally.incomplete.add(expired);
     }
 
-    /// Seals and sends a message without waiting: what does not fit the socket's buffer is dropped.
-    fn send(&self, to: SocketAddr, kind: Kind, body: &[u8]) {
-        let sealed = lock(&self.sealer).seal(kind, body);
-        let packets = match sealed {
-            Ok(packets) => packets,
-            Err(error) => {
-                tracing::warn!(%error, "gossip message not sent");
-                self.tally.unsent.add(1);
-                return;
-            }
+    /// Seals and sends a message of chitchat, waiting a moment for room in the socket's buffer.
+    async fn send(&self, to: SocketAddr, body: &[u8]) {
+        let Some(packets) = self.seal(Kind::Gossip, body) else {
+            return;
         };
         for packet in &packets {
-            match self.socket.try_send_to(packet, to) {
-                Ok(_) => self.tally.packets_sent.add(1),
-                Err(error) => {
-                    tracing::debug!(%to, %error, "gossip packet not sent");
-                    self.tally.unsent.add(1);
-                    return;
-                }
+            let sent = timeout(SEND_TIMEOUT, self.socket.send_to(packet, to)).await;
+            if !self.count_sent(to, sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))) {
+                return;
             }
         }
         self.tally.messages_sent.add(1);
+    }
+
+    /// Tells a node that there is no room for it; not at all when the socket's buffer is full.
+    fn send_full(&self, to: SocketAddr) {
+        let limit = u32::try_from(self.nodes_max).unwrap_or(u32::MAX);
+        for packet in self.seal(Kind::Full, &limit.to_be_bytes()).unwrap_or_default() {
+            self.count_sent(to, self.socket.try_send_to(&packet, to));
+        }
+    }
+
+    fn seal(&self, kind: Kind, body: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let sealed = lock(&self.sealer).seal(kind, body);
+        match sealed {
+            Ok(packets) => Some(packets),
+            Err(error) => {
+                tracing::warn!(%error, "gossip message not sent");
+                self.tally.unsent.add(1);
+                None
+            }
+        }
+    }
+
+    fn count_sent(&self, to: SocketAddr, sent: io::Result<usize>) -> bool {
+        match sent {
+            Ok(_) => self.tally.packets_sent.add(1),
+            Err(ref error) => {
+                tracing::debug!(%to, %error, "gossip packet not sent");
+                self.tally.unsent.add(1);
+            }
+        }
+        sent.is_ok()
     }
 
     /// Opens a packet and lets in what belongs here.
@@ -199,8 +223,7 @@ impl Wire {
         let nodes_max = self.nodes_max;
         self.tally.refused.add(1);
         self.refuse(sender, Refusal::ClusterFull { node: sender, nodes_max });
-        let limit = u32::try_from(nodes_max).unwrap_or(u32::MAX);
-        self.send(from, Kind::Full, &limit.to_be_bytes());
+        self.send_full(from);
         None
     }
 
@@ -284,7 +307,7 @@ async fn work_outbound(
 ) {
     while let Some((to, envelope)) = outbound.recv().await {
         match encoder.encode(envelope).await {
-            Ok(bytes) => wire.send(to, Kind::Gossip, bytes),
+            Ok(bytes) => wire.send(to, bytes).await,
             Err(error) => {
                 tracing::warn!(%error, "gossip message not sent");
                 wire.tally.unsent.add(1);

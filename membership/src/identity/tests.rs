@@ -53,10 +53,7 @@ fn a_node_that_knows_its_cluster_refuses_any_other() {
     data_dir.set_cluster_id(&mut identity, OURS).unwrap();
     data_dir.set_cluster_id(&mut identity, OURS).unwrap();
     let error = data_dir.set_cluster_id(&mut identity, THEIRS).unwrap_err();
-    assert!(
-        matches!(error, IdentityError::OtherCluster { ours: OURS, theirs: THEIRS }),
-        "{error}"
-    );
+    assert!(matches!(error, IdentityError::OtherCluster { ours: OURS, theirs: THEIRS }), "{error}");
     assert_eq!(data_dir.load().unwrap().unwrap().cluster_id, Some(OURS));
 }
 

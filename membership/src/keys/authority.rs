@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use meshos_protocol::ids::NodeId;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -20,7 +19,7 @@ use rustls_pki_types::{
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::{Credentials, KeyError, PeerKind, node_server_name};
+use super::{ANY_NODE_NAME, Credentials, KeyError, PeerKind, node_server_name};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -57,8 +56,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let certificate = params.self_signed(&key).map_err(KeyError::crypto(WHAT))?;
         let certificate: CertificateDer<'static> = certificate.into();
-        let issuer =
-            Issuer::from_ca_cert_der(&certificate, key).map_err(KeyError::crypto(WHAT))?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(KeyError::crypto(WHAT))?;
         Ok(Self { certificate, issuer })
     }
 
@@ -151,7 +149,8 @@ impl Authority {
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if let PeerKind::Node(node_id) = kind {
-            params.subject_alt_names.push(dns_name(*node_id)?);
+            params.subject_alt_names.push(dns_name(&node_server_name(*node_id))?);
+            params.subject_alt_names.push(dns_name(ANY_NODE_NAME)?);
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.is_ca = IsCa::ExplicitNoCa;
@@ -233,8 +232,8 @@ fn generate_key(what: &'static str) -> Result<KeyPair, KeyError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(KeyError::crypto(what))
 }
 
-fn dns_name(node_id: NodeId) -> Result<SanType, KeyError> {
-    let name = node_server_name(node_id).try_into().map_err(KeyError::crypto("certificate"))?;
+fn dns_name(name: &str) -> Result<SanType, KeyError> {
+    let name = name.try_into().map_err(KeyError::crypto("certificate"))?;
     Ok(SanType::DnsName(name))
 }
 

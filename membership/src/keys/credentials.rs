@@ -106,8 +106,8 @@ impl Credentials {
         let certificates = certificates.map_err(|error| format!("its certificates: {error}"))?;
         let [certificate, authority] = <[_; 2]>::try_from(certificates)
             .map_err(|found| format!("expected 2 certificates, found {}", found.len()))?;
-        let of_key = rcgen::KeyPair::try_from(&key)
-            .map_err(|error| format!("its private key: {error}"))?;
+        let of_key =
+            rcgen::KeyPair::try_from(&key).map_err(|error| format!("its private key: {error}"))?;
         let of_certificate = public_key(&certificate).map_err(|error| error.to_string())?;
         if of_key.public_key_raw() != of_certificate {
             return Err("its private key does not belong to its certificate".to_owned());

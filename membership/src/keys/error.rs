@@ -16,19 +16,25 @@ pub enum KeyError {
         source: io::Error,
     },
     /// A key file is not there.
-    #[error("key file {path} is missing: make keys with `meshos keygen`, or copy all files of the cluster's key directory")]
+    #[error(
+        "key file {path} is missing: make keys with `meshos keygen`, or copy all files of the cluster's key directory"
+    )]
     Missing {
         /// The file that was looked for.
         path: PathBuf,
     },
     /// There is something where new keys were to be written.
-    #[error("{path} exists and is not an empty directory: keys are never overwritten, name a new directory")]
+    #[error(
+        "{path} exists and is not an empty directory: keys are never overwritten, name a new directory"
+    )]
     Exists {
         /// What is in the way.
         path: PathBuf,
     },
     /// Others than its owner may read or change a secret.
-    #[error("key file {path} is open to others (mode {mode:03o}): run `chmod 600 {path}`, and make new keys if it was read")]
+    #[error(
+        "key file {path} is open to others (mode {mode:03o}): run `chmod 600 {path}`, and make new keys if it was read"
+    )]
     Permissive {
         /// The file.
         path: PathBuf,
@@ -36,7 +42,9 @@ pub enum KeyError {
         mode: u32,
     },
     /// A secret belongs to somebody else, who could change it.
-    #[error("key file {path} belongs to user {owner}, not to the user of this process or root: run `chown` on it")]
+    #[error(
+        "key file {path} belongs to user {owner}, not to the user of this process or root: run `chown` on it"
+    )]
     ForeignOwner {
         /// The file.
         path: PathBuf,

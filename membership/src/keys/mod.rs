@@ -26,7 +26,7 @@ pub use cluster::{ClusterKeys, keygen, loopback_keys};
 pub use credentials::Credentials;
 pub use error::KeyError;
 pub use gossip_key::GossipKey;
-pub use peer::{PeerIdentity, PeerKind, certificate_fingerprint, node_server_name};
+pub use peer::{ANY_NODE_NAME, PeerIdentity, PeerKind, certificate_fingerprint, node_server_name};
 pub use token::JoinToken;
 
 #[cfg(test)]

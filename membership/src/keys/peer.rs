@@ -14,7 +14,8 @@ use super::KeyError;
 
 const WHAT: &str = "certificate";
 const URI_SCHEME: &str = "meshos:";
-const NODE_DOMAIN: &str = "node.meshos";
+/// The name that every node has beside its own: for callers that may talk to any of them.
+pub const ANY_NODE_NAME: &str = "node.meshos";
 
 /// What a peer may be. Each kind may make its own calls and no others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +68,7 @@ impl fmt::Display for PeerKind {
 
 /// The name under which TLS knows a node: pass it as the server name when connecting to that node.
 pub fn node_server_name(node_id: NodeId) -> String {
-    format!("{node_id}.{NODE_DOMAIN}")
+    format!("{node_id}.{ANY_NODE_NAME}")
 }
 
 /// SHA-256 of the certificate.
@@ -96,8 +97,8 @@ impl PeerIdentity {
     /// more than one name, an unknown kind, a name that does not read back exactly.
     pub fn from_certificate(der: &[u8]) -> Result<Self, KeyError> {
         let refused = |reason: &str| KeyError::refused(WHAT, reason);
-        let (rest, certificate) =
-            X509Certificate::from_der(der).map_err(|_| refused("it is not an X.509 certificate"))?;
+        let (rest, certificate) = X509Certificate::from_der(der)
+            .map_err(|_| refused("it is not an X.509 certificate"))?;
         if !rest.is_empty() || certificate.version() != X509Version::V3 {
             return Err(refused("it is not a plain X.509 version 3 certificate"));
         }
@@ -133,25 +134,23 @@ fn kind(certificate: &X509Certificate<'_>) -> Result<PeerKind, KeyError> {
         .map_err(|_| refused("damaged names"))?
         .ok_or_else(|| refused("it names nobody"))?;
     let mut uri = None;
-    let mut dns = None;
+    let mut dns = Vec::new();
     for name in &names.value.general_names {
-        let slot = match name {
-            GeneralName::URI(text) => (&mut uri, *text),
-            GeneralName::DNSName(text) => (&mut dns, *text),
+        match name {
+            GeneralName::URI(text) if uri.is_none() => uri = Some(*text),
+            GeneralName::URI(_) => return Err(refused("it has more than one name")),
+            GeneralName::DNSName(text) => dns.push((*text).to_owned()),
             _ => return Err(refused("it has a name of an unknown form")),
-        };
-        if slot.0.replace(slot.1).is_some() {
-            return Err(refused("it has more than one name"));
         }
     }
     let kind = uri
         .and_then(PeerKind::from_uri)
         .ok_or_else(|| refused("it does not say which kind of peer it is for"))?;
     let expected = match kind {
-        PeerKind::Node(node_id) => Some(node_server_name(node_id)),
-        PeerKind::Framework(_) | PeerKind::Operator(_) => None,
+        PeerKind::Node(node_id) => vec![node_server_name(node_id), ANY_NODE_NAME.to_owned()],
+        PeerKind::Framework(_) | PeerKind::Operator(_) => Vec::new(),
     };
-    if dns.map(str::to_owned) != expected {
+    if dns != expected {
         return Err(refused("its names contradict each other"));
     }
     Ok(kind)

@@ -183,8 +183,8 @@ fn a_request_decides_nothing_but_the_key() {
     Credentials::load(&path).unwrap();
 
     // A request that asks for another's name and for an authority's powers.
-    let mut greedy = rcgen::CertificateParams::new(vec![node_server_name(NodeId::from_bits(1))])
-        .unwrap();
+    let mut greedy =
+        rcgen::CertificateParams::new(vec![node_server_name(NodeId::from_bits(1))]).unwrap();
     greedy.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let greedy_key = rcgen::KeyPair::generate().unwrap();
     let request = greedy.serialize_request(&greedy_key).unwrap();
@@ -249,10 +249,7 @@ fn certificates_that_we_would_not_have_made_are_refused() {
         &with_names(vec![uri(&format!("meshos:node:{one}")), dns(node_server_name(two))]),
         "contradict",
     );
-    refused(
-        &with_names(vec![uri("meshos:framework:f"), dns(node_server_name(one))]),
-        "contradict",
-    );
+    refused(&with_names(vec![uri("meshos:framework:f"), dns(node_server_name(one))]), "contradict");
     refused(
         &with_names(vec![uri("meshos:framework:f"), uri("meshos:operator:o")]),
         "more than one",
@@ -286,10 +283,8 @@ fn credentials_are_read_back_and_checked() {
     let scratch = tempfile::tempdir().unwrap();
     let authority = Authority::generate().unwrap();
     let gossip_key = GossipKey::generate().unwrap();
-    let node_credentials = authority
-        .issue(&node(5), VALIDITY_DEFAULT)
-        .unwrap()
-        .with_gossip_key(gossip_key.clone());
+    let node_credentials =
+        authority.issue(&node(5), VALIDITY_DEFAULT).unwrap().with_gossip_key(gossip_key.clone());
     let path = scratch.path().join("node.pem");
     node_credentials.store(&path).unwrap();
     node_credentials.store(&path).unwrap();
@@ -330,7 +325,8 @@ fn a_token_admits_and_names_its_own_cluster_only() {
     for length in 0..text.len() {
         assert!(text[..length].parse::<JoinToken>().is_err(), "{length}");
     }
-    let mistyped = text.replace(&text[20..21], if &text[20..21] == "a" { "b" } else { "a" });
+    let mut mistyped = text.clone();
+    mistyped.replace_range(20..21, if &text[20..21] == "a" { "b" } else { "a" });
     assert!(mistyped.parse::<JoinToken>().is_err());
 }
 
@@ -345,6 +341,66 @@ fn no_secret_is_printed() {
     assert!(printed.contains("hidden"));
     let credentials = keys.authority.issue(&node(1), VALIDITY_DEFAULT).unwrap();
     assert!(!format!("{credentials:?}").contains(&format!("{:?}", credentials.key.secret_der())));
+}
+
+#[test]
+fn tls_accepts_a_nodes_certificate_for_that_node_and_cluster_only() {
+    use std::sync::Arc;
+
+    use rustls::{
+        RootCertStore,
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+        crypto::ring::default_provider,
+        pki_types::{ServerName, UnixTime},
+        server::WebPkiClientVerifier,
+    };
+
+    let ours = Authority::generate().unwrap();
+    let theirs = Authority::generate().unwrap();
+    let one = NodeId::from_bits(1);
+    let provider = Arc::new(default_provider());
+    let trusts = |authority: &Authority| {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate().clone()).unwrap();
+        Arc::new(roots)
+    };
+    let verifier = |authority: &Authority| {
+        WebPkiServerVerifier::builder_with_provider(trusts(authority), Arc::clone(&provider))
+            .build()
+            .unwrap()
+    };
+    let accepts = |authority: &Authority, credentials: &Credentials, of: NodeId| {
+        let name = ServerName::try_from(node_server_name(of)).unwrap();
+        let now = UnixTime::now();
+        let certificate = &credentials.certificate;
+        verifier(authority).verify_server_cert(certificate, &[], &name, &[], now).is_ok()
+    };
+    let credentials = ours.issue(&node(1), VALIDITY_DEFAULT).unwrap();
+    assert!(accepts(&ours, &credentials, one));
+    assert!(!accepts(&ours, &credentials, NodeId::from_bits(2)), "another node's name");
+    assert!(!accepts(&theirs, &credentials, one), "another cluster's authority");
+    let spoofed = theirs.issue(&node(1), VALIDITY_DEFAULT).unwrap();
+    assert!(!accepts(&ours, &spoofed, one));
+    let operator = ours.issue(&operator("alice"), VALIDITY_DEFAULT).unwrap();
+    assert!(!accepts(&ours, &operator, one), "an operator serves nobody");
+
+    let clients = |authority: &Authority| {
+        WebPkiClientVerifier::builder_with_provider(trusts(authority), Arc::clone(&provider))
+            .build()
+            .unwrap()
+    };
+    for credentials in [&credentials, &operator] {
+        let certificate = &credentials.certificate;
+        let now = UnixTime::now();
+        assert!(clients(&ours).verify_client_cert(certificate, &[], now).is_ok());
+        assert!(clients(&theirs).verify_client_cert(certificate, &[], now).is_err());
+    }
+    let expired = ours.issue(&node(1), Duration::from_secs(1)).unwrap();
+    let later = UnixTime::since_unix_epoch(
+        UnixTime::now().as_secs().checked_add(3600).map(Duration::from_secs).unwrap(),
+    );
+    let refused = clients(&ours).verify_client_cert(&expired.certificate, &[], later);
+    assert!(refused.is_err(), "it ends when it should");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use super::{
     config::{Command, Member, TypeConfig, log_id, openraft_config},
     serve::{Raft, Server},
     snapshot::SnapshotStore,
-    store::{LOG_FILE, LogFile, LogStore, Stored},
+    store::{Failure, LOG_FILE, LogFile, LogStore, Stored},
     tracker::{Tracker, supervise},
 };
 
@@ -82,22 +82,30 @@ impl RaftGroup {
         machine: impl RegistryMachine,
         network: Arc<dyn RaftNetwork>,
     ) -> Result<Self, OpenError> {
-        let Options { data_dir, raft_id, node_id, address, timing } = options;
-        let config = Arc::new(openraft_config(timing)?);
-        let failure = watch::Sender::new(None);
-        let log_path = data_dir.join(LOG_FILE);
-        let (file, stored, snapshots) = {
-            let failure = failure.clone();
-            tokio::task::spawn_blocking(move || open_files(&data_dir, raft_id, failure))
+        let files = {
+            let Options { data_dir, raft_id, .. } = options.clone();
+            tokio::task::spawn_blocking(move || Files::open(&data_dir, raft_id))
                 .await
                 .map_err(|error| OpenError::Options(error.to_string()))??
         };
+        Self::assemble(options, files, Box::new(machine), network).await
+    }
+
+    pub(super) async fn assemble(
+        options: Options,
+        files: Files,
+        machine: Box<dyn RegistryMachine>,
+        network: Arc<dyn RaftNetwork>,
+    ) -> Result<Self, OpenError> {
+        let Options { data_dir, raft_id, node_id, address, timing } = options;
+        let Files { file, stored, snapshots, failure } = files;
+        let config = Arc::new(openraft_config(timing)?);
+        let log_path = data_dir.join(LOG_FILE);
         let had_state = !stored.is_pristine() || snapshots.meta().is_some();
         let store = LogStore::start(file, &stored, failure.clone())
             .map_err(|source| OpenError::Io { file: log_path.clone(), source })?;
         let unrestored = Arc::new(OnceLock::new());
-        let applier =
-            Applier::new(Box::new(machine), Arc::new(snapshots), Arc::clone(&unrestored));
+        let applier = Applier::new(machine, Arc::new(snapshots), Arc::clone(&unrestored));
         let client = Client::new(raft_id, network, timing);
         let built = Raft::build(raft_id, config, client, store.clone(), applier).await;
         let raft = match built {
@@ -315,8 +323,9 @@ impl RaftGroup {
         }
     }
 
-    /// Serves these nodes although this node does not know them as members: the other seeds while
-    /// a group forms, and the voters of the group that this node joins or was away from.
+    /// Serves these nodes although this node does not know them as members, and no others that
+    /// it was told to serve before: the seed that begins a group, and the voters of a group that
+    /// this node joins or was away from while they changed.
     pub fn admit(&self, nodes: impl IntoIterator<Item = NodeId>) {
         self.inner.server.admit(nodes);
     }
@@ -378,14 +387,29 @@ impl RaftGroup {
     }
 }
 
-fn open_files(
-    dir: &Path,
-    raft_id: u64,
-    failure: watch::Sender<Option<super::store::Failure>>,
-) -> Result<(LogFile, Stored, SnapshotStore), OpenError> {
-    let (file, stored) = LogFile::open(dir, raft_id)?;
-    let snapshots = SnapshotStore::open(dir, failure)?;
-    Ok((file, stored, snapshots))
+#[cfg(test)]
+impl RaftGroup {
+    /// Becomes true when the files are closed, also after the last handle is gone.
+    pub(super) fn closed_for_test(&self) -> watch::Receiver<bool> {
+        self.inner.closed.clone()
+    }
+}
+
+/// The files of a log, open.
+pub(super) struct Files {
+    pub(super) file: LogFile,
+    pub(super) stored: Stored,
+    pub(super) snapshots: SnapshotStore,
+    pub(super) failure: watch::Sender<Option<Failure>>,
+}
+
+impl Files {
+    pub(super) fn open(dir: &Path, raft_id: u64) -> Result<Self, OpenError> {
+        let failure = watch::Sender::new(None);
+        let (file, stored) = LogFile::open(dir, raft_id)?;
+        let snapshots = SnapshotStore::open(dir, failure.clone())?;
+        Ok(Self { file, stored, snapshots, failure })
+    }
 }
 
 /// Starts raft. One that was part of a group before first waits until whatever it promised to a

@@ -67,14 +67,9 @@ impl Server {
         }
     }
 
-    /// Serves these nodes although they are no members as far as this node knows.
+    /// Serves these nodes, and no others beside the members.
     pub(super) fn admit(&self, nodes: impl IntoIterator<Item = NodeId>) {
-        let mut admitted = self.admitted();
-        for node in nodes {
-            if admitted.len() < ADMITTED_MAX {
-                admitted.insert(node);
-            }
-        }
+        *self.admitted() = nodes.into_iter().take(ADMITTED_MAX).collect();
     }
 
     /// Serves one request of `from`, whom the transport has proved.

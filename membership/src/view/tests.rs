@@ -50,7 +50,9 @@ fn view(peers: &[Peer]) -> ClusterView {
 #[test]
 fn each_difference_of_peers_is_told_once() {
     use ViewChange::{PeerChanged, PeerDown, PeerGone, PeerUp};
-    let cases: Vec<(&str, Vec<Peer>, Vec<Peer>, Vec<ViewChange>)> = vec![
+
+    type Case = (&'static str, Vec<Peer>, Vec<Peer>, Vec<ViewChange>);
+    let cases: Vec<Case> = vec![
         ("nothing", vec![], vec![], vec![]),
         ("same", vec![peer(1)], vec![peer(1)], vec![]),
         ("up", vec![], vec![peer(1)], vec![PeerUp(peer(1))]),

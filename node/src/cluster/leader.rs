@@ -7,7 +7,7 @@ mod voters;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use meshos_membership::{gossip, identity::FenceStore, raft::RaftGroup};
+use meshos_membership::{gossip, identity::FenceStore, raft::RaftGroup, view::ViewChange};
 use meshos_protocol::{
     ids::{ClusterId, Fence, NodeId, Term},
     messages::node::{Announcement, Reply, Request},
@@ -45,7 +45,7 @@ pub(crate) struct Leader {
 /// What the tracker needs.
 pub(crate) struct TrackerOptions {
     pub net: Net,
-    pub raft: Option<Arc<RaftGroup>>,
+    pub raft: Arc<RaftGroup>,
     pub gossip: gossip::Handle,
     pub cluster: watch::Receiver<Option<ClusterId>>,
     pub fence: FenceStore,
@@ -71,7 +71,7 @@ struct Claim {
 pub(crate) struct LeaderTracker {
     claims: mpsc::Sender<Claim>,
     leader: watch::Receiver<Option<Leader>>,
-    raft: Option<Arc<RaftGroup>>,
+    raft: Arc<RaftGroup>,
     cluster: watch::Receiver<Option<ClusterId>>,
     me: Target,
     http_address: String,
@@ -85,7 +85,7 @@ impl LeaderTracker {
         let tracker = Self {
             claims,
             leader,
-            raft: options.raft.clone(),
+            raft: Arc::clone(&options.raft),
             cluster: options.cluster.clone(),
             me: Target {
                 node: Some(options.net.node()),
@@ -118,12 +118,9 @@ impl LeaderTracker {
 
     /// Whether this voter holds that `leader` leads in `term`.
     pub(crate) fn agrees(&self, term: Term, leader: NodeId) -> bool {
-        self.raft.as_ref().is_some_and(|raft| {
-            let leadership = raft.leadership();
-            let known = leadership.borrow();
-            known.term == term
-                && known.leader.as_ref().is_some_and(|voter| voter.node_id == leader)
-        })
+        let leadership = self.raft.leadership();
+        let known = leadership.borrow();
+        known.term == term && known.leader.as_ref().is_some_and(|voter| voter.node_id == leader)
     }
 
     /// What this node knows of the leader, for whoever asks.
@@ -142,10 +139,9 @@ impl LeaderTracker {
     }
 
     fn own_announcement(&self) -> Option<Announcement> {
-        let raft = self.raft.as_ref()?;
-        let led = raft.leadership().borrow().led?;
+        let led = self.raft.leadership().borrow().led?;
         let cluster = (*self.cluster.borrow())?;
-        let voters = raft.voters().into_iter().map(|status| status.voter);
+        let voters = self.raft.voters().into_iter().map(|status| status.voter);
         Some(Announcement {
             fence: Fence { cluster, term: led.term },
             leader: self.me.node?,
@@ -172,10 +168,8 @@ struct Run {
 
 impl Run {
     async fn run(mut self) {
-        let raft_claims = self.options.raft.clone().map(|raft| raft.leadership());
-        if let Some(leadership) = raft_claims {
-            tokio::spawn(claims_of_raft(leadership, self.tracker.clone()));
-        }
+        let leadership = self.options.raft.leadership();
+        tokio::spawn(claims_of_raft(leadership, self.tracker.clone()));
         tokio::spawn(claims_of_gossip(self.options.gossip.clone(), self.tracker.clone()));
         let mut ask = tokio::time::interval(ASK_INTERVAL);
         loop {
@@ -246,7 +240,7 @@ impl Run {
 
     /// The voters as the raft group has them where this node is a member, else as last told.
     fn voters_to_ask(&self) -> Vec<Target> {
-        let members = self.options.raft.as_ref().map(|raft| raft.voters()).unwrap_or_default();
+        let members = self.options.raft.voters();
         if members.iter().any(|status| status.voter.node_id == self.options.net.node()) {
             return confirm::voting(&members);
         }
@@ -310,20 +304,16 @@ async fn claims_of_raft(
 }
 
 async fn claims_of_gossip(gossip: gossip::Handle, tracker: LeaderTracker) {
-    let mut views = gossip.subscribe();
-    let mut last = None;
-    loop {
-        let view = Arc::clone(&views.borrow_and_update());
-        let hint = view.leader_hint().filter(|hint| Some(*hint) != last);
-        if let Some(hint) = hint
-            && let Some(peer) = view.peers.get(&hint.leader)
-        {
-            last = Some(hint);
+    let mut changes = gossip.changes();
+    while let Some(changes) = changes.next().await {
+        let hint = changes.iter().find_map(|change| match change {
+            ViewChange::LeaderHint(hint) => Some(*hint),
+            _ => None,
+        });
+        let Some(hint) = hint else { continue };
+        if let Some(peer) = gossip.view().peers.get(&hint.leader) {
             let address = peer.facts.address_quic.to_string();
             tracker.claim(Claim { term: hint.term, leader: hint.leader, address });
-        }
-        if views.changed().await.is_err() {
-            return;
         }
     }
 }

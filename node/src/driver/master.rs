@@ -1,6 +1,5 @@
 //! Drives the master: made when this node leads, emptied when it no longer does.
 
-mod peers;
 mod proposer;
 mod streams;
 mod term;

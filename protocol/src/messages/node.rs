@@ -57,6 +57,16 @@ pub enum Request {
         /// In order.
         hints: Vec<TaskHint>,
     },
+    /// A seed that lost its log, or comes late, asks the leader to be made a voter.
+    JoinVoters {
+        /// Its log; the node and its QUIC address are the peer's own.
+        raft_id: u64,
+        /// `host:port` of its QUIC port.
+        address: String,
+        /// The log at the same address that is lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<u64>,
+    },
     /// A read or an operator's call of the HTTP API, passed on to the leader or to the node that
     /// has the answer.
     Http {

@@ -7,7 +7,10 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{RootCertStore, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::WireError;
+use super::{
+    WireError,
+    pinned::{AuthorityCheck, PinnedAuthority},
+};
 
 /// The application protocol of meshos over QUIC.
 const ALPN: &[u8] = b"meshos/1";
@@ -62,12 +65,38 @@ pub fn client_config(
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)?
         .with_root_certificates(roots(&credentials.authority)?);
-    let mut tls = match &credentials.certificate {
+    let tls = match &credentials.certificate {
         Some((certificate, key)) => builder
             .with_client_auth_cert(vec![certificate.clone()], key.clone_key())
             .map_err(unusable)?,
         None => builder.with_no_client_auth(),
     };
+    quic_client(tls, idle)
+}
+
+/// What a node connects with that is about to join: it has no certificate, and it knows the
+/// cluster's authority by a check only.
+///
+/// # Errors
+/// When the crypto provider cannot be used.
+pub fn joining_config(
+    expected: AuthorityCheck,
+    idle: Idle,
+) -> Result<quinn::ClientConfig, WireError> {
+    let verifier = Arc::new(PinnedAuthority::new(expected, provider()));
+    let tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    quic_client(tls, idle)
+}
+
+fn quic_client(
+    mut tls: rustls::ClientConfig,
+    idle: Idle,
+) -> Result<quinn::ClientConfig, WireError> {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicClientConfig::try_from(tls).map_err(unusable)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
@@ -96,7 +125,11 @@ pub fn server_config(
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![certificate.clone()], key.clone_key())
+        .with_single_cert(
+            // A joining node knows the authority by its fingerprint only, so it is sent along.
+            vec![certificate.clone(), credentials.authority.clone()],
+            key.clone_key(),
+        )
         .map_err(unusable)?;
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicServerConfig::try_from(tls).map_err(unusable)?;

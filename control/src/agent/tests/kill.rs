@@ -34,7 +34,7 @@ fn a_task_that_is_killed_while_it_starts_is_destroyed() {
         rig.flush();
         let container = rig.preparing.pop().unwrap();
         kill(&mut rig, "a", None);
-        assert_eq!(rig.destroyed, [container.clone()]);
+        assert_eq!(rig.destroyed, std::slice::from_ref(&container));
         let killing = rig.update();
         assert_eq!(killing.state, TaskState::Killing);
         rig.acknowledge(&killing);
@@ -56,7 +56,7 @@ fn a_running_task_gets_its_grace_then_sigkill_again_and_again() {
     let mut rig = Rig::registered();
     let container = rig.run_acknowledged("a");
     kill(&mut rig, "a", None);
-    assert_eq!(rig.terminated, [container.clone()]);
+    assert_eq!(rig.terminated, std::slice::from_ref(&container));
     let killing = rig.update();
     assert_eq!(killing.state, TaskState::Killing);
     rig.acknowledge(&killing);
@@ -127,7 +127,7 @@ fn a_closed_framework_takes_its_tasks_and_their_updates_along() {
     rig.launch("c");
     rig.said.clear();
     rig.tell(ToAgent::CloseFramework { framework: F1 });
-    assert_eq!(rig.terminated, [running.clone()]);
+    assert_eq!(rig.terminated, std::slice::from_ref(&running));
     rig.flush();
     assert_eq!(rig.agent.view().tasks.len(), 1, "what was over or not started is forgotten");
     rig.exits(&running, TERM);
@@ -149,7 +149,7 @@ fn a_node_that_stops_kills_its_tasks_and_takes_on_no_more() {
     assert_eq!(rig.said.remove(0), ToLeader::Leaving);
     let killing = rig.update();
     rig.acknowledge(&killing);
-    assert_eq!(rig.terminated, [container.clone()]);
+    assert_eq!(rig.terminated, std::slice::from_ref(&container));
     rig.launch("b");
     assert_eq!(killed(&rig.update()), (TaskState::Dropped, Some(Reason::AgentStopped)));
     assert_eq!(rig.agent.unfinished_tasks(), 1);

@@ -2,6 +2,7 @@
 
 use meshos_protocol::{
     messages::agent::{ToAgent, ToAgentFrame},
+    resources::Resources,
     task::{Exit, Reason, TaskState},
 };
 
@@ -180,9 +181,7 @@ fn the_number_of_tasks_is_bounded() {
     let mut rig = Rig::registered();
     for index in 0..20_001 {
         let mut small = task(&format!("t{index}"));
-        small.description.resources = "cpus:0.001".parse().unwrap();
-        // Once started, so that resources do not run out, each is over at once.
-        small.description.resources = small.description.resources.saturating_sub(&"cpus:1".parse().unwrap());
+        small.description.resources = Resources::new();
         rig.agent.handle(
             rig.now,
             Event::Message(ToAgentFrame { fence: fence(1), message: launch_of(F1, vec![small]) }),

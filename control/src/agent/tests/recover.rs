@@ -140,9 +140,9 @@ fn a_kill_goes_on_after_a_crash() {
     rig.flush();
     rig.terminated.clear();
     rig.crash();
-    assert_eq!(rig.terminated, [container.clone()]);
+    assert_eq!(rig.terminated, std::slice::from_ref(&container));
     rig.wait(3_000);
-    assert_eq!(rig.destroyed, [container.clone()]);
+    assert_eq!(rig.destroyed, std::slice::from_ref(&container));
     rig.exits(&container, Exit::Signal { signal: 9 });
     let updates = told(&mut rig);
     assert_eq!(updates.last().unwrap().state, TaskState::Killed);

@@ -52,9 +52,9 @@ fn a_registration_is_cut_into_frames_by_number_and_by_size() {
     let rest: Vec<_> = rig
         .said
         .iter()
-        .map(|message| match message {
-            ToLeader::Report { tasks, more } => (tasks.len(), *more),
-            other => panic!("no report: {other:?}"),
+        .map(|message| {
+            let ToLeader::Report { tasks, more } = message else { panic!("no report: {message:?}") };
+            (tasks.len(), *more)
         })
         .collect();
     assert_eq!(rest, [(TASKS_PER_REPORT_MAX, true), (1, false)]);

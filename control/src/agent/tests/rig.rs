@@ -292,10 +292,10 @@ impl Rig {
 
     /// The first frame of the registration that was just sent.
     pub(super) fn registration(&mut self) -> Registration {
-        match self.said.remove(0) {
-            ToLeader::Register(registration) => registration,
-            other => panic!("no registration: {other:?}"),
-        }
+        let ToLeader::Register(registration) = self.said.remove(0) else {
+            panic!("no registration, but {:?}", self.said)
+        };
+        registration
     }
 
     /// Lets time pass, with a tick at every deadline on the way.

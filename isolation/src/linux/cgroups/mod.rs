@@ -11,11 +11,17 @@ mod v1;
 mod v2;
 
 use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::container::ContainerId;
 use crate::isolator::IsolatorError;
+use crate::linux::process;
 
 pub use detect::{Unusable, detect};
 pub use tree::{CgroupTree, FakeTree, KernelTree};
@@ -105,6 +111,48 @@ pub struct MemoryUsage {
     pub bytes: u64,
     /// The limit, in bytes, if there is one.
     pub limit_bytes: Option<u64>,
+}
+
+/// Kills everything in a cgroup, at once where the kernel can (`cgroup.kill`, since Linux 5.14), otherwise one by one.
+/// Tells whether anything was there to kill; it may take a moment to end, so this is called again until nothing is.
+pub(crate) fn kill(directory: &Path) -> io::Result<bool> {
+    // `write` on a cgroup file never makes one: cgroupfs does not allow it, and the trees of tests are not killed in.
+    match fs::write(directory.join("cgroup.kill"), "1") {
+        Ok(()) => return populated(directory),
+        Err(_) if !directory.exists() => return Ok(false),
+        // A kernel before 5.14, or version 1.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
+        Err(error) => return Err(error),
+    }
+    let found = process::signal_cgroup(directory, Signal::SIGKILL)?;
+    // A frozen group does not die before it is thawed.
+    for (file, text) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        let path = directory.join(file);
+        if path.exists() {
+            fs::write(path, text)?;
+        }
+    }
+    Ok(found > 0)
+}
+
+/// As [`kill`], until nothing is left, for a directory that no launcher looks after. Gives up after a second: what does
+/// not die by then makes the removal of the directory fail, which is told.
+pub(crate) fn kill_all(directory: &Path) -> Result<(), IsolatorError> {
+    for _ in 0..100 {
+        if !kill(directory).map_err(IsolatorError::new("kill everything in", directory))? {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn populated(directory: &Path) -> io::Result<bool> {
+    match fs::read_to_string(directory.join("cgroup.events")) {
+        Ok(text) => Ok(text.lines().any(|line| line == "populated 1")),
+        Err(_) if !directory.exists() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The kernel's default weight of one cpu on version 1.

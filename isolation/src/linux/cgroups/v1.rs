@@ -289,7 +289,7 @@ impl CgroupBackend for V1Backend {
         for event in events.iter().take(count) {
             if let Some((container, signal)) = watched.by_token.get(&event.data()) {
                 // Only takes the alarm back; that it may be taken back already is no error.
-                drop(signal.read());
+                signal.read().ok();
                 alarmed.push(container.clone());
             }
         }

@@ -224,8 +224,12 @@ impl LogFile {
 
 #[cfg(test)]
 impl LogFile {
+    pub(super) fn read_for_test(&self, from: u64, to: u64) -> Vec<Entry> {
+        self.read(from, to).unwrap()
+    }
+
     /// A new log whose writes fail once `faults` says so.
-    pub(super) fn open_with_faults(dir: &Path, faults: &Faults) -> Self {
+    pub(crate) fn open_with_faults(dir: &Path, faults: &Faults) -> Self {
         let path = dir.join(LOG_FILE);
         let handle =
             File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
@@ -237,6 +241,12 @@ impl LogFile {
         initialise(&database, 1).unwrap();
         Self { database, path }
     }
+}
+
+/// Adds one entry to a log that no writer has.
+#[cfg(test)]
+pub(crate) fn write_entries_for_test(file: &LogFile, entry: Entry) {
+    file.write(std::iter::once(Write::Append(&[std::sync::Arc::new(entry)]))).unwrap();
 }
 
 /// Makes a file's writes fail as a full disk does.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meshos_control::registry::Entry;
 use meshos_membership::raft::{COMMAND_BYTES_MAX, RaftGroup};
-use meshos_protocol::codec;
+use meshos_protocol::{codec, ids::Term};
 use tokio::sync::mpsc;
 
 use super::Input;
@@ -21,10 +21,10 @@ pub(super) struct Proposer {
 
 impl Proposer {
     /// Starts the task that proposes; it ends with this value, or when a proposal fails.
-    pub(super) fn start(raft: Arc<RaftGroup>, mailbox: mpsc::Sender<Input>) -> Self {
+    pub(super) fn start(raft: Arc<RaftGroup>, term: Term, mailbox: mpsc::Sender<Input>) -> Self {
         let (queue, entries) = mpsc::channel(WAITING_MAX);
         tokio::spawn(async move {
-            if let Err(error) = propose_all(&raft, entries).await {
+            if let Err(error) = propose_all(&raft, term, entries).await {
                 tracing::warn!(%error, "a proposal failed: the term is over");
                 // The loop is gone when the term is over already.
                 let _listening = mailbox.send(Input::ProposalsEnded).await;
@@ -42,6 +42,7 @@ impl Proposer {
 
 async fn propose_all(
     raft: &RaftGroup,
+    term: Term,
     mut queue: mpsc::Receiver<Entry>,
 ) -> Result<(), meshos_membership::raft::ProposeError> {
     let mut entries = Vec::with_capacity(BATCH_MAX);
@@ -49,7 +50,7 @@ async fn propose_all(
     // the one before it; what arrives meanwhile makes the next.
     while queue.recv_many(&mut entries, BATCH_MAX).await > 0 {
         for command in commands(&entries) {
-            raft.propose(command).await?;
+            raft.propose_in(term, command).await?;
         }
         entries.clear();
     }

@@ -7,7 +7,7 @@ use meshos_control::{
     master::{Effect, Event, Master, View},
     registry::{Command, Entry},
 };
-use meshos_membership::raft::Led;
+use meshos_membership::{raft::Led, view::ViewChange};
 use meshos_protocol::{
     codec,
     ids::{ClusterId, Fence, ProposalId, RequestId},
@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Handle, Input, MAILBOX_MAX, Options, Port,
-    peers::Peers,
     proposer::Proposer,
     streams::{StreamInput, Streams},
 };
@@ -58,9 +57,8 @@ pub(super) async fn lead(
         master,
         effects: Vec::new(),
         streams: Streams::new(fence, sender.clone()),
-        proposer: Proposer::start(Arc::clone(&options.raft), sender.clone()),
+        proposer: Proposer::start(Arc::clone(&options.raft), led.term, sender.clone()),
         hints: HintSender::start(&options.net, fence, voters, options.hints.clone()),
-        peers: Peers::default(),
         publisher: Publisher::new(view.clone()),
         operators: BTreeMap::new(),
         requests: 0,
@@ -81,7 +79,7 @@ async fn cluster_id(options: &Options, led: Led) -> Result<ClusterId> {
     }
     let command = Command::FormCluster { cluster: (options.new_cluster_id)() };
     let entry = Entry { term: led.term, proposal: ProposalId(0), command };
-    options.raft.propose(codec::encode(&[entry])).await.context("cannot form the cluster")?;
+    options.raft.propose_in(led.term, codec::encode(&[entry])).await.context("cannot form the cluster")?;
     match *known.borrow_and_update() {
         Some(cluster) => Ok(cluster),
         None => bail!("the registry has no cluster id although one was committed"),
@@ -96,7 +94,6 @@ struct Term<'a> {
     streams: Streams,
     proposer: Proposer,
     hints: HintSender,
-    peers: Peers,
     publisher: Publisher<View>,
     operators: BTreeMap<RequestId, oneshot::Sender<Result<(), CallError>>>,
     requests: u64,
@@ -112,8 +109,7 @@ impl Term<'_> {
         shutdown: CancellationToken,
     ) {
         let mut leadership = self.options.raft.leadership();
-        let mut gossip = self.options.gossip.subscribe();
-        gossip.mark_changed();
+        let mut gossip = self.options.gossip.changes();
         let mut inputs = Vec::with_capacity(BATCH_MAX);
         let mut entries = Vec::with_capacity(BATCH_MAX);
         while !self.over {
@@ -133,14 +129,7 @@ impl Term<'_> {
                         self.depose("the registry was replaced or is too far ahead");
                     }
                 }
-                changed = gossip.changed() => {
-                    if changed.is_ok() {
-                        let view = Arc::clone(&gossip.borrow_and_update());
-                        for event in self.peers.changes(&view) {
-                            self.handle(event);
-                        }
-                    }
-                }
+                Some(changes) = gossip.next() => changes.iter().for_each(|change| self.heard(change)),
                 count = mailbox.recv_many(&mut inputs, BATCH_MAX) => {
                     if count == 0 {
                         self.depose("nobody can reach the master");
@@ -157,6 +146,19 @@ impl Term<'_> {
             self.handle(Event::Tick);
             self.flush();
             self.publisher.changed(|| self.master.view());
+        }
+    }
+
+    /// Gossip is a hint: it only shortens the wait for an agent that is silent already.
+    fn heard(&mut self, change: &ViewChange) {
+        match change {
+            ViewChange::PeerUp(peer) => self.handle(Event::PeerUp { node: peer.node_id }),
+            ViewChange::PeerDown(peer) => self.handle(Event::PeerDown { node: peer.node_id }),
+            ViewChange::PeerGone(node) => self.handle(Event::PeerDown { node: *node }),
+            ViewChange::PeerChanged(_)
+            | ViewChange::LeaderHint(_)
+            | ViewChange::Refused(_)
+            | ViewChange::GossipRestarted(_) => {}
         }
     }
 

@@ -1,0 +1,77 @@
+//! What holds between any two calls.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::resources::ScalarQuantities;
+
+use super::Allocator;
+use crate::{arena::Key, membership::Membership, tree::Scope};
+
+/// What a membership holds, added up from the agents.
+#[derive(Default)]
+struct Held {
+    agents: usize,
+    held: ScalarQuantities,
+    offered: ScalarQuantities,
+}
+
+impl Allocator {
+    /// Asserts that the ledger adds up and that what is kept to find things quickly agrees with it.
+    ///
+    /// # Panics
+    ///
+    /// When something does not.
+    pub fn check_invariants(&self) {
+        let held = self.check_agents();
+        let nothing = Held::default();
+        for (key, membership) in self.memberships.iter() {
+            let held = held.get(&key).unwrap_or(&nothing);
+            assert_eq!(membership.agents, held.agents, "{membership:?}");
+            assert!(membership.subscribed || held.agents > 0, "nobody needs {membership:?}");
+            let framework = self.frameworks.get(&membership.framework);
+            assert_eq!(
+                framework.and_then(|framework| framework.memberships.get(&membership.role)),
+                Some(&key),
+                "{membership:?}"
+            );
+            let waits = framework.is_some_and(|found| membership.silenced(found).is_none());
+            assert_eq!(self.tree.is_in(Scope::Waiting, membership.node), waits, "{membership:?}");
+            let fresh = self.tree.is_in(Scope::Fresh, membership.node);
+            assert_eq!(self.fresh.contains(&key), fresh, "{membership:?}");
+            let node = self.tree.node(membership.node);
+            assert_eq!(node.held(), &held.held, "{membership:?}");
+            assert_eq!(node.offered(), &held.offered, "{membership:?}");
+        }
+        let known: usize = self.frameworks.values().map(|entry| entry.memberships.len()).sum();
+        assert_eq!(known, self.memberships.len(), "memberships belong to frameworks");
+        self.tree.check_invariants();
+    }
+
+    /// Checks the agents one by one, and adds up who holds what of them.
+    fn check_agents(&self) -> BTreeMap<Key<Membership>, Held> {
+        let mut total = ScalarQuantities::new();
+        let mut sums = BTreeMap::<_, Held>::new();
+        let mut expiries = 0;
+        for (key, page) in self.agents.iter() {
+            page.check_invariants();
+            total += &page.total().quantities();
+            assert_eq!(self.agent_keys.get(&page.id), Some(&key), "{}", page.id);
+            assert_eq!(self.open.contains(key), page.is_open(), "{}", page.id);
+            if let Some(at) = page.filters.next_expiry() {
+                assert!(self.expiries.contains(&(at, key)), "{}", page.id);
+                expiries += 1;
+            }
+            for (holder, holding) in page.holdings() {
+                let sum = sums.entry(*holder).or_default();
+                sum.agents += 1;
+                sum.held += &holding.allocated.quantities();
+                sum.held += &holding.offered.quantities();
+                sum.offered += &holding.offered.quantities();
+            }
+        }
+        assert_eq!(self.agents.len(), self.agent_keys.len(), "agents are found by their ids");
+        assert_eq!(self.expiries.len(), expiries, "no other filters are waited for");
+        assert_eq!(&total, self.tree.total(), "the total is the sum of the agents");
+        sums
+    }
+}

@@ -1,0 +1,169 @@
+//! The ledger: what is offered is accepted or comes back, what is allocated comes back in the end.
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId},
+    resources::Resources,
+    role::Role,
+    time::Mono,
+};
+
+use super::Allocator;
+use crate::{
+    agent::{Agent, Returned},
+    arena::Key,
+    membership::Membership,
+    tree::Charge,
+};
+
+impl Allocator {
+    /// Of `offered`, `used` is allocated now and the rest is free again.
+    ///
+    /// With `refuse_until` the framework is not offered that rest, or less, before then. Without,
+    /// it may be offered the rest at once, as its share says.
+    pub fn accept(
+        &mut self,
+        agent: AgentId,
+        framework: FrameworkId,
+        role: &Role,
+        offered: &Resources,
+        used: &Resources,
+        refuse_until: Option<Mono>,
+    ) {
+        let Some((agent, holder)) = self.find(agent, framework, role) else { return };
+        let used = used.intersection(offered);
+        let accepted = self.agents[agent].accept(holder, &used);
+        self.tree.charge(self.memberships[holder].node, &accepted, Charge::Accept);
+        self.return_offered(agent, holder, &offered.saturating_sub(&used), refuse_until, false);
+    }
+
+    /// What was offered is free again: declined, rescinded or timed out.
+    ///
+    /// With `refuse_until` the framework is not offered as much of this agent, or less, before then.
+    /// Without, others go first on this agent, once; so one who says no, or does not answer, keeps
+    /// nothing from those who wait.
+    pub fn recover_offered(
+        &mut self,
+        agent: AgentId,
+        framework: FrameworkId,
+        role: &Role,
+        resources: &Resources,
+        refuse_until: Option<Mono>,
+    ) {
+        let Some((agent, holder)) = self.find(agent, framework, role) else { return };
+        self.return_offered(agent, holder, resources, refuse_until, true);
+    }
+
+    /// Counts a task that runs already: one that an agent reports to a new leader, or again.
+    pub fn add_allocated(
+        &mut self,
+        agent: AgentId,
+        framework: FrameworkId,
+        role: &Role,
+        resources: &Resources,
+    ) {
+        let Some(&agent) = self.agent_keys.get(&agent) else { return };
+        if resources.is_empty() {
+            return;
+        }
+        let holder = self.membership(framework, role);
+        let first = self.agents[agent].adopt(holder, resources);
+        self.memberships[holder].agents += usize::from(first);
+        self.tree.charge(self.memberships[holder].node, resources, Charge::Adopt);
+        self.agent_changed(agent, false);
+    }
+
+    /// A task has ended: what it used is free again.
+    pub fn recover_allocated(
+        &mut self,
+        agent: AgentId,
+        framework: FrameworkId,
+        role: &Role,
+        resources: &Resources,
+    ) {
+        let Some((agent, holder)) = self.find(agent, framework, role) else { return };
+        let returned = self.agents[agent].return_allocated(holder, resources);
+        self.settle(agent, holder, &returned, Charge::ReturnTask);
+    }
+
+    /// Takes back all that a membership is offered, on whatever agent.
+    pub(super) fn take_back_offers(&mut self, holder: Key<Membership>) {
+        if self.tree.node(self.memberships[holder].node).offered().is_empty() {
+            return;
+        }
+        let offers: Vec<_> = self
+            .agents
+            .iter()
+            .filter_map(|(key, page)| Some((key, page.holdings().get(&holder)?.offered.clone())))
+            .filter(|(_, offered)| !offered.is_empty())
+            .collect();
+        for (agent, offered) in offers {
+            self.return_offered(agent, holder, &offered, None, false);
+        }
+    }
+
+    fn find(
+        &self,
+        agent: AgentId,
+        framework: FrameworkId,
+        role: &Role,
+    ) -> Option<(Key<Agent>, Key<Membership>)> {
+        Some((*self.agent_keys.get(&agent)?, self.find_membership(framework, role)?))
+    }
+
+    fn return_offered(
+        &mut self,
+        agent: Key<Agent>,
+        holder: Key<Membership>,
+        resources: &Resources,
+        refuse_until: Option<Mono>,
+        pass: bool,
+    ) {
+        let returned = self.agents[agent].return_offered(holder, resources);
+        if returned.resources.is_empty() {
+            return;
+        }
+        if self.memberships[holder].subscribed {
+            let page = &mut self.agents[agent];
+            let expiry = page.filters.next_expiry();
+            match refuse_until {
+                Some(until) => {
+                    page.filters.refuse(holder, &self.memberships, &returned.resources, until);
+                }
+                None if pass => page.filters.pass(holder, &self.memberships),
+                None => {}
+            }
+            self.expiry_changed(agent, expiry);
+        }
+        self.settle(agent, holder, &returned, Charge::ReturnOffer);
+    }
+
+    /// Keeps the agents sorted by when their filters must be looked at.
+    pub(super) fn expiry_changed(&mut self, agent: Key<Agent>, before: Option<Mono>) {
+        let after = self.agents[agent].filters.next_expiry();
+        if before != after {
+            if let Some(before) = before {
+                self.expiries.remove(&(before, agent));
+            }
+            if let Some(after) = after {
+                self.expiries.insert((after, agent));
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        agent: Key<Agent>,
+        holder: Key<Membership>,
+        returned: &Returned,
+        charge: Charge,
+    ) {
+        if returned.resources.is_empty() {
+            return;
+        }
+        self.tree.charge(self.memberships[holder].node, &returned.resources, charge);
+        if returned.last {
+            self.holds_on_one_less(holder);
+        }
+        self.agent_changed(agent, true);
+    }
+}

@@ -1,0 +1,182 @@
+//! Published results of fair sharing, reached by filling an agent one task at a time.
+//!
+//! The published numbers are for tasks that can be divided. Ours cannot, so each case is scaled up
+//! until the numbers are whole, and a result may be off by one task.
+
+use std::collections::BTreeMap;
+
+use super::support::{User, cpus_mem, fill};
+
+/// A unit of either resource: large enough that the least remainder is still worth an offer.
+const UNIT: (i64, i64) = (1_000, 100_000);
+
+struct Case {
+    capacity: (i64, i64),
+    /// Demand of a task, tasks wanted, weight in thousandths.
+    users: Vec<((i64, i64), u64, u64)>,
+    expected: Vec<u64>,
+}
+
+const ALL: u64 = u64::MAX;
+
+fn fill_case(case: &Case, as_roles: bool) -> (Vec<u64>, Vec<u64>) {
+    let units = |(a, b): (i64, i64)| cpus_mem(a * UNIT.0, b * UNIT.1);
+    let users: Vec<_> = (1..)
+        .zip(&case.users)
+        .map(|(framework, (demand, wanted, weight_millis))| User {
+            framework,
+            role: if as_roles {
+                format!("role-{framework}").parse().unwrap()
+            } else {
+                "*".parse().unwrap()
+            },
+            task: units(*demand),
+            wanted: *wanted,
+            weight_millis: *weight_millis,
+        })
+        .collect();
+    let (order, outcomes, _) = fill(1, &[units(case.capacity)], &users);
+    let tasks = |user: &User| outcomes.get(&user.framework).map_or(0, |outcome| outcome.tasks);
+    (order, users.iter().map(tasks).collect())
+}
+
+/// Runs a case with the users as roles, and as frameworks of one role where no weights forbid it.
+fn check(case: &Case) {
+    let weighted = case.users.iter().any(|(_, _, weight)| *weight != 1000);
+    for as_roles in [true, false] {
+        if weighted && !as_roles {
+            continue;
+        }
+        let (_, tasks) = fill_case(case, as_roles);
+        for (found, expected) in tasks.iter().zip(&case.expected) {
+            let off = found.abs_diff(*expected);
+            assert!(off <= 1, "tasks {tasks:?}, expected {:?}", case.expected);
+        }
+    }
+}
+
+fn equal(capacity: (i64, i64), demands: &[(i64, i64)], expected: &[u64]) -> Case {
+    let users = demands.iter().map(|demand| (*demand, ALL, 1000)).collect();
+    Case { capacity, users, expected: expected.to_vec() }
+}
+
+#[test]
+fn table_1_of_the_drf_paper_step_by_step() {
+    // The first tie goes to the lower id, so B of the paper, with <3,1>, is the first here.
+    let case = equal((9, 18), &[(3, 1), (1, 4)], &[2, 3]);
+    for as_roles in [true, false] {
+        let (order, tasks) = fill_case(&case, as_roles);
+        let names: String = order.iter().map(|user| if *user == 1 { 'B' } else { 'A' }).collect();
+        assert_eq!(names, "BAABA");
+        assert_eq!(tasks, [2, 3]);
+    }
+}
+
+#[test]
+fn section_4_1_of_the_drf_paper_ends_with_equal_dominant_shares() {
+    let case = equal((9, 18), &[(1, 4), (3, 1)], &[3, 2]);
+    let (_, tasks) = fill_case(&case, false);
+    // Neither asset fairness (2.52 and 2.16) nor competitive equilibrium (45/11 and 18/11).
+    assert_eq!(tasks, [3, 2]);
+    check(&equal((9 * 11, 18 * 11), &[(1, 4), (3, 1)], &[33, 22]));
+}
+
+#[test]
+fn weights_scale_the_dominant_shares() {
+    let demands = |a, b| vec![((1, 4), ALL, a), ((3, 1), ALL, b)];
+    let capacity = |scale: i64| (9 * scale, 18 * scale);
+    // 54/13 and 18/13: memory binds.
+    check(&Case { capacity: capacity(13), users: demands(2000, 1000), expected: vec![54, 18] });
+    // 9/5 and 12/5: CPU binds.
+    check(&Case { capacity: capacity(5), users: demands(1000, 2000), expected: vec![9, 12] });
+}
+
+#[test]
+fn what_one_does_not_want_goes_to_the_other() {
+    let users = vec![((1, 4), 3, 1000), ((3, 1), ALL, 1000)];
+    check(&Case { capacity: (27, 54), users, expected: vec![3, 8] });
+}
+
+#[test]
+fn sharing_incentive_of_the_paper() {
+    // Asset fairness would leave the second user with less than half of everything (12 of 30).
+    let (_, tasks) = fill_case(&equal((30, 30), &[(1, 3), (1, 1)], &[5, 15]), false);
+    assert_eq!(tasks, [5, 15]);
+}
+
+#[test]
+fn bottleneck_fairness() {
+    check(&equal((21 * 8, 21 * 8), &[(3, 2), (4, 1)], &[28, 21]));
+}
+
+#[test]
+fn a_lie_about_ones_demand_gains_nothing() {
+    check(&equal((600, 600), &[(16, 1), (1, 2)], &[25, 200]));
+    check(&equal((600, 600), &[(16, 8), (1, 2)], &[25, 200]));
+}
+
+#[test]
+fn nobody_loses_when_another_leaves() {
+    let demands = [(4, 1), (1, 16), (16, 1)];
+    check(&equal((3300, 3300), &demands, &[400, 100, 100]));
+    check(&equal((3300, 3300), &demands[..2], &[660, 165]));
+}
+
+#[test]
+fn more_of_one_resource_may_cost_a_user_something() {
+    // Resource monotonicity does not hold under dominant resource fairness.
+    check(&equal((12 * 3, 12 * 3), &[(2, 1), (1, 2)], &[12, 12]));
+    check(&equal((12 * 3, 48 * 3), &[(2, 1), (1, 2)], &[9, 18]));
+}
+
+#[test]
+fn growth_of_what_does_not_bind_changes_nothing() {
+    check(&equal((77 * 8, 77 * 8), &[(4, 2), (1, 1)], &[77, 308]));
+    check(&equal((77 * 8, 154 * 8), &[(4, 2), (1, 1)], &[77, 308]));
+}
+
+#[test]
+fn filling_goes_on_after_one_resource_is_full() {
+    check(&equal((20, 20), &[(2, 0), (1, 1), (0, 1)], &[5, 10, 10]));
+}
+
+/// Users of one resource: capacity, then wants and weights, in units.
+fn one_resource(capacity: i64, users: &[(u64, u64)]) -> Vec<u64> {
+    let users = users.iter().map(|(wanted, weight)| ((1, 0), *wanted, *weight)).collect();
+    fill_case(&Case { capacity: (capacity, 1), users, expected: Vec::new() }, true).1
+}
+
+#[test]
+fn max_min_fairness_of_the_textbook() {
+    // 2, 2.5, 2.75 and 2.75 of 10, in quarters.
+    let equal = [8, 10, 16, 20].map(|wanted| (wanted, 1000));
+    assert_eq!(one_resource(40, &equal), [8, 10, 11, 11]);
+}
+
+#[test]
+fn weighted_max_min_fairness_of_the_textbook() {
+    // 4, 2, 6 and 4 of 16 (Keshav), in tenths.
+    let users = [(40, 2500), (20, 4000), (100, 500), (40, 1000)];
+    assert_eq!(one_resource(160, &users), [40, 20, 60, 40]);
+}
+
+#[test]
+fn a_framework_gains_nothing_by_registering_under_many_ids_or_its_role_by_having_them() {
+    let task = cpus_mem(1_000, 100_000);
+    let user = |framework: u64, role: &str| User {
+        framework,
+        role: role.parse().unwrap(),
+        task: task.clone(),
+        wanted: ALL,
+        weight_millis: 1000,
+    };
+    let users =
+        [user(1, "a"), user(2, "b"), user(3, "b"), user(4, "b"), user(5, "b/c"), user(6, "b/c/d")];
+    let (_, outcomes, _) = fill(1, &[cpus_mem(60_000, 6_000_000)], &users);
+    let tasks: BTreeMap<u64, u64> =
+        outcomes.iter().map(|(user, outcome)| (*user, outcome.tasks)).collect();
+    // Half for each role at the top; below `b` half for those directly in it and half for `b/c`,
+    // which is halved again.
+    let expected = [(1, 30), (2, 5), (3, 5), (4, 5), (5, 8), (6, 7)];
+    assert_eq!(tasks, BTreeMap::from(expected));
+}

@@ -1,0 +1,212 @@
+//! What others may see: the ledger, the shares, and why.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::{
+    attributes::Attributes,
+    ids::{AgentId, FrameworkId},
+    resources::{Resources, ScalarQuantities},
+    role::Role,
+};
+
+use super::Allocator;
+use crate::{
+    Share,
+    agent::Agent,
+    arena::Key,
+    explain::{Explanation, NearMiss, RoleExplanation, SkipRule},
+    filters::Standing,
+    membership::{Framework, Membership},
+    tree::{Scope, WEIGHT_DEFAULT_MILLIS},
+};
+
+/// How many near misses an explanation names.
+const NEAREST_MAX: usize = 5;
+
+/// One agent in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentState {
+    /// Which.
+    pub agent: AgentId,
+    /// What it says of itself.
+    pub attributes: Attributes,
+    /// Whether it is offered at present.
+    pub active: bool,
+    /// Whether its total has what it takes to be ever offered.
+    pub offerable: bool,
+    /// All it has.
+    pub total: Resources,
+    /// What is offered and not answered yet.
+    pub offered: Resources,
+    /// What tasks use.
+    pub allocated: Resources,
+    /// What is neither.
+    pub free: Resources,
+}
+
+/// One role in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleState {
+    /// Which.
+    pub role: Role,
+    /// Its weight in thousandths.
+    pub weight_millis: u64,
+    /// How many frameworks in it or below it wait for offers.
+    pub waiting: usize,
+    /// What it holds, offered or allocated, with all roles below it.
+    pub held: ScalarQuantities,
+    /// How much of that is offered and not answered yet.
+    pub offered: ScalarQuantities,
+    /// Its share as the policy sees it, over its weight.
+    pub share: Share,
+}
+
+impl Allocator {
+    /// One agent.
+    pub fn agent(&self, agent: AgentId) -> Option<AgentState> {
+        self.agent_keys.get(&agent).map(|key| agent_state(&self.agents[*key]))
+    }
+
+    /// All agents, in the order of their ids.
+    pub fn agents(&self) -> impl Iterator<Item = AgentState> {
+        self.agent_keys.values().map(|key| agent_state(&self.agents[*key]))
+    }
+
+    /// All roles that a framework is in, that hold something or that have a weight of their own,
+    /// and the roles above them.
+    pub fn roles(&self) -> Vec<RoleState> {
+        let weighed = self.tree.weights().iter().map(|(role, weight_millis)| RoleState {
+            role: role.clone(),
+            weight_millis: *weight_millis,
+            waiting: 0,
+            held: ScalarQuantities::new(),
+            offered: ScalarQuantities::new(),
+            share: Share::ZERO,
+        });
+        let mut states: BTreeMap<Role, RoleState> =
+            weighed.map(|state| (state.role.clone(), state)).collect();
+        for (role, node) in self.tree.roles() {
+            let state = RoleState {
+                role: role.clone(),
+                weight_millis: node.weight_millis(),
+                waiting: node.waiting(),
+                held: node.held().clone(),
+                offered: node.offered().clone(),
+                share: self.tree.share(node),
+            };
+            states.insert(role.clone(), state);
+        }
+        states.into_values().collect()
+    }
+
+    /// What all agents have together.
+    pub fn total(&self) -> &ScalarQuantities {
+        self.tree.total()
+    }
+
+    /// Why a framework is offered what it is. Looks at every agent, so it is for answers, not for
+    /// loops.
+    pub fn explain(&self, framework: FrameworkId) -> Option<Explanation> {
+        let entry = self.frameworks.get(&framework)?;
+        let roles = entry
+            .memberships
+            .values()
+            .filter(|key| self.memberships[**key].subscribed)
+            .map(|key| self.explain_role(entry, *key))
+            .collect();
+        Some(Explanation { framework, active: entry.active, roles })
+    }
+
+    fn explain_role(&self, framework: &Framework, key: Key<Membership>) -> RoleExplanation {
+        let membership = &self.memberships[key];
+        let node = self.tree.node(membership.node);
+        let role = self.tree.role(&membership.role);
+        let silenced = membership.silenced(framework);
+        let mut skipped = BTreeMap::new();
+        let mut misses = Vec::new();
+        let mut available = 0;
+        for agent_key in self.agent_keys.values() {
+            let page = &self.agents[*agent_key];
+            match silenced.or_else(|| skip_rule(page, key, membership)) {
+                None => available += 1,
+                Some(rule) => {
+                    *skipped.entry(rule).or_default() += 1;
+                    misses.push((rule, page));
+                    keep_nearest(&mut misses);
+                }
+            }
+        }
+        RoleExplanation {
+            role: membership.role.clone(),
+            suppressed: membership.suppressed,
+            share: self.tree.share(node),
+            role_share: role.map_or(Share::ZERO, |role| self.tree.share(role)),
+            role_weight_millis: role.map_or(WEIGHT_DEFAULT_MILLIS, |role| role.weight_millis()),
+            position: self.position(key),
+            waiting: self.tree.waiting(),
+            grants: node.grants(),
+            agents: self.agents.len(),
+            available,
+            skipped,
+            skipped_so_far: membership.skips.to_map(),
+            nearest: misses
+                .into_iter()
+                .map(|(rule, page)| near_miss(rule, page, key, membership))
+                .collect(),
+        }
+    }
+
+    /// How many are served before a membership.
+    fn position(&self, key: Key<Membership>) -> Option<usize> {
+        let mut before = 0;
+        self.tree
+            .first(Scope::Waiting, |next| {
+                before += usize::from(next != key);
+                next == key
+            })
+            .map(|_| before)
+    }
+}
+
+fn agent_state(page: &Agent) -> AgentState {
+    AgentState {
+        agent: page.id,
+        attributes: page.attributes.clone(),
+        active: page.active,
+        offerable: page.offerable(),
+        total: page.total().clone(),
+        offered: page.offered(),
+        allocated: page.allocated(),
+        free: page.free().clone(),
+    }
+}
+
+/// The rule that keeps an agent from a membership that is not silenced.
+fn skip_rule(page: &Agent, key: Key<Membership>, membership: &Membership) -> Option<SkipRule> {
+    page.closed().or_else(|| {
+        page.portion_for(key, membership, true, |refused, free| refused.contains(free)).err()
+    })
+}
+
+/// Keeps the list short: the nearest rules, and under one rule the agents with the most free.
+fn keep_nearest(misses: &mut Vec<(SkipRule, &Agent)>) {
+    misses.sort_by(|(rule, page), (other_rule, other)| {
+        rule.cmp(other_rule)
+            .then_with(|| other.free().cpus().cmp(&page.free().cpus()))
+            .then_with(|| other.free().mem().cmp(&page.free().mem()))
+    });
+    misses.truncate(NEAREST_MAX);
+}
+
+fn near_miss(
+    rule: SkipRule,
+    page: &Agent,
+    key: Key<Membership>,
+    membership: &Membership,
+) -> NearMiss {
+    let until = match page.filters.standing(key, membership) {
+        Standing::Refused(until, _) if rule == SkipRule::Refused => Some(until),
+        Standing::Refused(..) | Standing::TurnTaken | Standing::Open => None,
+    };
+    NearMiss { agent: page.id, rule, free: page.free().clone(), until }
+}

@@ -1,0 +1,271 @@
+//! Accept: offers become tasks.
+
+use std::collections::BTreeSet;
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, OfferId, TaskId},
+    messages::{
+        agent::{TaskHint, ToAgent},
+        scheduler::{Accept, CallError, OFFERS_PER_CALL_MAX, TASKS_PER_CALL_MAX},
+    },
+    resources::Resources,
+    role::Role,
+    task::{Reason, TaskDescription, TaskLaunch, TaskState},
+};
+
+use super::{
+    Effect,
+    agents::Link,
+    calls::invalid,
+    offers::OpenOffer,
+    state::{Core, Cx},
+    tasks::{Task, TaskKey, TaskPhase},
+    updates::Told,
+    validate,
+};
+use crate::registry::AgentState;
+
+/// The most tasks in one frame to an agent.
+const LAUNCHES_PER_FRAME_MAX: usize = 1_000;
+
+/// What the accepted offers of one role hold.
+struct Pool {
+    role: Role,
+    offered: Resources,
+    left: Resources,
+}
+
+impl Core {
+    /// Uses offers of one agent. What becomes of each task is told by updates.
+    pub(super) fn accept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        accept: Accept,
+    ) -> Result<(), CallError> {
+        let Accept { offers, launch, refuse_ms } = accept;
+        if launch.len() > TASKS_PER_CALL_MAX || offers.len() > OFFERS_PER_CALL_MAX {
+            let why = format!(
+                "at most {TASKS_PER_CALL_MAX} tasks and {OFFERS_PER_CALL_MAX} offers in one call"
+            );
+            self.give_back(cx, framework, &offers);
+            self.drop_launch(cx, framework, None, launch, &why);
+            return Err(invalid(why));
+        }
+        let agent = match self.judge_offers(framework, &offers) {
+            Ok(agent) => agent,
+            Err(why) => {
+                let agent = self.offers.get(offers.first().copied().unwrap_or(OfferId {
+                    term: self.fence.term,
+                    number: 0,
+                }));
+                let agent = agent.filter(|it| it.framework == framework).map(|it| it.agent);
+                self.give_back(cx, framework, &offers);
+                self.drop_launch(cx, framework, agent, launch, &why);
+                return Ok(());
+            }
+        };
+        let taken = offers.iter().filter_map(|id| self.offers.remove(*id)).collect();
+        let mut pools = pools_of(taken);
+        let launches = self.place(cx, framework, agent, launch, &mut pools);
+        let until = self.allocator.refuse_until(cx.now.mono, self.refusal(refuse_ms));
+        for Pool { role, offered, left } in pools {
+            match offered.checked_sub(&left) {
+                Some(used) if !used.is_empty() => {
+                    self.allocator.accept(agent, framework, &role, &offered, &used, until);
+                }
+                Some(_) | None => {
+                    self.allocator.recover_offered(agent, framework, &role, &offered, until);
+                }
+            }
+        }
+        let count = u64::try_from(offers.len()).unwrap_or(u64::MAX);
+        if launches.is_empty() {
+            self.counters.offers_declined += count;
+        } else {
+            self.counters.offers_accepted += count;
+            self.send_launches(cx, framework, agent, launches);
+        }
+        Ok(())
+    }
+
+    /// The agent whose offers these are, all open and the framework's own.
+    fn judge_offers(&self, framework: FrameworkId, offers: &[OfferId]) -> Result<AgentId, String> {
+        let mut agent = None;
+        let mut seen = BTreeSet::new();
+        for id in offers {
+            let offer = self.offers.get(*id).filter(|offer| offer.framework == framework);
+            let Some(offer) = offer else {
+                return Err(format!("offer {id} is not open any more"));
+            };
+            if !seen.insert(id) {
+                return Err(format!("offer {id} is named twice"));
+            }
+            if *agent.get_or_insert(offer.agent) != offer.agent {
+                return Err("the offers are not of one agent".to_owned());
+            }
+        }
+        let agent = agent.ok_or_else(|| "no offer is named".to_owned())?;
+        let online =
+            self.agents.get(&agent).is_some_and(|it| matches!(it.link, Link::Online { .. }));
+        if !online || self.registry.agent(agent) != Some(AgentState::Active) {
+            return Err(format!("agent {agent} takes no tasks now"));
+        }
+        Ok(agent)
+    }
+
+    /// An accept is not valid: those of its offers that are open are free again, without a filter.
+    fn give_back(&mut self, cx: &mut Cx<'_>, framework: FrameworkId, offers: &[OfferId]) {
+        for offer in offers {
+            self.decline_one(cx, framework, *offer, std::time::Duration::ZERO);
+        }
+    }
+
+    /// None of an accept's tasks is launched.
+    fn drop_launch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        agent: Option<AgentId>,
+        launch: Vec<TaskDescription>,
+        why: &str,
+    ) {
+        for task in launch {
+            if self.id_is_in_use(framework, &task.task_id) {
+                // Said of the accept's task it would end the other in the framework's eyes.
+                continue;
+            }
+            let told = Told {
+                reason: Some(Reason::InvalidOffers),
+                ..Told::state(TaskState::Dropped, why)
+            };
+            self.refuse_task(cx, framework, agent, &task.task_id, told);
+        }
+    }
+
+    fn id_is_in_use(&self, framework: FrameworkId, task: &TaskId) -> bool {
+        self.tasks.named(framework, task).next().is_some()
+    }
+
+    /// Finds each task its resources; tells of those that cannot be launched.
+    fn place(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        agent: AgentId,
+        launch: Vec<TaskDescription>,
+        pools: &mut [Pool],
+    ) -> Vec<TaskLaunch> {
+        let mut launches = Vec::with_capacity(launch.len());
+        for mut description in launch {
+            match self.place_one(framework, agent, &description, pools) {
+                Ok((role, resources)) => {
+                    description.resources = resources;
+                    let launch = TaskLaunch { description, role };
+                    let key = TaskKey { framework, task: launch.description.task_id.clone(), agent };
+                    self.tasks.insert(key, Task::new(&launch, TaskPhase::Sent, cx.now.wall));
+                    launches.push(launch);
+                }
+                Err(told) => {
+                    self.refuse_task(cx, framework, Some(agent), &description.task_id, told);
+                }
+            }
+        }
+        launches
+    }
+
+    fn place_one(
+        &self,
+        framework: FrameworkId,
+        agent: AgentId,
+        description: &TaskDescription,
+        pools: &mut [Pool],
+    ) -> Result<(Role, Resources), Told> {
+        let refused = |state, reason, why: &str| Told {
+            reason: Some(reason),
+            ..Told::state(state, why)
+        };
+        if let Err(why) = validate::task(description) {
+            return Err(refused(TaskState::Error, Reason::TaskInvalid, &why));
+        }
+        if self.id_is_in_use(framework, &description.task_id) {
+            let why = "another task of the framework has this id and is not over";
+            return Err(refused(TaskState::Error, Reason::TaskInvalid, why));
+        }
+        let limits = &self.config.limits;
+        if self.tasks.sum_of(framework).all >= limits.tasks_per_framework_max
+            || self.tasks.len() >= limits.tasks_max
+            || self.tasks.count_of_agent(agent) >= limits.tasks_per_agent_max
+        {
+            let why = "the leader's limit of tasks is reached";
+            return Err(refused(TaskState::Dropped, Reason::TooManyTasks, why));
+        }
+        for pool in pools.iter_mut() {
+            let Some(found) = pool.left.find(&description.resources, &pool.role) else { continue };
+            if pool.left.try_subtract(&found).is_ok() {
+                return Ok((pool.role.clone(), found));
+            }
+        }
+        let left = pools.iter().map(|pool| pool.left.to_string()).collect::<Vec<_>>().join(" and ");
+        let why = format!("the task takes {}, its offers have {left} left", description.resources);
+        Err(refused(TaskState::Error, Reason::ResourcesExceeded, &why))
+    }
+
+    /// A task is not launched.
+    fn refuse_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        agent: Option<AgentId>,
+        task: &TaskId,
+        told: Told,
+    ) {
+        self.count_end(told.state, told.reason);
+        self.tell_status(cx, framework, task, agent, told);
+    }
+
+    fn send_launches(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        agent: AgentId,
+        launches: Vec<TaskLaunch>,
+    ) {
+        let record = self.registry.framework(framework);
+        let user = record.map(|record| record.info.user.clone()).unwrap_or_default();
+        self.counters.launches += u64::try_from(launches.len()).unwrap_or(u64::MAX);
+        for launch in &launches {
+            cx.out.push(Effect::Hint(TaskHint {
+                framework,
+                task: launch.description.task_id.clone(),
+                agent,
+                launch: Some(launch.clone()),
+            }));
+        }
+        let mut launches = launches.into_iter().peekable();
+        while launches.peek().is_some() {
+            let tasks = launches.by_ref().take(LAUNCHES_PER_FRAME_MAX).collect();
+            let user = user.clone();
+            self.tell_agent(cx, agent, ToAgent::Launch { framework, user, tasks });
+        }
+    }
+}
+
+/// The offers by role, in the order in which they were named.
+fn pools_of(offers: Vec<OpenOffer>) -> Vec<Pool> {
+    let mut pools: Vec<Pool> = Vec::new();
+    for offer in offers {
+        match pools.iter_mut().find(|pool| pool.role == offer.role) {
+            Some(pool) => {
+                pool.offered += &offer.resources;
+                pool.left += &offer.resources;
+            }
+            None => pools.push(Pool {
+                role: offer.role,
+                offered: offer.resources.clone(),
+                left: offer.resources,
+            }),
+        }
+    }
+    pools
+}

@@ -1,0 +1,204 @@
+//! What an agent's report changes: its tasks become the master's knowledge.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId},
+    messages::agent::{TaskHint, ToAgent},
+    resources::Resources,
+    role::Role,
+    task::{Reason, TaskReport, TaskState},
+    time::Now,
+};
+
+use super::{
+    ConnectionId,
+    agents::{Facts, Link, Report},
+    state::{Core, Cx},
+    tasks::{Task, TaskKey, TaskPhase},
+    updates::Told,
+};
+use crate::registry::AgentState;
+
+impl Core {
+    /// Takes over what an earlier leader told of its tasks. It is believed until their agents
+    /// report, and as long as those do not come back.
+    pub(super) fn take_hints(&mut self, now: Now, hints: Vec<TaskHint>) {
+        for hint in hints {
+            let key = TaskKey { framework: hint.framework, task: hint.task, agent: hint.agent };
+            let known = self.registry.framework(key.framework).is_some()
+                && self.agents.contains_key(&key.agent);
+            match hint.launch {
+                Some(launch) if known && self.tasks.len() < self.config.limits.tasks_max => {
+                    let mut task = Task::new(&launch, TaskPhase::Hinted, now.wall);
+                    if self.agents.get(&key.agent).is_some_and(|it| it.link == Link::Unreachable) {
+                        task.state = TaskState::Unreachable;
+                        task.reason = Some(Reason::AgentUnreachable);
+                    }
+                    self.tasks.insert(key, task);
+                }
+                Some(_) | None => {
+                    self.tasks.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Takes an agent with its whole report in.
+    pub(super) fn adopt(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: ConnectionId,
+        agent: AgentId,
+        report: Report,
+    ) {
+        let Report { registration, tasks, early, admission_asked: _ } = report;
+        let facts = Arc::new(Facts::of(registration));
+        if let Some(entry) = self.agents.get_mut(&agent) {
+            entry.link = Link::Online { connection };
+            entry.facts = Some(Arc::clone(&facts));
+            entry.reported = true;
+        }
+        self.pictures.agent_changed(agent);
+        // The report replaces all that was known. The allocator hears of the agent before
+        // anything can recover from it.
+        self.allocator.remove_agent(agent);
+        let ended = self.take_reports(cx, agent, tasks);
+        let used = self.held_on(agent);
+        self.allocator.add_agent(agent, facts.resources.clone(), facts.attributes.clone(), &used);
+        let takes_tasks = self.registry.agent(agent) == Some(AgentState::Active);
+        self.allocator.set_agent_active(agent, takes_tasks);
+        for framework in ended {
+            self.tell_agent(cx, agent, ToAgent::CloseFramework { framework });
+        }
+        self.repeat_kills(cx, agent);
+        self.agent_has_reported(cx, agent);
+        for status in early {
+            self.on_update(cx, connection, status);
+        }
+    }
+
+    /// Takes the reported tasks over and ends those that the agent does not know. Tells which
+    /// frameworks with tasks there have ended.
+    fn take_reports(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: AgentId,
+        reports: Vec<TaskReport>,
+    ) -> BTreeSet<FrameworkId> {
+        let mut forgotten: BTreeSet<TaskKey> = self.tasks.of_agent(agent).into_iter().collect();
+        let mut ended = BTreeSet::new();
+        for report in reports {
+            let task = report.launch.description.task_id.clone();
+            let key = TaskKey { framework: report.framework, task, agent };
+            if self.registry.framework(key.framework).is_none() {
+                ended.insert(key.framework);
+            }
+            if report.state.is_terminal() && report.unacknowledged.is_empty() {
+                // Over and acknowledged; the agent is about to forget it, and so is the master.
+                continue;
+            }
+            forgotten.remove(&key);
+            self.take_report(cx, key, report);
+        }
+        for key in forgotten {
+            self.forgotten_by_agent(cx, &key);
+        }
+        ended
+    }
+
+    fn take_report(&mut self, cx: &mut Cx<'_>, key: TaskKey, report: TaskReport) {
+        let known = self.tasks.get(&key);
+        let was_unreachable = known.is_some_and(|task| task.state == TaskState::Unreachable);
+        let mut task = known
+            .filter(|task| !task.state.is_terminal() || report.state.is_terminal())
+            .map(Task::without_row)
+            .unwrap_or_else(|| Task::new(&report.launch, TaskPhase::Known, cx.now.wall));
+        task.phase = TaskPhase::Known;
+        task.role = report.launch.role.clone();
+        task.resources = report.launch.description.resources.clone();
+        let newest = report.unacknowledged.last().filter(|status| status.state == report.state);
+        match newest {
+            Some(status) => task.follow(status),
+            None if task.state != report.state => {
+                task.state = report.state;
+                task.reason = None;
+                task.message = "".into();
+                task.changed_at = cx.now.wall;
+            }
+            None => {}
+        }
+        task.head = report.unacknowledged.into_iter().next().map(|mut head| {
+            // The agent speaks of its own tasks only.
+            (head.framework, head.task) = (key.framework, key.task.clone());
+            head.agent = Some(key.agent);
+            Box::new(head)
+        });
+        let head = task.head.clone();
+        let terminal = task.state.is_terminal();
+        self.tasks.insert(key.clone(), task);
+        if terminal {
+            self.hint_end(cx, &key);
+        }
+        if was_unreachable && !terminal {
+            let told = Told {
+                reason: Some(Reason::AgentReregistered),
+                ..Told::state(report.state, "the agent has come back with the task")
+            };
+            self.tell_of_task(cx, &key, told);
+        }
+        if let Some(head) = head {
+            self.pass_on(cx, *head);
+        }
+    }
+
+    /// The master knew of a task on this agent, and the agent does not.
+    fn forgotten_by_agent(&mut self, cx: &mut Cx<'_>, key: &TaskKey) {
+        let Some(task) = self.tasks.get(key) else { return };
+        let told = match task.phase {
+            _ if task.state.is_terminal() => None,
+            // Ended and acknowledged, or never arrived: whoever waits for it has asked.
+            TaskPhase::Hinted => None,
+            TaskPhase::Sent => Some(Told {
+                reason: Some(Reason::AgentDisconnected),
+                ..Told::state(TaskState::Dropped, "the agent went away before the launch arrived")
+            }),
+            TaskPhase::Known => Some(Told {
+                reason: Some(Reason::AgentForgot),
+                ..Told::state(TaskState::Gone, "the agent came back and does not know the task")
+            }),
+        };
+        match told {
+            Some(told) => self.end_by_master(cx, key, told),
+            None => {
+                self.tasks.remove(key);
+                self.hint_end(cx, key);
+            }
+        }
+    }
+
+    /// What tasks hold on one agent, by framework and role.
+    pub(super) fn held_on(&self, agent: AgentId) -> Vec<(FrameworkId, Role, Resources)> {
+        let mut held: BTreeMap<(FrameworkId, Role), Resources> = BTreeMap::new();
+        for key in self.tasks.of_agent(agent) {
+            let Some(task) = self.tasks.get(&key).filter(|task| task.holds()) else { continue };
+            *held.entry((key.framework, task.role.clone())).or_default() += &task.resources;
+        }
+        held.into_iter().map(|((framework, role), held)| (framework, role, held)).collect()
+    }
+
+    /// Kills that were asked for while the agent was away.
+    fn repeat_kills(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        for key in self.tasks.of_agent(agent) {
+            let Some(task) = self.tasks.get(&key) else { continue };
+            if let Some(grace_ms) = task.kill
+                && !task.state.is_terminal()
+            {
+                self.send_kill(cx, &key, grace_ms);
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Offers: made when the allocator grants, taken back when someone goes away or lets them lie.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use meshos_alloc::Grant;
+use meshos_protocol::{
+    framework::Offer,
+    ids::{AgentId, FrameworkId, OfferId},
+    messages::scheduler::Event as FrameworkEvent,
+    resources::Resources,
+    role::Role,
+    time::{Mono, Now},
+};
+
+use super::{
+    OfferView,
+    state::{Core, Cx},
+    table::{Slot, TableWriter},
+};
+
+/// An offer that its framework has not answered.
+#[derive(Debug)]
+pub(super) struct OpenOffer {
+    pub(super) framework: FrameworkId,
+    pub(super) role: Role,
+    pub(super) agent: AgentId,
+    pub(super) resources: Resources,
+    made_at: Mono,
+    slot: Slot,
+}
+
+/// The open offers.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// In the order in which they were made, so also in the order in which they time out.
+    open: BTreeMap<OfferId, OpenOffer>,
+    by_framework: BTreeMap<FrameworkId, BTreeSet<OfferId>>,
+    by_agent: BTreeMap<AgentId, BTreeSet<OfferId>>,
+    made: u64,
+    /// Offers up to this one are overdue and stay open because nobody waits; looked at again when
+    /// someone does.
+    overdue: Option<OfferId>,
+    rows: TableWriter<OfferView>,
+    /// Whose offers have changed since they were last asked for.
+    changed: BTreeSet<(FrameworkId, AgentId)>,
+}
+
+impl Offers {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (OfferId, &OpenOffer)> {
+        self.open.iter().map(|(id, offer)| (*id, offer))
+    }
+
+    pub(super) fn get(&self, offer: OfferId) -> Option<&OpenOffer> {
+        self.open.get(&offer)
+    }
+
+    pub(super) fn of_framework(&self, framework: FrameworkId) -> Vec<OfferId> {
+        self.by_framework.get(&framework).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn count_of_framework(&self, framework: FrameworkId) -> usize {
+        self.by_framework.get(&framework).map_or(0, BTreeSet::len)
+    }
+
+    fn of_agent(&self, agent: AgentId) -> Vec<OfferId> {
+        self.by_agent.get(&agent).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// When the oldest offer that was not looked at yet is overdue.
+    pub(super) fn next_deadline(&self, timeout: Duration) -> Option<Mono> {
+        let next = match self.overdue {
+            None => self.open.first_key_value(),
+            Some(overdue) => self.open.range(overdue..).find(|(id, _)| **id > overdue),
+        };
+        next.map(|(_, offer)| offer.made_at.after(timeout))
+    }
+
+    fn insert(&mut self, now: Now, id: OfferId, grant: &Grant) {
+        let view = OfferView {
+            id,
+            framework_id: grant.framework,
+            role: grant.role.clone(),
+            agent_id: grant.agent,
+            node_id: grant.agent.node,
+            resources: grant.resources.clone(),
+            made_at: now.wall,
+        };
+        let offer = OpenOffer {
+            framework: grant.framework,
+            role: grant.role.clone(),
+            agent: grant.agent,
+            resources: grant.resources.clone(),
+            made_at: now.mono,
+            slot: self.rows.insert(view),
+        };
+        self.by_framework.entry(grant.framework).or_default().insert(id);
+        self.by_agent.entry(grant.agent).or_default().insert(id);
+        self.changed.insert((grant.framework, grant.agent));
+        self.open.insert(id, offer);
+    }
+
+    /// Takes an offer out; what it held is the caller's.
+    pub(super) fn remove(&mut self, id: OfferId) -> Option<OpenOffer> {
+        let offer = self.open.remove(&id)?;
+        self.rows.remove(offer.slot);
+        self.changed.insert((offer.framework, offer.agent));
+        take_out(&mut self.by_framework, offer.framework, id);
+        take_out(&mut self.by_agent, offer.agent, id);
+        Some(offer)
+    }
+
+    /// Frameworks and agents whose offers have changed since the last call.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<(FrameworkId, AgentId)> {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(super) fn picture(&self) -> super::Table<OfferView> {
+        self.rows.picture()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        for (id, offer) in &self.open {
+            assert!(self.by_framework.get(&offer.framework).is_some_and(|ids| ids.contains(id)));
+            assert!(self.by_agent.get(&offer.agent).is_some_and(|ids| ids.contains(id)));
+        }
+        let count = |index: usize| assert_eq!(index, self.open.len(), "offers and their index");
+        count(self.by_framework.values().map(BTreeSet::len).sum());
+        count(self.by_agent.values().map(BTreeSet::len).sum());
+        count(self.picture().len());
+    }
+}
+
+fn take_out<K: Ord>(index: &mut BTreeMap<K, BTreeSet<OfferId>>, key: K, id: OfferId) {
+    if let Some(ids) = index.get_mut(&key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(&key);
+        }
+    }
+}
+
+/// Why offers are taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// Their agent or their framework's stream went away.
+    Away,
+    /// They were open for too long while others waited.
+    TimedOut,
+}
+
+impl Core {
+    /// Runs the allocator and sends what it grants.
+    pub(super) fn allocate(&mut self, cx: &mut Cx<'_>) {
+        self.counters.allocation_runs += 1;
+        let mut grants = Vec::new();
+        self.allocator.allocate(cx.now.mono, &mut grants);
+        let mut batches: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
+        for grant in grants {
+            let facts = self.agents.get(&grant.agent).and_then(|agent| agent.facts.clone());
+            let Some(facts) = facts.filter(|_| self.frameworks.contains_key(&grant.framework))
+            else {
+                debug_assert!(false, "the allocator granted what the master does not know");
+                continue;
+            };
+            self.offers.made += 1;
+            let id = OfferId { term: self.fence.term, number: self.offers.made };
+            self.offers.insert(cx.now, id, &grant);
+            batches.entry(grant.framework).or_default().push(Offer {
+                id,
+                framework: grant.framework,
+                role: grant.role,
+                agent: grant.agent,
+                hostname: facts.hostname.clone(),
+                resources: grant.resources,
+                attributes: facts.attributes.clone(),
+            });
+        }
+        for (framework, offers) in batches {
+            self.counters.offers_sent += u64::try_from(offers.len()).unwrap_or(u64::MAX);
+            self.tell_framework(cx, framework, FrameworkEvent::Offers { offers });
+        }
+    }
+
+    /// Takes back the open offers of an agent.
+    pub(super) fn rescind_of_agent(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        let offers = self.offers.of_agent(agent);
+        self.rescind(cx, &offers, Cause::Away);
+    }
+
+    /// Takes back the open offers of a framework.
+    pub(super) fn rescind_of_framework(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
+        let offers = self.offers.of_framework(framework);
+        self.rescind(cx, &offers, Cause::Away);
+    }
+
+    /// Takes back offers that were open for too long, as far as others wait.
+    pub(super) fn expire_offers(&mut self, cx: &mut Cx<'_>) {
+        let timeout = self.config.offer_timeout;
+        let overdue: Vec<(OfferId, FrameworkId)> = self
+            .offers
+            .iter()
+            .take_while(|(_, offer)| offer.made_at.after(timeout) <= cx.now.mono)
+            .map(|(id, offer)| (id, offer.framework))
+            .collect();
+        let Some((newest, _)) = overdue.last().copied() else { return };
+        self.offers.overdue = Some(newest);
+        // At most two are looked for: whoever holds an offer waits for others than itself.
+        let waiting: Vec<FrameworkId> = self.waiting_frameworks().take(2).collect();
+        let expired: Vec<OfferId> = overdue
+            .into_iter()
+            .filter(|(_, holder)| waiting.iter().any(|other| other != holder))
+            .map(|(id, _)| id)
+            .collect();
+        self.rescind(cx, &expired, Cause::TimedOut);
+    }
+
+    /// Someone began to wait: overdue offers are looked at again.
+    pub(super) fn framework_waits(&mut self, cx: &mut Cx<'_>) {
+        if self.offers.overdue.is_some() {
+            self.expire_offers(cx);
+        }
+    }
+
+    /// Frameworks that want offers now.
+    fn waiting_frameworks(&self) -> impl Iterator<Item = FrameworkId> {
+        self.frameworks
+            .iter()
+            .filter(|(_, framework)| framework.presence.session().is_some())
+            .map(|(id, _)| *id)
+            .filter(|id| {
+                self.registry.framework(*id).is_some_and(|record| {
+                    record.info.roles.iter().any(|role| !record.suppressed_roles.contains(role))
+                })
+            })
+    }
+
+    fn rescind(&mut self, cx: &mut Cx<'_>, offers: &[OfferId], cause: Cause) {
+        let mut told: BTreeMap<FrameworkId, Vec<OfferId>> = BTreeMap::new();
+        for id in offers {
+            let Some(offer) = self.offers.remove(*id) else { continue };
+            let refuse_until = match cause {
+                Cause::Away => {
+                    self.counters.offers_rescinded += 1;
+                    None
+                }
+                Cause::TimedOut => {
+                    self.counters.offers_timed_out += 1;
+                    self.allocator.refuse_until(cx.now.mono, self.config.offer_timeout_refusal)
+                }
+            };
+            self.allocator.recover_offered(
+                offer.agent,
+                offer.framework,
+                &offer.role,
+                &offer.resources,
+                refuse_until,
+            );
+            told.entry(offer.framework).or_default().push(*id);
+        }
+        for (framework, offers) in told {
+            let event = FrameworkEvent::Rescind { offers: offers.clone() };
+            if self.tell_framework(cx, framework, event) {
+                continue;
+            }
+            if let Some(framework) = self.frameworks.get_mut(&framework) {
+                framework.rescinds_untold.extend(offers);
+            }
+        }
+    }
+}

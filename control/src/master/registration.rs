@@ -1,0 +1,299 @@
+//! How agents come: streams, registrations, admission.
+
+use meshos_protocol::{
+    ids::{AgentId, NodeId},
+    messages::agent::{Registration, ToAgent, ToLeader},
+    task::TaskReport,
+    time::Now,
+};
+
+use super::{
+    ConnectionId, DropReason, Effect,
+    agents::{Agent, Connection, ConnectionPhase, InFlight, Link, Report},
+    proposals::{Caller, Purpose},
+    state::{Core, Cx},
+    timers::Timer,
+};
+use crate::registry::{AgentState, Command};
+
+impl Core {
+    /// Takes an agent up that is on record.
+    pub(super) fn insert_agent(&mut self, agent: AgentId, link: Link) {
+        let slot = self.pictures.agent_slot(agent);
+        let entry = Agent { link, facts: None, reported: false, in_flight: None, slot };
+        self.agents.insert(agent, entry);
+    }
+
+    /// Takes an agent up that is on record and expected to register.
+    pub(super) fn await_agent(&mut self, now: Now, agent: AgentId) {
+        self.insert_agent(agent, Link::Awaited { since: now.mono });
+        self.arm_agent_timer(agent);
+    }
+
+    pub(super) fn agent_connected(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: ConnectionId,
+        node: NodeId,
+    ) {
+        if let Some(older) = self.nodes.get(&node).copied() {
+            self.close_connection(cx, older, "a newer stream of the same node replaces it");
+        }
+        if self.connections.len() >= self.config.limits.connections_max {
+            let why = "the limit of agent streams is reached".to_owned();
+            cx.out.push(Effect::CloseConnection { connection, why });
+            return;
+        }
+        self.connections.insert(connection, Connection { node, phase: ConnectionPhase::Opened });
+        self.nodes.insert(node, connection);
+        self.peer_up(node);
+    }
+
+    /// Ends a stream from this side.
+    pub(super) fn close_connection(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: ConnectionId,
+        why: &str,
+    ) {
+        cx.out.push(Effect::CloseConnection { connection, why: why.to_owned() });
+        self.agent_disconnected(cx, connection);
+    }
+
+    pub(super) fn agent_message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: ConnectionId,
+        message: ToLeader,
+    ) {
+        if !self.connections.contains_key(&connection) {
+            self.counters.dropped.add(DropReason::UnknownConnection);
+            return;
+        }
+        match message {
+            ToLeader::Register(registration) => self.on_register(cx, connection, registration),
+            ToLeader::Report { tasks, more } => self.on_report(cx, connection, tasks, more),
+            ToLeader::Update { status } => self.on_update(cx, connection, status),
+            ToLeader::TaskEnded { framework, task, state } => {
+                self.on_task_ended(cx, connection, framework, task, state);
+            }
+            ToLeader::Leaving => self.on_leaving(connection),
+            ToLeader::Unknown => self.counters.dropped.add(DropReason::Unknown),
+        }
+    }
+
+    fn on_register(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: ConnectionId,
+        mut registration: Registration,
+    ) {
+        let Some(stream) = self.connections.get_mut(&connection) else { return };
+        let wrong = if !matches!(stream.phase, ConnectionPhase::Opened) {
+            self.counters.dropped.add(DropReason::OutOfTurn);
+            Some("it registered twice on one stream")
+        } else if registration.fence != self.fence {
+            self.counters.dropped.add(DropReason::WrongFence);
+            Some("it registered under the fence of another term or cluster")
+        } else if registration.node != stream.node
+            || registration.agent.is_some_and(|agent| agent.node != stream.node)
+        {
+            self.counters.dropped.add(DropReason::Forbidden);
+            Some("it registered under the id of another node")
+        } else {
+            None
+        };
+        if let Some(why) = wrong {
+            self.close_connection(cx, connection, why);
+            return;
+        }
+        let tasks = std::mem::take(&mut registration.tasks);
+        let more = registration.more;
+        stream.phase = ConnectionPhase::Reporting(Box::new(Report {
+            registration,
+            tasks: Vec::new(),
+            early: Vec::new(),
+            admission_asked: false,
+        }));
+        self.on_report(cx, connection, tasks, more);
+    }
+
+    fn on_report(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: ConnectionId,
+        tasks: Vec<TaskReport>,
+        more: bool,
+    ) {
+        let Some(stream) = self.connections.get_mut(&connection) else { return };
+        let ConnectionPhase::Reporting(report) = &mut stream.phase else {
+            // The rest of a report whose registration was answered with "gone".
+            self.counters.dropped.add(DropReason::OutOfTurn);
+            return;
+        };
+        report.tasks.extend(tasks);
+        if report.tasks.len() > self.config.limits.tasks_per_agent_max {
+            self.counters.dropped.add(DropReason::Busy);
+            self.close_connection(cx, connection, "it reported more tasks than an agent may have");
+            return;
+        }
+        if more {
+            return;
+        }
+        let phase = std::mem::replace(&mut stream.phase, ConnectionPhase::Opened);
+        if let ConnectionPhase::Reporting(report) = phase {
+            stream.phase = ConnectionPhase::Admitting(report);
+        }
+        self.advance_admission(cx, connection);
+    }
+
+    /// Takes the admission of a stream whose report is in one step further.
+    fn advance_admission(&mut self, cx: &mut Cx<'_>, connection: ConnectionId) {
+        let Some(stream) = self.connections.get_mut(&connection) else { return };
+        let node = stream.node;
+        let ConnectionPhase::Admitting(report) = &mut stream.phase else { return };
+        let known = |agent: AgentId, state: Option<AgentState>| match state {
+            None | Some(AgentState::Gone { .. }) => None,
+            Some(state) => Some((agent, state)),
+        };
+        let agent = match report.registration.agent {
+            Some(claimed) => {
+                let found = known(claimed, self.registry.agent(claimed));
+                if found.is_none() {
+                    self.refuse_gone(cx, connection, claimed);
+                    return;
+                }
+                found
+            }
+            None => self
+                .registry
+                .newest_agent_of(node)
+                .and_then(|(agent, state)| known(agent, Some(state))),
+        };
+        let Some((agent, state)) = agent else {
+            if !std::mem::replace(&mut report.admission_asked, true) {
+                let command = Command::AdmitAgent { node };
+                self.propose(cx, command, Purpose::AdmitAgent { connection }, Caller::Nobody);
+            }
+            return;
+        };
+        if self.agents.get(&agent).is_none_or(|agent| agent.in_flight.is_some()) {
+            return;
+        }
+        match state {
+            AgentState::Active | AgentState::Draining => {
+                self.register_agent(cx, connection, agent);
+            }
+            AgentState::Unreachable { .. } | AgentState::Gone { .. } | AgentState::Unknown => {
+                self.propose_agent_state(
+                    cx,
+                    agent,
+                    AgentState::Active,
+                    InFlight::Active,
+                    Caller::Nobody,
+                );
+            }
+        }
+    }
+
+    /// The agent quotes an id that has ended: it must register anew.
+    fn refuse_gone(&mut self, cx: &mut Cx<'_>, connection: ConnectionId, claimed: AgentId) {
+        if let Some(stream) = self.connections.get_mut(&connection) {
+            stream.phase = ConnectionPhase::Opened;
+        }
+        let message = format!("agent {claimed} is gone or unknown: register without an id");
+        let message = ToAgent::Gone { message };
+        cx.out.push(Effect::SendToAgent { connection, message });
+    }
+
+    /// Wishes for a change of an agent's state. What happens to the agent waits for it.
+    pub(super) fn propose_agent_state(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: AgentId,
+        state: AgentState,
+        in_flight: InFlight,
+        caller: Caller,
+    ) {
+        let command = Command::SetAgentState { agent, state };
+        self.propose(cx, command, Purpose::AgentState { agent }, caller);
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            agent.in_flight = Some(in_flight);
+        }
+    }
+
+    /// A change of an agent's state has come back, done or refused.
+    pub(super) fn agent_state_concluded(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        if let Some(entry) = self.agents.get_mut(&agent) {
+            entry.in_flight = None;
+            if matches!(entry.link, Link::Awaited { .. } | Link::Lost { .. })
+                && !self.timers.is_set(Timer::AgentLost(agent))
+            {
+                self.arm_agent_timer(agent);
+            }
+        }
+        self.advance_node(cx, agent.node);
+    }
+
+    fn advance_node(&mut self, cx: &mut Cx<'_>, node: NodeId) {
+        if let Some(connection) = self.nodes.get(&node).copied() {
+            self.advance_admission(cx, connection);
+        }
+    }
+
+    /// The registry has admitted an agent, now or before.
+    pub(super) fn agent_admitted(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        if !self.agents.contains_key(&agent) {
+            self.counters.agents_admitted += 1;
+            self.await_agent(cx.now, agent);
+        }
+        self.advance_node(cx, agent.node);
+    }
+
+    /// An admission has come back.
+    pub(super) fn admission_concluded(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: ConnectionId,
+        refused: Option<&str>,
+    ) {
+        if let Some(stream) = self.connections.get_mut(&connection)
+            && let ConnectionPhase::Admitting(report) = &mut stream.phase
+        {
+            report.admission_asked = false;
+            match refused {
+                Some(why) => self.close_connection(cx, connection, why),
+                None => self.advance_admission(cx, connection),
+            }
+        }
+    }
+
+    /// An agent is on record as active again.
+    pub(super) fn agent_active(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        self.pictures.agent_changed(agent);
+        let Some(entry) = self.agents.get_mut(&agent) else { return };
+        if entry.link == Link::Unreachable {
+            entry.link = Link::Awaited { since: cx.now.mono };
+            self.arm_agent_timer(agent);
+        } else if entry.link.is_in_ledger() {
+            let online = matches!(entry.link, Link::Online { .. });
+            self.allocator.set_agent_active(agent, online);
+        }
+    }
+
+    /// Everything is known and on record: the agent takes part from now on.
+    fn register_agent(&mut self, cx: &mut Cx<'_>, connection: ConnectionId, agent: AgentId) {
+        let Some(stream) = self.connections.get_mut(&connection) else { return };
+        let phase =
+            std::mem::replace(&mut stream.phase, ConnectionPhase::Registered { agent });
+        let ConnectionPhase::Admitting(report) = phase else {
+            stream.phase = phase;
+            return;
+        };
+        self.counters.agents_registered += 1;
+        self.timers.clear(Timer::AgentLost(agent));
+        let message = ToAgent::Registered { agent };
+        cx.out.push(Effect::SendToAgent { connection, message });
+        self.adopt(cx, connection, agent, *report);
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the master: scenarios told step by step, and random histories.
+
+mod agents;
+mod frameworks;
+mod leaders;
+mod random;
+mod tasks;
+mod world;

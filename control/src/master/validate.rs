@@ -1,0 +1,110 @@
+//! The rules for what frameworks say.
+
+use meshos_protocol::{
+    framework::FrameworkInfo,
+    messages::scheduler::Subscribe,
+    task::{CommandLine, TaskDescription},
+};
+
+const NAME_BYTES_MAX: usize = 255;
+const NONCE_BYTES_MAX: usize = 64;
+const ROLES_MAX: usize = 100;
+/// Of labels, environments and the like, all together: they are kept in the leader's memory, or
+/// in the registry.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
+const URIS_MAX: usize = 1_000;
+/// The longest fail-over time: a year.
+const FAILOVER_MAX_MS: u64 = 365 * 24 * 3600 * 1000;
+
+/// Whether a subscribe follows the rules.
+///
+/// # Errors
+/// Says which rule is broken.
+pub(super) fn subscribe(subscribe: &Subscribe) -> Result<(), String> {
+    info(&subscribe.info)?;
+    at_most("the nonce", subscribe.nonce.len(), NONCE_BYTES_MAX)?;
+    if let Some(role) = subscribe.suppressed_roles.difference(&subscribe.info.roles).next() {
+        return Err(format!("role {role} is to be suppressed and is not among the roles"));
+    }
+    if subscribe.resume.is_some() && subscribe.framework.is_none() {
+        return Err("a subscription can only be resumed with the framework's id".to_owned());
+    }
+    Ok(())
+}
+
+fn info(info: &FrameworkInfo) -> Result<(), String> {
+    if info.name.is_empty() {
+        return Err("the framework's name is empty".to_owned());
+    }
+    at_most("the framework's name", info.name.len(), NAME_BYTES_MAX)?;
+    at_most("the framework's user", info.user.len(), NAME_BYTES_MAX)?;
+    at_most("the framework's host name", info.hostname.len(), NAME_BYTES_MAX)?;
+    at_most("the framework's page address", info.webui_url.len(), 4 * NAME_BYTES_MAX)?;
+    at_most("the framework's labels", text_bytes(&info.labels), TEXT_BYTES_MAX)?;
+    match info.roles.len() {
+        0 => return Err("the framework names no role: name at least one, or *".to_owned()),
+        count if count > ROLES_MAX => {
+            return Err(format!("the framework names {count} roles, at most {ROLES_MAX} may be"));
+        }
+        _ => {}
+    }
+    if info.failover_timeout_ms > FAILOVER_MAX_MS {
+        return Err("the fail-over timeout is longer than a year".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a task's description follows the rules that do not depend on offers.
+///
+/// # Errors
+/// Says which rule is broken.
+pub(super) fn task(task: &TaskDescription) -> Result<(), String> {
+    at_most("the task's name", task.name.len(), NAME_BYTES_MAX)?;
+    at_most("the task's labels", text_bytes(&task.labels), TEXT_BYTES_MAX)?;
+    if task.resources.is_empty() {
+        return Err("the task asks for no resources".to_owned());
+    }
+    let command = &task.command;
+    match &command.line {
+        CommandLine::Shell { line } if line.is_empty() => {
+            return Err("the command's shell line is empty".to_owned());
+        }
+        CommandLine::Shell { line } => {
+            at_most("the command's shell line", line.len(), ARGUMENTS_BYTES_MAX)?;
+        }
+        CommandLine::Exec { program, .. } if program.is_empty() => {
+            return Err("the command names no program".to_owned());
+        }
+        CommandLine::Exec { program, arguments } => {
+            let bytes = program.len() + arguments.iter().map(String::len).sum::<usize>();
+            at_most("the command with its arguments", bytes, ARGUMENTS_BYTES_MAX)?;
+        }
+        CommandLine::Unknown => {
+            return Err("this release does not know the form of the command".to_owned());
+        }
+    }
+    at_most("the command's environment", text_bytes(&command.environment), ARGUMENTS_BYTES_MAX)?;
+    if let Some(name) = command.environment.keys().find(|name| name.is_empty() || name.contains('='))
+    {
+        return Err(format!("{name:?} is not a name for an environment variable"));
+    }
+    at_most("the command's user", command.user.as_ref().map_or(0, String::len), NAME_BYTES_MAX)?;
+    if command.uris.len() > URIS_MAX {
+        let count = command.uris.len();
+        return Err(format!("the command has {count} URIs, at most {URIS_MAX} may be"));
+    }
+    let bytes = command.uris.iter().map(|uri| uri.value.len()).sum();
+    at_most("the command's URIs together", bytes, ARGUMENTS_BYTES_MAX)
+}
+
+fn text_bytes(texts: &std::collections::BTreeMap<String, String>) -> usize {
+    texts.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
+fn at_most(what: &str, bytes: usize, limit: usize) -> Result<(), String> {
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(format!("{what} has {bytes} bytes, at most {limit} are allowed"))
+}

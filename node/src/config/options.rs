@@ -1,0 +1,80 @@
+//! The resolved options of a node: nothing optional that must be there, units in the types.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use meshos_protocol::{attributes::Attributes, resources::Resources};
+
+/// A node of the designated group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seed {
+    /// `host:port` of its gossip and cluster HTTP port.
+    pub gossip: String,
+    /// `host:port` of its QUIC port.
+    pub quic: String,
+}
+
+/// Where the node's identity in the cluster comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    /// A directory made by `meshos keygen`: this node can sign others.
+    Directory(PathBuf),
+    /// A join token: a seed signs this node's key.
+    JoinToken(String),
+    /// No key was given: a throwaway key of this user, good for loopback only.
+    Loopback(PathBuf),
+}
+
+/// Times of the cluster; tests stretch them together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// Multiplies raft's heartbeat and election times, and the idle times of connections.
+    pub factor: u32,
+    /// Between two rounds of gossip.
+    pub gossip: Duration,
+    /// An agent without a connection for so long is unreachable.
+    pub agent_timeout: Duration,
+    /// The same, when gossip too calls its node dead.
+    pub agent_timeout_when_dead: Duration,
+    /// How long a framework whose gateway died has to come back before it counts as disconnected.
+    pub reconnect_grace: Duration,
+    /// An unanswered offer is taken back after so long, when others wait.
+    pub offer_timeout: Duration,
+}
+
+/// All that a node is told.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeOptions {
+    pub data_dir: PathBuf,
+    pub keys: KeySource,
+    /// Where HTTP (TCP) and gossip (UDP) listen.
+    pub listen: SocketAddr,
+    /// Where the agent's HTTP (TCP) and QUIC (UDP) listen.
+    pub agent_listen: SocketAddr,
+    /// Under which address others reach both.
+    pub advertise: std::net::IpAddr,
+    /// Shown in offers.
+    pub hostname: String,
+    pub seeds: Vec<Seed>,
+    pub resources: Resources,
+    pub attributes: Attributes,
+    /// Names of isolators; empty: chosen for the machine.
+    pub isolation: Vec<String>,
+    pub allow_root_tasks: bool,
+    /// HTTP without credentials, on loopback only.
+    pub open_http: bool,
+    /// End all tasks when the node is stopped by a signal.
+    pub stop_tasks: bool,
+    pub times: Times,
+}
+
+impl NodeOptions {
+    /// `host:port` of the cluster HTTP port, for others.
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        SocketAddr::new(self.advertise, self.listen.port())
+    }
+
+    /// `host:port` of the agent port, for others.
+    pub(crate) fn agent_address(&self) -> SocketAddr {
+        SocketAddr::new(self.advertise, self.agent_listen.port())
+    }
+}

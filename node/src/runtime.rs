@@ -1,0 +1,9 @@
+//! Puts a node together and runs it.
+
+mod announce;
+mod formation;
+mod handler;
+mod identity;
+mod node;
+
+pub(crate) use node::run;

@@ -1,0 +1,157 @@
+//! Who this node is: its data directory, its certificate, its gossip key.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use meshos_membership::{
+    identity::{DataDir, NodeIdentity},
+    keys::{self, ClusterKeys, Credentials, GossipKey, JoinToken, NodeKey, PeerKind},
+};
+use meshos_protocol::{
+    ids::NodeId,
+    messages::node::{Reply, Request, SignSubject},
+};
+use meshos_sdk::wire;
+use rustls_pki_types::CertificateDer;
+
+use crate::config::{KeySource, NodeOptions, Seed};
+
+const CREDENTIALS_FILE: &str = "credentials.pem";
+/// How long a node keeps asking the seeds to sign its key.
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// Who this node is.
+pub(crate) struct Identity {
+    pub data_dir: DataDir,
+    pub node: NodeIdentity,
+    pub credentials: Credentials,
+    pub gossip_key: GossipKey,
+    /// Present on nodes that can sign others.
+    pub cluster_keys: Option<ClusterKeys>,
+}
+
+impl Identity {
+    /// Opens the data directory, counts this start, and obtains a certificate.
+    pub(crate) async fn establish(options: &NodeOptions) -> Result<Self> {
+        let data_dir = DataDir::open(&options.data_dir)?;
+        let random = ring::rand::SystemRandom::new();
+        let mut node = data_dir.load_or_create(&random)?;
+        data_dir.raise_generation(&mut node)?;
+        let cluster_keys = match &options.keys {
+            KeySource::Directory(directory) => Some(ClusterKeys::load(directory)?),
+            KeySource::Loopback(directory) => Some(keys::loopback_keys(directory)?),
+            KeySource::JoinToken(_) => None,
+        };
+        let credentials = match (&cluster_keys, &options.keys) {
+            (Some(keys), _) => issue_own(keys, node.node_id)?,
+            (None, KeySource::JoinToken(token)) => {
+                join(&options.data_dir, token, &options.seeds, node.node_id).await?
+            }
+            (None, _) => bail!("this node has neither keys nor a join token"),
+        };
+        let gossip_key =
+            credentials.gossip_key.clone().context("the node's credentials lack the gossip key")?;
+        Ok(Self { data_dir, node, credentials, gossip_key, cluster_keys })
+    }
+
+    /// What QUIC needs of the credentials.
+    pub(crate) fn wire_credentials(&self) -> wire::Credentials {
+        let certificate = self.credentials.certificate.clone();
+        wire::Credentials {
+            authority: self.credentials.authority.clone(),
+            certificate: Some((certificate, self.credentials.key.clone_key())),
+        }
+    }
+
+    /// A secret that survives restarts, for stateless resets.
+    pub(crate) fn reset_secret(&self) -> [u8; 32] {
+        let node = self.node.node_id.to_string();
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.credentials.key.secret_der());
+        // Nodes with the cluster's keys make a new key at each start, so the secret hangs on the
+        // gossip key, which does not change, and on the node.
+        let key = match &self.cluster_keys {
+            Some(_) => {
+                let gossip = self.gossip_key.to_text();
+                ring::hmac::Key::new(ring::hmac::HMAC_SHA256, gossip.as_bytes())
+            }
+            None => key,
+        };
+        let tag = ring::hmac::sign(&key, format!("meshos-stateless-reset {node}").as_bytes());
+        let mut secret = [0; 32];
+        secret.copy_from_slice(tag.as_ref());
+        secret
+    }
+}
+
+fn issue_own(keys: &ClusterKeys, node: NodeId) -> Result<Credentials> {
+    let issued = keys.authority.issue(&PeerKind::Node(node), keys::VALIDITY_DEFAULT)?;
+    Ok(issued.with_gossip_key(keys.gossip_key.clone()))
+}
+
+/// Uses the certificate of an earlier start, or has a seed sign a new key against the token.
+async fn join(
+    data_dir: &Path,
+    token: &str,
+    seeds: &[Seed],
+    node: NodeId,
+) -> Result<Credentials> {
+    let file = data_dir.join(CREDENTIALS_FILE);
+    if file.exists() {
+        return Ok(Credentials::load(&file)?);
+    }
+    let token: JoinToken = token.trim().parse().context("the join token cannot be read")?;
+    let give_up = tokio::time::Instant::now() + JOIN_LIMIT;
+    loop {
+        let mut failures = Vec::new();
+        for seed in seeds {
+            match ask_to_sign(&token, seed, node).await {
+                Ok(credentials) => {
+                    credentials.store_new(&file)?;
+                    tracing::info!(seed = %seed.quic, "a seed has signed this node's key");
+                    return Ok(credentials);
+                }
+                Err(error) => failures.push(format!("{}: {error:#}", seed.quic)),
+            }
+        }
+        let failures = failures.join("; ");
+        if tokio::time::Instant::now() > give_up {
+            bail!("no seed has signed this node's key within {JOIN_LIMIT:?}: {failures}");
+        }
+        tracing::warn!(%failures, "no seed has signed this node's key yet");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn ask_to_sign(token: &JoinToken, seed: &Seed, node: NodeId) -> Result<Credentials> {
+    let key = NodeKey::generate()?;
+    let expected = token.clone();
+    let named = Arc::new(move |authority: &CertificateDer<'_>| expected.names_authority(authority));
+    let link = crate::net::dial_unknown(&seed.quic, named).await?;
+    let request = Request::Sign {
+        request: key.request()?.to_vec(),
+        subject: SignSubject::Node { node },
+        token: token.to_text(),
+    };
+    match link.request(request, Duration::from_secs(5)).await? {
+        Reply::Signed { certificate, authority, gossip_key } => {
+            let authority = CertificateDer::from(authority);
+            if !token.names_authority(&authority) {
+                bail!("the seed's authority is not the one that the join token names");
+            }
+            Ok(Credentials {
+                certificate: CertificateDer::from(certificate),
+                key: key.private_key(),
+                authority,
+                gossip_key: Some(gossip_key_from(&gossip_key)?),
+            })
+        }
+        Reply::Failed { message } => bail!("the seed refused: {message}"),
+        other => bail!("the seed gave an unexpected answer: {other:?}"),
+    }
+}
+
+fn gossip_key_from(bytes: &[u8]) -> Result<GossipKey> {
+    let bytes = <[u8; 32]>::try_from(bytes)
+        .map_err(|_| anyhow::anyhow!("the seed sent a gossip key of {} bytes", bytes.len()))?;
+    Ok(GossipKey::from_bytes(bytes))
+}

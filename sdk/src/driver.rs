@@ -1,0 +1,13 @@
+//! Runs a scheduler against any node of a cluster.
+
+mod connection;
+mod core;
+mod handle;
+mod options;
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+pub use handle::{SchedulerDriver, Status};
+pub use options::{DriverError, DriverOptions};

@@ -1,0 +1,351 @@
+//! The driver's decisions, without I/O: what to send when, and what to tell the scheduler.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use meshos_protocol::{
+    framework::{FrameworkInfo, Offer},
+    ids::{AgentId, Fence, FrameworkId, OfferId, RequestId, Subscription, TaskId, UpdateId},
+    messages::scheduler::{
+        Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+        TASKS_PER_CALL_MAX, TaskQuery,
+    },
+    role::Role,
+    task::{StatusUpdate, TaskDescription},
+};
+
+use crate::Registered;
+
+/// Updates remembered, so that one that is sent again is not delivered again.
+const SEEN_MAX: usize = 100_000;
+
+/// What the shell must do.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Output {
+    /// Send to the node.
+    Send(CallFrame),
+    /// Tell the scheduler.
+    Tell(Tell),
+    /// The subscription is over.
+    End(CallError),
+}
+
+/// What the scheduler is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Tell {
+    Registered(Registered),
+    Reregistered(Registered),
+    Offers(Vec<Offer>),
+    Rescinded(OfferId),
+    Update(Box<StatusUpdate>),
+    Disconnected,
+    AgentLost(AgentId),
+}
+
+/// What the scheduler asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ask {
+    Launch { offers: Vec<OfferId>, tasks: Vec<TaskDescription>, refuse_ms: Option<u64> },
+    Decline { offers: Vec<OfferId>, refuse_ms: Option<u64> },
+    Revive { roles: BTreeSet<Role> },
+    Suppress { roles: BTreeSet<Role> },
+    Kill { task: TaskId, grace_ms: Option<u64> },
+    Acknowledge { task: TaskId, agent: AgentId, update: UpdateId },
+    Reconcile { tasks: Vec<TaskQuery> },
+    Teardown,
+    Disconnect,
+}
+
+/// The driver's state.
+#[derive(Debug)]
+pub(super) struct Core {
+    info: FrameworkInfo,
+    framework: Option<FrameworkId>,
+    suppressed: BTreeSet<Role>,
+    explicit_acknowledgements: bool,
+    nonce: String,
+    subscription: Option<Subscription>,
+    fence: Option<Fence>,
+    /// Whether the present stream's subscription was answered.
+    subscribed: bool,
+    /// Whether the scheduler believes itself connected.
+    told_connected: bool,
+    registered_before: bool,
+    offers: BTreeMap<OfferId, AgentId>,
+    /// Accepted and not heard of: (task, agent).
+    pending: BTreeMap<TaskId, AgentId>,
+    /// Where each live task runs.
+    agents: BTreeMap<TaskId, AgentId>,
+    /// Kills that have not shown an end yet; repeated after each re-subscription.
+    kills: BTreeMap<TaskId, Option<u64>>,
+    seen: BTreeSet<UpdateId>,
+    seen_order: VecDeque<UpdateId>,
+    requests: u64,
+}
+
+impl Core {
+    pub(super) fn new(
+        info: FrameworkInfo,
+        framework: Option<FrameworkId>,
+        suppressed: BTreeSet<Role>,
+        explicit_acknowledgements: bool,
+        nonce: String,
+    ) -> Self {
+        Self {
+            info,
+            framework,
+            suppressed,
+            explicit_acknowledgements,
+            nonce,
+            subscription: None,
+            fence: None,
+            subscribed: false,
+            told_connected: false,
+            registered_before: false,
+            offers: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            kills: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            seen_order: VecDeque::new(),
+            requests: 0,
+        }
+    }
+
+    /// A stream to a node is open: subscribe, or resume.
+    pub(super) fn connected(&mut self, out: &mut Vec<Output>) {
+        self.subscribed = false;
+        let subscribe = Subscribe {
+            framework: self.framework,
+            info: self.info.clone(),
+            suppressed_roles: self.suppressed.clone(),
+            resume: self.subscription,
+            nonce: self.nonce.clone(),
+        };
+        self.send(Call::Subscribe(subscribe), out);
+    }
+
+    /// The stream is gone.
+    pub(super) fn disconnected(&mut self, out: &mut Vec<Output>) {
+        self.subscribed = false;
+        self.void_offers(out);
+        if std::mem::take(&mut self.told_connected) {
+            out.push(Output::Tell(Tell::Disconnected));
+        }
+    }
+
+    /// The node said something.
+    pub(super) fn event(&mut self, frame: EventFrame, out: &mut Vec<Output>) {
+        if self.fence.is_some_and(|newest| frame.fence.is_stale(newest)) {
+            return;
+        }
+        self.fence = Some(frame.fence);
+        match frame.event {
+            Event::Subscribed { framework, subscription, leader, .. } => {
+                let registered = Registered {
+                    framework,
+                    cluster: frame.fence.cluster,
+                    term: frame.fence.term,
+                    leader,
+                };
+                self.subscription = Some(subscription);
+                self.framework = Some(framework);
+                self.subscribed(registered, out);
+            }
+            Event::Offers { offers } => {
+                self.offers.extend(offers.iter().map(|offer| (offer.id, offer.agent)));
+                out.push(Output::Tell(Tell::Offers(offers)));
+            }
+            Event::Rescind { offers } => offers.into_iter().for_each(|offer| {
+                if self.offers.remove(&offer).is_some() {
+                    out.push(Output::Tell(Tell::Rescinded(offer)));
+                }
+            }),
+            Event::Update { status } => self.update(status, out),
+            Event::AgentLost { agent } => out.push(Output::Tell(Tell::AgentLost(agent))),
+            Event::LeaderLost => self.disconnected(out),
+            Event::Error { error } => {
+                // Another subscribe may be tried when there is a leader again.
+                if error.kind != CallErrorKind::NoLeader {
+                    out.push(Output::End(error));
+                }
+            }
+            Event::Answered { error: Some(error), .. } => {
+                tracing::warn!(kind = ?error.kind, message = %error.message, "a call was refused");
+            }
+            Event::Answered { error: None, .. } | Event::Heartbeat | Event::Unknown => {}
+        }
+    }
+
+    fn subscribed(&mut self, registered: Registered, out: &mut Vec<Output>) {
+        self.subscribed = true;
+        self.told_connected = true;
+        self.void_offers(out);
+        let first = !std::mem::replace(&mut self.registered_before, true);
+        out.push(Output::Tell(match first {
+            true => Tell::Registered(registered),
+            false => Tell::Reregistered(registered),
+        }));
+        let queries: Vec<TaskQuery> = self
+            .pending
+            .iter()
+            .map(|(task, agent)| TaskQuery { task: task.clone(), agent: Some(*agent), pending: true })
+            .collect();
+        for part in queries.chunks(TASKS_PER_CALL_MAX) {
+            self.send(Call::Reconcile { tasks: part.to_vec() }, out);
+        }
+        let kills = self.kills.clone();
+        for (task, grace_ms) in kills {
+            let agent = self.agents.get(&task).copied();
+            self.send(Call::Kill { task, agent, grace_ms }, out);
+        }
+    }
+
+    fn update(&mut self, status: StatusUpdate, out: &mut Vec<Output>) {
+        let acknowledge = status.agent.zip(status.update);
+        self.pending.remove(&status.task);
+        if let Some((agent, update)) = acknowledge {
+            if !self.remember(update) {
+                // Delivered before: the acknowledgement was lost on its way.
+                if !self.explicit_acknowledgements {
+                    let task = status.task;
+                    self.send(Call::Acknowledge { task, agent, update }, out);
+                }
+                return;
+            }
+        }
+        if status.state.is_terminal() {
+            self.agents.remove(&status.task);
+            self.kills.remove(&status.task);
+        } else if let Some(agent) = status.agent {
+            self.agents.insert(status.task.clone(), agent);
+        }
+        let task = status.task.clone();
+        out.push(Output::Tell(Tell::Update(Box::new(status))));
+        if let Some((agent, update)) = acknowledge.filter(|_| !self.explicit_acknowledgements) {
+            self.send(Call::Acknowledge { task, agent, update }, out);
+        }
+    }
+
+    /// Whether the update is new.
+    fn remember(&mut self, update: UpdateId) -> bool {
+        if !self.seen.insert(update) {
+            return false;
+        }
+        self.seen_order.push_back(update);
+        if self.seen_order.len() > SEEN_MAX
+            && let Some(oldest) = self.seen_order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        true
+    }
+
+    /// The scheduler asks for something.
+    pub(super) fn ask(&mut self, ask: Ask, out: &mut Vec<Output>) {
+        match ask {
+            Ask::Launch { offers, tasks, refuse_ms } => self.launch(offers, tasks, refuse_ms, out),
+            Ask::Decline { offers, refuse_ms } => {
+                let open: Vec<OfferId> =
+                    offers.into_iter().filter(|offer| self.offers.remove(offer).is_some()).collect();
+                if !open.is_empty() {
+                    self.send_if_subscribed(Call::Decline { offers: open, refuse_ms }, out);
+                }
+            }
+            Ask::Revive { roles } => {
+                let all = roles.is_empty();
+                self.suppressed.retain(|role| !all && !roles.contains(role));
+                self.send_if_subscribed(Call::Revive { roles }, out);
+            }
+            Ask::Suppress { roles } => {
+                let named = if roles.is_empty() { &self.info.roles } else { &roles };
+                self.suppressed.extend(named.iter().cloned());
+                self.send_if_subscribed(Call::Suppress { roles }, out);
+            }
+            Ask::Kill { task, grace_ms } => {
+                self.kills.insert(task.clone(), grace_ms);
+                let agent = self.agents.get(&task).or_else(|| self.pending.get(&task)).copied();
+                self.send_if_subscribed(Call::Kill { task, agent, grace_ms }, out);
+            }
+            Ask::Acknowledge { task, agent, update } => {
+                self.send_if_subscribed(Call::Acknowledge { task, agent, update }, out);
+            }
+            Ask::Reconcile { tasks } => {
+                self.send_if_subscribed(Call::Reconcile { tasks }, out);
+            }
+            Ask::Teardown => self.send_if_subscribed(Call::Teardown, out),
+            Ask::Disconnect => self.send_if_subscribed(Call::Disconnect, out),
+        }
+    }
+
+    /// An accept is sent once or never. When no subscription holds, or the offers are void, the
+    /// tasks end here as dropped.
+    fn launch(
+        &mut self,
+        offers: Vec<OfferId>,
+        tasks: Vec<TaskDescription>,
+        refuse_ms: Option<u64>,
+        out: &mut Vec<Output>,
+    ) {
+        let agent = offers.first().and_then(|offer| self.offers.get(offer)).copied();
+        for offer in &offers {
+            self.offers.remove(offer);
+        }
+        match agent.filter(|_| self.subscribed) {
+            Some(agent) => {
+                self.pending.extend(tasks.iter().map(|task| (task.task_id.clone(), agent)));
+                self.send(Call::Accept(Accept { offers, launch: tasks, refuse_ms }), out);
+            }
+            None => tasks.into_iter().for_each(|task| self.drop_task(task, out)),
+        }
+    }
+
+    fn drop_task(&self, task: TaskDescription, out: &mut Vec<Output>) {
+        use meshos_protocol::{
+            task::{Reason, Source, TaskState},
+            time::Wall,
+        };
+        let status = StatusUpdate {
+            framework: self.framework.unwrap_or(FrameworkId(0)),
+            task: task.task_id,
+            agent: None,
+            state: TaskState::Dropped,
+            reason: Some(Reason::InvalidOffers),
+            message: "the task was not launched: its offer is void".into(),
+            update: None,
+            at: Wall(0),
+            source: Source::Master,
+            exit: None,
+        };
+        out.push(Output::Tell(Tell::Update(Box::new(status))));
+    }
+
+    fn void_offers(&mut self, out: &mut Vec<Output>) {
+        let void = std::mem::take(&mut self.offers);
+        out.extend(void.into_keys().map(|offer| Output::Tell(Tell::Rescinded(offer))));
+    }
+
+    fn send_if_subscribed(&mut self, call: Call, out: &mut Vec<Output>) {
+        if self.subscribed {
+            self.send(call, out);
+        }
+    }
+
+    fn send(&mut self, call: Call, out: &mut Vec<Output>) {
+        // Answers are asked for where a refusal says something that no event says.
+        let answered = matches!(
+            call,
+            Call::Suppress { .. } | Call::Revive { .. } | Call::Reconcile { .. } | Call::Kill { .. }
+        );
+        let request = answered.then(|| {
+            self.requests += 1;
+            RequestId(self.requests)
+        });
+        let subscription = self.subscription.unwrap_or_default();
+        out.push(Output::Send(CallFrame { request, subscription, call }));
+    }
+
+    #[cfg(test)]
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+}

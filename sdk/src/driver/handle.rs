@@ -1,0 +1,189 @@
+//! The driver as the scheduler and other threads use it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use meshos_protocol::{
+    framework::Offer,
+    ids::{AgentId, FrameworkId, OfferId, TaskId, UpdateId},
+    messages::scheduler::TaskQuery,
+    role::Role,
+    task::TaskDescription,
+    time::millis,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::{DriverError, DriverOptions, core::Ask, service};
+use crate::Scheduler;
+
+/// Calls that may wait for the driver.
+pub(super) const CALLS_MAX: usize = 65_536;
+
+/// Whether a driver runs. Calls on one that does not are refused with its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// It was made and not started.
+    NotStarted,
+    /// It runs.
+    Running,
+    /// It was aborted: by the scheduler, or because the cluster turned the framework away.
+    Aborted,
+    /// It was stopped.
+    Stopped,
+}
+
+impl Status {
+    fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::NotStarted,
+            1 => Self::Running,
+            2 => Self::Aborted,
+            _ => Self::Stopped,
+        }
+    }
+}
+
+/// What reaches the driver's loop.
+#[derive(Debug)]
+pub(super) enum Command {
+    Ask(Ask),
+    Stop { failover: bool },
+    Abort,
+}
+
+/// A running driver; cheap to clone, usable from any thread. No call waits; each returns the
+/// driver's status, which is [`Status::Running`] when the call was taken.
+#[derive(Debug, Clone)]
+pub struct SchedulerDriver {
+    commands: mpsc::Sender<Command>,
+    status: Arc<AtomicU8>,
+    framework: watch::Receiver<Option<FrameworkId>>,
+}
+
+impl SchedulerDriver {
+    /// Runs `scheduler` until it stops or aborts, or the cluster turns it away.
+    ///
+    /// # Errors
+    /// When the options cannot be used, or the cluster turned the framework away.
+    pub async fn run(
+        scheduler: impl Scheduler,
+        options: DriverOptions,
+    ) -> Result<Status, DriverError> {
+        Self::start(scheduler, options)?.1.await.unwrap_or(Ok(Status::Aborted))
+    }
+
+    /// Starts `scheduler` beside the caller: the driver to call, and what to await for its end.
+    ///
+    /// # Errors
+    /// When the options cannot be used.
+    pub fn start(
+        scheduler: impl Scheduler,
+        options: DriverOptions,
+    ) -> Result<(Self, tokio::task::JoinHandle<Result<Status, DriverError>>), DriverError> {
+        if options.nodes.is_empty() {
+            return Err(DriverError::NoNodes);
+        }
+        let (commands, queue) = mpsc::channel(CALLS_MAX);
+        let (publish, framework) = watch::channel(options.framework);
+        let status = Arc::new(AtomicU8::new(Status::Running as u8));
+        let driver = Self { commands, status, framework };
+        let service =
+            service::Service::new(Box::new(scheduler), driver.clone(), options, queue, publish)?;
+        Ok((driver, tokio::spawn(service.run())))
+    }
+
+    /// Whether the driver runs.
+    pub fn status(&self) -> Status {
+        Status::from_u8(self.status.load(Ordering::Acquire))
+    }
+
+    /// The framework's id, once it has one.
+    pub fn framework(&self) -> Option<FrameworkId> {
+        *self.framework.borrow()
+    }
+
+    /// Launches tasks on offers of one agent; what they leave is declined for `refuse` (five
+    /// seconds when absent). Never repeated: each task ends in exactly one of started or dropped,
+    /// and its status updates tell which.
+    pub fn launch(
+        &self,
+        offers: &[Offer],
+        tasks: Vec<TaskDescription>,
+        refuse: Option<Duration>,
+    ) -> Status {
+        let offers = offers.iter().map(|offer| offer.id).collect();
+        self.ask(Ask::Launch { offers, tasks, refuse_ms: refuse.map(millis) })
+    }
+
+    /// Gives an offer back; its agent is left out for `refuse` (five seconds when absent).
+    pub fn decline(&self, offer: &OfferId, refuse: Option<Duration>) -> Status {
+        self.ask(Ask::Decline { offers: vec![*offer], refuse_ms: refuse.map(millis) })
+    }
+
+    /// Clears refusals and suppression of these roles; of all when there are none.
+    pub fn revive(&self, roles: BTreeSet<Role>) -> Status {
+        self.ask(Ask::Revive { roles })
+    }
+
+    /// No offers for these roles until a revive; for all when there are none.
+    pub fn suppress(&self, roles: BTreeSet<Role>) -> Status {
+        self.ask(Ask::Suppress { roles })
+    }
+
+    /// Ends a task: SIGTERM, and SIGKILL after `grace` (the task's own when absent).
+    pub fn kill(&self, task: &TaskId, grace: Option<Duration>) -> Status {
+        self.ask(Ask::Kill { task: task.clone(), grace_ms: grace.map(millis) })
+    }
+
+    /// Confirms a status update, when the options ask for explicit acknowledgement.
+    pub fn acknowledge(&self, task: &TaskId, agent: AgentId, update: UpdateId) -> Status {
+        self.ask(Ask::Acknowledge { task: task.clone(), agent, update })
+    }
+
+    /// Asks for the states of tasks; of all live ones when there are none.
+    pub fn reconcile(&self, tasks: Vec<TaskQuery>) -> Status {
+        self.ask(Ask::Reconcile { tasks })
+    }
+
+    /// Stops the driver. With `failover` the framework's tasks live on for its fail-over timeout,
+    /// so that another run can take it over; without, the framework and its tasks end.
+    pub fn stop(&self, failover: bool) -> Status {
+        self.command(Command::Stop { failover })
+    }
+
+    /// Stops at once: no more callbacks, and the framework's tasks live on for its fail-over
+    /// timeout.
+    pub fn abort(&self) -> Status {
+        let before = self.command(Command::Abort);
+        if before == Status::Running {
+            self.set_status(Status::Aborted);
+        }
+        before
+    }
+
+    fn ask(&self, ask: Ask) -> Status {
+        self.command(Command::Ask(ask))
+    }
+
+    fn command(&self, command: Command) -> Status {
+        let status = self.status();
+        if status == Status::Running && self.commands.try_send(command).is_err() {
+            // The queue is full only when a scheduler asks for more than it can ever be given.
+            tracing::error!("the driver has too many calls waiting: it is aborted");
+            self.set_status(Status::Aborted);
+            return Status::Aborted;
+        }
+        status
+    }
+
+    pub(super) fn set_status(&self, status: Status) {
+        self.status.store(status as u8, Ordering::Release);
+    }
+}

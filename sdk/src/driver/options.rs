@@ -1,0 +1,75 @@
+//! What a driver is told.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use meshos_protocol::{
+    framework::{Capabilities, FrameworkInfo},
+    ids::FrameworkId,
+    messages::scheduler::CallError,
+    role::Role,
+    time::millis,
+};
+
+use crate::{Credentials, wire::WireError};
+
+/// How long a framework's tasks outlive its disconnection, unless it says otherwise.
+pub(super) const FAILOVER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a driver is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DriverOptions {
+    /// What the framework says of itself.
+    pub info: FrameworkInfo,
+    /// The id of an earlier run that is to be taken over.
+    pub framework: Option<FrameworkId>,
+    /// Roles that start without offers.
+    pub suppressed_roles: BTreeSet<Role>,
+    /// `host:port` of the QUIC ports of nodes; any will do, and others are tried when one dies.
+    pub nodes: Vec<String>,
+    /// Who the framework is.
+    pub credentials: Credentials,
+    /// Updates are acknowledged by the scheduler's own call, not when its callback returns.
+    pub explicit_acknowledgements: bool,
+}
+
+impl DriverOptions {
+    /// A framework of this name in the role `*`, with a fail-over timeout of one minute.
+    pub fn new(name: impl Into<String>, nodes: Vec<String>, credentials: Credentials) -> Self {
+        let info = FrameworkInfo {
+            name: name.into(),
+            user: String::new(),
+            roles: [Role::default()].into(),
+            failover_timeout_ms: millis(FAILOVER_TIMEOUT),
+            capabilities: Capabilities::default(),
+            hostname: String::new(),
+            webui_url: String::new(),
+            labels: std::collections::BTreeMap::new(),
+        };
+        Self {
+            info,
+            framework: None,
+            suppressed_roles: BTreeSet::new(),
+            nodes,
+            credentials,
+            explicit_acknowledgements: false,
+        }
+    }
+}
+
+/// Why a driver could not run, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The credentials or the socket cannot be used.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// No node is named.
+    #[error("no node is named: give the host:port of the QUIC port of at least one node")]
+    NoNodes,
+    /// The cluster turned the framework away; trying again unchanged cannot help.
+    #[error("the cluster turned the framework away: {}", .0.message)]
+    Refused(CallError),
+    /// The system refused a socket.
+    #[error("cannot open a socket: {0}")]
+    Socket(#[from] std::io::Error),
+}

@@ -1,0 +1,187 @@
+//! The driver's loop.
+
+use std::time::Duration;
+
+use meshos_protocol::ids::FrameworkId;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    DriverError, DriverOptions, SchedulerDriver, Status,
+    connection::{Connection, Link},
+    core::{Ask, Core, Output, Tell},
+    handle::Command,
+};
+use crate::{Scheduler, wire::FrameSender};
+
+/// Calls and events handled before the other side gets its turn.
+const BATCH_MAX: usize = 256;
+/// How long the good-bye may take to reach the node.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+
+pub(super) struct Service {
+    scheduler: Box<dyn Scheduler>,
+    driver: SchedulerDriver,
+    core: Core,
+    connection: Connection,
+    commands: mpsc::Receiver<Command>,
+    framework: watch::Sender<Option<FrameworkId>>,
+    sender: Option<FrameSender>,
+    outputs: Vec<Output>,
+    end: Option<Result<Status, DriverError>>,
+}
+
+impl Service {
+    pub(super) fn new(
+        scheduler: Box<dyn Scheduler>,
+        driver: SchedulerDriver,
+        options: DriverOptions,
+        commands: mpsc::Receiver<Command>,
+        framework: watch::Sender<Option<FrameworkId>>,
+    ) -> Result<Self, DriverError> {
+        let connection = Connection::start(&options.credentials, options.nodes)?;
+        let core = Core::new(
+            options.info,
+            options.framework,
+            options.suppressed_roles,
+            options.explicit_acknowledgements,
+            nonce(),
+        );
+        Ok(Self {
+            scheduler,
+            driver,
+            core,
+            connection,
+            commands,
+            framework,
+            sender: None,
+            outputs: Vec::new(),
+            end: None,
+        })
+    }
+
+    pub(super) async fn run(mut self) -> Result<Status, DriverError> {
+        let mut commands = Vec::with_capacity(BATCH_MAX);
+        let mut links = Vec::with_capacity(BATCH_MAX);
+        let ended = loop {
+            if let Some(ended) = self.end.take() {
+                break ended;
+            }
+            tokio::select! {
+                biased;
+                _ = self.commands.recv_many(&mut commands, BATCH_MAX) => {}
+                count = self.connection.links.recv_many(&mut links, BATCH_MAX) => {
+                    if count == 0 {
+                        break Ok(Status::Aborted);
+                    }
+                }
+            }
+            for command in commands.drain(..) {
+                self.command(command);
+            }
+            for link in links.drain(..) {
+                self.link(link);
+                self.flush();
+            }
+            self.flush();
+        };
+        self.driver.set_status(match &ended {
+            Ok(status) => *status,
+            Err(_) => Status::Aborted,
+        });
+        self.say_goodbye().await;
+        ended
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Ask(ask) => self.core.ask(ask, &mut self.outputs),
+            Command::Stop { failover } => {
+                let last = if failover { Ask::Disconnect } else { Ask::Teardown };
+                self.core.ask(last, &mut self.outputs);
+                self.end = Some(Ok(Status::Stopped));
+            }
+            Command::Abort => {
+                self.core.ask(Ask::Disconnect, &mut self.outputs);
+                self.end = Some(Ok(Status::Aborted));
+            }
+        }
+    }
+
+    fn link(&mut self, link: Link) {
+        match link {
+            Link::Up(sender) => {
+                self.sender = Some(sender);
+                self.core.connected(&mut self.outputs);
+            }
+            Link::Event(frame) => self.core.event(*frame, &mut self.outputs),
+            Link::Down => {
+                self.sender = None;
+                self.core.disconnected(&mut self.outputs);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for output in std::mem::take(&mut self.outputs) {
+            match output {
+                Output::Send(frame) => {
+                    if let Some(sender) = &self.sender
+                        && let Err(error) = sender.send(&frame)
+                    {
+                        tracing::warn!(%error, "the node takes no more calls");
+                        self.sender = None;
+                    }
+                }
+                // After an abort the scheduler hears nothing more.
+                Output::Tell(tell) if self.driver.status() == Status::Running => self.tell(tell),
+                Output::Tell(_) => {}
+                Output::End(error) => {
+                    self.driver.set_status(Status::Aborted);
+                    self.scheduler.error(&self.driver, error.clone());
+                    self.end.get_or_insert(Err(DriverError::Refused(error)));
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, tell: Tell) {
+        let (scheduler, driver) = (&mut self.scheduler, &self.driver);
+        match tell {
+            Tell::Registered(registered) => {
+                self.framework.send_replace(Some(registered.framework));
+                scheduler.registered(driver, registered);
+            }
+            Tell::Reregistered(registered) => scheduler.reregistered(driver, registered),
+            Tell::Offers(offers) => scheduler.resource_offers(driver, offers),
+            Tell::Rescinded(offer) => scheduler.offer_rescinded(driver, offer),
+            Tell::Update(status) => scheduler.status_update(driver, *status),
+            Tell::Disconnected => scheduler.disconnected(driver),
+            Tell::AgentLost(agent) => scheduler.agent_lost(driver, agent),
+        }
+    }
+
+    /// Lets the last call reach the node: the writer ends when its sender is dropped, and the node
+    /// then closes the stream.
+    async fn say_goodbye(mut self) {
+        if self.sender.take().is_none() {
+            return;
+        }
+        let closed = async {
+            while let Some(link) = self.connection.links.recv().await {
+                if matches!(link, Link::Down) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(FAREWELL_LIMIT, closed).await.is_err() {
+            tracing::debug!("the node did not close the stream in time");
+        }
+    }
+}
+
+/// Makes one subscribe recognisable when its answer was lost.
+fn nonce() -> String {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("{:x}-{nanos:x}", std::process::id())
+}

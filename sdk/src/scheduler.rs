@@ -1,0 +1,69 @@
+//! What a framework implements.
+
+use meshos_protocol::{
+    framework::Offer,
+    ids::{AgentId, ClusterId, FrameworkId, NodeId, OfferId, Term},
+    messages::scheduler::CallError,
+    task::StatusUpdate,
+};
+
+use crate::SchedulerDriver;
+
+/// Where and as what the framework is subscribed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Registered {
+    /// The framework's id: keep it to take the framework over after a crash.
+    pub framework: FrameworkId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The leader's term.
+    pub term: Term,
+    /// The leading node.
+    pub leader: NodeId,
+}
+
+/// The deciding half of a framework. All methods have empty defaults but the offers; they are
+/// called one at a time, and should return soon: nothing else happens meanwhile.
+pub trait Scheduler: Send + 'static {
+    /// The framework is subscribed for the first time in this process.
+    fn registered(&mut self, driver: &SchedulerDriver, registered: Registered) {
+        let _ = (driver, registered);
+    }
+
+    /// The subscription goes on: at a new leader, or through another node. Offers received before
+    /// are void (each was told to [`Scheduler::offer_rescinded`]).
+    fn reregistered(&mut self, driver: &SchedulerDriver, registered: Registered) {
+        let _ = (driver, registered);
+    }
+
+    /// Resources to use. An offer that is neither launched on nor declined keeps its resources
+    /// from everybody else, until it times out.
+    fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>);
+
+    /// An offer is void. What was launched on it before is told by status updates.
+    fn offer_rescinded(&mut self, driver: &SchedulerDriver, offer: OfferId) {
+        let _ = (driver, offer);
+    }
+
+    /// A step in a task's life. It is acknowledged when this method returns, unless the options
+    /// ask for explicit acknowledgement. Each step is delivered once to this process.
+    fn status_update(&mut self, driver: &SchedulerDriver, status: StatusUpdate) {
+        let _ = (driver, status);
+    }
+
+    /// No node, or no leader, is reachable right now; the driver goes on trying.
+    fn disconnected(&mut self, driver: &SchedulerDriver) {
+        let _ = driver;
+    }
+
+    /// An agent is unreachable or gone; its tasks are told by status updates.
+    fn agent_lost(&mut self, driver: &SchedulerDriver, agent: AgentId) {
+        let _ = (driver, agent);
+    }
+
+    /// The subscription is over and cannot be resumed; the driver has stopped.
+    fn error(&mut self, driver: &SchedulerDriver, error: CallError) {
+        let _ = (driver, error);
+    }
+}

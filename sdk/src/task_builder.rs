@@ -1,0 +1,130 @@
+//! Tasks without ceremony.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::{
+    ids::{IdError, TaskId},
+    resources::{Resources, TextError},
+    task::{Command, CommandLine, TaskDescription, Uri},
+};
+
+/// Makes a [`TaskDescription`] step by step; what is wrong is told by [`TaskBuilder::build`].
+#[derive(Debug, Clone)]
+pub struct TaskBuilder {
+    id: String,
+    name: Option<String>,
+    resources: String,
+    command: Command,
+    kill_grace_ms: Option<u64>,
+    labels: BTreeMap<String, String>,
+}
+
+/// What is wrong with a task.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskBuilderError {
+    /// The id breaks a rule.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The resources cannot be read.
+    #[error("the task's resources cannot be read: {0}")]
+    Resources(#[from] TextError),
+}
+
+impl TaskBuilder {
+    /// A task that runs a line for `/bin/sh -c`.
+    pub fn shell(id: impl Into<String>, line: impl Into<String>) -> Self {
+        Self::new(id, CommandLine::Shell { line: line.into() })
+    }
+
+    /// A task that runs a program without a shell.
+    pub fn exec<A: Into<String>>(
+        id: impl Into<String>,
+        program: impl Into<String>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        Self::new(id, CommandLine::Exec { program: program.into(), arguments })
+    }
+
+    fn new(id: impl Into<String>, line: CommandLine) -> Self {
+        let command = Command { line, environment: BTreeMap::new(), user: None, uris: Vec::new() };
+        Self {
+            id: id.into(),
+            name: None,
+            resources: "cpus:0.1;mem:32".into(),
+            command,
+            kill_grace_ms: None,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// For people; the id when not set.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What the task takes, in the text form, for example `cpus:1;mem:128;ports:[31000-31001]`.
+    #[must_use]
+    pub fn resources(mut self, text: impl Into<String>) -> Self {
+        self.resources = text.into();
+        self
+    }
+
+    /// Processors and MB of memory.
+    #[must_use]
+    pub fn cpus_mem(self, cpus: &str, mem_mb: &str) -> Self {
+        self.resources(format!("cpus:{cpus};mem:{mem_mb}"))
+    }
+
+    /// Adds a variable to the task's environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.command.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// Runs the task as this user.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.command.user = Some(user.into());
+        self
+    }
+
+    /// Fetches something into the sandbox before the task starts.
+    #[must_use]
+    pub fn uri(mut self, uri: Uri) -> Self {
+        self.command.uris.push(uri);
+        self
+    }
+
+    /// Time between SIGTERM and SIGKILL when the task is killed, in milliseconds.
+    #[must_use]
+    pub fn kill_grace_ms(mut self, grace_ms: u64) -> Self {
+        self.kill_grace_ms = Some(grace_ms);
+        self
+    }
+
+    /// Adds a label.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// The task.
+    ///
+    /// # Errors
+    /// When the id breaks a rule or the resources cannot be read.
+    pub fn build(self) -> Result<TaskDescription, TaskBuilderError> {
+        Ok(TaskDescription {
+            task_id: TaskId::new(&self.id)?,
+            name: self.name.unwrap_or(self.id),
+            resources: self.resources.parse::<Resources>()?,
+            command: self.command,
+            kill_grace_ms: self.kill_grace_ms,
+            labels: self.labels,
+        })
+    }
+}
