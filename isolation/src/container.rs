@@ -31,7 +31,9 @@ pub enum ContainerIdError {
     #[error("a container id has {0} bytes; at most 64 are allowed")]
     TooLong(usize),
     /// A character outside the alphabet, and its byte position.
-    #[error("a container id has the character {found:?} at position {position}; only a-z, 0-9 and '-' are allowed")]
+    #[error(
+        "a container id has the character {found:?} at position {position}; only a-z, 0-9 and '-' are allowed"
+    )]
     Character {
         /// The character that is not allowed.
         found: char,
@@ -164,7 +166,13 @@ impl Uri {
     /// A URI with every option off.
     #[must_use]
     pub fn new(value: impl Into<String>) -> Self {
-        Self { value: value.into(), executable: false, extract: false, output_file: None, cache: false }
+        Self {
+            value: value.into(),
+            executable: false,
+            extract: false,
+            output_file: None,
+            cache: false,
+        }
     }
 }
 
@@ -205,7 +213,10 @@ mod tests {
         assert_eq!(ContainerId::new("a".repeat(65)), Err(ContainerIdError::TooLong(65)));
         assert!(ContainerId::new("a".repeat(64)).is_ok());
         for bad in ["../x", "a/b", "A", "a.b", "a\0", "ä"] {
-            assert!(matches!(ContainerId::new(bad), Err(ContainerIdError::Character { .. })), "{bad:?}");
+            assert!(
+                matches!(ContainerId::new(bad), Err(ContainerIdError::Character { .. })),
+                "{bad:?}"
+            );
         }
     }
 

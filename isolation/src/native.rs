@@ -1,20 +1,21 @@
 //! The containerizer in the box: launcher, isolators, sandbox and fetcher put together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{CallError, Client, ClientOptions};
 use crate::container::{ContainerId, ContainerSpec};
 use crate::containerizer::{
-    ContainerEvent, Containerizer, RecoveredContainer, RecoveredState, Started, Usage,
+    ContainerEvent, Containerizer, Limitation, RecoveredContainer, RecoveredState, Started, Usage,
 };
 use crate::environment;
 use crate::error::{Error, LaunchError};
@@ -25,6 +26,10 @@ use crate::launcher::protocol::{Answer, Call, FailureKind, Launch, LaunchIds};
 use crate::sandbox;
 use crate::sys;
 use crate::user::{self, Identity, SystemUsers, UserDatabase};
+
+/// How often, and for how long, a container is looked at after the kernel's alarm.
+const SUSPECT_PAUSE: Duration = Duration::from_millis(10);
+const SUSPECT_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How the containerizer is set up.
 #[derive(Debug, Clone)]
@@ -396,36 +401,56 @@ fn watch_alarm(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let Some(alarm) = isolation.alarm() else { return Ok(()) };
-    let watch = |error: std::io::Error| {
-        Error::Io { action: "watch", path: PathBuf::from("memory limits"), source: error }
+    let watch = |error: std::io::Error| Error::Io {
+        action: "watch",
+        path: PathBuf::from("memory limits"),
+        source: error,
     };
     let alarm: OwnedFd = alarm.try_clone_to_owned().map_err(watch)?;
     let alarm = sys::watch_readable(alarm).map_err(watch)?;
-    let run = async move {
-        while let Ok(mut guard) = alarm.readable().await {
-            guard.clear_ready();
-            loop {
-                let alarmed = isolation.alarmed();
-                if alarmed.is_empty() {
-                    break;
-                }
-                for container in alarmed {
-                    destroy_limited(&isolation, &client, container).await;
-                }
-            }
-        }
-    };
     tokio::spawn(async move {
         tokio::select! {
-            () = run => {}
+            () = follow_alarm(&alarm, &isolation, &client) => {}
             () = shutdown.cancelled() => {}
         }
     });
     Ok(())
 }
 
-async fn destroy_limited(isolation: &Isolation, client: &Client, container: ContainerId) {
-    let Some(limitation) = isolation.limitation(&container) else { return };
+/// The kernel raises the alarm before it kills, so a container that is not seen to have lost a process is looked at again
+/// for a while.
+async fn follow_alarm(alarm: &AsyncFd<OwnedFd>, isolation: &Isolation, client: &Client) {
+    let mut suspects: BTreeMap<ContainerId, Instant> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            ready = alarm.readable() => match ready {
+                Ok(mut guard) => guard.clear_ready(),
+                Err(error) => {
+                    tracing::error!(%error, "memory limits can no longer be watched");
+                    return;
+                }
+            },
+            () = tokio::time::sleep(SUSPECT_PAUSE), if !suspects.is_empty() => {}
+        }
+        loop {
+            let alarmed = isolation.alarmed();
+            if alarmed.is_empty() {
+                break;
+            }
+            let now = Instant::now();
+            suspects.extend(alarmed.into_iter().map(|container| (container, now)));
+        }
+        for (container, since) in std::mem::take(&mut suspects) {
+            if let Some(limitation) = isolation.limitation(&container) {
+                destroy_limited(client, container, &limitation).await;
+            } else if since.elapsed() < SUSPECT_TIME_MAX {
+                suspects.insert(container, since);
+            }
+        }
+    }
+}
+
+async fn destroy_limited(client: &Client, container: ContainerId, limitation: &Limitation) {
     tracing::info!(%container, %limitation, "destroying a container that hit its limit");
     match client.call(Call::Destroy { container: container.clone() }).await {
         Ok(_) | Err(CallError::Stopped) => {}

@@ -168,8 +168,12 @@ mod tests {
         let mut file = open_beneath(directory.path(), Path::new("in/./file")).unwrap();
         file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "inside");
-        assert!(open_beneath(directory.path(), Path::new("in")).unwrap().metadata().unwrap().is_dir());
-        assert!(open_beneath(directory.path(), Path::new("")).unwrap().metadata().unwrap().is_dir());
+        assert!(
+            open_beneath(directory.path(), Path::new("in")).unwrap().metadata().unwrap().is_dir()
+        );
+        assert!(
+            open_beneath(directory.path(), Path::new("")).unwrap().metadata().unwrap().is_dir()
+        );
     }
 
     #[test]

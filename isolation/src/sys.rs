@@ -1,5 +1,8 @@
 //! The few system calls that nix does not wrap, each as a safe function.
-#![expect(unsafe_code, reason = "raw system calls: pidfd, close_range, descriptors handed over by exec")]
+#![expect(
+    unsafe_code,
+    reason = "raw system calls: pidfd, close_range, descriptors handed over by exec"
+)]
 
 use std::fs::File;
 use std::io;
@@ -30,7 +33,8 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<Option<OwnedFd>> {
     // SAFETY: takes two numbers and touches no memory of ours.
     match checked(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }) {
         Ok(fd) => {
-            let fd = RawFd::try_from(fd).map_err(|_| io::Error::other("descriptor out of range"))?;
+            let fd =
+                RawFd::try_from(fd).map_err(|_| io::Error::other("descriptor out of range"))?;
             // SAFETY: the kernel has just made this descriptor for us alone.
             Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
         }
@@ -164,18 +168,17 @@ pub(crate) fn reset_signal_handlers() {
     }
 }
 
-/// The processor time that this process and the children it waited for have used, in microseconds.
-pub fn own_cpu_us() -> u64 {
+/// The processor time that this process has used, and that the children it waited for have used, in microseconds.
+#[must_use]
+pub fn own_cpu_us() -> [u64; 2] {
     use nix::sys::resource::{UsageWho, getrusage};
     let microseconds = |time: nix::sys::time::TimeVal| {
-        let us = time.tv_sec() * 1_000_000 + time.tv_usec();
-        u64::try_from(us).unwrap_or(0)
+        u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0)
     };
-    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
-        .into_iter()
-        .filter_map(|who| getrusage(who).ok())
-        .map(|usage| microseconds(usage.user_time()) + microseconds(usage.system_time()))
-        .sum()
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].map(|who| {
+        let usage = getrusage(who).ok();
+        usage.map_or(0, |usage| microseconds(usage.user_time()) + microseconds(usage.system_time()))
+    })
 }
 
 /// The status of a child that has ended, without taking it: the pid stays its own until it is waited for.

@@ -10,13 +10,17 @@ use meshos_isolation::{
 };
 
 fn exec(path: &str, args: &[&str]) -> Command {
-    Command::Exec { path: path.to_owned(), args: args.iter().map(|arg| (*arg).to_owned()).collect() }
+    Command::Exec {
+        path: path.to_owned(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+    }
 }
 
 #[tokio::test]
 async fn a_command_runs_in_its_sandbox_and_its_exit_code_is_told() {
     let mut node = Node::posix().await;
-    let mut spec = node.shell("c1", "pwd; echo \"$MESOS_SANDBOX:$GREETING:$HOME\"; echo oops >&2; exit 7");
+    let mut spec =
+        node.shell("c1", "pwd; echo \"$MESOS_SANDBOX:$GREETING:$HOME\"; echo oops >&2; exit 7");
     spec.environment.push(("GREETING".to_owned(), "hello".to_owned()));
     node.containerizer.launch(spec).await.unwrap();
     assert_eq!(node.exited("c1").await, (ExitStatus::Code(7), None));
@@ -33,7 +37,11 @@ async fn a_command_runs_in_its_sandbox_and_its_exit_code_is_told() {
 #[tokio::test]
 async fn nothing_of_the_node_leaks_into_a_container() {
     let mut node = Node::posix().await;
-    node.launch_shell("c1", "env; ls /proc/self/fd | wc -l; grep -E '^Sig(Blk|Ign)' /proc/self/status; umask").await;
+    node.launch_shell(
+        "c1",
+        "env; ls /proc/self/fd | wc -l; grep -E '^Sig(Blk|Ign)' /proc/self/status; umask",
+    )
+    .await;
     node.exited("c1").await;
     let output = node.output("c1", "stdout");
     assert!(!output.contains("CARGO"), "the node's environment: {output}");
@@ -63,7 +71,11 @@ async fn what_cannot_be_executed_is_an_error_and_leaves_nothing() {
         other => panic!("another error: {other}"),
     };
     let error = launch(exec("no-such-command", &[])).await.unwrap_err();
-    assert!(error.to_string().starts_with("could not execute \"no-such-command\": command not found in PATH"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("could not execute \"no-such-command\": command not found in PATH")
+    );
     std::fs::write(node.place.sandbox("c1").join("data"), "x").unwrap();
     let error = reason(launch(exec("./data", &[])).await.unwrap_err());
     assert_eq!(error, "it is not executable for the task's user");
@@ -93,13 +105,15 @@ async fn a_script_without_an_interpreter_line_is_run_by_the_shell() {
 async fn sigterm_reaches_the_command_and_destroy_ends_what_ignores_it() {
     let mut node = Node::posix().await;
     let sandbox = node.place.sandbox("polite");
-    node.launch_shell("polite", "trap 'exit 3' TERM; echo ready > r; while :; do sleep 0.01; done").await;
-    common::line_of(&sandbox.join("r"));
+    node.launch_shell("polite", "trap 'exit 3' TERM; echo ready > r; while :; do sleep 0.01; done")
+        .await;
+    common::line_of(&sandbox.join("r")).await;
     node.containerizer.terminate(&id("polite")).await.unwrap();
     assert_eq!(node.exited("polite").await.0, ExitStatus::Code(3));
     let sandbox = node.place.sandbox("stubborn");
-    node.launch_shell("stubborn", "trap '' TERM; echo ready > r; while :; do sleep 0.01; done").await;
-    common::line_of(&sandbox.join("r"));
+    node.launch_shell("stubborn", "trap '' TERM; echo ready > r; while :; do sleep 0.01; done")
+        .await;
+    common::line_of(&sandbox.join("r")).await;
     node.containerizer.terminate(&id("stubborn")).await.unwrap();
     let error = node.containerizer.release(&id("stubborn")).await.unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "it runs: {error}");
@@ -118,7 +132,7 @@ async fn destroy_kills_grandchildren_that_have_left_the_session() {
     let mut node = Node::posix().await;
     let sandbox = node.place.sandbox("c1");
     let pid = node.launch_shell("c1", &format!("{DAEMON} exec sleep 1000")).await;
-    let daemon = pid_of(&sandbox.join("daemon"));
+    let daemon = pid_of(&sandbox.join("daemon")).await;
     assert!(is_alive(pid) && is_alive(daemon));
     node.containerizer.destroy(&id("c1")).await.unwrap();
     assert!(!is_alive(pid) && !is_alive(daemon), "destroy returned before all was dead");
@@ -131,10 +145,14 @@ async fn what_a_command_leaves_behind_ends_with_it_and_others_live() {
     let mut node = Node::posix().await;
     let bystander = node.launch_shell("bystander", "exec sleep 1000").await;
     let sandbox = node.place.sandbox("c1");
-    node.launch_shell("c1", &format!("{DAEMON} sleep 1000 & while ! [ -s daemon ]; do sleep 0.01; done")).await;
+    node.launch_shell(
+        "c1",
+        &format!("{DAEMON} sleep 1000 & while ! [ -s daemon ]; do sleep 0.01; done"),
+    )
+    .await;
     assert_eq!(node.exited("c1").await.0, ExitStatus::Code(0));
-    let daemon = pid_of(&sandbox.join("daemon"));
-    eventually("the daemon ends", || !is_alive(daemon));
+    let daemon = pid_of(&sandbox.join("daemon")).await;
+    eventually("the daemon ends", || !is_alive(daemon)).await;
     node.containerizer.release(&id("c1")).await.unwrap();
     assert!(is_alive(bystander));
     node.stop().await;
@@ -176,8 +194,9 @@ async fn none_of_hundreds_of_quick_containers_is_lost() {
         assert_eq!(seen[&id(&format!("c{n}"))], ExitStatus::Code(code));
     }
     assert_eq!(node.containerizer.recover().await.unwrap(), []);
-    let records = node.place.data_dir.join("launcher/records");
-    assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
+    let records = std::fs::read_dir(node.place.data_dir.join("launcher/records")).unwrap();
+    let records = records.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(records.filter(|name| !name.starts_with('.')).count(), 0);
     node.stop().await;
 }
 
@@ -235,8 +254,12 @@ async fn an_unknown_user_is_refused_by_name() {
 async fn use_is_reported() {
     let node = Node::posix().await;
     let sandbox = node.place.sandbox("c1");
-    node.launch_shell("c1", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done > d; sleep 1000").await;
-    common::line_of(&sandbox.join("d"));
+    node.launch_shell(
+        "c1",
+        "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done > d; sleep 1000",
+    )
+    .await;
+    common::line_of(&sandbox.join("d")).await;
     let usage = node.containerizer.usage(&id("c1")).await.unwrap();
     assert!(usage.memory_bytes.unwrap() > 0, "{usage:?}");
     assert!(usage.cpu_user_us.unwrap() + usage.cpu_system_us.unwrap() > 0, "{usage:?}");

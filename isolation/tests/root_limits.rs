@@ -1,4 +1,5 @@
 //! Containers in control groups and as other users: as root, where the machine's control groups can be used.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is a failed test")]
 
 mod common;
 
@@ -66,11 +67,13 @@ async fn root_a_container_ends_when_a_part_of_it_hits_the_limit() {
     }
     let mut node = Node::cgroups().await;
     let sandbox = node.place.sandbox("c1");
-    let line = format!("sh -c 'echo up > up; while ! [ -e go ]; do sleep 0.01; done; {HUNGRY}' & sleep 1000");
+    let line = format!(
+        "sh -c 'echo up > up; while ! [ -e go ]; do sleep 0.01; done; {HUNGRY}' & sleep 1000"
+    );
     let mut spec = node.shell("c1", &line);
     spec.limits = limits(1000, Some(32 * MIB), None);
     node.containerizer.launch(spec).await.unwrap();
-    line_of(&sandbox.join("up"));
+    line_of(&sandbox.join("up")).await;
     // Watched again by the next node process.
     node = node.abandon().start().await;
     node.containerizer.recover().await.unwrap();
@@ -106,7 +109,7 @@ async fn root_processes_are_limited() {
     node.containerizer.launch(spec).await.unwrap();
     let (status, _) = node.exited("c1").await;
     assert!(!status.success(), "fork failed: {status:?}");
-    let forks: u32 = line_of(&node.place.sandbox("c1").join("n")).parse().unwrap();
+    let forks: u32 = line_of(&node.place.sandbox("c1").join("n")).await.parse().unwrap();
     assert_eq!(forks, 7);
     node.stop().await;
 }
@@ -149,7 +152,7 @@ async fn root_destroy_empties_the_cgroup_and_release_removes_it() {
     // Without its mark and its session: only the cgroup knows it.
     let line = "env -i setsid sh -c 'env -i setsid sh -c \"echo \\$\\$ > daemon; exec sleep 1000\" &' & exec sleep 1000";
     let pid = node.launch_shell("c1", line).await;
-    let daemon = pid_of(&sandbox.join("daemon"));
+    let daemon = pid_of(&sandbox.join("daemon")).await;
     assert!(!container_directories(&tag).is_empty());
     let membership = fs::read_to_string(format!("/proc/{daemon}/cgroup")).unwrap();
     assert!(membership.contains(&format!("/meshos/{tag}/c1")), "{membership}");
@@ -172,8 +175,8 @@ async fn root_leftovers_end_with_the_command() {
     let line = "env -i setsid sh -c 'echo $$ > daemon; exec sleep 1000' & while ! [ -s daemon ]; do sleep 0.01; done";
     node.launch_shell("c1", line).await;
     assert_eq!(node.exited("c1").await.0, ExitStatus::Code(0));
-    let daemon = pid_of(&node.place.sandbox("c1").join("daemon"));
-    eventually("the daemon ends", || !is_alive(daemon));
+    let daemon = pid_of(&node.place.sandbox("c1").join("daemon")).await;
+    eventually("the daemon ends", || !is_alive(daemon)).await;
     node.containerizer.release(&id("c1")).await.unwrap();
     node.stop().await;
 }
@@ -197,7 +200,10 @@ async fn root_cgroups_survive_the_launcher_and_strangers_are_removed() {
     assert!(is_alive(kept));
     assert!(!is_alive(lost));
     let directories = container_directories(&tag);
-    assert!(!directories.is_empty() && directories.iter().all(|path| path.ends_with("/kept")), "{directories:?}");
+    assert!(
+        !directories.is_empty() && directories.iter().all(|path| path.ends_with("/kept")),
+        "{directories:?}"
+    );
     node.containerizer.destroy(&id("kept")).await.unwrap();
     node.exited("kept").await;
     node.containerizer.release(&id("kept")).await.unwrap();
@@ -224,7 +230,8 @@ async fn root_tasks_run_as_the_user_they_name() {
         return;
     }
     let mut node = Node::cgroups().await;
-    let mut spec = node.shell("c1", "id -u; id -g; id -G; grep ^Cap /proc/self/status; echo x > mine");
+    let mut spec =
+        node.shell("c1", "id -u; id -g; id -G; grep ^Cap /proc/self/status; echo x > mine");
     spec.user = Some("nobody".to_owned());
     node.containerizer.launch(spec).await.unwrap();
     assert_eq!(node.exited("c1").await.0, ExitStatus::Code(0));

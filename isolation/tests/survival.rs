@@ -1,4 +1,5 @@
 //! What is killed, and what lives: nodes, launchers, containers.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is a failed test")]
 
 mod common;
 
@@ -33,7 +34,7 @@ async fn a_node_that_comes_back_learns_what_it_missed() {
     let launcher = node.containerizer.launcher_pid();
     let place = node.abandon();
     tell(&place, "ended");
-    eventually("the container ends", || !is_alive(ended));
+    eventually("the container ends", || !is_alive(ended)).await;
     let mut node = place.start().await;
     assert_eq!(node.containerizer.launcher_pid(), launcher, "the same launcher");
     assert_eq!(node.exited("ended").await, (ExitStatus::Code(7), None));
@@ -59,7 +60,10 @@ async fn the_newest_node_process_has_the_launcher() {
     let new = meshos_isolation::NativeContainerizer::start(old.place.options.clone(), sender);
     let new = new.await.unwrap();
     let event = old.event().await;
-    assert!(matches!(&event, ContainerEvent::LauncherLost { reason } if reason.contains("taken over")), "{event:?}");
+    assert!(
+        matches!(&event, ContainerEvent::LauncherLost { reason } if reason.contains("taken over")),
+        "{event:?}"
+    );
     assert!(old.containerizer.destroy(&id("c1")).await.is_err());
     assert_eq!(new.recover().await.unwrap(), [running("c1", pid)]);
     new.destroy(&id("c1")).await.unwrap();
@@ -97,7 +101,7 @@ async fn an_adopted_container_is_destroyed_with_all_that_left_its_session() {
     let sandbox = node.place.sandbox("c1");
     let daemon = "setsid sh -c 'setsid sh -c \"echo \\$\\$ > daemon; exec sleep 1000\" & ' & exec sleep 1000";
     let pid = node.launch_shell("c1", daemon).await;
-    let daemon = common::pid_of(&sandbox.join("daemon"));
+    let daemon = common::pid_of(&sandbox.join("daemon")).await;
     kill(node.containerizer.launcher_pid());
     node.relaunched().await;
     node.containerizer.destroy(&id("c1")).await.unwrap();
@@ -109,23 +113,29 @@ async fn an_adopted_container_is_destroyed_with_all_that_left_its_session() {
 async fn an_end_that_no_launcher_saw_is_told_as_unreadable() {
     let node = Node::posix().await;
     let pid = node.launch_shell("c1", &until_told(7)).await;
-    line_of(&node.place.sandbox("c1").join("up"));
+    line_of(&node.place.sandbox("c1").join("up")).await;
     let launcher = node.containerizer.launcher_pid();
     let place = node.abandon();
     // The node first, so that it does not start another launcher.
     kill(launcher);
-    eventually("the launcher is dead", || !is_alive(launcher));
+    eventually("the launcher is dead", || !is_alive(launcher)).await;
     tell(&place, "c1");
-    eventually("the container ends", || !is_alive(pid));
-    eventually("its pid is free", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    eventually("the container ends", || !is_alive(pid)).await;
+    eventually("its pid is free", || !std::path::Path::new(&format!("/proc/{pid}")).exists()).await;
     let mut node = place.start().await;
     let (status, _) = node.exited("c1").await;
-    assert!(matches!(&status, ExitStatus::Unreadable { reason } if reason.contains("no launcher")), "{status:?}");
+    assert!(
+        matches!(&status, ExitStatus::Unreadable { reason } if reason.contains("no launcher")),
+        "{status:?}"
+    );
     // And it stays so until it is released, whatever else is killed.
     kill(node.containerizer.launcher_pid());
     node.relaunched().await;
     let recovered = node.containerizer.recover().await.unwrap();
-    assert!(matches!(&recovered[0].state, RecoveredState::Exited { status: ExitStatus::Unreadable { .. }, .. }));
+    assert!(matches!(
+        &recovered[0].state,
+        RecoveredState::Exited { status: ExitStatus::Unreadable { .. }, .. }
+    ));
     node.containerizer.release(&id("c1")).await.unwrap();
     assert_eq!(node.containerizer.recover().await.unwrap(), []);
     node.stop().await;
@@ -135,12 +145,13 @@ async fn an_end_that_no_launcher_saw_is_told_as_unreadable() {
 async fn a_status_that_was_read_outlives_the_launcher_that_read_it() {
     let mut node = Node::posix().await;
     node.launch_shell("c1", "exit 9").await;
-    node.launch_shell("c2", "kill -TERM $$").await;
     node.exited("c1").await;
+    node.launch_shell("c2", "kill -TERM $$").await;
+    node.exited("c2").await;
     let launcher = node.containerizer.launcher_pid();
     let place = node.abandon();
     kill(launcher);
-    eventually("the launcher is dead", || !is_alive(launcher));
+    eventually("the launcher is dead", || !is_alive(launcher)).await;
     let mut node = place.start().await;
     assert_eq!(node.exited("c1").await.0, ExitStatus::Code(9));
     let recovered = node.containerizer.recover().await.unwrap();
@@ -155,7 +166,7 @@ async fn an_upgrade_in_place_keeps_the_process_its_children_and_their_statuses()
     node.launch_shell("before", "exit 3").await;
     node.exited("before").await;
     let during = node.launch_shell("during", &until_told(5)).await;
-    line_of(&node.place.sandbox("during").join("up"));
+    line_of(&node.place.sandbox("during").join("up")).await;
     let launcher = node.containerizer.launcher_pid();
     let newer = node.place.path().join("newer-runtime");
     fs::copy(common::runtime(), &newer).unwrap();
@@ -191,7 +202,9 @@ async fn a_launcher_with_containers_is_not_stopped_by_signals() {
     let mut node = Node::posix().await;
     node.launch_shell("c1", &until_told(5)).await;
     let launcher = nix::unistd::Pid::from_raw(node.containerizer.launcher_pid().cast_signed());
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGTSTP] {
+    for signal in
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGTSTP]
+    {
         kill(launcher, signal).unwrap();
     }
     let own = nix::unistd::getsid(None).unwrap();
@@ -234,7 +247,7 @@ async fn a_launcher_that_nobody_needs_leaves() {
     assert_eq!(node.containerizer.launcher_pid(), launcher);
     node.containerizer.release(&id("c1")).await.unwrap();
     let _place = node.abandon();
-    eventually("the launcher leaves", || !is_alive(launcher));
+    eventually("the launcher leaves", || !is_alive(launcher)).await;
 }
 
 #[tokio::test]
@@ -275,7 +288,7 @@ async fn a_launch_under_which_the_launcher_dies_happens_once_or_not_at_all() {
     }
     let lines = || fs::read_to_string(&log).unwrap_or_default();
     let started = outcomes.values().filter(|outcome| outcome.is_ok()).count();
-    eventually("every started container has run", || lines().lines().count() >= started);
+    eventually("every started container has run", || lines().lines().count() >= started).await;
     for (name, outcome) in &outcomes {
         let runs = lines().lines().filter(|line| line == name).count();
         match outcome {

@@ -6,4 +6,5 @@ mod handler;
 mod identity;
 mod node;
 
+pub(crate) use formation::Formation;
 pub(crate) use node::run;

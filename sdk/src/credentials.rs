@@ -38,7 +38,8 @@ impl Credentials {
     /// # Errors
     /// Says what is missing.
     pub fn from_pem(text: &[u8]) -> Result<Self, String> {
-        let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| format!("no key: {error}"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(text).map_err(|error| format!("no key: {error}"))?;
         let mut certificates = CertificateDer::pem_slice_iter(text);
         let mut next = |what: &str| match certificates.next() {
             Some(Ok(certificate)) => Ok(certificate),

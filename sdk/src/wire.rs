@@ -11,7 +11,8 @@ pub use frame::{FrameReader, FrameSender, WriterOptions, frame, spawn_writer};
 pub use pinned::AuthorityCheck;
 pub use stream::{Opened, answer_stream, open_stream, read_hello};
 pub use tls::{
-    ANY_NODE_NAME, Credentials, Idle, client_config, joining_config, node_server_name, provider, server_config,
+    ANY_NODE_NAME, Credentials, Idle, client_config, joining_config, node_server_name, provider,
+    server_config,
 };
 
 use meshos_protocol::{codec::DecodeError, messages::Refusal};

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! What the end-to-end tests stand on: real processes of the built `meshos` binary, real sockets and real containers.
+//!
+//! * [`Cluster`], [`Node`]: nodes on loopback, started, killed and restarted; nothing is left of them when a test ends.
+//! * [`Framework`]: a framework on the SDK that writes down each status update before it acts on it.
+//! * [`Journal`]: what tasks say of themselves, and the gate that holds them.
+//! * [`Command`]: the command line, waited for with a deadline.
+//! * [`poll_until`]: the one way to wait.
+//!
+//! Everything here blocks, and panics with what it waited for when it waited too long: that is how a test fails.
+
+mod binary;
+mod cluster;
+mod command;
+mod credentials;
+mod framework;
+mod http;
+mod journal;
+mod node;
+mod ports;
+mod processes;
+mod slots;
+mod wait;
+
+pub use binary::meshos_binary;
+pub use cluster::{Cluster, ClusterOptions, Leader};
+pub use command::{Command, Finished, Running};
+pub use credentials::{framework_credentials, signing_request};
+pub use framework::{Framework, FrameworkOptions, Handling, Note, WrittenUpdate};
+pub use http::{Answer, HttpError};
+pub use journal::{Birth, Journal};
+pub use node::{Node, NodeArguments};
+pub use ports::free_ports;
+pub use processes::{Process, launchers_below, of_path, pid_alive, sweep};
+pub use slots::Slot;
+pub use wait::{PATIENCE, poll_until, wait_until};

@@ -32,6 +32,7 @@ impl Agent {
         }
         if let Some((reason, message)) = self.refusal(&launch) {
             self.counters.launches_refused += 1;
+            self.counters.launches_without_room += u64::from(reason == Reason::ResourcesExceeded);
             let mut status = self.status(now, &key, TaskState::Dropped);
             status.reason = Some(reason);
             status.message = message;

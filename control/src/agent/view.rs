@@ -61,6 +61,8 @@ pub struct Counters {
     pub launches: u64,
     /// Launches answered with dropped.
     pub launches_refused: u64,
+    /// Those of them for which there was no room: the leader's books are wrong.
+    pub launches_without_room: u64,
     /// Launches of tasks that were known.
     pub launches_repeated: u64,
     /// Containers asked for.

@@ -55,10 +55,9 @@ impl Core {
         let agent = match self.judge_offers(framework, &offers) {
             Ok(agent) => agent,
             Err(why) => {
-                let agent = self.offers.get(offers.first().copied().unwrap_or(OfferId {
-                    term: self.fence.term,
-                    number: 0,
-                }));
+                let agent = self.offers.get(
+                    offers.first().copied().unwrap_or(OfferId { term: self.fence.term, number: 0 }),
+                );
                 let agent = agent.filter(|it| it.framework == framework).map(|it| it.agent);
                 self.give_back(cx, framework, &offers);
                 self.drop_launch(cx, framework, agent, launch, &why);
@@ -162,7 +161,8 @@ impl Core {
                 Ok((role, resources)) => {
                     description.resources = resources;
                     let launch = TaskLaunch { description, role };
-                    let key = TaskKey { framework, task: launch.description.task_id.clone(), agent };
+                    let key =
+                        TaskKey { framework, task: launch.description.task_id.clone(), agent };
                     self.tasks.insert(key, Task::new(&launch, TaskPhase::Sent, cx.now.wall));
                     launches.push(launch);
                 }
@@ -181,10 +181,8 @@ impl Core {
         description: &TaskDescription,
         pools: &mut [Pool],
     ) -> Result<(Role, Resources), Told> {
-        let refused = |state, reason, why: &str| Told {
-            reason: Some(reason),
-            ..Told::state(state, why)
-        };
+        let refused =
+            |state, reason, why: &str| Told { reason: Some(reason), ..Told::state(state, why) };
         if let Err(why) = validate::task(description) {
             return Err(refused(TaskState::Error, Reason::TaskInvalid, &why));
         }

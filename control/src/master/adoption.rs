@@ -91,7 +91,8 @@ impl Core {
     ) -> BTreeSet<FrameworkId> {
         let mut forgotten: BTreeSet<TaskKey> = self.tasks.of_agent(agent).into_iter().collect();
         let mut ended = BTreeSet::new();
-        for report in reports {
+        for mut report in reports {
+            report.state = as_reported(report.state);
             let task = report.launch.description.task_id.clone();
             let key = TaskKey { framework: report.framework, task, agent };
             if self.registry.framework(key.framework).is_none() {
@@ -200,5 +201,24 @@ impl Core {
                 self.send_kill(cx, &key, grace_ms);
             }
         }
+    }
+}
+
+/// The state of a reported task. States that only a master tells, and those of newer releases,
+/// say no more than that the agent has the task.
+const fn as_reported(state: TaskState) -> TaskState {
+    match state {
+        TaskState::Unreachable | TaskState::Unknown => TaskState::Staging,
+        TaskState::GoneByOperator => TaskState::Gone,
+        TaskState::Staging
+        | TaskState::Starting
+        | TaskState::Running
+        | TaskState::Killing
+        | TaskState::Finished
+        | TaskState::Failed
+        | TaskState::Killed
+        | TaskState::Error
+        | TaskState::Dropped
+        | TaskState::Gone => state,
     }
 }

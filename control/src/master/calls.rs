@@ -32,13 +32,10 @@ impl Core {
         let CallFrame { request, subscription, call } = frame;
         let phase = stream.phase;
         let caller = Caller::Framework { session, request };
-        let call = match call {
-            Call::Subscribe(subscribe) => {
-                self.on_subscribe(cx, session, request, subscribe);
-                return;
-            }
-            call => call,
-        };
+        if let Call::Subscribe(subscribe) = call {
+            self.on_subscribe(cx, session, request, subscribe);
+            return;
+        }
         match phase {
             SessionPhase::Subscribed { framework, subscription: held } if held == subscription => {
                 self.on_framework_call(cx, framework, caller, call);

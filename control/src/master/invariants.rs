@@ -106,9 +106,10 @@ impl Core {
         }
         for (_, offer) in self.offers.iter() {
             held.entry(offer.agent).or_default().1 += &offer.resources;
-            let online = self.agents.get(&offer.agent).is_some_and(|agent| {
-                matches!(agent.link, Link::Online { .. }) && agent.reported
-            });
+            let online = self
+                .agents
+                .get(&offer.agent)
+                .is_some_and(|agent| matches!(agent.link, Link::Online { .. }) && agent.reported);
             assert!(online, "agent {} is offered and not there", offer.agent);
         }
         for (id, agent) in &self.agents {

@@ -118,7 +118,10 @@ impl Core {
             }
             let told = Told {
                 reason: Some(Reason::AgentUnreachable),
-                ..Told::state(TaskState::Unreachable, "the agent has not been heard of for too long")
+                ..Told::state(
+                    TaskState::Unreachable,
+                    "the agent has not been heard of for too long",
+                )
             };
             if self.registry.framework(key.framework).is_some() {
                 self.move_by_master(cx, &key, told);

@@ -58,7 +58,10 @@ impl Offers {
     }
 
     pub(super) fn of_framework(&self, framework: FrameworkId) -> Vec<OfferId> {
-        self.by_framework.get(&framework).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
+        self.by_framework
+            .get(&framework)
+            .map(|ids| ids.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     pub(super) fn count_of_framework(&self, framework: FrameworkId) -> usize {

@@ -13,12 +13,7 @@ use super::{
 use crate::registry::{AgentState, Command};
 
 impl Core {
-    pub(super) fn on_operator(
-        &mut self,
-        cx: &mut Cx<'_>,
-        request: RequestId,
-        call: OperatorCall,
-    ) {
+    pub(super) fn on_operator(&mut self, cx: &mut Cx<'_>, request: RequestId, call: OperatorCall) {
         let caller = Caller::Operator { request };
         if let Err(error) = self.may_propose() {
             self.answer(cx, caller, Err(error));
@@ -33,7 +28,8 @@ impl Core {
                 if self.registry.framework(framework).is_some() {
                     self.close_framework(cx, framework, "an operator tore it down", caller);
                 } else {
-                    let error = invalid(format!("framework {framework} does not exist or has ended"));
+                    let error =
+                        invalid(format!("framework {framework} does not exist or has ended"));
                     self.answer(cx, caller, Err(error));
                 }
             }
@@ -67,7 +63,9 @@ impl Core {
         let changing = self.agents.get(&agent).is_some_and(|agent| agent.in_flight.is_some());
         let error = match self.registry.agent(agent) {
             None => Some(invalid(format!("agent {agent} is not on record"))),
-            Some(AgentState::Gone { .. }) => Some(invalid(format!("agent {agent} is gone already"))),
+            Some(AgentState::Gone { .. }) => {
+                Some(invalid(format!("agent {agent} is gone already")))
+            }
             Some(_) if changing => {
                 Some(busy(format!("agent {agent} is changing its state, try again")))
             }

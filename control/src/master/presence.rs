@@ -36,7 +36,8 @@ impl Core {
         self.allocator.add_framework(id, &info.roles, &record.suppressed_roles, info.capabilities);
         self.allocator.set_framework_active(id, false);
         let slot = self.pictures.framework_slot(id, record);
-        let framework = Framework { presence, suppressing: None, rescinds_untold: Vec::new(), slot };
+        let framework =
+            Framework { presence, suppressing: None, rescinds_untold: Vec::new(), slot };
         self.frameworks.insert(id, framework);
         self.arm_framework_timer(id);
     }
@@ -62,12 +63,7 @@ impl Core {
     }
 
     /// A framework's stream is gone; it counts as disconnected after `grace`.
-    pub(super) fn session_closed(
-        &mut self,
-        cx: &mut Cx<'_>,
-        session: SessionId,
-        grace: Duration,
-    ) {
+    pub(super) fn session_closed(&mut self, cx: &mut Cx<'_>, session: SessionId, grace: Duration) {
         let Some(stream) = self.sessions.remove(&session) else { return };
         let SessionPhase::Subscribed { framework, .. } = stream.phase else { return };
         self.lose_session(cx, framework, session, grace);
@@ -160,7 +156,8 @@ impl Core {
             self.sessions.remove(&session);
             let message = format!("framework {id} has ended: {why}");
             let error = CallError { kind: CallErrorKind::FrameworkRemoved, message };
-            cx.out.push(Effect::SendToFramework { session, event: FrameworkEvent::Error { error } });
+            cx.out
+                .push(Effect::SendToFramework { session, event: FrameworkEvent::Error { error } });
             cx.out.push(Effect::CloseSession { session });
             self.set_presence(id, Presence::Closing);
         }

@@ -169,13 +169,7 @@ impl Core {
     }
 
     /// What follows for those who wished for the change.
-    fn conclude(
-        &mut self,
-        cx: &mut Cx<'_>,
-        id: ProposalId,
-        purpose: Purpose,
-        outcome: &Outcome,
-    ) {
+    fn conclude(&mut self, cx: &mut Cx<'_>, id: ProposalId, purpose: Purpose, outcome: &Outcome) {
         let refused = refusal(outcome);
         match purpose {
             Purpose::AdmitAgent { connection } => {

@@ -13,8 +13,8 @@ use meshos_protocol::{
 };
 
 use super::{
-    AgentView, Counters, FrameworkState, FrameworkView, MasterConfig, NodeState, RoleView, Table, Tally,
-    View,
+    AgentView, Counters, FrameworkState, FrameworkView, MasterConfig, NodeState, RoleView, Table,
+    Tally, View,
     agents::Link,
     frameworks::Presence,
     state::Core,
@@ -130,7 +130,8 @@ impl Core {
         }
         let age = now.mono.since(self.pictures.roles_at);
         if self.pictures.roles_changed && age >= ROLES_AGE_MAX {
-            self.pictures.roles = Arc::new(self.allocator.roles().into_iter().map(RoleView::from).collect());
+            self.pictures.roles =
+                Arc::new(self.allocator.roles().into_iter().map(RoleView::from).collect());
             self.pictures.roles_at = now.mono;
             self.pictures.roles_changed = false;
         }
@@ -281,7 +282,11 @@ fn framework_row(id: FrameworkId, record: &FrameworkRecord) -> FrameworkView {
         suppressed_roles: record.suppressed_roles.clone(),
         hostname: record.info.hostname.clone(),
         webui_url: record.info.webui_url.clone(),
-        state: if closing.is_some() { FrameworkState::Closed } else { FrameworkState::Reconnecting },
+        state: if closing.is_some() {
+            FrameworkState::Closed
+        } else {
+            FrameworkState::Reconnecting
+        },
         subscription: record.subscription,
         gateway: None,
         failover_timeout_ms: record.info.failover_timeout_ms,

@@ -161,11 +161,22 @@ impl Core {
         if task.phase == TaskPhase::Hinted && task.state == TaskState::Unknown {
             return false;
         }
-        let told = Told {
-            state: task.state,
-            reason: Some(Reason::Reconciliation),
-            message: task.message.to_string(),
-            exit: task.exit.clone(),
+        // An answer never runs ahead of the updates that the framework has yet to acknowledge: they
+        // come in their turn, and a later one must not tell it of an earlier state.
+        let told = match &task.head {
+            Some(head) if task.state != TaskState::Unreachable => Told {
+                state: head.state,
+                reason: Some(Reason::Reconciliation),
+                message: head.message.clone(),
+                exit: head.exit.clone(),
+            },
+            None if task.state.is_terminal() => return true,
+            Some(_) | None => Told {
+                state: task.state,
+                reason: Some(Reason::Reconciliation),
+                message: task.message.to_string(),
+                exit: task.exit.clone(),
+            },
         };
         self.tell_of_task(cx, key, told);
         true

@@ -284,8 +284,7 @@ impl Core {
     /// Everything is known and on record: the agent takes part from now on.
     fn register_agent(&mut self, cx: &mut Cx<'_>, connection: ConnectionId, agent: AgentId) {
         let Some(stream) = self.connections.get_mut(&connection) else { return };
-        let phase =
-            std::mem::replace(&mut stream.phase, ConnectionPhase::Registered { agent });
+        let phase = std::mem::replace(&mut stream.phase, ConnectionPhase::Registered { agent });
         let ConnectionPhase::Admitting(report) = phase else {
             stream.phase = phase;
             return;

@@ -20,7 +20,7 @@ enum Next {
     /// The subscription is taken up as it is.
     Attach(FrameworkId, Subscription),
     /// The registry must change first.
-    Propose(Command),
+    Propose(Box<Command>),
 }
 
 fn error(kind: CallErrorKind, message: impl Into<String>) -> CallError {
@@ -69,7 +69,7 @@ impl Core {
             }
             Ok(Next::Propose(command)) => {
                 let waiting = Subscribing { session, request, nonce, framework };
-                self.propose(cx, command, Purpose::Subscribe(waiting), Caller::Nobody);
+                self.propose(cx, *command, Purpose::Subscribe(waiting), Caller::Nobody);
                 if let Some(stream) = self.sessions.get_mut(&session) {
                     stream.phase = SessionPhase::Subscribing;
                 }
@@ -87,12 +87,8 @@ impl Core {
         let Subscribe { framework, info, suppressed_roles, resume, nonce } = subscribe;
         let Some(framework) = framework else {
             let principal = principal.clone();
-            return Ok(Next::Propose(Command::AdmitFramework {
-                principal,
-                info,
-                suppressed_roles,
-                nonce,
-            }));
+            let command = Command::AdmitFramework { principal, info, suppressed_roles, nonce };
+            return Ok(Next::Propose(Box::new(command)));
         };
         let record = match self.registry.look_up(framework) {
             Lookup::Live(record) => record,
@@ -110,7 +106,8 @@ impl Core {
             return Err(error(CallErrorKind::Forbidden, message));
         }
         let Some(resume) = resume else {
-            return Ok(Next::Propose(Command::Resubscribe { framework, info, suppressed_roles }));
+            let command = Command::Resubscribe { framework, info, suppressed_roles };
+            return Ok(Next::Propose(Box::new(command)));
         };
         if resume < record.subscription {
             return Err(failed_over(framework));
@@ -125,7 +122,8 @@ impl Core {
             }
             // On record as away, or about to be: back on record first.
             Some(Presence::Leaving | Presence::Disconnected { .. } | Presence::Closing) | None => {
-                Ok(Next::Propose(Command::Reconnect { framework, subscription: resume }))
+                let command = Command::Reconnect { framework, subscription: resume };
+                Ok(Next::Propose(Box::new(command)))
             }
         }
     }
@@ -166,7 +164,8 @@ impl Core {
             }
             self.sessions.remove(&session);
             let error = failed_over(id);
-            cx.out.push(Effect::SendToFramework { session, event: FrameworkEvent::Error { error } });
+            cx.out
+                .push(Effect::SendToFramework { session, event: FrameworkEvent::Error { error } });
             cx.out.push(Effect::CloseSession { session });
             self.lose_session(cx, id, session, self.config.reconnect_grace);
         }

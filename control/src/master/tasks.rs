@@ -14,7 +14,7 @@ use meshos_protocol::{
 };
 
 use super::{
-    TaskView, Tally,
+    Tally, TaskView,
     table::{Slot, TableWriter},
 };
 
@@ -219,9 +219,8 @@ impl Tasks {
         task: &TaskId,
         agent: Option<AgentId>,
     ) -> Option<(&TaskKey, &Task)> {
-        self.named(framework, task).max_by_key(|(key, task)| {
-            (agent == Some(key.agent), !task.state.is_terminal())
-        })
+        self.named(framework, task)
+            .max_by_key(|(key, task)| (agent == Some(key.agent), !task.state.is_terminal()))
     }
 
     pub(super) fn sum_of(&self, framework: FrameworkId) -> Sum {

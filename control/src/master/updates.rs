@@ -203,11 +203,7 @@ impl Core {
     }
 
     /// Sends a framework that has come (back) all that it has not acknowledged.
-    pub(super) fn repeat_heads(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: FrameworkId,
-    ) {
+    pub(super) fn repeat_heads(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
         for key in self.tasks.of_framework(framework) {
             let head = self.tasks.get(&key).and_then(|task| task.head.clone());
             if let Some(head) = head {
@@ -276,12 +272,7 @@ impl Core {
 
     /// Forgets a task of a framework that has ended, on an agent that may never come back. It is
     /// shown as it was last seen.
-    pub(super) fn drop_ended_framework_task(
-        &mut self,
-        cx: &mut Cx<'_>,
-        key: &TaskKey,
-        told: Told,
-    ) {
+    pub(super) fn drop_ended_framework_task(&mut self, cx: &mut Cx<'_>, key: &TaskKey, told: Told) {
         let Some(mut task) = self.tasks.remove(key) else { return };
         task.state = told.state;
         task.reason = told.reason;

@@ -85,7 +85,8 @@ pub(super) fn task(task: &TaskDescription) -> Result<(), String> {
         }
     }
     at_most("the command's environment", text_bytes(&command.environment), ARGUMENTS_BYTES_MAX)?;
-    if let Some(name) = command.environment.keys().find(|name| name.is_empty() || name.contains('='))
+    if let Some(name) =
+        command.environment.keys().find(|name| name.is_empty() || name.contains('='))
     {
         return Err(format!("{name:?} is not a name for an environment variable"));
     }

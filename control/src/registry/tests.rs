@@ -4,9 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo},
-    ids::{
-        AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Subscription, Term,
-    },
+    ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Subscription, Term},
     role::Role,
     time::Wall,
 };
@@ -175,7 +173,8 @@ fn a_framework_lives_through_its_subscriptions() {
     assert_eq!(leader.apply(&mut registry, away(1, 20)), Outcome::Done);
     let disconnected = |registry: &Registry| registry.framework(framework).unwrap().disconnected_at;
     assert_eq!(disconnected(&registry), Some(Wall(10)), "the first date counts");
-    let back = |subscription| Command::Reconnect { framework, subscription: Subscription(subscription) };
+    let back =
+        |subscription| Command::Reconnect { framework, subscription: Subscription(subscription) };
     assert_eq!(leader.apply(&mut registry, back(1)), Outcome::Done);
     assert_eq!(disconnected(&registry), None);
     let again = Command::Resubscribe {

@@ -290,10 +290,10 @@ impl Actor {
     fn received(&mut self, message: Message) -> Option<End> {
         match message {
             Message::Reply { id, answer } => {
-                if let Some(command) = self.in_flight.remove(&id) {
-                    self.answered(command, answer);
-                }
-                None
+                let command = self.in_flight.remove(&id)?;
+                let stopped = matches!((&command.call, &answer), (Call::Stop { .. }, Answer::Done));
+                self.answered(command, answer);
+                stopped.then_some(End::Stopped)
             }
             Message::Exited { container, status } => {
                 self.exited(&container, status);
@@ -385,7 +385,8 @@ impl Actor {
         let mut resend = Vec::new();
         for (id, command) in std::mem::take(&mut self.in_flight) {
             if let Call::Launch(launch) = &command.call {
-                let pid = lock(&self.mirror).containers.get(&launch.container).map(|known| known.pid);
+                let pid =
+                    lock(&self.mirror).containers.get(&launch.container).map(|known| known.pid);
                 let answer = pid.map(|pid| Answer::Started { pid }).ok_or(CallError::Lost);
                 send(command.reply, answer);
             } else {
@@ -398,9 +399,6 @@ impl Actor {
 }
 
 /// The caller may have given up waiting: then nobody needs the answer.
-fn send(
-    reply: oneshot::Sender<Result<Answer, CallError>>,
-    answer: Result<Answer, CallError>,
-) {
+fn send(reply: oneshot::Sender<Result<Answer, CallError>>, answer: Result<Answer, CallError>) {
     drop(reply.send(answer));
 }

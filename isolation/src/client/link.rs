@@ -132,7 +132,8 @@ async fn greet(stream: UnixStream) -> io::Result<Result<Link, String>> {
 
 /// Starts a launcher and waits until its socket is there, or until it has found that another launcher is.
 async fn start(place: &Place) -> Result<(), String> {
-    let log = open_log(&place.directory.join(LOG_FILE)).map_err(|error| format!("its log: {error}"))?;
+    let log =
+        open_log(&place.directory.join(LOG_FILE)).map_err(|error| format!("its log: {error}"))?;
     let mut command = Command::new(&place.runtime);
     command.arg("launcher").arg("--dir").arg(&place.directory).current_dir("/").env_clear();
     if let Some(idle_exit) = place.idle_exit {
@@ -140,7 +141,8 @@ async fn start(place: &Place) -> Result<(), String> {
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let child = command.spawn();
-    let mut child = child.map_err(|error| format!("could not execute {:?}: {error}", place.runtime))?;
+    let mut child =
+        child.map_err(|error| format!("could not execute {:?}: {error}", place.runtime))?;
     let mut ready = [0; READY.len()];
     let mut output = child.stdout.take().ok_or("it has no standard output")?;
     let read = timeout(START_TIME_MAX, output.read_exact(&mut ready)).await;

@@ -30,7 +30,9 @@ impl Source {
             return Ok(Self::File(PathBuf::from(value)));
         }
         let Some((scheme, rest)) = value.split_once("://") else {
-            return Err("it is neither an absolute path nor a URI such as http://host/path".to_owned());
+            return Err(
+                "it is neither an absolute path nor a URI such as http://host/path".to_owned()
+            );
         };
         match scheme.to_ascii_lowercase().as_str() {
             "file" => match rest.strip_prefix("localhost").unwrap_or(rest) {
@@ -51,7 +53,9 @@ impl Source {
     pub(super) fn file_name(&self) -> Result<String, String> {
         let name = match self {
             Self::File(path) => path.file_name().and_then(|name| name.to_str()).unwrap_or_default(),
-            Self::Http(url) => url.path_segments().and_then(|mut all| all.next_back()).unwrap_or_default(),
+            Self::Http(url) => {
+                url.path_segments().and_then(|mut all| all.next_back()).unwrap_or_default()
+            }
         };
         if name.is_empty() {
             return Err("it does not end in a file name; name one with output_file".to_owned());

@@ -97,7 +97,8 @@ fn remove(parent: &File, name: &OsString) -> io::Result<()> {
 
 /// Opens the directory that `path` is in, making it when it is missing, and gives the last name.
 fn open_parent(root: &File, path: &Path) -> io::Result<(File, OsString)> {
-    let wrong = || io::Error::new(ErrorKind::InvalidInput, "it must be a relative path without '..'");
+    let wrong =
+        || io::Error::new(ErrorKind::InvalidInput, "it must be a relative path without '..'");
     if !is_plain(path) {
         return Err(wrong());
     }
@@ -151,7 +152,9 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(outside.path(), sandbox.path().join("out")).unwrap();
         let root = File::open(sandbox.path()).unwrap();
-        for path in ["out/file", "../file", "/tmp/file", "a/../../file", "stdout", "stderr", "", ".."] {
+        for path in
+            ["out/file", "../file", "/tmp/file", "a/../../file", "stdout", "stderr", "", ".."]
+        {
             assert!(create(&root, Path::new(path), 0o644).is_err(), "{path}");
         }
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);

@@ -49,8 +49,8 @@ impl Isolation {
     /// When a named isolator cannot work here.
     pub fn select(options: &IsolationOptions) -> Result<Self, Error> {
         let wants_cgroups = options.names.iter().any(|name| name.needs_cgroups());
-        let detected = (options.names.is_empty() || wants_cgroups)
-            .then(|| cgroups::detect(&options.tag));
+        let detected =
+            (options.names.is_empty() || wants_cgroups).then(|| cgroups::detect(&options.tag));
         let (names, backend) = match detected {
             None => (options.names.clone(), None),
             Some(Ok(backend)) if options.names.is_empty() => {
@@ -84,7 +84,8 @@ impl Isolation {
         for name in names {
             match (name, &backend) {
                 (IsolatorName::CgroupsCpu, Some(backend)) => {
-                    isolators.push(Box::new(CpuIsolator::new(Arc::clone(backend), options.cpu_quota)));
+                    isolators
+                        .push(Box::new(CpuIsolator::new(Arc::clone(backend), options.cpu_quota)));
                 }
                 (IsolatorName::CgroupsMem, Some(backend)) => {
                     isolators.push(Box::new(MemIsolator::new(Arc::clone(backend))));
@@ -126,7 +127,11 @@ impl Isolation {
         prepared
     }
 
-    fn try_prepare(&self, container: &ContainerId, limits: &Limits) -> Result<Prepared, LaunchError> {
+    fn try_prepare(
+        &self,
+        container: &ContainerId,
+        limits: &Limits,
+    ) -> Result<Prepared, LaunchError> {
         let mut prepared = Prepared::default();
         if let Some(backend) = &self.backend {
             backend.create(container, Controller::Tracking).map_err(failed("cgroups"))?;
@@ -192,7 +197,10 @@ impl Isolation {
     }
 
     /// Kills and removes what belongs to no container of `keep`: an interrupted launch or release has left it behind.
-    pub(crate) fn remove_strangers(&self, keep: &BTreeSet<ContainerId>) -> Result<(), IsolatorError> {
+    pub(crate) fn remove_strangers(
+        &self,
+        keep: &BTreeSet<ContainerId>,
+    ) -> Result<(), IsolatorError> {
         let mut strangers = BTreeSet::new();
         for isolator in &self.isolators {
             strangers.extend(isolator.known()?);

@@ -88,7 +88,8 @@ impl Settings {
             numbers[index] = Some(number);
         }
         let directory = directory.filter(|directory| directory.is_absolute());
-        let directory = directory.ok_or_else(|| wrong("--dir needs an absolute path".to_owned()))?;
+        let directory =
+            directory.ok_or_else(|| wrong("--dir needs an absolute path".to_owned()))?;
         let fd = |number: Option<u64>| number.and_then(|number| RawFd::try_from(number).ok());
         Ok(Self {
             directory,

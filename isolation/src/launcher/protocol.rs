@@ -129,9 +129,14 @@ pub(crate) struct Known {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub(crate) enum Answer {
-    Started { pid: u32 },
+    Started {
+        pid: u32,
+    },
     Done,
-    Failed { kind: FailureKind, reason: String },
+    Failed {
+        kind: FailureKind,
+        reason: String,
+    },
     #[serde(other)]
     Unknown,
 }
@@ -247,7 +252,9 @@ mod tests {
         assert_eq!(*decoded, launch);
         let status = ExitStatus::Unreadable { reason: "why".to_owned() };
         let exited = Message::Exited { container: id(), status: status.clone() };
-        let Message::Exited { status: decoded, .. } = round_trip(&exited) else { panic!("another") };
+        let Message::Exited { status: decoded, .. } = round_trip(&exited) else {
+            panic!("another")
+        };
         assert_eq!(decoded, status);
         let failed = Answer::Failed { kind: FailureKind::Exec, reason: "r".to_owned() };
         assert_eq!(round_trip(&failed), failed);

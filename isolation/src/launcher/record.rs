@@ -7,6 +7,9 @@
 //! Nothing is synced to the disk. A record has to survive the launcher, for which the kernel's memory is enough; it does
 //! not have to survive the machine, because no container does: the boot id in the record says so. What may be left after
 //! a power cut, an empty or torn record, is recognised by its checksum and removed.
+//!
+//! Records of released containers are kept under other names and used again: a file system may make a new file many times
+//! dearer when others were just deleted (ext4 looks for an inode that was not), and containers come and go.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -31,6 +34,10 @@ pub(crate) const BIRTH_AT: u64 = 16;
 const STATUS_AT: u64 = 32;
 /// The largest record: a body holds a few paths.
 const RECORD_BYTES_MAX: u64 = 64 * 1024;
+/// How many files are kept to be used again.
+const SPARE_MAX: usize = 256;
+/// The names of these begin so. A dot is not in a container id, so none is ever taken for a record.
+const SPARE_PREFIX: &str = ".spare-";
 
 const STATUS_NONE: u64 = 0;
 const STATUS_CODE: u64 = 1;
@@ -64,16 +71,18 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) struct Records {
     directory: PathBuf,
+    spare: Vec<PathBuf>,
+    next_spare: u64,
 }
 
 impl Records {
-    /// Makes the directory when it is missing, and removes what a write in progress left.
+    /// Makes the directory when it is missing.
     pub(crate) fn open(directory: PathBuf) -> io::Result<Self> {
         match fs::create_dir(&directory) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        Ok(Self { directory })
+        Ok(Self { directory, spare: Vec::new(), next_spare: 0 })
     }
 
     fn path(&self, container: &ContainerId) -> PathBuf {
@@ -81,7 +90,7 @@ impl Records {
     }
 
     /// Writes a record without a pid, complete or not at all, and lends the file for the child to complete.
-    pub(crate) fn create(&self, body: &Body) -> io::Result<File> {
+    pub(crate) fn create(&mut self, body: &Body) -> io::Result<File> {
         let encoded = rmp_serde::to_vec_named(body).map_err(io::Error::other)?;
         let length = u32::try_from(encoded.len()).map_err(io::Error::other)?;
         let mut bytes = vec![0; HEADER_BYTES];
@@ -89,18 +98,27 @@ impl Records {
         bytes[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&length.to_le_bytes());
         bytes[CHECKSUM_AT..CHECKSUM_AT + 8].copy_from_slice(&checksum(&encoded).to_le_bytes());
         bytes.extend_from_slice(&encoded);
-        // A dot is not in a container id, so this name is nobody's record.
-        let temporary = self.directory.join(".new");
+        let spare = self.spare.pop().unwrap_or_else(|| self.new_spare());
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&temporary)?;
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&spare)?;
         file.write_all(&bytes)?;
-        fs::rename(&temporary, self.path(&body.container))?;
+        file.set_len(bytes.len() as u64)?;
+        fs::rename(&spare, self.path(&body.container))?;
         Ok(file)
     }
 
+    fn new_spare(&mut self) -> PathBuf {
+        self.next_spare += 1;
+        self.directory.join(format!("{SPARE_PREFIX}{}", self.next_spare))
+    }
+
     /// Adds how the container ended.
-    pub(crate) fn write_status(&self, container: &ContainerId, status: &ExitStatus) -> io::Result<()> {
+    pub(crate) fn write_status(
+        &self,
+        container: &ContainerId,
+        status: &ExitStatus,
+    ) -> io::Result<()> {
         let (kind, value) = match status {
             ExitStatus::Code(code) => (STATUS_CODE, *code),
             ExitStatus::Signal(signal) => (STATUS_SIGNAL, *signal),
@@ -114,19 +132,34 @@ impl Records {
     }
 
     /// Forgets a container.
-    pub(crate) fn remove(&self, container: &ContainerId) -> io::Result<()> {
-        match fs::remove_file(self.path(container)) {
+    pub(crate) fn remove(&mut self, container: &ContainerId) -> io::Result<()> {
+        let path = self.path(container);
+        let removed = if self.spare.len() < SPARE_MAX {
+            let spare = self.new_spare();
+            fs::rename(&path, &spare).map(|()| self.spare.push(spare))
+        } else {
+            fs::remove_file(&path)
+        };
+        match removed {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             other => other,
         }
     }
 
     /// Every record that can be read. What cannot is removed and named to `complain`: it never stops the launcher.
-    pub(crate) fn read_all(&self, mut complain: impl FnMut(&Path, &str)) -> io::Result<Vec<Record>> {
+    pub(crate) fn read_all(
+        &self,
+        mut complain: impl FnMut(&Path, &str),
+    ) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with(SPARE_PREFIX) {
+                // Its number may be given again, so it is not kept.
+                fs::remove_file(&path)?;
+                continue;
+            }
             let record = match read(&path) {
                 Ok(bytes) => parse(&bytes),
                 Err(error) => Err(error.to_string()),
@@ -217,7 +250,7 @@ mod tests {
     #[test]
     fn a_record_grows_from_intent_to_status() {
         let directory = tempfile::tempdir().unwrap();
-        let records = Records::open(directory.path().join("r")).unwrap();
+        let mut records = Records::open(directory.path().join("r")).unwrap();
         let body = body("c1");
         let file = records.create(&body).unwrap();
         assert_eq!(all(&records).0, [Record { body: body.clone(), birth: None, status: None }]);
@@ -230,14 +263,28 @@ mod tests {
             assert_eq!(all(&records).0[0].status, Some(status));
         }
         records.remove(&body.container).unwrap();
-        records.remove(&body.container).unwrap();
         assert!(all(&records).0.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_used_again_holds_nothing_of_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut records = Records::open(directory.path().to_owned()).unwrap();
+        let mut long = body("long");
+        long.sandbox = "/s".repeat(1000);
+        records.create(&long).unwrap();
+        records.write_status(&long.container, &ExitStatus::Code(1)).unwrap();
+        records.remove(&long.container).unwrap();
+        records.create(&body("short")).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the same file");
+        let expected = Record { body: body("short"), birth: None, status: None };
+        assert_eq!(all(&records), (vec![expected], Vec::new()));
     }
 
     #[test]
     fn torn_records_are_removed_and_never_in_the_way() {
         let directory = tempfile::tempdir().unwrap();
-        let records = Records::open(directory.path().to_owned()).unwrap();
+        let mut records = Records::open(directory.path().to_owned()).unwrap();
         records.create(&body("good")).unwrap();
         let whole = fs::read(directory.path().join("good")).unwrap();
         for length in 0..whole.len() {

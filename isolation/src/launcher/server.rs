@@ -124,7 +124,8 @@ impl Server {
             PollFd::new(self.listener.as_fd(), input),
         ];
         for connection in &self.connections {
-            let output = if connection.has_output() { PollFlags::POLLOUT } else { PollFlags::empty() };
+            let output =
+                if connection.has_output() { PollFlags::POLLOUT } else { PollFlags::empty() };
             fds.push(PollFd::new(connection.as_fd(), input | output));
         }
         let adopted: Vec<_> = self.table.adopted().collect();
@@ -147,7 +148,10 @@ impl Server {
         Ok(Ready {
             signals: is_ready(&fds[0]),
             listener: is_ready(&fds[1]),
-            connections: connections.filter(|(_, fd)| is_ready(fd)).map(|(c, _)| c.number).collect(),
+            connections: connections
+                .filter(|(_, fd)| is_ready(fd))
+                .map(|(c, _)| c.number)
+                .collect(),
             ended: ended.map(|((container, _, _), _)| (*container).clone()).collect(),
         })
     }
@@ -251,7 +255,8 @@ impl Server {
             let pid = container.pid;
             let table = &self.table;
             let strangers = *strangers.get_or_insert_with(|| {
-                process::own_children().is_none_or(|pids| pids.iter().any(|pid| !table.is_first(*pid)))
+                process::own_children()
+                    .is_none_or(|pids| pids.iter().any(|pid| !table.is_first(*pid)))
             });
             let group = killpg(Pid::from_raw(pid.cast_signed()), None);
             let left = if strangers || group != Err(nix::errno::Errno::ESRCH) {
@@ -393,10 +398,11 @@ impl Server {
     }
 
     fn stop(&mut self, number: u64, id: u64, kill: bool) {
-        if !self.table.any_running() {
+        if self.table.is_empty() {
             self.reply(number, id, Answer::Done);
             self.stop = true;
-        } else if kill {
+        } else if kill || !self.table.any_running() {
+            // Containers that have ended may have left something that is still dying.
             let all: Vec<_> = self.table.iter().map(|(container, _)| container.clone()).collect();
             for container in all {
                 self.kill(number, id, container, Then::Stop);

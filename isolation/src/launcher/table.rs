@@ -188,7 +188,9 @@ impl Table {
     }
 
     /// The adopted containers and what tells of their end.
-    pub(crate) fn adopted(&self) -> impl Iterator<Item = (&ContainerId, BorrowedFd<'_>, Option<Instant>)> {
+    pub(crate) fn adopted(
+        &self,
+    ) -> impl Iterator<Item = (&ContainerId, BorrowedFd<'_>, Option<Instant>)> {
         self.containers.iter().filter_map(|(id, container)| match &container.state {
             State::Adopted { pidfd, ended_at } => Some((id, pidfd.as_fd(), *ended_at)),
             _ => None,
@@ -197,7 +199,11 @@ impl Table {
 
     /// An adopted process has ended. Its status is read from the kernel where that tells it, which it does once the
     /// process was waited for by its new parent: none until then, but not for longer than `patience`.
-    pub(crate) fn adopted_ended(&mut self, id: &ContainerId, patience: Duration) -> Option<ExitStatus> {
+    pub(crate) fn adopted_ended(
+        &mut self,
+        id: &ContainerId,
+        patience: Duration,
+    ) -> Option<ExitStatus> {
         let container = self.containers.get_mut(id)?;
         let State::Adopted { pidfd, ended_at } = &mut container.state else { return None };
         let since = *ended_at.get_or_insert_with(Instant::now);

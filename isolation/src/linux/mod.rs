@@ -1,5 +1,8 @@
 //! What is particular to Linux: processes in `/proc`, control groups, and the birth of a container's first process.
-#![expect(unsafe_code, reason = "system calls that no safe crate wraps: clone with a stack, execve in the child")]
+#![expect(
+    unsafe_code,
+    reason = "system calls that no safe crate wraps: clone with a stack, execve in the child"
+)]
 
 pub mod cgroups;
 pub mod process;

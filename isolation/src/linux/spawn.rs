@@ -262,7 +262,8 @@ fn own_start_time() -> Result<u64, c_int> {
         libc::close(fd);
         length
     };
-    let text = usize::try_from(length).ok().and_then(|length| text.get(..length)).ok_or(libc::EIO)?;
+    let text =
+        usize::try_from(length).ok().and_then(|length| text.get(..length)).ok_or(libc::EIO)?;
     start_time_of(text).ok_or(libc::EIO)
 }
 

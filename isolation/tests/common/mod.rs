@@ -1,6 +1,7 @@
 //! A node's containerizer in a directory of its own, and the certainty that nothing of it is left when a test ends,
 //! however it ends.
 #![expect(dead_code, reason = "each test binary uses a part of it")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "test support: a failure is a failed test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -153,7 +154,7 @@ impl Node {
     pub(crate) async fn stop(self) {
         self.containerizer.stop_launcher(true).await.unwrap();
         let launcher = self.containerizer.launcher_pid();
-        eventually("the launcher is gone", || !is_alive(launcher));
+        eventually("the launcher is gone", || !is_alive(launcher)).await;
         let left = marked(&self.place.tag);
         assert!(left.is_empty(), "processes are left: {left:?}");
     }
@@ -224,30 +225,30 @@ pub(crate) fn marked(tag: &str) -> Vec<u32> {
     pids().filter(is_one).filter(|pid| is_alive(*pid)).collect()
 }
 
-/// Looks until a condition holds; nothing tells of the end of a process that is not ours.
-fn wait_until(condition: impl Fn() -> bool) -> bool {
+/// For a guard that may be dropped anywhere.
+fn wait_until(condition: impl Fn() -> bool) {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if condition() {
-            return true;
-        }
+    while !condition() && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(2));
     }
-    false
 }
 
-pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
-    assert!(wait_until(condition), "did not come true: {what}");
+/// Looks until a condition holds; nothing tells of the end of a process that is not ours.
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "did not come true: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Reads a file once it has a whole line in it.
-pub(crate) fn line_of(path: &Path) -> String {
-    eventually(&format!("{path:?} has a line"), || {
-        fs::read_to_string(path).is_ok_and(|text| text.ends_with('\n'))
-    });
+pub(crate) async fn line_of(path: &Path) -> String {
+    let has_line = || fs::read_to_string(path).is_ok_and(|text| text.ends_with('\n'));
+    eventually(&format!("{path:?} has a line"), has_line).await;
     fs::read_to_string(path).unwrap().trim().to_owned()
 }
 
-pub(crate) fn pid_of(path: &Path) -> u32 {
-    line_of(path).parse().unwrap()
+pub(crate) async fn pid_of(path: &Path) -> u32 {
+    line_of(path).await.parse().unwrap()
 }

@@ -269,7 +269,8 @@ impl Bootstrap {
     /// Seeds of other clusters. One such seed beside right ones is the operator's to mend, and no
     /// reason to keep a node of the cluster from starting.
     fn clusters_disagree(&self) -> Option<Refusal> {
-        let mut named = self.members().filter_map(|(seed, cluster_id, _)| Some((seed, cluster_id?)));
+        let mut named =
+            self.members().filter_map(|(seed, cluster_id, _)| Some((seed, cluster_id?)));
         let (first, one) = named.next()?;
         match self.own.cluster_id {
             Some(own) => {
@@ -289,7 +290,10 @@ impl Bootstrap {
             Some((_, SeedAnswer::Member { cluster_id, voters, .. })) => {
                 Some((seed.as_str(), *cluster_id, voters.as_slice()))
             }
-            Some((_, SeedAnswer::Empty { .. } | SeedAnswer::Promised { .. } | SeedAnswer::Unknown))
+            Some((
+                _,
+                SeedAnswer::Empty { .. } | SeedAnswer::Promised { .. } | SeedAnswer::Unknown,
+            ))
             | None => None,
         })
     }
@@ -344,7 +348,8 @@ impl Bootstrap {
             );
             waiting.push(missing(text, true));
         } else if self.group_exists {
-            let text = "a seed told of a group and none does now; bring back a seed that has its data";
+            let text =
+                "a seed told of a group and none does now; bring back a seed that has its data";
             waiting.push(missing(text.to_owned(), true));
         }
         if !waiting.is_empty() {
@@ -359,12 +364,7 @@ impl Bootstrap {
     }
 
     /// The voter at `seed`, if it is empty, has the same list and is not in `members` already.
-    fn readiness(
-        &self,
-        now: Mono,
-        seed: &str,
-        members: &[Voter],
-    ) -> Result<Voter, (String, bool)> {
+    fn readiness(&self, now: Mono, seed: &str, members: &[Voter]) -> Result<Voter, (String, bool)> {
         let heard = self.heard.get(seed);
         let silent = |why: &str| (format!("waiting for seed {seed}: {why}"), false);
         let Some((at, answer)) = heard.and_then(|heard| heard.answer.as_ref()) else {
@@ -384,13 +384,16 @@ impl Bootstrap {
                 Err((text, false))
             }
             SeedAnswer::Member { cluster_id: Some(cluster_id), .. } => {
-                let text = format!("seed {seed} belongs to cluster {cluster_id} and knows no voters");
+                let text =
+                    format!("seed {seed} belongs to cluster {cluster_id} and knows no voters");
                 Err((text, false))
             }
             SeedAnswer::Member { cluster_id: None, .. } => {
                 Err((format!("waiting for the group that seed {seed} is forming"), false))
             }
-            SeedAnswer::Empty { seeds, .. } if !seeds.iter().map(String::as_str).eq(self.seeds.iter()) => {
+            SeedAnswer::Empty { seeds, .. }
+                if !seeds.iter().map(String::as_str).eq(self.seeds.iter()) =>
+            {
                 let text = format!(
                     "seed {seed} was started with the seeds {}, this node with {}; start all with the same",
                     seeds.join(", "),
@@ -410,7 +413,9 @@ impl Bootstrap {
                     member.raft_id == voter.raft_id || member.node_id == voter.node_id
                 });
                 if twin {
-                    let text = format!("seed {seed} has the identity of another seed; was a data directory copied?");
+                    let text = format!(
+                        "seed {seed} has the identity of another seed; was a data directory copied?"
+                    );
                     return Err((text, true));
                 }
                 Ok(voter.clone().into())

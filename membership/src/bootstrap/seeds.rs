@@ -43,9 +43,7 @@ impl SeedList {
     ///
     /// # Errors
     /// When a seed is not `host:port` or there are more than [`SEEDS_MAX`].
-    pub fn parse(
-        seeds: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> Result<Self, SeedListError> {
+    pub fn parse(seeds: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, SeedListError> {
         let mut list = Vec::new();
         for seed in seeds {
             list.push(normalise(seed.as_ref())?);
@@ -62,7 +60,7 @@ impl SeedList {
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let count = self.0.len();
-        (count > 0 && count % 2 == 0).then(|| {
+        (count > 0 && count.is_multiple_of(2)).then(|| {
             let lost = (count - 1) / 2;
             format!(
                 "{count} seeds survive the loss of {lost}, no more than {} would; list an odd number",
@@ -123,10 +121,9 @@ pub fn own_seed(
     }
     let mut matches = seeds.iter().filter(|seed| local.iter().any(|own| own == seed));
     match (matches.next(), matches.next()) {
-        (Some(first), Some(second)) => Err(SeedListError::TwoMatches {
-            first: first.to_owned(),
-            second: second.to_owned(),
-        }),
+        (Some(first), Some(second)) => {
+            Err(SeedListError::TwoMatches { first: first.to_owned(), second: second.to_owned() })
+        }
         (own, _) => Ok(own.map(str::to_owned)),
     }
 }
@@ -134,8 +131,7 @@ pub fn own_seed(
 fn normalise(seed: &str) -> Result<String, SeedListError> {
     let malformed = |reason| SeedListError::Malformed { seed: seed.to_owned(), reason };
     let text = seed.trim();
-    let (host, port) =
-        text.rsplit_once(':').ok_or_else(|| malformed("the port is missing"))?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| malformed("the port is missing"))?;
     let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
     if host.is_empty() {
         return Err(malformed("the host is missing"));

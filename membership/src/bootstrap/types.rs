@@ -145,7 +145,9 @@ pub enum Refusal {
         other: ClusterId,
     },
     /// The seeds belong to different clusters.
-    #[error("seed {first} belongs to cluster {one} and seed {second} to {other}; correct the seed list")]
+    #[error(
+        "seed {first} belongs to cluster {one} and seed {second} to {other}; correct the seed list"
+    )]
     ClustersDiffer {
         /// A seed.
         first: String,

@@ -155,13 +155,15 @@ struct Change<'a> {
 impl<'a> Change<'a> {
     async fn begin(group: &'a RaftGroup, within: Duration) -> Result<Self, ChangeError> {
         let inner = &*group.inner;
-        let only = inner.changes.try_lock().map_err(|_| ChangeError::InProgress)?;
+        let deadline = Instant::now() + within;
+        let only = tokio::time::timeout_at(deadline, inner.changes.lock()).await;
+        let only = only.map_err(|_| ChangeError::InProgress)?;
         let leadership = group.leadership();
         let now: Leadership = leadership.borrow().clone();
         let Some(led) = now.led else {
             return Err(ChangeError::NotLeader { leader: now.leader });
         };
-        Ok(Self { inner, term: led.term, deadline: Instant::now() + within, _only: only })
+        Ok(Self { inner, term: led.term, deadline, _only: only })
     }
 
     fn members(&self) -> Members {

@@ -74,12 +74,8 @@ impl Peer {
         action: RPCTypes,
         wait: Duration,
     ) -> Result<AnswerBody, RPCError<TypeConfig>> {
-        let request = Request {
-            version: VERSION,
-            from: self.client.own,
-            to: self.target.raft_id,
-            body,
-        };
+        let request =
+            Request { version: VERSION, from: self.client.own, to: self.target.raft_id, body };
         let bytes = codec::encode(&request);
         let called = self.client.network.call(&self.target, bytes, wait);
         // The network keeps the deadline too; this one holds if it does not.

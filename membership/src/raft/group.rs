@@ -295,7 +295,11 @@ impl RaftGroup {
                 });
                 VoterStatus {
                     voter: member.voter(*raft_id),
-                    role: if voters.contains(raft_id) { VoterRole::Voter } else { VoterRole::Learner },
+                    role: if voters.contains(raft_id) {
+                        VoterRole::Voter
+                    } else {
+                        VoterRole::Learner
+                    },
                     is_leader: metrics.current_leader == Some(*raft_id),
                     last_contact: if own {
                         Some(Duration::ZERO)

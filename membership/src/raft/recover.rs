@@ -1,6 +1,10 @@
 //! Making one survivor the whole group, when the majority is lost for good.
 
-use std::{collections::{BTreeMap, BTreeSet}, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use meshos_protocol::ids::Term;
 
@@ -43,15 +47,11 @@ pub fn recover_offline(
     let term = voted.max(last.leader_id.term).max(term_above.0) + 1;
     let index = last.index + 1;
     let members = BTreeMap::from([(own.raft_id, Member::of(own))]);
-    let membership = Membership::new(vec![BTreeSet::from([own.raft_id])], members)
-        .map_err(|error: openraft::errors::MembershipError<u64>| {
-            OpenError::Options(error.to_string())
-        })?;
+    let membership = Membership::new(vec![BTreeSet::from([own.raft_id])], members).map_err(
+        |error: openraft::errors::MembershipError<u64>| OpenError::Options(error.to_string()),
+    )?;
     let entry = Entry { log_id: log_id(term, index), payload: Payload::Membership(membership) };
-    let vote = Vote {
-        leader_id: LeaderId { term, voted_for: own.raft_id },
-        committed: false,
-    };
+    let vote = Vote { leader_id: LeaderId { term, voted_for: own.raft_id }, committed: false };
     file.rewrite(&[Arc::new(entry)], vote)?;
     tracing::warn!(term, index, voter = %own, "this node is now the only voter of the raft group");
     Ok(Recovered { above: Term(term), index })

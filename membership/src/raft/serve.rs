@@ -163,8 +163,7 @@ impl Server {
         if self.settled_at.is_some_and(|settled_at| Instant::now() < settled_at) {
             return Err(HandleError::Settling);
         }
-        let mut request =
-            VoteRequest::new(Vote::from(ballot.vote), ballot.last.map(LogId::from));
+        let mut request = VoteRequest::new(Vote::from(ballot.vote), ballot.last.map(LogId::from));
         request.leadership_transfer = ballot.transfer;
         let response = if pre_vote {
             self.raft.pre_vote(request).await
@@ -200,7 +199,8 @@ impl Server {
             return Err(malformed(&"no snapshot is arriving"));
         };
         self.check_snapshot(vote, &meta)?;
-        let snapshot = openraft::alias::SnapshotOf::<TypeConfig, _> { meta, snapshot: Arc::new(data) };
+        let snapshot =
+            openraft::alias::SnapshotOf::<TypeConfig, _> { meta, snapshot: Arc::new(data) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await;
         let response = response.map_err(|error| stopped(&error))?;
         Ok(AnswerBody::SnapshotDone { vote: response.vote.into() })

@@ -55,8 +55,8 @@ impl SnapshotStore {
         dir: &Path,
         failure: watch::Sender<Option<Failure>>,
     ) -> Result<Self, OpenError> {
-        let mut found = list(dir)
-            .map_err(|source| OpenError::Io { file: dir.to_owned(), source })?;
+        let mut found =
+            list(dir).map_err(|source| OpenError::Io { file: dir.to_owned(), source })?;
         found.sort_by_key(|(log_id, _)| std::cmp::Reverse(*log_id));
         let mut damage = None;
         let mut current = None;
@@ -73,7 +73,9 @@ impl SnapshotStore {
             }
         }
         match (current, damage) {
-            (None, Some((file, error))) => Err(OpenError::Damaged { file, reason: error.to_string() }),
+            (None, Some((file, error))) => {
+                Err(OpenError::Damaged { file, reason: error.to_string() })
+            }
             (current, _) => Ok(Self { dir: dir.to_owned(), current: Mutex::new(current), failure }),
         }
     }

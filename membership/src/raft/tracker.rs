@@ -96,7 +96,9 @@ impl Tracker {
         match self.lease_of(&metrics) {
             Lease::None => None,
             Lease::Endless => Some(self.lease),
-            Lease::Until(end) => end.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()),
+            Lease::Until(end) => {
+                end.checked_duration_since(Instant::now()).filter(|d| !d.is_zero())
+            }
         }
     }
 

@@ -87,11 +87,17 @@ pub(super) enum AnswerBody {
     HigherVote(VoteRecord),
     Ballot(BallotAnswer),
     /// More chunks are expected from this offset on.
-    ChunkTaken { offset: u64 },
+    ChunkTaken {
+        offset: u64,
+    },
     /// The snapshot is installed, or refused for this higher vote.
-    SnapshotDone { vote: VoteRecord },
+    SnapshotDone {
+        vote: VoteRecord,
+    },
     /// Whether the receiver will campaign.
-    Transfer { accepted: bool },
+    Transfer {
+        accepted: bool,
+    },
 }
 
 /// Whether the voter votes for the candidate.

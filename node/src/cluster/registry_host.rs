@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meshos_control::registry::{Entry, Outcome, Registry};
 use meshos_membership::raft::RegistryMachine;
-use meshos_protocol::{codec, ids::ClusterId};
+use meshos_protocol::{
+    codec,
+    ids::{ClusterId, NodeId},
+};
 use tokio::sync::{mpsc, watch};
 
 /// Applied entries that a master may be behind; one that is further behind is deposed.
@@ -45,6 +48,11 @@ impl RegistryHost {
         let mut shared = self.lock();
         shared.follower = Some(sender);
         (shared.registry.clone(), entries)
+    }
+
+    /// Whether an agent of this node was ever admitted and is still on record.
+    pub(crate) fn knows_node(&self, node: NodeId) -> bool {
+        self.lock().registry.newest_agent_of(node).is_some()
     }
 
     /// A node that is no voter learns the cluster's id from others.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use meshos_isolation::IsolatorName;
 use meshos_protocol::{attributes::Attributes, resources::Resources};
 
 /// A node of the designated group.
@@ -57,8 +58,8 @@ pub(crate) struct NodeOptions {
     pub seeds: Vec<Seed>,
     pub resources: Resources,
     pub attributes: Attributes,
-    /// Names of isolators; empty: chosen for the machine.
-    pub isolation: Vec<String>,
+    /// The isolators; empty: chosen for the machine.
+    pub isolation: Vec<IsolatorName>,
     pub allow_root_tasks: bool,
     /// HTTP without credentials, on loopback only.
     pub open_http: bool,

@@ -181,8 +181,10 @@ impl Service {
             self.flush();
             self.publisher.changed(|| self.agent.view());
             if self.agent.unfinished_tasks() == 0 {
-                // Whoever asked may have gone.
-                self.stopping.drain(..).for_each(|done| drop(done.send(())));
+                for done in self.stopping.drain(..) {
+                    // Whoever asked may have gone.
+                    let _heard = done.send(());
+                }
             }
         }
     }

@@ -41,7 +41,7 @@ pub(crate) struct Options {
 }
 
 /// What reaches the master's loop from outside.
-pub(super) enum Input {
+enum Input {
     Agent { node: NodeId, opened: Opened },
     Relay { gateway: NodeId, principal: Principal, opened: Opened },
     Operator { call: OperatorCall, answer: oneshot::Sender<Result<(), CallError>> },

@@ -117,8 +117,8 @@ impl Session {
             }
             Call::Revive { roles } => {
                 if let Some(subscribe) = &mut self.subscribe {
-                    let revived = |role| roles.is_empty() || roles.contains(role);
-                    subscribe.suppressed_roles.retain(|role| !revived(role));
+                    let all = roles.is_empty();
+                    subscribe.suppressed_roles.retain(|role| !all && !roles.contains(role));
                 }
             }
             Call::Accept(accept) => accept.offers.iter().for_each(|offer| {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use meshos_membership::{
+    gossip,
     keys::{ClusterKeys, JoinToken, PeerKind, VALIDITY_DEFAULT},
     raft::RaftGroup,
 };
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::formation::{Formation, make_voter};
 use crate::{
     api::{Api, Call},
-    cluster::{HintStore, LeaderTracker},
+    cluster::{HintStore, LeaderTracker, RegistryHost},
     driver::master,
     gateway,
     net::{Handler, Net, Peer},
@@ -36,10 +37,12 @@ pub(crate) struct NodeHandler {
     pub raft: Arc<RaftGroup>,
     pub formation: Formation,
     pub tracker: LeaderTracker,
+    pub gossip: gossip::Handle,
+    pub registry: RegistryHost,
     pub hints: HintStore,
     pub master: master::Handle,
     pub api: Arc<Api>,
-    pub cluster_keys: Option<ClusterKeys>,
+    pub cluster_keys: Option<Arc<ClusterKeys>>,
     pub shutdown: CancellationToken,
 }
 
@@ -86,7 +89,7 @@ impl NodeHandler {
     async fn answer_node(&self, node: NodeId, request: Request) -> Result<Reply, String> {
         match request {
             Request::Raft { body } => {
-                let answer = self.raft.handle_request(node, body).await;
+                let answer = self.raft.handle_request(node, &body).await;
                 answer.map(|body| Reply::Bytes { body }).map_err(|error| error.to_string())
             }
             Request::Probe { body } => {
@@ -129,16 +132,25 @@ impl NodeHandler {
     /// A peer without a certificate may ask for one, against the join token.
     fn answer_anonymous(&self, request: Request) -> Result<Reply, String> {
         let Request::Sign { request, subject, token } = request else { return Err(not_allowed()) };
-        if !matches!(subject, SignSubject::Node { .. }) {
-            return Err(not_allowed());
-        }
+        let SignSubject::Node { node } = subject else { return Err(not_allowed()) };
         let keys = self.keys()?;
         let refused = || "the join token is not the one of this cluster".to_owned();
         let presented: JoinToken = token.parse().map_err(|_| refused())?;
         if !keys.join_token.verify(presented.secret()) {
             return Err(refused());
         }
+        if self.is_taken(node) {
+            return Err(format!("node id {node} belongs to a node of this cluster already"));
+        }
         self.sign(&request, &subject)
+    }
+
+    /// A token lets a new node in; it must not let anyone become a node that exists.
+    fn is_taken(&self, node: NodeId) -> bool {
+        node == self.net.node()
+            || self.gossip.view().peers.contains_key(&node)
+            || self.registry.knows_node(node)
+            || self.raft.voters().iter().any(|status| status.voter.node_id == node)
     }
 
     fn sign(&self, request: &[u8], subject: &SignSubject) -> Result<Reply, String> {
@@ -169,7 +181,7 @@ impl NodeHandler {
     }
 
     fn keys(&self) -> Result<&ClusterKeys, String> {
-        self.cluster_keys.as_ref().ok_or_else(|| {
+        self.cluster_keys.as_deref().ok_or_else(|| {
             "this node does not hold the cluster's keys and cannot sign: ask a seed".to_owned()
         })
     }

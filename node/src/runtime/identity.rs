@@ -27,7 +27,7 @@ pub(crate) struct Identity {
     pub credentials: Credentials,
     pub gossip_key: GossipKey,
     /// Present on nodes that can sign others.
-    pub cluster_keys: Option<ClusterKeys>,
+    pub cluster_keys: Option<Arc<ClusterKeys>>,
 }
 
 impl Identity {
@@ -35,6 +35,7 @@ impl Identity {
     pub(crate) async fn establish(options: &NodeOptions) -> Result<Self> {
         let data_dir = DataDir::open(&options.data_dir)?;
         let random = ring::rand::SystemRandom::new();
+        refuse_lost_identity(&data_dir)?;
         let mut node = data_dir.load_or_create(&random)?;
         data_dir.raise_generation(&mut node)?;
         let cluster_keys = match &options.keys {
@@ -51,6 +52,7 @@ impl Identity {
         };
         let gossip_key =
             credentials.gossip_key.clone().context("the node's credentials lack the gossip key")?;
+        let cluster_keys = cluster_keys.map(Arc::new);
         Ok(Self { data_dir, node, credentials, gossip_key, cluster_keys })
     }
 
@@ -81,6 +83,23 @@ impl Identity {
         secret.copy_from_slice(tag.as_ref());
         secret
     }
+}
+
+/// A directory with records but without an identity would give the records to another node.
+fn refuse_lost_identity(data_dir: &DataDir) -> Result<()> {
+    if data_dir.load()?.is_some() {
+        return Ok(());
+    }
+    for file in ["raft.redb", "agent.redb"] {
+        if data_dir.path().join(file).exists() {
+            bail!(
+                "{} has the file {file} but no identity: restore the file identity from a backup, \
+                 or move the directory away to start as a new node",
+                data_dir.path().display()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn issue_own(keys: &ClusterKeys, node: NodeId) -> Result<Credentials> {

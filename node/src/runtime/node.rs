@@ -7,11 +7,11 @@ use meshos_control::{agent::AgentConfig, master::MasterConfig};
 use meshos_isolation::{ContainerEvent, NativeContainerizer};
 use meshos_membership::{
     gossip,
-    identity::FenceStore,
+    identity::{FenceStore, NodeIdentity},
     raft::{self, RaftGroup, Timing},
     view::{Health, NodeFacts},
 };
-use meshos_protocol::ids::ClusterId;
+use meshos_protocol::ids::{ClusterId, Fence};
 use meshos_sdk::wire::Idle;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -33,25 +33,26 @@ use crate::{
 const CONTAINER_EVENTS_MAX: usize = 4_096;
 
 /// A node, put together and not yet running.
-pub(crate) struct Node {
+struct Node {
     options: NodeOptions,
     identity: Identity,
     clock: Clock,
     registry: RegistryHost,
+    hints: HintStore,
     net: Net,
     gossip: gossip::Handle,
-    gossip_service: gossip::Service,
     raft: Arc<RaftGroup>,
 }
 
 /// Runs a node until `shutdown`. Its tasks live on, unless the options say otherwise.
 pub(crate) async fn run(options: NodeOptions, shutdown: CancellationToken) -> Result<()> {
-    Node::assemble(options).await?.run(shutdown).await
+    let (node, gossip) = Node::assemble(options).await?;
+    node.run(gossip, shutdown).await
 }
 
 impl Node {
     /// Takes the ports and opens the files: whatever is wrong with them is found here.
-    async fn assemble(options: NodeOptions) -> Result<Self> {
+    async fn assemble(options: NodeOptions) -> Result<(Self, gossip::Service)> {
         let identity = Identity::establish(&options).await?;
         let registry = RegistryHost::new(identity.node.cluster_id);
         let net = Net::bind(net::Options {
@@ -62,133 +63,186 @@ impl Node {
             cluster: registry.cluster(),
             reset_secret: identity.reset_secret(),
         })?;
-        let (gossip_service, gossip) =
+        let (service, gossip) =
             gossip::Service::bind(gossip_options(&options, &identity), facts(&options)).await?;
         let raft = RaftGroup::open(
-            raft::Options {
-                data_dir: options.data_dir.clone(),
-                raft_id: identity.node.raft_id,
-                node_id: identity.node.node_id,
-                address: options.agent_address().to_string(),
-                timing: Timing::default().scaled(options.times.factor.into()),
-            },
+            raft_options(&options, &identity),
             registry.clone(),
-            QuicRaftNetwork::new(net.clone()),
+            Arc::new(QuicRaftNetwork::new(net.clone())),
         )
         .await?;
-        let clock = Clock::start();
-        let raft = Arc::new(raft);
-        Ok(Self { options, identity, clock, registry, net, gossip, gossip_service, raft })
+        let node = Self {
+            options,
+            identity,
+            clock: Clock::start(),
+            registry,
+            hints: HintStore::default(),
+            net,
+            gossip,
+            raft: Arc::new(raft),
+        };
+        Ok((node, service))
     }
 
-    async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let Self { options, identity, clock, registry, net, gossip, gossip_service, raft } = self;
-        let Identity { data_dir, node, cluster_keys, .. } = identity;
+    async fn run(self, gossip: gossip::Service, shutdown: CancellationToken) -> Result<()> {
+        let node = self.identity.node;
         tracing::info!(
             node = %node.node_id, generation = %node.generation,
-            http = %options.http_address(), agent = %options.agent_address(), "node starts"
+            http = %self.options.http_address(), agent = %self.options.agent_address(),
+            "node starts"
         );
-        let fence = FenceStore::load(&data_dir)?;
-        let fence_now = fence.current();
-        let tracker = LeaderTracker::start(
-            TrackerOptions {
-                net: net.clone(),
-                raft: Arc::clone(&raft),
-                gossip: gossip.clone(),
-                cluster: registry.cluster(),
-                fence,
-                data_dir: options.data_dir.clone(),
-                seeds: options.seeds.iter().map(|seed| seed.quic.clone()).collect(),
-                agent_address: options.agent_address().to_string(),
-                http_address: options.http_address().to_string(),
-            },
-            shutdown.clone(),
-        )
-        .await?;
-        let hints = HintStore::default();
-        let (master_service, master) = master::Service::new(master::Options {
-            config: master_config(&options),
-            raft: Arc::clone(&raft),
-            registry: registry.clone(),
-            hints: hints.clone(),
-            gossip: gossip.clone(),
-            net: net.clone(),
-            clock,
-            new_cluster_id: random_cluster_id,
-        });
-        let (events, container_events) = mpsc::channel(CONTAINER_EVENTS_MAX);
-        let containerizer = start_containerizer(&options, events).await?;
-        let (agent_service, agent) = agent::start(agent::Options {
-            config: agent_config(&options, node.node_id, node.generation),
-            data_dir: options.data_dir.clone(),
-            fence: fence_now,
-            allow_root_tasks: options.allow_root_tasks,
-            containerizer,
-            container_events,
-            leader: tracker.leader(),
-            net: net.clone(),
-            clock,
-        })
-        .await?;
-        let formation = Formation::new(
-            &options,
-            node,
-            Arc::clone(&raft),
-            net.clone(),
-            registry.clone(),
-            clock,
-        )?;
-        let api = Arc::new(Api::new(api::Options {
-            node: node.node_id,
-            options: options.clone(),
-            net: net.clone(),
-            tracker: tracker.clone(),
-            master: master.clone(),
-            agent: agent.clone(),
-            raft: Arc::clone(&raft),
-            gossip: gossip.clone(),
-            formation: formation.clone(),
-            registry: registry.clone(),
-        }));
-        let handler = Arc::new(NodeHandler {
-            net: net.clone(),
-            raft: Arc::clone(&raft),
-            formation: formation.clone(),
-            tracker: tracker.clone(),
-            hints,
-            master,
-            api: Arc::clone(&api),
-            cluster_keys,
-            shutdown: shutdown.clone(),
-        });
-        let http = http::Service::bind(&options, Arc::clone(&api)).await?;
-
-        // Everything below runs until this token; the agent's stop may come before it.
+        // Everything runs until this token; with `stop_tasks` the tasks' end comes before it.
         let stop = CancellationToken::new();
+        let fence = FenceStore::load(&self.identity.data_dir)?;
+        let fence_now = fence.current();
+        let tracker = LeaderTracker::start(self.tracker_options(fence), stop.clone()).await?;
+        let (master_service, master) = master::Service::new(self.master_options());
+        let (agent_service, agent) = agent::start(self.agent_options(fence_now, &tracker).await?).await?;
+        let formation = self.formation()?;
+        let api = self.api(&tracker, &master, &agent, &formation);
+        let handler = self.handler(&tracker, master, &api, &formation, &stop);
+        let http = http::Service::bind(&self.options, api).await?;
+        let announcer = Announcer {
+            net: self.net.clone(),
+            raft: Arc::clone(&self.raft),
+            gossip: self.gossip.clone(),
+            tracker,
+        };
         let mut services = JoinSet::new();
-        services.spawn(gossip_service.run(stop.clone()));
+        services.spawn(gossip.run(stop.clone()));
         services.spawn(master_service.run(stop.clone()));
         services.spawn(agent_service.run(stop.clone()));
         services.spawn(http.run(stop.clone()));
-        let announcer =
-            Announcer { net: net.clone(), raft: Arc::clone(&raft), gossip, tracker };
         services.spawn(announcer.run(stop.clone()));
-        let serving = net.clone();
-        let serve_stop = stop.clone();
-        services.spawn(async move { serving.serve(handler, serve_stop).await });
+        services.spawn(serve(self.net.clone(), handler, stop.clone()));
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
-            ended = formation.run(&data_dir, node) => ended,
-            failed = storage_failed(&raft) => Err(failed),
+            ended = formation.run(&self.identity.data_dir, node) => ended,
+            failed = storage_failed(&self.raft) => Err(failed),
         };
-        if options.stop_tasks {
+        if self.options.stop_tasks {
             agent.stop_tasks().await;
         }
         stop.cancel();
         while services.join_next().await.is_some() {}
-        raft.shutdown().await;
+        self.raft.shutdown().await;
         tracing::info!("node stopped");
         ended
+    }
+
+    fn tracker_options(&self, fence: FenceStore) -> TrackerOptions {
+        TrackerOptions {
+            net: self.net.clone(),
+            raft: Arc::clone(&self.raft),
+            gossip: self.gossip.clone(),
+            cluster: self.registry.cluster(),
+            fence,
+            data_dir: self.options.data_dir.clone(),
+            seeds: self.options.seeds.iter().map(|seed| seed.quic.clone()).collect(),
+            agent_address: self.options.agent_address().to_string(),
+            http_address: self.options.http_address().to_string(),
+        }
+    }
+
+    fn master_options(&self) -> master::Options {
+        master::Options {
+            config: master_config(&self.options),
+            raft: Arc::clone(&self.raft),
+            registry: self.registry.clone(),
+            hints: self.hints.clone(),
+            gossip: self.gossip.clone(),
+            net: self.net.clone(),
+            clock: self.clock,
+            new_cluster_id: random_cluster_id,
+        }
+    }
+
+    async fn agent_options(
+        &self,
+        fence: Option<Fence>,
+        tracker: &LeaderTracker,
+    ) -> Result<agent::Options> {
+        let (events, container_events) = mpsc::channel(CONTAINER_EVENTS_MAX);
+        Ok(agent::Options {
+            config: agent_config(&self.options, &self.identity.node),
+            data_dir: self.options.data_dir.clone(),
+            fence,
+            allow_root_tasks: self.options.allow_root_tasks,
+            containerizer: start_containerizer(&self.options, events).await?,
+            container_events,
+            leader: tracker.leader(),
+            net: self.net.clone(),
+            clock: self.clock,
+        })
+    }
+
+    fn formation(&self) -> Result<Formation> {
+        Formation::new(
+            &self.options,
+            self.identity.node,
+            Arc::clone(&self.raft),
+            self.net.clone(),
+            self.registry.clone(),
+            self.clock,
+        )
+    }
+
+    fn api(
+        &self,
+        tracker: &LeaderTracker,
+        master: &master::Handle,
+        agent: &agent::Handle,
+        formation: &Formation,
+    ) -> Arc<Api> {
+        Arc::new(Api::new(api::Options {
+            node: self.identity.node.node_id,
+            options: self.options.clone(),
+            net: self.net.clone(),
+            tracker: tracker.clone(),
+            master: master.clone(),
+            agent: agent.clone(),
+            raft: Arc::clone(&self.raft),
+            gossip: self.gossip.clone(),
+            formation: formation.clone(),
+            registry: self.registry.clone(),
+        }))
+    }
+
+    fn handler(
+        &self,
+        tracker: &LeaderTracker,
+        master: master::Handle,
+        api: &Arc<Api>,
+        formation: &Formation,
+        stop: &CancellationToken,
+    ) -> Arc<NodeHandler> {
+        Arc::new(NodeHandler {
+            net: self.net.clone(),
+            raft: Arc::clone(&self.raft),
+            formation: formation.clone(),
+            tracker: tracker.clone(),
+            gossip: self.gossip.clone(),
+            registry: self.registry.clone(),
+            hints: self.hints.clone(),
+            master,
+            api: Arc::clone(api),
+            cluster_keys: self.identity.cluster_keys.clone(),
+            shutdown: stop.clone(),
+        })
+    }
+}
+
+async fn serve(net: Net, handler: Arc<NodeHandler>, stop: CancellationToken) {
+    net.serve(handler, stop).await;
+}
+
+fn raft_options(options: &NodeOptions, identity: &Identity) -> raft::Options {
+    raft::Options {
+        data_dir: options.data_dir.clone(),
+        raft_id: identity.node.raft_id,
+        node_id: identity.node.node_id,
+        address: options.agent_address().to_string(),
+        timing: Timing::default().scaled(options.times.factor.into()),
     }
 }
 
@@ -238,7 +292,9 @@ fn gossip_options(options: &NodeOptions, identity: &Identity) -> gossip::Options
         options.http_address(),
         identity.gossip_key.clone(),
     );
-    gossip.seeds = options.seeds.iter().map(|seed| seed.gossip.clone()).collect();
+    let own = options.http_address().to_string();
+    let others = options.seeds.iter().map(|seed| &seed.gossip).filter(|seed| **seed != own);
+    gossip.seeds = others.cloned().collect();
     gossip.interval = options.times.gossip;
     gossip
 }
@@ -256,11 +312,7 @@ fn facts(options: &NodeOptions) -> NodeFacts {
     }
 }
 
-fn agent_config(
-    options: &NodeOptions,
-    node: meshos_protocol::ids::NodeId,
-    generation: meshos_protocol::ids::Generation,
-) -> AgentConfig {
+fn agent_config(options: &NodeOptions, node: &NodeIdentity) -> AgentConfig {
     AgentConfig {
         hostname: options.hostname.clone(),
         http_address: options.http_address().to_string(),
@@ -268,7 +320,7 @@ fn agent_config(
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         attributes: options.attributes.clone(),
-        ..AgentConfig::new(node, generation, options.resources.clone())
+        ..AgentConfig::new(node.node_id, node.generation, options.resources.clone())
     }
 }
 

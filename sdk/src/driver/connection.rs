@@ -110,7 +110,10 @@ async fn open(endpoint: &quinn::Endpoint, node: &str) -> Result<Opened, WireErro
 }
 
 /// Passes events on until the stream ends; an error means that the driver is gone.
-async fn serve(opened: Opened, links: &mpsc::Sender<Link>) -> Result<(), mpsc::error::SendError<Link>> {
+async fn serve(
+    opened: Opened,
+    links: &mpsc::Sender<Link>,
+) -> Result<(), mpsc::error::SendError<Link>> {
     let Opened { send, mut reader } = opened;
     links.send(Link::Up(spawn_writer(send, WriterOptions::default()))).await?;
     let ended = read(&mut reader, links).await?;

@@ -188,7 +188,11 @@ impl Core {
         let queries: Vec<TaskQuery> = self
             .pending
             .iter()
-            .map(|(task, agent)| TaskQuery { task: task.clone(), agent: Some(*agent), pending: true })
+            .map(|(task, agent)| TaskQuery {
+                task: task.clone(),
+                agent: Some(*agent),
+                pending: true,
+            })
             .collect();
         for part in queries.chunks(TASKS_PER_CALL_MAX) {
             self.send(Call::Reconcile { tasks: part.to_vec() }, out);
@@ -203,15 +207,15 @@ impl Core {
     fn update(&mut self, status: StatusUpdate, out: &mut Vec<Output>) {
         let acknowledge = status.agent.zip(status.update);
         self.pending.remove(&status.task);
-        if let Some((agent, update)) = acknowledge {
-            if !self.remember(update) {
-                // Delivered before: the acknowledgement was lost on its way.
-                if !self.explicit_acknowledgements {
-                    let task = status.task;
-                    self.send(Call::Acknowledge { task, agent, update }, out);
-                }
-                return;
+        if let Some((agent, update)) = acknowledge
+            && !self.remember(update)
+        {
+            // Delivered before: the acknowledgement was lost on its way.
+            if !self.explicit_acknowledgements {
+                let task = status.task;
+                self.send(Call::Acknowledge { task, agent, update }, out);
             }
+            return;
         }
         if status.state.is_terminal() {
             self.agents.remove(&status.task);
@@ -245,8 +249,10 @@ impl Core {
         match ask {
             Ask::Launch { offers, tasks, refuse_ms } => self.launch(offers, tasks, refuse_ms, out),
             Ask::Decline { offers, refuse_ms } => {
-                let open: Vec<OfferId> =
-                    offers.into_iter().filter(|offer| self.offers.remove(offer).is_some()).collect();
+                let open: Vec<OfferId> = offers
+                    .into_iter()
+                    .filter(|offer| self.offers.remove(offer).is_some())
+                    .collect();
                 if !open.is_empty() {
                     self.send_if_subscribed(Call::Decline { offers: open, refuse_ms }, out);
                 }
@@ -334,7 +340,10 @@ impl Core {
         // Answers are asked for where a refusal says something that no event says.
         let answered = matches!(
             call,
-            Call::Suppress { .. } | Call::Revive { .. } | Call::Reconcile { .. } | Call::Kill { .. }
+            Call::Suppress { .. }
+                | Call::Revive { .. }
+                | Call::Reconcile { .. }
+                | Call::Kill { .. }
         );
         let request = answered.then(|| {
             self.requests += 1;

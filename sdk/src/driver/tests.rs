@@ -91,17 +91,17 @@ fn step(core: &mut Core, act: impl FnOnce(&mut Core, &mut Vec<Output>)) -> Vec<O
     out
 }
 
-fn calls(out: &[Output]) -> Vec<&Call> {
-    let call = |output| match output {
-        &Output::Send(ref frame) => Some(&frame.call),
+fn calls<'a>(out: &'a [Output]) -> Vec<&'a Call> {
+    let call = |output: &'a Output| match output {
+        Output::Send(frame) => Some(&frame.call),
         Output::Tell(_) | Output::End(_) => None,
     };
     out.iter().filter_map(call).collect()
 }
 
-fn tells(out: &[Output]) -> Vec<&Tell> {
-    let tell = |output| match output {
-        &Output::Tell(ref tell) => Some(tell),
+fn tells<'a>(out: &'a [Output]) -> Vec<&'a Tell> {
+    let tell = |output: &'a Output| match output {
+        Output::Tell(tell) => Some(tell),
         Output::Send(_) | Output::End(_) => None,
     };
     out.iter().filter_map(tell).collect()

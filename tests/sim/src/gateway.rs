@@ -169,10 +169,7 @@ impl World {
         };
         let over = matches!(frame.event, Event::Error { .. });
         self.send(driver, Side::Opener, Frame::Event(frame));
-        for mut call in waiting {
-            if let Some(caller) = self.caller_mut(node, id) {
-                call.subscription = caller.held.map(|(_, number)| number).unwrap_or_default();
-            }
+        for call in waiting {
             self.send(stream, Side::Acceptor, Frame::Call(call));
         }
         if over {

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! A whole cluster inside one thread, under simulated time and a simulated network.
+//!
+//! The real master, registry, allocator and agents run here; around them everything is a model that
+//! deals out faults by the dice: the raft group and gossip, disks, launchers, streams, gateways and
+//! frameworks. One seed decides everything, so a run that breaks an invariant is replayed from its
+//! seed: `meshos-sim --seed N`.
+//!
+//! | module | what it models |
+//! | --- | --- |
+//! | [`world`] | everything that exists, and what happens next |
+//! | [`node`], [`disk`], [`launcher`] | a machine: what a crash loses and what it does not |
+//! | [`raft`], [`leader`] | elections, leases, commits, the master's surroundings |
+//! | [`net`] | streams and partitions |
+//! | [`gateway`], [`driver`] | a framework's way to the leader, and the framework |
+//! | [`faults`] | what goes wrong |
+//! | [`oracle`], [`invariants`] | what really happened, and the rules it is held against |
+//! | [`run`] | the two phases of a run |
+
+pub mod agenda;
+pub mod dice;
+pub mod disk;
+pub mod driver;
+pub mod faults;
+pub mod gateway;
+pub mod invariants;
+pub mod launcher;
+pub mod leader;
+pub mod net;
+pub mod node;
+pub mod oracle;
+pub mod raft;
+pub mod run;
+pub mod setup;
+pub mod trace;
+pub mod world;

@@ -95,7 +95,7 @@ impl Setup {
         let roles = ["*", "batch", "batch/low"];
         setup.frameworks = (0..dice.number(1..=4))
             .map(|_| FrameworkSetup {
-                tasks: dice.number(5..=60),
+                tasks: dice.skewed(5..=400),
                 task_cpus_max_millis: dice.number(200..=3_000),
                 role: (*dice.pick(&roles).expect("there are roles")).to_owned(),
                 failover_timeout_ms: *dice.pick(&[0, 5_000, 600_000]).expect("there are timeouts"),

@@ -53,6 +53,8 @@ pub enum Happening {
     LauncherStarts { node: usize },
     /// A node's process starts.
     NodeStarts { node: usize },
+    /// A node's process ends and is started again.
+    NodeDies { node: usize, generation: u64 },
     /// A node tries to reach the leader again.
     Reconnect { node: usize, generation: u64 },
     /// A gateway tries to reach the leader for a caller again.
@@ -198,6 +200,11 @@ impl World {
             }
             Happening::LauncherStarts { node } => self.launcher_starts(node),
             Happening::NodeStarts { node } => self.start_node(node),
+            Happening::NodeDies { node, generation } => {
+                if self.is_running(node, generation) {
+                    self.kill_node(node, 500);
+                }
+            }
             Happening::Reconnect { node, generation } => self.open_agent_stream(node, generation),
             Happening::Relay { node, generation, caller } => {
                 self.open_relay(node, generation, caller);
@@ -358,7 +365,6 @@ impl World {
     /// A host's process is gone, and its streams break.
     pub fn host_is_down(&mut self, host: Host, incarnation: u64) {
         for id in self.net.ids() {
-            let Some(stream) = self.net.get(id) else { continue };
             for side in [Side::Opener, Side::Acceptor] {
                 let Some(stream) = self.net.get(id) else { continue };
                 if stream.host(side) == host && stream.incarnation(side) == incarnation {

@@ -18,25 +18,29 @@ use crate::Grant;
 
 pub(super) type Member = (FrameworkId, Role);
 
+/// By the way from the top: the share and the number of grants.
+type Ranks = BTreeMap<Vec<Level>, ((u128, u128), u64)>;
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+pub(super) enum Level {
     Direct,
     Role(Role),
     Framework(FrameworkId),
 }
 
 /// From the top: the roles on the way, those directly in the last, the framework.
-fn path((framework, role): &Member) -> Vec<Step> {
+pub(super) fn path((framework, role): &Member) -> Vec<Level> {
     let mut roles: Vec<_> = std::iter::successors(Some(role.clone()), Role::parent).collect();
     roles.reverse();
-    let steps = roles.into_iter().map(Step::Role);
-    steps.chain([Step::Direct, Step::Framework(*framework)]).collect()
+    let steps = roles.into_iter().map(Level::Role);
+    steps.chain([Level::Direct, Level::Framework(*framework)]).collect()
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Refusal {
     Until(Mono, Resources),
-    Turn,
+    /// Others go first; forgotten at that time.
+    Turn(Mono),
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +52,7 @@ pub(super) struct Reference {
     pub(super) held: BTreeMap<(AgentId, Member), [Resources; 2]>,
     pub(super) refusals: BTreeMap<(AgentId, Member), Refusal>,
     pub(super) weights: BTreeMap<Role, u64>,
-    grants: BTreeMap<Vec<Step>, u64>,
+    pub(super) grants: BTreeMap<Vec<Level>, u64>,
 }
 
 impl Reference {
@@ -58,7 +62,7 @@ impl Reference {
         self.agents[&agent].0.saturating_sub(&used)
     }
 
-    fn share(&self, prefix: &[Step]) -> (u128, u128) {
+    pub(super) fn share(&self, prefix: &[Level]) -> (u128, u128) {
         let mut held = ScalarQuantities::new();
         for ((_, member), both) in &self.held {
             if path(member).starts_with(prefix) {
@@ -68,7 +72,7 @@ impl Reference {
         let total: Resources = self.agents.values().map(|(total, _)| total).sum();
         let number = |millis: i64| u128::try_from(millis).unwrap();
         let weight = match prefix.last() {
-            Some(Step::Role(role)) => self.weights.get(role).copied().unwrap_or(1000),
+            Some(Level::Role(role)) => self.weights.get(role).copied().unwrap_or(1000),
             _ => 1000,
         };
         held.iter()
@@ -79,18 +83,29 @@ impl Reference {
             .unwrap_or((0, 1))
     }
 
-    fn order(&self, one: &Member, other: &Member) -> Ordering {
+    fn order(ranks: &Ranks, one: &Member, other: &Member) -> Ordering {
         let (one, other) = (path(one), path(other));
         let Some(level) = one.iter().zip(&other).position(|(a, b)| a != b) else {
             return Ordering::Equal;
         };
-        let (a, b) = (&one[..=level], &other[..=level]);
-        let (share, others) = (self.share(a), self.share(b));
-        let granted = |prefix: &[Step]| self.grants.get(prefix).copied().unwrap_or(0);
-        (share.0 * others.1)
-            .cmp(&(others.0 * share.1))
-            .then_with(|| granted(a).cmp(&granted(b)))
-            .then_with(|| a[level].cmp(&b[level]))
+        let (share, granted) = ranks[&one[..=level]];
+        let (other_share, other_granted) = ranks[&other[..=level]];
+        (share.0 * other_share.1)
+            .cmp(&(other_share.0 * share.1))
+            .then_with(|| granted.cmp(&other_granted))
+            .then_with(|| one[level].cmp(&other[level]))
+    }
+
+    /// Share and number of grants of everybody on the way to these members.
+    fn ranks(&self, members: &[Member]) -> Ranks {
+        let paths = members.iter().map(path);
+        let prefixes: BTreeSet<_> = paths
+            .flat_map(|path| (1..=path.len()).map(|end| path[..end].to_vec()).collect::<Vec<_>>())
+            .collect();
+        let rank = |prefix: &Vec<Level>| {
+            (self.share(prefix), self.grants.get(prefix).copied().unwrap_or(0))
+        };
+        prefixes.into_iter().map(|prefix| (prefix.clone(), rank(&prefix))).collect()
     }
 
     /// Whether the member may have this part of the agent; `None`: it is others' turn.
@@ -101,7 +116,7 @@ impl Reference {
         }
         match self.refusals.get(&(agent, member.clone())) {
             Some(Refusal::Until(_, refused)) => Some(!refused.contains(part)),
-            Some(Refusal::Turn) => None,
+            Some(Refusal::Turn(_)) => None,
             None => Some(true),
         }
     }
@@ -116,7 +131,9 @@ impl Reference {
     }
 
     pub(super) fn run(&mut self, now: Mono, draw: u64) -> Vec<Grant> {
-        self.refusals.retain(|_, refusal| !matches!(refusal, Refusal::Until(at, _) if *at <= now));
+        self.refusals.retain(|_, refusal| match refusal {
+            Refusal::Until(at, _) | Refusal::Turn(at) => *at > now,
+        });
         let mut agents: Vec<_> = self.agents.keys().copied().collect();
         agents.sort_by_key(|agent| (place(draw, *agent), *agent));
         agents.into_iter().flat_map(|agent| self.offer(agent)).collect()
@@ -127,14 +144,17 @@ impl Reference {
         while self.agents[&agent].1 && self.agents[&agent].0.is_offerable_total() {
             let free = self.free(agent);
             let mut members = self.waiting();
-            members.sort_by(|one, other| self.order(one, other));
+            let ranks = self.ranks(&members);
+            members.sort_by(|one, other| Self::order(&ranks, one, other));
             let verdict =
                 |member: &&Member| self.may_have(agent, member, &free.for_role(&member.1));
             let willing = members.iter().find(|member| verdict(member) == Some(true));
             let passed = members.iter().find(|member| verdict(member).is_none());
             let Some(member) = willing.or(passed).cloned() else { return grants };
             if willing.is_none() {
-                self.refusals.retain(|(of, _), refusal| *of != agent || *refusal != Refusal::Turn);
+                self.refusals.retain(|(of, _), refusal| {
+                    *of != agent || !matches!(refusal, Refusal::Turn(_))
+                });
             }
             let resources = free.for_role(&member.1);
             self.refusals.remove(&(agent, member.clone()));
@@ -145,24 +165,5 @@ impl Reference {
             grants.push(Grant { framework: member.0, role: member.1, agent, resources });
         }
         grants
-    }
-
-    /// Forgets what belongs to agents and members that are gone.
-    pub(super) fn tidy(&mut self) {
-        self.held.retain(|(agent, _), both| {
-            self.agents.contains_key(agent) && both.iter().any(|part| !part.is_empty())
-        });
-        let subscribed = |(framework, role): &Member| {
-            self.frameworks.get(framework).is_some_and(|found| found.2.contains_key(role))
-        };
-        let mut members: BTreeSet<Member> =
-            self.held.keys().map(|(_, member)| member.clone()).collect();
-        for (framework, (_, _, roles)) in &self.frameworks {
-            members.extend(roles.keys().map(|role| (*framework, role.clone())));
-        }
-        self.refusals
-            .retain(|(agent, member), _| self.agents.contains_key(agent) && subscribed(member));
-        let paths: Vec<_> = members.iter().map(path).collect();
-        self.grants.retain(|prefix, _| paths.iter().any(|path| path.starts_with(prefix)));
     }
 }

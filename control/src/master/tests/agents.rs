@@ -1,1 +1,276 @@
-//! x
+//! Agents that come, go and come back.
+
+use meshos_protocol::{
+    ids::{RequestId, Term},
+    messages::{
+        agent::ToLeader,
+        scheduler::{Call, TaskQuery},
+    },
+    task::TaskState,
+};
+
+use super::world::{World, agent, node, report, status, task, task_id};
+use crate::{
+    master::{Event, NodeState, OperatorCall},
+    registry::{AgentState, Command},
+};
+
+/// One agent, one framework `s1`, tasks `a` (running) and `b` (sent, nothing heard).
+fn with_tasks() -> (World, crate::master::ConnectionId) {
+    let mut world = World::new();
+    let n1 = world.register(1, "cpus:4;mem:4096", vec![]);
+    let s1 = world.framework("one");
+    world.pass(10);
+    world.accept(s1, &[1], vec![task("a", "cpus:1;mem:128"), task("b", "cpus:1;mem:128")]);
+    world.update(n1, "a", TaskState::Running, 1);
+    world.told();
+    (world, n1)
+}
+
+#[test]
+fn a_lost_stream_rescinds_and_a_long_loss_makes_unreachable() {
+    let (mut world, n1) = with_tasks();
+    world.pass(5_100);
+    world.expect(&["s1 offers O5.2 n1 cpus:2;mem:3840"]);
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.expect(&["s1 rescind O5.2"]);
+    world.pass(74_000);
+    world.expect(&[]);
+    world.pass(2_000);
+    world.expect(&[
+        "propose n1.1 unreachable",
+        "s1 update a unreachable on n1.1 (agent_unreachable)",
+        "s1 update b unreachable on n1.1 (agent_unreachable)",
+        "s1 agent lost n1.1",
+    ]);
+    let view = world.master.view();
+    let row = view.agents.iter().next().unwrap();
+    assert_eq!((row.state, row.connected), (NodeState::Unreachable, false));
+    assert!(row.since.is_some());
+    // It comes back with both.
+    let reports = vec![report("a", TaskState::Running, &[]), report("b", TaskState::Staging, &[])];
+    world.register(1, "cpus:4;mem:4096", reports);
+    world.pass(10);
+    world.expect(&[
+        "propose n1.1 active",
+        "n1 registered n1.1",
+        "s1 update a running on n1.1 (agent_reregistered)",
+        "s1 update b staging on n1.1 (agent_reregistered)",
+        "s1 offers O5.3 n1 cpus:2;mem:3840",
+    ]);
+}
+
+#[test]
+fn gossip_shortens_the_wait_but_does_not_decide() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::PeerDown { node: node(1) });
+    world.pass(200_000);
+    assert!(!world.told().iter().any(|line| line.contains("propose")));
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.pass(19_000);
+    assert!(!world.told().iter().any(|line| line.contains("propose")));
+    // Alive again: the long wait holds. Dead again: the short one is over already.
+    world.event(Event::PeerUp { node: node(1) });
+    world.pass(5_000);
+    world.expect(&[]);
+    world.event(Event::PeerDown { node: node(1) });
+    assert_eq!(world.told()[0], "propose n1.1 unreachable");
+}
+
+#[test]
+fn what_the_agent_does_not_know_after_a_reconnect_is_gone_or_dropped() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.expect(&[
+        "n1 registered n1.1",
+        "s1 update a gone on n1.1 (agent_forgot)",
+        "s1 update b dropped on n1.1 (agent_disconnected)",
+    ]);
+    world.pass(10);
+    world.expect(&["s1 offers O5.2 n1 cpus:4;mem:4096"]);
+}
+
+#[test]
+fn a_newer_stream_replaces_the_older() {
+    let (mut world, n1) = with_tasks();
+    let newer = world.connect(1);
+    world.expect(&["close n1: a newer stream of the same node replaces it"]);
+    world.update(n1, "b", TaskState::Running, 2);
+    world.expect(&[]);
+    let mut registration = world.registration(1, "cpus:4;mem:4096");
+    registration.tasks = vec![report("a", TaskState::Running, &[])];
+    registration.more = true;
+    world.say(newer, ToLeader::Register(registration));
+    // Nothing happens before the whole report is in.
+    world.pass(10);
+    world.expect(&[]);
+    let tasks = vec![report("b", TaskState::Running, &[(TaskState::Running, 2)])];
+    world.say(newer, ToLeader::Report { tasks, more: false });
+    world.expect(&["n1 registered n1.1", "s1 update b running on n1.1 u2"]);
+}
+
+#[test]
+fn streams_that_break_the_protocol_are_closed() {
+    let mut world = World::new();
+    let connection = world.connect(1);
+    let mut registration = world.registration(1, "cpus:4;mem:4096");
+    registration.fence.term = Term(4);
+    world.say(connection, ToLeader::Register(registration));
+    world.expect(&["close n1: it registered under the fence of another term or cluster"]);
+    let connection = world.connect(1);
+    let registration = world.registration(2, "cpus:4;mem:4096");
+    world.say(connection, ToLeader::Register(registration));
+    world.expect(&["close n1: it registered under the id of another node"]);
+    let connection = world.register(1, "cpus:4;mem:4096", vec![]);
+    world.told();
+    let registration = world.registration(1, "cpus:4;mem:4096");
+    world.say(connection, ToLeader::Register(registration));
+    world.expect(&["close n1: it registered twice on one stream"]);
+    let connection = world.connect(2);
+    world.say(connection, ToLeader::Update { status: status(1, "a", TaskState::Running, Some(1)) });
+    world.expect(&[]);
+}
+
+#[test]
+fn nothing_follows_an_admission_before_it_is_committed() {
+    let mut world = World::new();
+    world.commits = false;
+    let first = world.register(1, "cpus:4;mem:4096", vec![]);
+    world.expect(&["propose admit agent n1"]);
+    world.pass(10);
+    world.expect(&[]);
+    // The stream is replaced meanwhile: the commit serves the newer one.
+    let mut early = world.registration(1, "cpus:4;mem:4096");
+    early.agent = None;
+    let second = world.connect(1);
+    world.say(second, ToLeader::Register(early));
+    assert_ne!(first, second);
+    world.told();
+    world.commit();
+    world.expect(&["n1 registered n1.1"]);
+}
+
+#[test]
+fn an_agent_that_returns_while_its_loss_is_committed_is_taken_back_after() {
+    let (mut world, n1) = with_tasks();
+    world.commits = false;
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.pass(80_000);
+    world.register(1, "cpus:4;mem:4096", vec![report("a", TaskState::Running, &[])]);
+    world.expect(&["propose n1.1 unreachable"]);
+    world.commit();
+    world.expect(&[
+        "s1 update a unreachable on n1.1 (agent_unreachable)",
+        "s1 update b unreachable on n1.1 (agent_unreachable)",
+        "s1 agent lost n1.1",
+        "propose n1.1 active",
+        "n1 registered n1.1",
+        "s1 update a running on n1.1 (agent_reregistered)",
+        "s1 update b dropped on n1.1 (agent_disconnected)",
+    ]);
+}
+
+#[test]
+fn an_agent_declared_gone_ends_with_its_tasks_and_registers_anew() {
+    let (mut world, n1) = with_tasks();
+    let request = RequestId(7);
+    let call = OperatorCall::MarkAgentGone { agent: agent(1, 1) };
+    world.event(Event::Operator { request, call: call.clone() });
+    world.expect(&[
+        "propose n1.1 gone",
+        "operator 7 ok",
+        "n1 gone",
+        "s1 update a gone_by_operator on n1.1 (agent_gone)",
+        "s1 update b gone_by_operator on n1.1 (agent_gone)",
+        "s1 agent lost n1.1",
+    ]);
+    assert_eq!(world.master.view().agents.iter().next().unwrap().state, NodeState::Gone);
+    world.event(Event::Operator { request, call });
+    assert!(world.told()[0].starts_with("operator 7 Invalid"));
+    // On the same stream, without the id; with it, it is told again.
+    let registration = world.registration(1, "cpus:4;mem:4096");
+    assert_eq!(registration.agent, Some(agent(1, 1)));
+    world.say(n1, ToLeader::Register(registration.clone()));
+    world.expect(&["n1 gone"]);
+    let anew = meshos_protocol::messages::agent::Registration { agent: None, ..registration };
+    world.say(n1, ToLeader::Register(anew));
+    world.pass(10);
+    world.expect(&[
+        "propose admit agent n1",
+        "n1 registered n1.2",
+        "s1 offers O5.2 n1 cpus:4;mem:4096",
+    ]);
+    let view = world.master.view();
+    assert_eq!(view.agents.len(), 1, "the gone id is shown no more");
+}
+
+#[test]
+fn totals_may_change_at_a_re_registration() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    let tasks = || vec![report("a", TaskState::Running, &[]), report("b", TaskState::Running, &[])];
+    let n1 = world.register(1, "cpus:1;mem:200", tasks());
+    world.pass(10);
+    assert!(!world.told().iter().any(|line| line.contains("offers")), "more is used than there is");
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.register(1, "cpus:8;mem:4096", tasks());
+    world.pass(10);
+    assert!(world.told().contains(&"s1 offers O5.2 n1 cpus:6;mem:3840".to_owned()));
+}
+
+#[test]
+fn an_agent_without_cpus_or_memory_is_never_offered() {
+    let mut world = World::new();
+    world.register(1, "cpus:4", vec![]);
+    world.register(2, "mem:4096", vec![]);
+    world.framework("one");
+    world.told();
+    world.pass(60_000);
+    world.expect(&[]);
+}
+
+#[test]
+fn a_draining_agent_keeps_its_tasks_and_is_not_offered() {
+    let (mut world, _) = with_tasks();
+    world.pass(5_100);
+    world.told();
+    let proposal = meshos_protocol::ids::ProposalId(1);
+    let command = Command::SetAgentState { agent: agent(1, 1), state: AgentState::Draining };
+    // An earlier leader's word may be applied late; this one is of a newer term, to be applied.
+    world.apply(crate::registry::Entry { term: Term(6), proposal, command });
+    world.pass(60_000);
+    world.expect(&["s1 rescind O5.2"]);
+    assert_eq!(world.master.view().agents.iter().next().unwrap().state, NodeState::Draining);
+    assert_eq!(world.master.view().tasks.len(), 2);
+}
+
+#[test]
+fn questions_wait_for_the_agents_report() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    let mut world = world.next_leader();
+    let s = world.open("p");
+    world.subscribe(s, super::world::subscribe_as(1, Some(1)));
+    world.told();
+    let query =
+        |name: &str, pending| TaskQuery { task: task_id(name), agent: Some(agent(1, 1)), pending };
+    let tasks = vec![query("a", true), query("b", true), query("c", true), query("d", false)];
+    world.call(s, Call::Reconcile { tasks });
+    let kill = Call::Kill { task: task_id("e"), agent: Some(agent(1, 1)), grace_ms: None };
+    world.call(s, kill);
+    world.expect(&["s2 ok", "s2 ok"]);
+    let reports = vec![
+        report("a", TaskState::Finished, &[(TaskState::Running, 1), (TaskState::Finished, 2)]),
+        report("e", TaskState::Running, &[]),
+    ];
+    world.register(1, "cpus:4;mem:4096", reports);
+    world.expect(&[
+        "n1 registered n1.1",
+        "s2 update a running on n1.1 u1",
+        "s2 update a running on n1.1 (reconciliation)",
+        "s2 update b dropped on n1.1 (leader_changed)",
+        "s2 update c dropped on n1.1 (leader_changed)",
+        "n1 kill F1 e",
+    ]);
+}

@@ -1,1 +1,566 @@
-//! x
+//! Random histories: whatever happens, in whatever order, the master neither panics nor
+//! contradicts itself, and says nothing that depends on what is not committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, NodeId, OfferId, RequestId, SessionId, Subscription, Term},
+    messages::{
+        agent::ToLeader,
+        scheduler::{Accept, Call, CallFrame, TaskQuery},
+    },
+    role::Role,
+    task::{TaskLaunch, TaskReport, TaskState},
+};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+
+use super::world::{World, agent, node, status, subscribe, subscribe_as, task, task_id};
+use crate::master::{ConnectionId, Counters, Event, MasterConfig, OperatorCall};
+
+const TASKS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// One step of a history. Numbers pick among what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A node comes (back) with the tasks that it has, or without some of them.
+    Return {
+        node: u64,
+        forgets: bool,
+    },
+    /// A framework comes back, by itself or through another gateway.
+    Resume {
+        framework: u64,
+        own: bool,
+    },
+    /// Its newest unacknowledged updates are acknowledged.
+    AcknowledgeAll(usize),
+    Connect(u64),
+    Register {
+        stream: usize,
+        quotes: Quote,
+        tasks: Vec<(u8, u8)>,
+        more: bool,
+    },
+    Report {
+        stream: usize,
+        tasks: Vec<(u8, u8)>,
+        more: bool,
+    },
+    Update {
+        stream: usize,
+        task: u8,
+        state: u8,
+        number: Option<u8>,
+        framework: u64,
+    },
+    Ended {
+        stream: usize,
+        task: u8,
+        state: u8,
+    },
+    Leaving(usize),
+    Lose(usize),
+    Peer {
+        node: u64,
+        up: bool,
+    },
+    Open(bool),
+    Subscribe {
+        session: usize,
+        framework: Option<u64>,
+        resume: Option<u64>,
+        nonce: bool,
+    },
+    Call {
+        session: usize,
+        call: Said,
+    },
+    CloseSession(usize),
+    Operate(Operation),
+    Commit,
+    CommitOutOfTurn,
+    Pass(u64),
+    NextLeader,
+}
+
+#[derive(Debug, Clone)]
+enum Quote {
+    OnRecord,
+    Nothing,
+    Made(u32),
+}
+
+#[derive(Debug, Clone)]
+enum Said {
+    Accept { offers: Vec<usize>, tasks: Vec<(u8, u8)> },
+    Decline { offers: Vec<usize>, refuse_ms: Option<u64> },
+    Revive,
+    Suppress,
+    Kill { task: u8, on: Option<u64> },
+    Acknowledge { task: u8, on: u64, number: u8 },
+    Reconcile { tasks: Vec<(u8, Option<u64>, bool)> },
+    Teardown,
+    Disconnect,
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Kill { framework: u64, task: u8 },
+    Teardown(u64),
+    Gone(u64, u32),
+    Weight(u64),
+}
+
+fn any_tasks() -> impl Strategy<Value = Vec<(u8, u8)>> {
+    prop::collection::vec((0u8..4, 0u8..13), 0..4)
+}
+
+fn any_call() -> impl Strategy<Value = Said> {
+    let offers = || {
+        prop_oneof![
+            3 => (0usize..8).prop_map(|offer| vec![offer]),
+            1 => prop::collection::vec(0usize..8, 0..3),
+        ]
+    };
+    let on = || prop::option::of(1u64..4);
+    prop_oneof![
+        12 => (offers(), any_tasks()).prop_map(|(offers, tasks)| Said::Accept { offers, tasks }),
+        2 => (offers(), prop::option::of(0u64..20_000))
+            .prop_map(|(offers, refuse_ms)| Said::Decline { offers, refuse_ms }),
+        1 => Just(Said::Revive),
+        1 => Just(Said::Suppress),
+        4 => (0u8..4, on()).prop_map(|(task, on)| Said::Kill { task, on }),
+        3 => (0u8..4, 1u64..4, 0u8..4)
+            .prop_map(|(task, on, number)| Said::Acknowledge { task, on, number }),
+        2 => prop::collection::vec((0u8..4, on(), any::<bool>()), 0..3)
+            .prop_map(|tasks| Said::Reconcile { tasks }),
+        1 => prop_oneof![Just(Said::Teardown), Just(Said::Disconnect), Just(Said::Disconnect)],
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let quote = prop_oneof![
+        4 => Just(Quote::OnRecord),
+        1 => Just(Quote::Nothing),
+        1 => (1u32..3).prop_map(Quote::Made),
+    ];
+    let operation = prop_oneof![
+        (1u64..3, 0u8..4).prop_map(|(framework, task)| Operation::Kill { framework, task }),
+        (1u64..3).prop_map(Operation::Teardown),
+        (1u64..4, 1u32..3).prop_map(|(node, number)| Operation::Gone(node, number)),
+        (0u64..3_000).prop_map(Operation::Weight),
+    ];
+    let number = || prop::option::of(0u8..4);
+    prop_oneof![
+        8 => (1u64..4, prop::bool::weighted(0.2))
+            .prop_map(|(node, forgets)| Step::Return { node, forgets }),
+        8 => (1u64..3, prop::bool::weighted(0.2))
+            .prop_map(|(framework, own)| Step::Resume { framework, own }),
+        6 => (0usize..4).prop_map(Step::AcknowledgeAll),
+        2 => (1u64..4).prop_map(Step::Connect),
+        3 => (0usize..4, quote, any_tasks(), prop::bool::weighted(0.1))
+            .prop_map(|(stream, quotes, tasks, more)| {
+                Step::Register { stream, quotes, tasks, more }
+            }),
+        1 => (0usize..4, any_tasks(), any::<bool>())
+            .prop_map(|(stream, tasks, more)| Step::Report { stream, tasks, more }),
+        16 => (0usize..3, 0u8..4, 0u8..13, number(), 1u64..3).prop_map(
+            |(stream, task, state, number, framework)| {
+                Step::Update { stream, task, state, number, framework }
+            }
+        ),
+        1 => (0usize..4, 0u8..4, 0u8..13)
+            .prop_map(|(stream, task, state)| Step::Ended { stream, task, state }),
+        1 => (0usize..4).prop_map(Step::Leaving),
+        1 => (0usize..4).prop_map(Step::Lose),
+        1 => (1u64..4, any::<bool>()).prop_map(|(node, up)| Step::Peer { node, up }),
+        1 => prop::bool::weighted(0.9).prop_map(Step::Open),
+        2 => (0usize..4, number(), number(), any::<bool>()).prop_map(
+            |(session, framework, resume, nonce)| {
+                let (framework, resume) = (framework.map(u64::from), resume.map(u64::from));
+                Step::Subscribe { session, framework, resume, nonce }
+            }
+        ),
+        16 => (0usize..4, any_call()).prop_map(|(session, call)| Step::Call { session, call }),
+        1 => (0usize..4).prop_map(Step::CloseSession),
+        1 => operation.prop_map(Step::Operate),
+        14 => Just(Step::Commit),
+        1 => Just(Step::CommitOutOfTurn),
+        10 => prop_oneof![4 => Just(10u64), 2 => Just(6_000), 1 => Just(31_000), 1 => Just(80_000)]
+            .prop_map(Step::Pass),
+        1 => Just(Step::NextLeader),
+    ]
+}
+
+/// Plays steps against a world, keeping what it needs to name things.
+struct Player {
+    world: World,
+    streams: Vec<ConnectionId>,
+    sessions: Vec<SessionId>,
+    operators: u64,
+    /// What deposed leaders had counted.
+    earlier: Vec<Counters>,
+}
+
+fn pick<T: Copy>(list: &[T], number: usize) -> Option<T> {
+    let newest = list.len().checked_sub(1 + number % list.len().max(1))?;
+    Some(list[newest])
+}
+
+fn reports(tasks: &[(u8, u8)]) -> Vec<TaskReport> {
+    let mut seen = BTreeSet::new();
+    tasks
+        .iter()
+        .filter(|(name, _)| seen.insert(*name))
+        .map(|(name, state)| {
+            let name = TASKS[usize::from(*name)];
+            let state = TaskState::ALL[usize::from(*state)];
+            let described = task(name, "cpus:1;mem:128");
+            let launch = TaskLaunch { description: described, role: Role::default() };
+            let unacknowledged = vec![status(1, name, state, Some(1))];
+            TaskReport { framework: FrameworkId(1), launch, state, unacknowledged }
+        })
+        .collect()
+}
+
+impl Player {
+    fn play(&mut self, step: &Step) {
+        match step {
+            Step::Return { node, forgets } => self.come_back(*node, *forgets),
+            Step::Resume { framework, own } => {
+                let record = self.world.log.framework(FrameworkId(*framework));
+                let resume = record.filter(|_| !own).map(|record| record.subscription.0);
+                let session = self.world.open("p");
+                self.sessions.push(session);
+                self.world.subscribe(session, subscribe_as(*framework, resume));
+            }
+            Step::AcknowledgeAll(session) => self.acknowledge_all(*session),
+            Step::Connect(number) => {
+                let stream = self.world.connect(*number);
+                self.streams.push(stream);
+            }
+            Step::Register { stream, quotes, tasks, more } => {
+                self.register(*stream, quotes, tasks, *more);
+            }
+            Step::Report { stream, tasks, more } => {
+                self.say(*stream, ToLeader::Report { tasks: reports(tasks), more: *more });
+            }
+            Step::Update { stream, task, state, number, framework } => {
+                let state = TaskState::ALL[usize::from(*state)];
+                let status = status(*framework, TASKS[usize::from(*task)], state, *number);
+                self.say(*stream, ToLeader::Update { status });
+            }
+            Step::Ended { stream, task, state } => {
+                let (framework, task) = (FrameworkId(1), task_id(TASKS[usize::from(*task)]));
+                let state = TaskState::ALL[usize::from(*state)];
+                self.say(*stream, ToLeader::TaskEnded { framework, task, state });
+            }
+            Step::Leaving(stream) => self.say(*stream, ToLeader::Leaving),
+            Step::Lose(stream) => {
+                if let Some(connection) = pick(&self.streams, *stream) {
+                    self.world.event(Event::AgentDisconnected { connection });
+                }
+            }
+            Step::Peer { node: number, up } => {
+                let node = node(*number);
+                let event = if *up { Event::PeerUp { node } } else { Event::PeerDown { node } };
+                self.world.event(event);
+            }
+            Step::Open(owner) => {
+                let session = self.world.open(if *owner { "p" } else { "q" });
+                self.sessions.push(session);
+            }
+            Step::Subscribe { session, framework, resume, nonce } => {
+                let Some(session) = pick(&self.sessions, *session) else { return };
+                let mut said = match framework {
+                    Some(framework) => subscribe_as(*framework, *resume),
+                    None => subscribe("new"),
+                };
+                said.nonce = if *nonce { "n".to_owned() } else { String::new() };
+                self.world.subscribe(session, said);
+            }
+            Step::Call { session, call } => self.call(*session, call),
+            Step::CloseSession(session) => {
+                if let Some(session) = pick(&self.sessions, *session) {
+                    self.world.held.remove(&session);
+                    self.world.event(Event::SessionClosed { session });
+                }
+            }
+            Step::Operate(operation) => self.operate(operation),
+            Step::Commit => self.world.commit(),
+            Step::CommitOutOfTurn => {
+                // What the shell promises not to do: the one before counts as lost.
+                if self.world.waiting.len() > 1
+                    && let Some(later) = self.world.waiting.remove(1)
+                {
+                    self.world.apply(later);
+                }
+            }
+            Step::Pass(ms) => self.world.pass(*ms),
+            Step::NextLeader => {
+                self.earlier.push(self.world.master.view().counters);
+                self.world = self.world.next_leader();
+                self.world.commits = false;
+                self.streams.clear();
+                self.sessions.clear();
+            }
+        }
+    }
+
+    fn say(&mut self, stream: usize, message: ToLeader) {
+        if let Some(connection) = pick(&self.streams, stream) {
+            self.world.say(connection, message);
+        }
+    }
+
+    fn register(&mut self, stream: usize, quotes: &Quote, tasks: &[(u8, u8)], more: bool) {
+        let Some(connection) = pick(&self.streams, stream) else { return };
+        let number = self.world.connections[&connection];
+        let mut registration = self.world.registration(number, "cpus:4;mem:4096");
+        match quotes {
+            Quote::OnRecord => {}
+            Quote::Nothing => registration.agent = None,
+            Quote::Made(registered) => registration.agent = Some(agent(number, *registered)),
+        }
+        registration.tasks = reports(tasks);
+        registration.more = more;
+        self.world.say(connection, ToLeader::Register(registration));
+    }
+
+    fn come_back(&mut self, number: u64, forgets: bool) {
+        let view = self.world.master.view();
+        let tasks: Vec<TaskReport> = view
+            .tasks
+            .iter()
+            .filter(|task| task.node_id == node(number))
+            .skip(usize::from(forgets))
+            .map(|it| {
+                let mut described = task(it.id.as_str(), "cpus:1");
+                described.resources = it.resources.clone();
+                let state = TaskState::Running;
+                let mut status = status(it.framework_id.0, it.id.as_str(), state, Some(1));
+                status.framework = it.framework_id;
+                TaskReport {
+                    framework: it.framework_id,
+                    launch: TaskLaunch { description: described, role: it.role.clone() },
+                    state,
+                    unacknowledged: vec![status],
+                }
+            })
+            .collect();
+        let stream = self.world.register(number, "cpus:4;mem:4096", tasks);
+        self.streams.push(stream);
+    }
+
+    fn acknowledge_all(&mut self, session: usize) {
+        for (task, on) in [0u8, 1, 2, 3].into_iter().zip([1, 2, 3].into_iter().cycle()) {
+            for number in 0..4 {
+                self.call(session, &Said::Acknowledge { task, on, number });
+            }
+        }
+    }
+
+    fn call(&mut self, session: usize, said: &Said) {
+        // Mostly a stream that holds a subscription; now and then any.
+        let holding: Vec<SessionId> = self.world.held.keys().copied().collect();
+        let among = if session == 3 || holding.is_empty() { &self.sessions } else { &holding };
+        let Some(session) = pick(among, session) else { return };
+        let name = |number: &u8| task_id(TASKS[usize::from(*number)]);
+        let offers = |world: &World, picks: &[usize]| {
+            // Mostly its own open ones; now and then any that was ever made.
+            let own = world.held.get(&session).map(|held| held.0);
+            let view = world.master.view();
+            let mut open: Vec<OfferId> = match picks {
+                [7, ..] => world.offers.keys().copied().collect(),
+                _ => view
+                    .offers
+                    .iter()
+                    .filter(|offer| Some(offer.framework_id) == own)
+                    .map(|offer| offer.id)
+                    .collect(),
+            };
+            open.sort_unstable();
+            picks.iter().filter_map(|number| pick(&open, *number)).collect::<Vec<_>>()
+        };
+        let call = match said {
+            Said::Accept { offers: picks, tasks } => Call::Accept(Accept {
+                offers: offers(&self.world, picks),
+                launch: tasks
+                    .iter()
+                    .map(|(task_name, size)| {
+                        let resources = format!("cpus:{};mem:64", size % 5);
+                        task(TASKS[usize::from(*task_name)], &resources)
+                    })
+                    .collect(),
+                refuse_ms: None,
+            }),
+            Said::Decline { offers: picks, refuse_ms } => {
+                Call::Decline { offers: offers(&self.world, picks), refuse_ms: *refuse_ms }
+            }
+            Said::Revive => Call::Revive { roles: BTreeSet::new() },
+            Said::Suppress => Call::Suppress { roles: BTreeSet::new() },
+            Said::Kill { task, on } => {
+                let agent = on.map(|number| agent(number, 1));
+                Call::Kill { task: name(task), agent, grace_ms: None }
+            }
+            Said::Acknowledge { task, on, number } => Call::Acknowledge {
+                task: name(task),
+                agent: agent(*on, 1),
+                update: meshos_protocol::ids::UpdateId::from_bytes([*number; 16]),
+            },
+            Said::Reconcile { tasks } => Call::Reconcile {
+                tasks: tasks
+                    .iter()
+                    .map(|(task, on, pending)| TaskQuery {
+                        task: name(task),
+                        agent: on.map(|number| agent(number, 1)),
+                        pending: *pending,
+                    })
+                    .collect(),
+            },
+            Said::Teardown => Call::Teardown,
+            Said::Disconnect => Call::Disconnect,
+        };
+        self.world.call(session, call);
+    }
+
+    fn operate(&mut self, operation: &Operation) {
+        let call = match operation {
+            Operation::Kill { framework, task } => OperatorCall::KillTask {
+                framework: FrameworkId(*framework),
+                task: task_id(TASKS[usize::from(*task)]),
+            },
+            Operation::Teardown(framework) => {
+                OperatorCall::Teardown { framework: FrameworkId(*framework) }
+            }
+            Operation::Gone(number, registration) => {
+                OperatorCall::MarkAgentGone { agent: agent(*number, *registration) }
+            }
+            Operation::Weight(weight_millis) => {
+                OperatorCall::SetWeight { role: Role::default(), weight_millis: *weight_millis }
+            }
+        };
+        self.operators += 1;
+        self.world.event(Event::Operator { request: RequestId(self.operators), call });
+    }
+
+    /// Whatever was said speaks only of what is committed: ids that the voters gave out, agents
+    /// that they hold for active, subscriptions that they know.
+    fn check_told(&mut self) {
+        let log = &self.world.log;
+        for (framework, subscription) in self.world.held.values() {
+            let record = log.frameworks().find(|(id, _)| id == framework).map(|(_, record)| record);
+            let committed = record.map(|record| record.subscription);
+            assert!(committed >= Some(*subscription), "{framework} #{subscription} was told early");
+        }
+        let admitted: BTreeSet<AgentId> = log.agents().map(|(agent, _)| agent).collect();
+        for line in self.world.told() {
+            if let Some((_, name)) = line.split_once(" registered n") {
+                let (number, registration) = name.split_once('.').unwrap();
+                let node = NodeId::from_bits(number.parse().unwrap());
+                let agent = AgentId::new(node, registration.parse().unwrap());
+                assert!(admitted.contains(&agent), "{line}: not admitted");
+            }
+        }
+    }
+}
+
+fn play(steps: &[Step]) -> Player {
+    let mut config = MasterConfig::default();
+    config.limits.questions_max = 3;
+    config.limits.tasks_per_framework_max = 6;
+    let mut world = World::with(config);
+    // Three agents and two frameworks with offers; from there on anything goes.
+    let streams = (1..4).map(|number| world.register(number, "cpus:4;mem:4096", vec![])).collect();
+    let sessions = ["one", "two"].map(|name| world.framework(name)).into();
+    world.pass(10);
+    world.commits = false;
+    let mut player = Player { world, streams, sessions, operators: 0, earlier: Vec::new() };
+    for step in steps {
+        player.play(step);
+        player.check_told();
+    }
+    player
+}
+
+proptest! {
+    #[test]
+    fn the_master_never_contradicts_itself(steps in prop::collection::vec(any_step(), 1..120)) {
+        play(&steps);
+    }
+
+    /// The same events lead to the same state, whatever it was reached through.
+    #[test]
+    fn the_same_history_gives_the_same_view(steps in prop::collection::vec(any_step(), 1..60)) {
+        let views = [play(&steps), play(&steps)]
+            .map(|player| serde_json::to_string(&player.world.master.view()).unwrap());
+        prop_assert_eq!(&views[0], &views[1]);
+    }
+
+    /// After everything is committed and has come back, time alone settles all that waits.
+    #[test]
+    fn nothing_waits_for_ever(steps in prop::collection::vec(any_step(), 1..80)) {
+        let mut player = play(&steps);
+        player.world.commits = true;
+        player.world.commit();
+        player.world.pass(400_000);
+        let again = player.world.master.next_deadline();
+        prop_assert!(player.world.waiting.is_empty());
+        let quiet = again.is_none_or(|at| at > player.world.now.mono);
+        prop_assert!(quiet, "a deadline has passed and nothing was done about it");
+    }
+}
+
+/// Adds up counters, with their names.
+fn count(sums: &mut BTreeMap<String, u64>, name: &str, value: &serde_json::Value) {
+    if let Some(count) = value.as_u64() {
+        *sums.entry(name.to_owned()).or_default() += count;
+    }
+    for (part, value) in value.as_object().into_iter().flatten() {
+        let name = if name.is_empty() { part.clone() } else { format!("{name}.{part}") };
+        count(sums, &name, value);
+    }
+}
+
+/// The histories reach what they are meant to shake.
+#[test]
+fn random_histories_reach_every_corner() {
+    let mut runner = TestRunner::deterministic();
+    let histories = prop::collection::vec(any_step(), 60..120);
+    let mut reached = BTreeMap::new();
+    for _ in 0..200 {
+        let steps = histories.new_tree(&mut runner).unwrap().current();
+        let player = play(&steps);
+        let newest = player.world.master.view().counters;
+        for counters in player.earlier.into_iter().chain([newest]) {
+            count(&mut reached, "", &serde_json::to_value(counters).unwrap());
+        }
+    }
+    let never: Vec<_> = reached.iter().filter(|(_, count)| **count == 0).collect();
+    assert!(never.is_empty(), "never reached: {never:?} of {reached:?}");
+    // One of each is luck; hundreds of the everyday ones are needed to shake anything.
+    for name in ["launches", "updates_received", "offers_sent", "agents_registered"] {
+        assert!(reached[name] > 150, "{name}: {reached:?}");
+    }
+    for state in [TaskState::Finished, TaskState::Dropped, TaskState::Gone, TaskState::Error] {
+        let name = format!("tasks_ended.{state}");
+        assert!(reached.contains_key(&name), "{name}: {reached:?}");
+    }
+}
+
+#[test]
+fn a_call_quoting_a_future_subscription_is_refused() {
+    let mut world = World::new();
+    let s1 = world.framework("one");
+    world.told();
+    let frame = CallFrame {
+        request: Some(RequestId(1)),
+        subscription: Subscription(2),
+        call: Call::Revive { roles: BTreeSet::new() },
+    };
+    world.event(Event::Call { session: s1, frame });
+    world.expect(&["s1 refused NotSubscribed"]);
+    let old = OfferId { term: Term(1), number: 1 };
+    world.call(s1, Call::Decline { offers: vec![old], refuse_ms: None });
+    world.expect(&["s1 ok"]);
+}

@@ -1,7 +1,8 @@
 //! A master with a registry behind it and everything around it played by the test.
 //!
 //! Each step hands in events; what the master wishes for is kept as one line each, in words, until
-//! [`World::told`] takes it. Nodes are `n1`, sessions are told by their framework.
+//! [`World::told`] takes it. Nodes are `n1`, framework streams
+//! `s1` in the order of their opening.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -50,6 +51,7 @@ pub(super) struct World {
     pub(super) held: BTreeMap<SessionId, (FrameworkId, Subscription)>,
     pub(super) offers: BTreeMap<OfferId, meshos_protocol::framework::Offer>,
     minted: u64,
+    sessions: u64,
 }
 
 impl World {
@@ -72,6 +74,7 @@ impl World {
             self.term + 1,
         );
         next.minted = self.minted;
+        next.sessions = self.sessions;
         next
     }
 
@@ -84,8 +87,7 @@ impl World {
     ) -> Self {
         let fence = Fence { cluster: ClusterId::from_u128(1), term: Term(term) };
         let kept = hints.clone();
-        let master =
-            Master::new(config.clone(), fence, node(9), log.clone(), hints, now, 42);
+        let master = Master::new(config.clone(), fence, node(9), log.clone(), hints, now, 42);
         master.check_invariants();
         Self {
             now,
@@ -101,6 +103,7 @@ impl World {
             held: BTreeMap::new(),
             offers: BTreeMap::new(),
             minted: 100,
+            sessions: 0,
         }
     }
 
@@ -181,7 +184,7 @@ impl World {
                 format!("close n{}: {why}", self.connections[&connection])
             }
             Effect::SendToFramework { session, event } => {
-                let line = self.to_framework(session, event);
+                let line = self.hear(session, event);
                 format!("s{} {line}", session.0)
             }
             Effect::CloseSession { session } => {
@@ -200,7 +203,7 @@ impl World {
         self.lines.push(line);
     }
 
-    fn to_framework(&mut self, session: SessionId, event: FrameworkEvent) -> String {
+    fn hear(&mut self, session: SessionId, event: FrameworkEvent) -> String {
         match event {
             FrameworkEvent::Subscribed { framework, subscription, .. } => {
                 self.held.insert(session, (framework, subscription));
@@ -291,7 +294,8 @@ impl World {
     // What frameworks do.
 
     pub(super) fn open(&mut self, principal: &str) -> SessionId {
-        let session = SessionId(self.mint());
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
         let principal = Principal::new(principal).unwrap();
         self.event(Event::SessionOpened { session, principal, gateway: node(1) });
         session
@@ -412,7 +416,11 @@ pub(super) fn status(
 }
 
 /// A task as its agent reports it, with its unacknowledged updates.
-pub(super) fn report(name: &str, state: TaskState, unacknowledged: &[(TaskState, u8)]) -> TaskReport {
+pub(super) fn report(
+    name: &str,
+    state: TaskState,
+    unacknowledged: &[(TaskState, u8)],
+) -> TaskReport {
     TaskReport {
         framework: FrameworkId(1),
         launch: TaskLaunch { description: task(name, "cpus:1;mem:128"), role: Role::default() },

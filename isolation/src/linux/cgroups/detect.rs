@@ -31,7 +31,8 @@ pub fn detect(tag: &str) -> Result<Arc<dyn CgroupBackend>, Unusable> {
     }
     let unusable = |error: crate::isolator::IsolatorError| Unusable { reason: error.to_string() };
     if is_cgroup2_unified_mode() {
-        let backend = V2Backend::open(KernelTree, Path::new(UNIFIED_ROOT), tag).map_err(unusable)?;
+        let backend =
+            V2Backend::open(KernelTree, Path::new(UNIFIED_ROOT), tag).map_err(unusable)?;
         return Ok(Arc::new(backend));
     }
     let mounts = v1_mounts()?;

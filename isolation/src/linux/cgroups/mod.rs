@@ -121,7 +121,8 @@ pub(crate) fn kill(directory: &Path) -> io::Result<bool> {
         Ok(()) => return populated(directory),
         Err(_) if !directory.exists() => return Ok(false),
         // A kernel before 5.14, or version 1.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+        }
         Err(error) => return Err(error),
     }
     let found = process::signal_cgroup(directory, Signal::SIGKILL)?;

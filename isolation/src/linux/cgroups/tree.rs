@@ -47,7 +47,9 @@ impl CgroupTree for KernelTree {
         loop {
             match fs::remove_dir(directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::ResourceBusy && tries < REMOVE_TRIES_MAX => {
+                Err(error)
+                    if error.kind() == ErrorKind::ResourceBusy && tries < REMOVE_TRIES_MAX =>
+                {
                     tries += 1;
                     std::thread::sleep(REMOVE_PAUSE);
                 }
@@ -157,9 +159,9 @@ impl CgroupTree for FakeTree {
 
     fn children(&self, directory: &Path) -> io::Result<Vec<String>> {
         let nodes = self.nodes();
-        let inside = nodes.iter().filter(|(path, content)| {
-            content.is_none() && path.parent() == Some(directory)
-        });
+        let inside = nodes
+            .iter()
+            .filter(|(path, content)| content.is_none() && path.parent() == Some(directory));
         Ok(inside.filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 

@@ -159,7 +159,8 @@ impl V1Backend {
         let signal = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let control = File::open(self.file(container, Controller::Memory, "memory.oom_control"))?;
         let line = format!("{} {}", signal.as_fd().as_raw_fd(), control.as_raw_fd());
-        self.tree.write(&self.file(container, Controller::Memory, "cgroup.event_control"), &line)?;
+        self.tree
+            .write(&self.file(container, Controller::Memory, "cgroup.event_control"), &line)?;
         let mut watched = self.watched();
         let token = watched.next_token;
         watched.next_token += 1;

@@ -64,7 +64,11 @@ impl<T: CgroupTree> V2Backend<T> {
         self.tree.read(&path).map_err(IsolatorError::new("read", path))
     }
 
-    fn read_number(&self, container: &ContainerId, file: &str) -> Result<Option<u64>, IsolatorError> {
+    fn read_number(
+        &self,
+        container: &ContainerId,
+        file: &str,
+    ) -> Result<Option<u64>, IsolatorError> {
         Ok(self.read(container, file)?.trim().parse().ok())
     }
 }

@@ -114,7 +114,10 @@ impl LogFile {
     }
 
     /// Carries out the writes in order; when this returns they are on the disk, all or none.
-    pub(super) fn write<'a>(&self, writes: impl Iterator<Item = Write<'a>>) -> Result<(), redb::Error> {
+    pub(super) fn write<'a>(
+        &self,
+        writes: impl Iterator<Item = Write<'a>>,
+    ) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         {
             let mut log = transaction.open_table(LOG)?;
@@ -157,9 +160,8 @@ impl LogFile {
         entries: &[std::sync::Arc<Entry>],
         vote: Vote,
     ) -> Result<(), OpenError> {
-        self.write([Write::Append(entries), Write::Vote(vote)].into_iter()).map_err(|error| {
-            io_error(&self.path, io::Error::other(error.to_string()))
-        })
+        self.write([Write::Append(entries), Write::Vote(vote)].into_iter())
+            .map_err(|error| io_error(&self.path, io::Error::other(error.to_string())))
     }
 
     /// Reads everything once: what does not decode or leaves a gap must be found now, not when a
@@ -188,8 +190,7 @@ impl LogFile {
             let Some(value) = meta.get(key).map_err(|e| self.damaged(&e))? else {
                 return Ok(None);
             };
-            let record: LogIdRecord =
-                codec::decode(value.value()).map_err(|e| self.damaged(&e))?;
+            let record: LogIdRecord = codec::decode(value.value()).map_err(|e| self.damaged(&e))?;
             Ok(Some(record.into()))
         };
         let vote = match meta.get(KEY_VOTE).map_err(|e| self.damaged(&e))? {
@@ -231,8 +232,13 @@ impl LogFile {
     /// A new log whose writes fail once `faults` says so.
     pub(crate) fn open_with_faults(dir: &Path, faults: &Faults) -> Self {
         let path = dir.join(LOG_FILE);
-        let handle =
-            File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+        let handle = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .unwrap();
         let backend = FaultyBackend {
             inner: redb::backends::FileBackend::new(handle).unwrap(),
             faults: faults.clone(),

@@ -4,11 +4,7 @@ use std::{
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::Ordering,
-        mpsc,
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering, mpsc},
 };
 
 use openraft::{

@@ -81,7 +81,7 @@ impl Tail {
         }
     }
 
-    /// Removes all entries after `last`.
+    /// Removes all entries after `last`, if there are any.
     pub(super) fn truncate_after(&mut self, last: Option<LogId>) {
         while let Some(newest) = self.cached.back()
             && last.is_none_or(|last| newest.entry.log_id.index > last.index)
@@ -89,7 +89,9 @@ impl Tail {
             self.cached_bytes -= newest.bytes;
             self.cached.pop_back();
         }
-        self.last = last;
+        if self.last.is_some_and(|newest| last.is_none_or(|last| last.index < newest.index)) {
+            self.last = last;
+        }
     }
 
     /// Removes all entries up to `upto`, which may lie beyond the last.

@@ -193,7 +193,10 @@ fn a_truncated_file_is_refused_with_the_way_out() {
             Ok(kept) => assert_eq!(kept, stored, "cut to {keep} bytes"),
             Err(error) => {
                 let text = error.to_string();
-                assert!(text.contains(LOG_FILE) && text.contains("move its data directory"), "{text}");
+                assert!(
+                    text.contains(LOG_FILE) && text.contains("move its data directory"),
+                    "{text}"
+                );
                 refused += 1;
             }
         }

@@ -75,8 +75,9 @@ async fn a_snapshot_and_the_log_after_it_make_the_registry() {
 
 fn snapshot_files(dir: &Path) -> Vec<std::path::PathBuf> {
     let items = fs::read_dir(dir).unwrap().map(|item| item.unwrap().path());
-    let is_snapshot =
-        |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("raft-snapshot-");
+    let is_snapshot = |path: &std::path::PathBuf| {
+        path.file_name().unwrap().to_str().unwrap().starts_with("raft-snapshot-")
+    };
     items.filter(is_snapshot).collect()
 }
 

@@ -81,7 +81,14 @@ async fn requests_that_break_the_rules_are_refused_and_nothing_falls_over() {
     };
     let chunk = |offset, total_bytes, data: &[u8]| {
         let (meta, data) = (meta.clone(), data.to_vec());
-        RequestBody::SnapshotChunk(SnapshotChunk { vote, transfer_id: 1, meta, total_bytes, offset, data })
+        RequestBody::SnapshotChunk(SnapshotChunk {
+            vote,
+            transfer_id: 1,
+            meta,
+            total_bytes,
+            offset,
+            data,
+        })
     };
     let bodies = [
         gap,

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use meshos_protocol::{codec, ids::{NodeId, Term}};
+use meshos_protocol::{
+    codec,
+    ids::{NodeId, Term},
+};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -146,11 +149,8 @@ pub(super) fn voter(number: u64) -> Voter {
 impl Cluster {
     /// Opens nodes 1 to `count`, which know nothing yet.
     pub(super) async fn open(count: u64) -> Self {
-        let mut cluster = Self {
-            net: Net::default(),
-            nodes: BTreeMap::new(),
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let mut cluster =
+            Self { net: Net::default(), nodes: BTreeMap::new(), dir: tempfile::tempdir().unwrap() };
         for number in 1..=count {
             cluster.start(number).await;
         }

@@ -13,7 +13,7 @@ use meshos_isolation::{
 };
 use meshos_protocol::{
     ids::{ContainerId, FrameworkId},
-    resources::{Resources, names},
+    resources::Resources,
     task::{CommandLine, Exit, Reason, TaskLaunch},
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -175,9 +175,9 @@ async fn launch_container(
 }
 
 fn limits(resources: &Resources) -> isolation::Limits {
-    let scalar = |name| resources.scalar(name).millis();
-    let cpus_millis = u32::try_from(scalar(names::CPUS)).unwrap_or(u32::MAX);
-    let memory = u64::try_from(scalar(names::MEM)).unwrap_or(0).saturating_mul(MB) / 1000;
+    let cpus_millis = u32::try_from(resources.cpus().millis()).unwrap_or(u32::MAX);
+    let mem_millis = u64::try_from(resources.mem().millis()).unwrap_or(0);
+    let memory = mem_millis.saturating_mul(MB) / 1000;
     isolation::Limits {
         cpus_millis,
         memory_bytes: (memory > 0).then_some(memory),

@@ -1,0 +1,235 @@
+//! What a durable commit costs: three voters in one process with real logs on disk, next to what
+//! the same disk takes for an append and an fdatasync by itself, before and after.
+//!
+//!     cargo run --release -p meshos-membership --example commit_cost -- [DIR] [SECONDS]
+
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use meshos_membership::raft::{
+    NetworkError, Options, RaftGroup, RaftNetwork, RegistryMachine, Timing, Voter,
+};
+use meshos_protocol::ids::NodeId;
+
+const VOTERS: u64 = 3;
+/// About what a registry command takes.
+const COMMAND_BYTES: usize = 300;
+
+type Groups = Arc<Mutex<BTreeMap<NodeId, RaftGroup>>>;
+
+/// Calls the other voters directly: the disk is measured, not the network.
+struct Direct {
+    own: NodeId,
+    groups: Groups,
+}
+
+#[async_trait::async_trait]
+impl RaftNetwork for Direct {
+    async fn call(
+        &self,
+        target: &Voter,
+        request: Vec<u8>,
+        _deadline: Duration,
+    ) -> Result<Vec<u8>, NetworkError> {
+        let group = {
+            let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            groups.get(&target.node_id).cloned()
+        };
+        let group = group.ok_or_else(|| NetworkError::Unreachable("not open yet".to_owned()))?;
+        let answer = group.handle_request(self.own, &request).await;
+        answer.map_err(|error| NetworkError::Refused(error.to_string()))
+    }
+}
+
+struct Counter(u64);
+
+impl RegistryMachine for Counter {
+    fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> Vec<u8> {
+        self.0 += 1;
+        Vec::new()
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        self.0.to_le_bytes().to_vec()
+    }
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let bytes = snapshot.try_into().map_err(|_| "not eight bytes".to_owned())?;
+        self.0 = u64::from_le_bytes(bytes);
+        Ok(())
+    }
+}
+
+struct Figures {
+    p50: Duration,
+    mean: Duration,
+}
+
+/// Latencies of operations that ran side by side for `elapsed`.
+struct Measured {
+    latencies: Vec<Duration>,
+    elapsed: Duration,
+}
+
+impl Measured {
+    fn print(mut self, out: &mut impl io::Write, what: &str) -> io::Result<Figures> {
+        self.latencies.sort_unstable();
+        let at = |share: usize| {
+            let last = self.latencies.len().saturating_sub(1);
+            self.latencies.get(last * share / 100).copied().unwrap_or_default()
+        };
+        let (p50, p99) = (at(50), at(99));
+        let count = self.latencies.len();
+        let rate = u128::try_from(count).unwrap_or(0) * 1_000 / self.elapsed.as_millis().max(1);
+        let total: Duration = self.latencies.iter().sum();
+        let mean = total / u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        writeln!(
+            out,
+            "{what:<34} p50 {p50:>9.2?}  mean {mean:>9.2?}  p99 {p99:>9.2?}  {rate:>6}/s  ({count})"
+        )?;
+        Ok(Figures { p50, mean })
+    }
+}
+
+fn measure_disk(dir: &Path, time: Duration) -> io::Result<Measured> {
+    let path = dir.join("raw");
+    let mut file = File::create(&path)?;
+    let mut latencies = Vec::new();
+    let start = Instant::now();
+    while start.elapsed() < time {
+        let begin = Instant::now();
+        file.write_all(&[7; COMMAND_BYTES])?;
+        file.sync_data()?;
+        latencies.push(begin.elapsed());
+    }
+    let elapsed = start.elapsed();
+    fs::remove_file(path)?;
+    Ok(Measured { latencies, elapsed })
+}
+
+async fn measure_commits(
+    leader: &RaftGroup,
+    writers: usize,
+    time: Duration,
+) -> Result<Measured, Box<dyn Error + Send + Sync>> {
+    let start = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..writers {
+        let leader = leader.clone();
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            while start.elapsed() < time {
+                let begin = Instant::now();
+                leader.propose(vec![7; COMMAND_BYTES]).await?;
+                latencies.push(begin.elapsed());
+            }
+            Ok::<_, Box<dyn Error + Send + Sync>>(latencies)
+        });
+    }
+    let mut latencies = Vec::new();
+    while let Some(task) = tasks.join_next().await {
+        latencies.extend(task??);
+    }
+    Ok(Measured { latencies, elapsed: start.elapsed() })
+}
+
+async fn open_group(
+    dir: &Path,
+    count: u64,
+) -> Result<Vec<RaftGroup>, Box<dyn Error + Send + Sync>> {
+    let groups = Groups::default();
+    let voters: Vec<Voter> = (1..=count)
+        .map(|number| Voter {
+            raft_id: number,
+            node_id: NodeId::from_bits(number),
+            address: format!("voter-{number}:5051"),
+        })
+        .collect();
+    let mut opened = Vec::new();
+    for voter in &voters {
+        let options = Options {
+            data_dir: dir.join(format!("{count}-{}", voter.raft_id)),
+            raft_id: voter.raft_id,
+            node_id: voter.node_id,
+            address: voter.address.clone(),
+            // A disk that stalls must not cost the leader its lease here.
+            timing: Timing::default().scaled(5),
+        };
+        let network = Arc::new(Direct { own: voter.node_id, groups: Arc::clone(&groups) });
+        let group = RaftGroup::open(options, Counter(0), network).await?;
+        group.admit([voters[0].node_id]);
+        let mut groups = groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.insert(voter.node_id, group.clone());
+        opened.push(group);
+    }
+    opened[0].initialise(&voters).await?;
+    Ok(opened)
+}
+
+async fn run(dir: &Path, time: Duration) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut out = io::stdout();
+    let before = measure_disk(dir, time)?.print(&mut out, "append + fdatasync, before")?;
+    // One voter alone shows what its log costs, without the others' and without their traffic.
+    let alone = measure_group(dir, 1, time).await?;
+    let three = measure_group(dir, VOTERS, time).await?;
+    let after = measure_disk(dir, time)?.print(&mut out, "append + fdatasync, after")?;
+    for (what, figures) in [("1 voter", alone), ("3 voters", three)] {
+        let p50 = ratio(figures.p50, before.p50 + after.p50);
+        let mean = ratio(figures.mean, before.mean + after.mean);
+        writeln!(
+            out,
+            "a commit by 1 writer on {what} takes {p50} fdatasyncs at the median, {mean} on average"
+        )?;
+    }
+    Ok(())
+}
+
+/// How often the mean of the two times that `disk` adds up fits into `commit`.
+fn ratio(commit: Duration, disk: Duration) -> String {
+    let hundredths = commit.as_micros() * 200 / disk.as_micros().max(1);
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+async fn measure_group(
+    dir: &Path,
+    count: u64,
+    time: Duration,
+) -> Result<Figures, Box<dyn Error + Send + Sync>> {
+    let mut out = io::stdout();
+    let groups = open_group(dir, count).await?;
+    let mut leaders: Vec<_> = groups.iter().map(RaftGroup::leadership).collect();
+    let waits = leaders.iter_mut().map(|watch| Box::pin(watch.wait_for(|now| now.i_lead())));
+    let place = futures_util::future::select_all(waits).await.1;
+    let leader = &groups[place];
+    // The first commits open files and fill caches.
+    measure_commits(leader, 1, time / 10).await?;
+    let one = measure_commits(leader, 1, time).await?;
+    let one = one.print(&mut out, &format!("commit, {count} voters, 1 writer"))?;
+    let many = measure_commits(leader, 16, time).await?;
+    many.print(&mut out, &format!("commit, {count} voters, 16 writers"))?;
+    for group in groups {
+        group.shutdown().await;
+    }
+    Ok(one)
+}
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut arguments = env::args_os().skip(1);
+    let parent = arguments.next().map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let seconds = match arguments.next() {
+        Some(text) => text.to_string_lossy().parse()?,
+        None => 5,
+    };
+    let dir = parent.join(format!("commit-cost-{}", std::process::id()));
+    fs::create_dir_all(&dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(&dir, Duration::from_secs(seconds)));
+    fs::remove_dir_all(&dir)?;
+    outcome
+}

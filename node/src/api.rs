@@ -1,0 +1,24 @@
+//! The calls of the HTTP API, answered without HTTP.
+//!
+//! A call comes from this node's own HTTP ports or, forwarded, from another node over QUIC. What
+//! only the leader knows is answered there from the newest picture of its master, never by the
+//! master's loop; any other node passes the call on once. What only one node has, the sandbox of a
+//! task, is fetched from there.
+
+mod agent;
+mod bodies;
+mod call;
+mod credentials;
+mod health;
+mod leader;
+mod logs;
+mod nodes;
+mod query;
+mod route;
+mod sandbox;
+mod service;
+mod tasks;
+mod voters;
+
+pub(crate) use call::{Answer, Call};
+pub(crate) use service::{Api, Options};

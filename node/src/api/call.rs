@@ -1,0 +1,206 @@
+//! One call, its answer, and what goes wrong between them.
+
+use meshos_protocol::messages::{
+    node::Reply,
+    scheduler::{CallError, CallErrorKind},
+};
+use serde::Serialize;
+
+/// The largest answer: with room to spare below the largest frame between nodes.
+const ANSWER_BYTES_MAX: usize = 12 << 20;
+
+const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
+/// The text format that Prometheus reads.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How the answer of a node begins that knows no leader, so that another node can tell.
+const NO_LEADER: &str = "no leader is known to this node right now";
+
+/// A call of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// `GET`, `HEAD` or `POST`.
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    /// The caller, as the entry node authenticated it.
+    pub principal: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether another node passed it on; it is not passed on again.
+    pub forwarded: bool,
+}
+
+impl Call {
+    /// A read in the name of this node itself.
+    pub(super) fn read(path: String) -> Self {
+        let principal = "meshos".to_owned();
+        Self { method: "GET".to_owned(), path, principal, body: Vec::new(), forwarded: false }
+    }
+}
+
+/// What a call is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type of the body.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The methods that the path takes, in answers with status 405.
+    pub allow: Option<&'static str>,
+}
+
+impl Answer {
+    /// As the reply to another node.
+    pub(crate) fn into_reply(self) -> Reply {
+        let Self { status, content_type, body, allow: _ } = self;
+        Reply::Http { status, content_type, body }
+    }
+
+    /// An answer that another node gave.
+    pub(super) fn forwarded(status: u16, content_type: String, body: Vec<u8>) -> Self {
+        Self { status, content_type, body, allow: None }
+    }
+
+    /// A value as JSON.
+    ///
+    /// # Errors
+    /// When it is too large for one answer.
+    pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Failure> {
+        let body = serde_json::to_vec(value)
+            .map_err(|error| Failure::unavailable(format!("the answer cannot be written: {error}")))?;
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(Failure::invalid(format!(
+                "the answer would have {} bytes, at most {ANSWER_BYTES_MAX} are sent: ask for fewer rows with \
+                 limit= and offset=",
+                body.len()
+            )));
+        }
+        Ok(Self::new(200, JSON, body))
+    }
+
+    /// Bytes of a file.
+    pub(super) fn bytes(body: Vec<u8>) -> Self {
+        Self::new(200, BYTES, body)
+    }
+
+    /// Metrics in the text format of Prometheus.
+    pub(super) fn metrics(text: String) -> Self {
+        Self::new(200, METRICS, text.into_bytes())
+    }
+
+    /// The same with another status.
+    pub(super) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    /// An error: `{"error": "a whole sentence"}`.
+    pub(crate) fn error(status: u16, message: &str) -> Self {
+        let body = serde_json::json!({ "error": message }).to_string();
+        Self::new(status, JSON, body.into_bytes())
+    }
+
+    /// Whether the answering node knew no leader, so that nothing was carried out.
+    pub(super) fn is_no_leader(&self) -> bool {
+        let start = format!("{{\"error\":\"{NO_LEADER}");
+        self.status == 503 && self.body.starts_with(start.as_bytes())
+    }
+
+    fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
+        Self { status, content_type: content_type.to_owned(), body, allow: None }
+    }
+}
+
+/// Why a call is not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Failure {
+    status: u16,
+    message: String,
+    allow: Option<&'static str>,
+}
+
+impl Failure {
+    /// The call breaks a rule.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self { status: 400, message: message.into(), allow: None }
+    }
+
+    /// There is no such thing.
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self { status: 404, message: message.into(), allow: None }
+    }
+
+    /// The path takes other methods.
+    pub(super) fn method(allow: &'static str) -> Self {
+        let message = format!("this path takes {allow} only");
+        Self { status: 405, message, allow: Some(allow) }
+    }
+
+    /// Not now.
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self { status: 503, message: message.into(), allow: None }
+    }
+
+    /// Nobody is known to lead; `waiting` says what this node waits for, if it knows.
+    pub(super) fn no_leader(waiting: &[String]) -> Self {
+        let message = match waiting {
+            [] => format!("{NO_LEADER}: an election may be under way, try again"),
+            waiting => format!("{NO_LEADER}: it waits for {}", waiting.join("; ")),
+        };
+        Self::unavailable(message)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let status = match error.kind {
+            CallErrorKind::NoLeader | CallErrorKind::Busy => 503,
+            CallErrorKind::Forbidden => 403,
+            CallErrorKind::FrameworkRemoved => 404,
+            CallErrorKind::Invalid
+            | CallErrorKind::FailedOver
+            | CallErrorKind::NotSubscribed
+            | CallErrorKind::Unknown => 400,
+        };
+        Self { status, message: error.message, allow: None }
+    }
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Self {
+        Self { allow: failure.allow, ..Self::error(failure.status, &failure.message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_an_object_with_a_sentence() {
+        let answer = Answer::from(Failure::not_found("there is no task \"x\""));
+        assert_eq!(answer.status, 404);
+        assert_eq!(answer.content_type, "application/json");
+        assert_eq!(answer.body, br#"{"error":"there is no task \"x\""}"#);
+    }
+
+    #[test]
+    fn a_node_tells_no_leader_from_other_trouble() {
+        for waiting in [vec![], vec!["seed a:5050: it does not answer".to_owned()]] {
+            assert!(Answer::from(Failure::no_leader(&waiting)).is_no_leader());
+        }
+        assert!(!Answer::from(Failure::unavailable("the disk is full")).is_no_leader());
+        assert!(!Answer::error(400, NO_LEADER).is_no_leader());
+    }
+
+    #[test]
+    fn an_answer_too_large_for_a_frame_is_refused_and_says_what_to_do() {
+        let failure = Answer::json(&"x".repeat(ANSWER_BYTES_MAX)).unwrap_err();
+        assert_eq!(failure.status, 400);
+        assert!(failure.message.contains("limit="), "{failure}");
+    }
+}

@@ -1,0 +1,79 @@
+//! Whether this node can do its work.
+
+use meshos_membership::raft::Health;
+use meshos_protocol::ids::NodeId;
+use serde::Serialize;
+
+use super::{
+    Api,
+    call::{Answer, Failure},
+};
+
+/// What anybody may know of a node, so that probes need no credentials: nothing of what runs here.
+#[derive(Debug, Serialize)]
+struct HealthRow {
+    /// False when the node must be looked after: a restart or an operator is needed.
+    healthy: bool,
+    /// What is wrong, in sentences.
+    problems: Vec<String>,
+    node_id: NodeId,
+    version: &'static str,
+    /// Whether this node follows a leader now. An election is no illness: this may be false for a
+    /// second.
+    leader_known: bool,
+    /// Whether that leader has this node's registration.
+    registered: bool,
+    /// Nodes that gossip holds for alive, this one too.
+    nodes_alive: usize,
+}
+
+impl Api {
+    pub(super) fn health(&self) -> Result<Answer, Failure> {
+        let raft = self.options.raft.health().borrow().clone();
+        let agent = self.options.agent.view();
+        let problems = problems(&raft, agent.storage_failure.as_deref());
+        let leader = self.options.tracker.leader();
+        let leads_no_more = |leader: &crate::cluster::Leader| {
+            leader.node == self.options.node && !self.options.raft.lease_valid()
+        };
+        let row = HealthRow {
+            healthy: problems.is_empty(),
+            problems,
+            node_id: self.options.node,
+            version: env!("CARGO_PKG_VERSION"),
+            leader_known: leader.borrow().as_ref().is_some_and(|leader| !leads_no_more(leader)),
+            registered: agent.registered,
+            nodes_alive: 1 + self.options.gossip.view().alive().count(),
+        };
+        let status = if row.healthy { 200 } else { 503 };
+        Ok(Answer::json(&row)?.with_status(status))
+    }
+}
+
+fn problems(raft: &Health, storage_failure: Option<&str>) -> Vec<String> {
+    let raft = match raft {
+        Health::Running => None,
+        Health::StorageFailed { file, error } => {
+            Some(format!("{} cannot be written: {error}", file.display()))
+        }
+        Health::Stopped(why) => Some(format!("raft has stopped: {why}")),
+    };
+    let agent = storage_failure.map(|why| format!("the agent's disk refuses writes: {why}"));
+    raft.into_iter().chain(agent).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_makes_a_node_ill() {
+        assert!(problems(&Health::Running, None).is_empty());
+        let failed = Health::StorageFailed { file: "/d/raft.log".into(), error: "disk full".into() };
+        let problems = problems(&failed, Some("no space"));
+        assert_eq!(problems, [
+            "/d/raft.log cannot be written: disk full",
+            "the agent's disk refuses writes: no space"
+        ]);
+    }
+}

@@ -1,0 +1,227 @@
+//! What only the leader knows: answered here when this node leads, else passed on.
+
+use std::{sync::Arc, time::Duration};
+
+use meshos_control::master::View;
+use meshos_protocol::messages::node::{Reply, Request};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{
+    Api,
+    call::{Answer, Call, Failure},
+    nodes,
+    route::Leading,
+    tasks,
+};
+use crate::{cluster::Leader, net::Target};
+
+/// How long a call waits for a leader to be there before it is told that none is known.
+const LEADER_WAIT: Duration = Duration::from_secs(2);
+/// Between two looks whether this node itself leads by now, which nothing tells.
+const LOOK_INTERVAL: Duration = Duration::from_millis(25);
+/// How long the leader may take to answer a read.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// How long the leader may take to carry out a change: longer than a new voter has to copy the log.
+const CHANGE_LIMIT: Duration = Duration::from_secs(75);
+
+/// Why the leader's answer is not there.
+enum Lost {
+    /// The call has not reached it.
+    Unreached(String),
+    /// It may have carried out the call.
+    Unanswered(String),
+}
+
+#[derive(Serialize)]
+struct LeaderRow {
+    node_id: String,
+    address: String,
+    term: u64,
+    cluster: String,
+}
+
+impl Api {
+    /// Answers as the leader, or has it answer.
+    pub(super) async fn answer_by_leader(
+        &self,
+        route: &Leading,
+        call: &Call,
+    ) -> Result<Answer, Failure> {
+        let answered = self.answer_by_leader_in_time(route, call).await;
+        match (route, answered) {
+            // When the group has lost its majority, its members are what the operator needs.
+            (Leading::Voters, Err(failure)) if !call.forwarded => {
+                let known = self.options.raft.voters();
+                if known.is_empty() { Err(failure) } else { Self::voters_known(&known) }
+            }
+            (_, answered) => answered,
+        }
+    }
+
+    async fn answer_by_leader_in_time(
+        &self,
+        route: &Leading,
+        call: &Call,
+    ) -> Result<Answer, Failure> {
+        let give_up = Instant::now() + LEADER_WAIT;
+        let mut following = self.options.tracker.leader();
+        let mut trouble = None;
+        loop {
+            if let Some(view) = self.led() {
+                return self.answer_leading(route, call, view).await;
+            }
+            if call.forwarded {
+                return Err(Failure::no_leader(&[]));
+            }
+            let leader = following.borrow_and_update().clone();
+            if let Some(leader) = leader.filter(|leader| leader.node != self.options.node) {
+                let repeat = route.may_repeat();
+                let answered = tokio::select! {
+                    answered = self.pass_on(&leader, route, call) => Some(answered),
+                    // The old leader may be dead: its successor knows better.
+                    _ = following.changed(), if repeat => None,
+                };
+                match answered {
+                    Some(Ok(answer)) if !answer.is_no_leader() => return Ok(answer),
+                    Some(Ok(_)) | None => {}
+                    Some(Err(Lost::Unanswered(why))) if !repeat => {
+                        let what = format!("{why}; whether it was carried out is not known");
+                        return Err(Failure::unavailable(what));
+                    }
+                    Some(Err(Lost::Unanswered(why) | Lost::Unreached(why))) => trouble = Some(why),
+                }
+            }
+            if Instant::now() >= give_up {
+                return Err(trouble.map_or_else(|| self.no_leader(), Failure::unavailable));
+            }
+            tokio::select! {
+                _ = following.changed() => {}
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            }
+        }
+    }
+
+    /// The newest picture, when this node leads and its lease holds.
+    pub(super) fn led(&self) -> Option<Arc<View>> {
+        let view = self.options.master.view()?;
+        (!view.deposed && self.options.raft.lease_valid()).then_some(view)
+    }
+
+    pub(super) fn no_leader(&self) -> Failure {
+        let waiting = self.options.formation.waiting().into_iter();
+        let waiting: Vec<String> =
+            waiting.map(|one| format!("seed {}: {}", one.seed, one.reason)).collect();
+        Failure::no_leader(&waiting)
+    }
+
+    async fn pass_on(&self, leader: &Leader, route: &Leading, call: &Call) -> Result<Answer, Lost> {
+        let target =
+            Target { node: Some(leader.node), address: leader.agent_address.clone() };
+        let limit = if route.may_repeat() { READ_LIMIT } else { CHANGE_LIMIT };
+        self.forward(&target, call, limit).await.map_err(|lost| match lost {
+            Lost::Unreached(why) => {
+                Lost::Unreached(format!("the leader {} cannot be reached: {why}", leader.node))
+            }
+            Lost::Unanswered(why) => {
+                Lost::Unanswered(format!("the leader {} has not answered: {why}", leader.node))
+            }
+        })
+    }
+
+    async fn forward(&self, target: &Target, call: &Call, limit: Duration) -> Result<Answer, Lost> {
+        let link = self.options.net.link(target).await;
+        let link = link.map_err(|error| Lost::Unreached(error.to_string()))?;
+        let request = Request::Http {
+            method: call.method.clone(),
+            path: call.path.clone(),
+            principal: call.principal.clone(),
+            body: call.body.clone(),
+        };
+        match link.request(request, limit).await {
+            Ok(Reply::Http { status, content_type, body }) => {
+                Ok(Answer::forwarded(status, content_type, body))
+            }
+            Ok(Reply::Failed { message }) => Err(Lost::Unreached(message)),
+            Ok(other) => Err(Lost::Unreached(format!("it gave an unexpected answer: {other:?}"))),
+            Err(error) => Err(Lost::Unanswered(error.to_string())),
+        }
+    }
+
+    /// Passes a call on to a node that is not asked as the leader.
+    pub(super) async fn forward_to_node(
+        &self,
+        target: &Target,
+        call: &Call,
+    ) -> Result<Answer, Failure> {
+        self.forward(target, call, READ_LIMIT).await.map_err(|lost| {
+            let (Lost::Unreached(why) | Lost::Unanswered(why)) = lost;
+            let node = target.node.map_or_else(|| target.address.clone(), |node| node.to_string());
+            Failure::unavailable(format!("node {node} cannot be asked: {why}"))
+        })
+    }
+
+    async fn answer_leading(
+        &self,
+        route: &Leading,
+        call: &Call,
+        view: Arc<View>,
+    ) -> Result<Answer, Failure> {
+        match route {
+            Leading::Leader => Answer::json(&LeaderRow {
+                node_id: self.options.node.to_string(),
+                address: self.options.options.http_address().to_string(),
+                term: view.fence.term.0,
+                cluster: view.fence.cluster.to_string(),
+            }),
+            Leading::Nodes => {
+                let gossip = self.options.gossip.view();
+                beside(move || Answer::json(&nodes::rows(view.agents.iter(), &gossip))).await
+            }
+            Leading::Frameworks => beside(move || Answer::json(&nodes::frameworks(&view))).await,
+            Leading::Tasks(filter) => {
+                let filter = filter.clone();
+                beside(move || {
+                    let rows = tasks::rows(view.tasks.iter(), view.tasks_ended.iter(), &filter);
+                    Answer::json(&rows)
+                })
+                .await
+            }
+            Leading::Task(name) => {
+                let task = tasks::find(view.tasks.iter(), view.tasks_ended.iter(), name)?;
+                let agent = view.agents.iter().find(|agent| agent.id == task.node_id);
+                Answer::json(&tasks::located(task, agent.map(AsRef::as_ref)))
+            }
+            Leading::Offers => beside(move || Answer::json(&nodes::offers(&view))).await,
+            Leading::Explain(framework) => self.explain(*framework).await,
+            Leading::Voters => Self::voters_known(&self.options.raft.voters()),
+            Leading::KillTask => self.kill_task(call, &view).await,
+            Leading::Teardown => self.teardown(call).await,
+            Leading::AddVoter => self.add_voter(call).await,
+            Leading::RemoveVoter => self.remove_voter(call).await,
+            Leading::TransferLeader => self.transfer_leader(call).await,
+        }
+    }
+
+    async fn explain(
+        &self,
+        framework: meshos_protocol::ids::FrameworkId,
+    ) -> Result<Answer, Failure> {
+        match self.options.master.explain(framework).await {
+            Some(Some(explanation)) => Answer::json(&explanation),
+            Some(None) => Err(Failure::not_found(format!("framework {framework} never existed"))),
+            None => Err(Failure::no_leader(&[])),
+        }
+    }
+}
+
+/// Runs what takes long on a large cluster beside the threads that serve everybody.
+async fn beside<F>(work: F) -> Result<Answer, Failure>
+where
+    F: FnOnce() -> Result<Answer, Failure> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answered) => answered,
+        Err(error) => Err(Failure::unavailable(format!("the answer was not made: {error}"))),
+    }
+}

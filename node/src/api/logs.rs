@@ -1,0 +1,177 @@
+//! What a task wrote, from any node.
+
+use std::{io, path::Path};
+
+use meshos_protocol::ids::{ContainerId, FrameworkId, NodeId};
+use serde::Deserialize;
+
+use super::{
+    Api,
+    call::{Answer, Call, Failure},
+    query::encode,
+    route::{Leading, LogRequest, TaskName},
+    sandbox,
+};
+use crate::net::Target;
+
+/// What the leader says of a task's place.
+#[derive(Deserialize)]
+struct Place {
+    framework_id: FrameworkId,
+    node_id: NodeId,
+    agent_address: Option<String>,
+}
+
+impl Api {
+    pub(super) async fn answer_log(
+        &self,
+        request: &LogRequest,
+        call: &Call,
+    ) -> Result<Answer, Failure> {
+        let here = call.forwarded
+            || request.node == Some(self.options.node)
+            || (request.node.is_none() && self.container_of(&request.name).is_some());
+        if here {
+            return self.read_log(request).await;
+        }
+        if let Some(node) = request.node {
+            let address = self.agent_address(node).ok_or_else(|| {
+                Failure::unavailable(format!("where node {node} is cannot be said: gossip does not know it"))
+            })?;
+            return self.forward_to_node(&Target { node: Some(node), address }, call).await;
+        }
+        let place = self.place_of(&request.name).await?;
+        let name = TaskName { framework: Some(place.framework_id), ..request.name.clone() };
+        let request = LogRequest { name, ..request.clone() };
+        if place.node_id == self.options.node {
+            return self.read_log(&request).await;
+        }
+        let address = place.agent_address.or_else(|| self.agent_address(place.node_id));
+        let address = address.ok_or_else(|| {
+            Failure::unavailable(format!("node {}, which ran the task, is not known any more", place.node_id))
+        })?;
+        let target = Target { node: Some(place.node_id), address };
+        let call = Call { path: path_of(&request), ..call.clone() };
+        self.forward_to_node(&target, &call).await
+    }
+
+    async fn place_of(&self, name: &TaskName) -> Result<Place, Failure> {
+        let call = Call::read(task_path(name));
+        let answer = self.answer_by_leader(&Leading::Task(name.clone()), &call).await?;
+        if answer.status != 200 {
+            #[derive(Deserialize)]
+            struct Refused {
+                error: String,
+            }
+            let refused = serde_json::from_slice(&answer.body);
+            let error = refused.map_or_else(|error| error.to_string(), |refused: Refused| refused.error);
+            return Err(match answer.status {
+                400 => Failure::invalid(error),
+                404 => Failure::not_found(error),
+                _ => Failure::unavailable(error),
+            });
+        }
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| Failure::unavailable(format!("the leader's answer cannot be read: {error}")))
+    }
+
+    /// The container of a task that this node's agent still knows.
+    fn container_of(&self, name: &TaskName) -> Option<(FrameworkId, ContainerId)> {
+        let view = self.options.agent.view();
+        let mut known = view.tasks.iter().map(|task| &task.record).filter(|record| {
+            record.launch.description.task_id == name.task
+                && name.framework.is_none_or(|framework| framework == record.framework)
+        });
+        let first = known.next()?;
+        let another = known.next().is_some();
+        (!another).then(|| (first.framework, first.container.clone()))
+    }
+
+    /// `host:port` of a node's QUIC port, as gossip has it.
+    pub(super) fn agent_address(&self, node: NodeId) -> Option<String> {
+        let view = self.options.gossip.view();
+        view.peers.get(&node).map(|peer| peer.facts.address_quic.to_string())
+    }
+
+    async fn read_log(&self, request: &LogRequest) -> Result<Answer, Failure> {
+        let known = self.container_of(&request.name);
+        let sandboxes = self.options.agent.sandboxes().to_owned();
+        let (node, request) = (self.options.node, request.clone());
+        let read = move || read_here(&sandboxes, node, known.as_ref(), &request);
+        match tokio::task::spawn_blocking(read).await {
+            Ok(answered) => answered,
+            Err(error) => Err(Failure::unavailable(format!("the file was not read: {error}"))),
+        }
+    }
+}
+
+fn read_here(
+    sandboxes: &Path,
+    node: NodeId,
+    known: Option<&(FrameworkId, ContainerId)>,
+    request: &LogRequest,
+) -> Result<Answer, Failure> {
+    let task = &request.name.task;
+    let failed = |error: io::Error| {
+        Failure::unavailable(format!("the sandbox of task {task} cannot be read: {error}"))
+    };
+    let framework = match (known, request.name.framework) {
+        (Some((framework, _)), _) => *framework,
+        (None, Some(framework)) => framework,
+        (None, None) => only_one(&sandbox::framework_of(sandboxes, task).map_err(failed)?, request)?,
+    };
+    let container = known.map(|(_, container)| container);
+    let found = sandbox::of_task(sandboxes, framework, task, container).map_err(failed)?;
+    let sandbox = found.ok_or_else(|| {
+        Failure::not_found(format!("node {node} has no sandbox of task {task} of framework {framework}"))
+    })?;
+    match sandbox::read(&sandbox, request.file, request.offset, request.length) {
+        Ok(bytes) => Ok(Answer::bytes(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::not_found(format!(
+            "task {task} of framework {framework} has no {} yet",
+            request.file
+        ))),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn only_one(frameworks: &[FrameworkId], request: &LogRequest) -> Result<FrameworkId, Failure> {
+    let task = &request.name.task;
+    match frameworks {
+        [framework] => Ok(*framework),
+        [] => Err(Failure::not_found(format!("this node has no sandbox of a task {task}"))),
+        [..] => Err(Failure::invalid(format!("several frameworks ran a task {task} here: name the framework"))),
+    }
+}
+
+fn task_path(name: &TaskName) -> String {
+    let framework = name.framework.map_or_else(|| "-".to_owned(), |framework| framework.to_string());
+    format!("/api/tasks/{framework}/{}", encode(name.task.as_str()))
+}
+
+fn path_of(request: &LogRequest) -> String {
+    let LogRequest { name, file, offset, length, node: _ } = request;
+    format!("{}/logs/{file}?offset={offset}&length={length}", task_path(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use meshos_protocol::ids::TaskId;
+
+    use super::*;
+    use crate::api::route::Route;
+
+    #[test]
+    fn a_request_that_is_passed_on_is_read_back() {
+        for (framework, task) in [(Some(FrameworkId(3)), "web 1/%?&".replace('/', "")), (None, "t".into())] {
+            let request = LogRequest {
+                name: TaskName { framework, task: TaskId::new(&task).unwrap() },
+                file: "stderr",
+                offset: 7,
+                length: 9,
+                node: None,
+            };
+            assert_eq!(Route::of("GET", &path_of(&request)), Ok(Route::Log(request)));
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Which call is which.
+
+use meshos_protocol::{
+    ids::{FrameworkId, NodeId, TaskId},
+    task::TaskState,
+};
+
+use super::{
+    call::Failure,
+    query::{Query, Target},
+};
+
+/// The most bytes of a file in one answer.
+pub(super) const LOG_BYTES_MAX: usize = 1 << 20;
+
+const READ: &str = "GET, HEAD";
+const CHANGE: &str = "POST";
+
+/// All that may be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Of this node.
+    Here(Here),
+    /// Of the leader.
+    Leader(Leading),
+    /// Of the node that has a task's sandbox.
+    Log(LogRequest),
+}
+
+/// What every node answers for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Here {
+    Health,
+    Version,
+    Metrics,
+    Agent,
+    Credentials,
+    /// The leader asks this node to take its log.
+    AdmitLeader,
+}
+
+/// What the leader answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Leading {
+    Leader,
+    Nodes,
+    Frameworks,
+    Tasks(TaskFilter),
+    Task(TaskName),
+    Offers,
+    Explain(FrameworkId),
+    Voters,
+    KillTask,
+    Teardown,
+    AddVoter,
+    RemoveVoter,
+    TransferLeader,
+}
+
+impl Leading {
+    /// Whether it may be asked again when the answer is lost: it changes nothing, or nothing more.
+    pub(super) const fn may_repeat(&self) -> bool {
+        match self {
+            Self::Leader
+            | Self::Nodes
+            | Self::Frameworks
+            | Self::Tasks(_)
+            | Self::Task(_)
+            | Self::Offers
+            | Self::Explain(_)
+            | Self::Voters
+            | Self::KillTask => true,
+            Self::Teardown | Self::AddVoter | Self::RemoveVoter | Self::TransferLeader => false,
+        }
+    }
+}
+
+/// Names a task; its id is enough when no other framework uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TaskName {
+    pub framework: Option<FrameworkId>,
+    pub task: TaskId,
+}
+
+/// Which tasks, and how many of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct TaskFilter {
+    pub framework: Option<FrameworkId>,
+    pub node: Option<NodeId>,
+    pub state: Option<TaskState>,
+    pub offset: usize,
+    pub limit: Option<usize>,
+}
+
+/// A part of what a task wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LogRequest {
+    pub name: TaskName,
+    /// `stdout` or `stderr`.
+    pub file: &'static str,
+    /// Where to begin, in bytes.
+    pub offset: u64,
+    /// How many bytes at most.
+    pub length: usize,
+    /// Where the task ran, when the caller knows.
+    pub node: Option<NodeId>,
+}
+
+impl Route {
+    /// The route of a method and a path with its query.
+    ///
+    /// # Errors
+    /// 404 for a path that does not exist, 405 for another method than it takes, 400 for
+    /// parameters that cannot be read.
+    pub(super) fn of(method: &str, path: &str) -> Result<Self, Failure> {
+        let Target { segments, query } = Target::parse(path)?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let read = || if matches!(method, "GET" | "HEAD") { Ok(()) } else { Err(Failure::method(READ)) };
+        let change = || if method == "POST" { Ok(()) } else { Err(Failure::method(CHANGE)) };
+        if let Some(route) = fixed_read(&segments) {
+            read()?;
+            query.only(&[])?;
+            return Ok(route);
+        }
+        if let Some(route) = fixed_change(&segments) {
+            change()?;
+            query.only(&[])?;
+            return Ok(route);
+        }
+        match segments.as_slice() {
+            ["api", "tasks"] => {
+                read()?;
+                Ok(Self::Leader(Leading::Tasks(task_filter(query)?)))
+            }
+            ["api", "explain", "framework", id] | ["explain", "framework", id] => {
+                read()?;
+                query.only(&[])?;
+                Ok(Self::Leader(Leading::Explain(framework(id)?)))
+            }
+            ["api", "tasks", framework, task] => {
+                read()?;
+                query.only(&[])?;
+                Ok(Self::Leader(Leading::Task(task_name(framework, task)?)))
+            }
+            ["api", "tasks", framework, task, "logs", file @ ("stdout" | "stderr")] => {
+                read()?;
+                let file = if *file == "stdout" { "stdout" } else { "stderr" };
+                Ok(Self::Log(log_request(task_name(framework, task)?, file, query)?))
+            }
+            _ => Err(unknown(path)),
+        }
+    }
+}
+
+fn fixed_read(segments: &[&str]) -> Option<Route> {
+    Some(match segments {
+        ["health"] => Route::Here(Here::Health),
+        ["version"] => Route::Here(Here::Version),
+        ["metrics"] => Route::Here(Here::Metrics),
+        ["api", "agent"] => Route::Here(Here::Agent),
+        ["api", "leader"] => Route::Leader(Leading::Leader),
+        ["api", "nodes"] => Route::Leader(Leading::Nodes),
+        ["api", "frameworks"] => Route::Leader(Leading::Frameworks),
+        ["api", "offers"] => Route::Leader(Leading::Offers),
+        ["api", "voters"] => Route::Leader(Leading::Voters),
+        _ => return None,
+    })
+}
+
+fn fixed_change(segments: &[&str]) -> Option<Route> {
+    Some(match segments {
+        ["api", "tasks", "kill"] => Route::Leader(Leading::KillTask),
+        ["api", "frameworks", "teardown"] => Route::Leader(Leading::Teardown),
+        ["api", "frameworks", "credentials"] => Route::Here(Here::Credentials),
+        ["api", "voters", "add"] => Route::Leader(Leading::AddVoter),
+        ["api", "voters", "remove"] => Route::Leader(Leading::RemoveVoter),
+        ["api", "voters", "transfer"] => Route::Leader(Leading::TransferLeader),
+        ["api", "voters", "admit-leader"] => Route::Here(Here::AdmitLeader),
+        _ => return None,
+    })
+}
+
+fn unknown(path: &str) -> Failure {
+    let path = path.split('?').next().unwrap_or(path);
+    Failure::not_found(format!("there is nothing at {path:?}"))
+}
+
+fn framework(text: &str) -> Result<FrameworkId, Failure> {
+    text.parse().map_err(|error: meshos_protocol::ids::IdError| Failure::invalid(error.to_string()))
+}
+
+/// `-` stands for whichever framework has the task.
+fn task_name(of: &str, task: &str) -> Result<TaskName, Failure> {
+    let framework = if of == "-" { None } else { Some(framework(of)?) };
+    let task = TaskId::new(task).map_err(|error| Failure::invalid(error.to_string()))?;
+    Ok(TaskName { framework, task })
+}
+
+fn task_filter(query: Query) -> Result<TaskFilter, Failure> {
+    let query = query.only(&["framework", "node", "state", "limit", "offset"])?;
+    let state = query.get::<String>("state")?.map(|name| task_state(&name)).transpose()?;
+    Ok(TaskFilter {
+        framework: query.get("framework")?,
+        node: query.get("node")?,
+        state,
+        offset: query.get("offset")?.unwrap_or(0),
+        limit: query.get("limit")?,
+    })
+}
+
+fn task_state(name: &str) -> Result<TaskState, Failure> {
+    TaskState::ALL.into_iter().find(|state| state.name() == name).ok_or_else(|| {
+        let known = TaskState::ALL.map(TaskState::name).join(", ");
+        Failure::invalid(format!("parameter state={name:?} is not a task state: expected one of {known}"))
+    })
+}
+
+fn log_request(name: TaskName, file: &'static str, query: Query) -> Result<LogRequest, Failure> {
+    let query = query.only(&["offset", "length", "node"])?;
+    let length = query.get("length")?.unwrap_or(LOG_BYTES_MAX);
+    if length > LOG_BYTES_MAX {
+        let what = format!("parameter length={length}: at most {LOG_BYTES_MAX} bytes are sent at a time");
+        return Err(Failure::invalid(what));
+    }
+    let offset = query.get("offset")?.unwrap_or(0);
+    Ok(LogRequest { name, file, offset, length, node: query.get("node")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Answer;
+
+    fn status(method: &str, path: &str) -> u16 {
+        Answer::from(Route::of(method, path).unwrap_err()).status
+    }
+
+    #[test]
+    fn every_path_has_its_route() {
+        let cases = [
+            ("GET", "/health", Route::Here(Here::Health)),
+            ("HEAD", "/metrics", Route::Here(Here::Metrics)),
+            ("GET", "/api/leader", Route::Leader(Leading::Leader)),
+            ("GET", "/explain/framework/F7", Route::Leader(Leading::Explain(FrameworkId(7)))),
+            ("GET", "/api/explain/framework/F7", Route::Leader(Leading::Explain(FrameworkId(7)))),
+            ("POST", "/api/tasks/kill", Route::Leader(Leading::KillTask)),
+            ("POST", "/api/frameworks/credentials", Route::Here(Here::Credentials)),
+            ("POST", "/api/voters/transfer", Route::Leader(Leading::TransferLeader)),
+        ];
+        for (method, path, route) in cases {
+            assert_eq!(Route::of(method, path).unwrap(), route, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn tasks_are_filtered_by_their_query() {
+        let route = Route::of("GET", "/api/tasks?framework=F2&state=gone_by_operator&limit=5&offset=10");
+        let filter = TaskFilter {
+            framework: Some(FrameworkId(2)),
+            node: None,
+            state: Some(TaskState::GoneByOperator),
+            offset: 10,
+            limit: Some(5),
+        };
+        assert_eq!(route.unwrap(), Route::Leader(Leading::Tasks(filter)));
+        for query in ["framework=2", "state=Running", "limit=-1", "status=running", "node=x"] {
+            assert_eq!(status("GET", &format!("/api/tasks?{query}")), 400, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_log_is_asked_for_by_task_file_and_place() {
+        let Route::Log(request) =
+            Route::of("GET", "/api/tasks/F1/web%201/logs/stderr?offset=12&length=34").unwrap()
+        else {
+            panic!("not a log");
+        };
+        assert_eq!(request.name.framework, Some(FrameworkId(1)));
+        assert_eq!(request.name.task.as_str(), "web 1");
+        assert_eq!((request.file, request.offset, request.length), ("stderr", 12, 34));
+        let Route::Log(any) = Route::of("GET", "/api/tasks/-/t/logs/stdout").unwrap() else {
+            panic!("not a log");
+        };
+        assert_eq!((any.name.framework, any.length), (None, LOG_BYTES_MAX));
+        assert_eq!(status("GET", "/api/tasks/F1/t/logs/stdout?length=1048577"), 400);
+        assert_eq!(status("GET", "/api/tasks/F1/..%2F..%2Fetc/logs/stdout"), 400);
+        assert_eq!(status("GET", "/api/tasks/F1/%2e%2e/logs/stdout"), 400);
+        assert_eq!(status("GET", "/api/tasks/F1/t/logs/passwd"), 404);
+    }
+
+    #[test]
+    fn other_paths_and_methods_are_refused() {
+        for path in ["/", "/api", "/api/", "/api/nodes/", "/api/tasks/F1", "/explain", "//health"] {
+            assert_eq!(status("GET", path), 404, "{path}");
+        }
+        assert_eq!(status("POST", "/api/nodes"), 405);
+        assert_eq!(status("GET", "/api/tasks/kill"), 405);
+        assert_eq!(status("DELETE", "/api/tasks"), 405);
+        assert_eq!(status("GET", "/health?verbose"), 400);
+        let allow = Answer::from(Route::of("GET", "/api/voters/add").unwrap_err()).allow;
+        assert_eq!(allow, Some("POST"));
+    }
+}

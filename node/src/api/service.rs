@@ -1,0 +1,101 @@
+//! The API of one node.
+
+use std::sync::Arc;
+
+use meshos_membership::{gossip, raft::RaftGroup};
+use meshos_protocol::ids::NodeId;
+use serde::Serialize;
+
+use super::{
+    call::{Answer, Call, Failure},
+    route::{Here, Route},
+};
+use crate::{
+    cluster::{LeaderTracker, RegistryHost},
+    config::NodeOptions,
+    driver::{agent, master},
+    metrics::{self, Metrics},
+    net::Net,
+    runtime::Formation,
+};
+
+/// The parts of the node that answer calls.
+pub(crate) struct Options {
+    pub node: NodeId,
+    /// Names this node's raft log.
+    pub raft_id: u64,
+    pub options: NodeOptions,
+    pub net: Net,
+    pub tracker: LeaderTracker,
+    pub master: master::Handle,
+    pub agent: agent::Handle,
+    pub raft: Arc<RaftGroup>,
+    pub gossip: gossip::Handle,
+    pub formation: Formation,
+    pub registry: RegistryHost,
+}
+
+/// Answers calls.
+pub(crate) struct Api {
+    pub(super) options: Options,
+    metrics: Metrics,
+}
+
+#[derive(Serialize)]
+struct Version {
+    name: &'static str,
+    version: &'static str,
+    /// The newest wire version that this build speaks, and the oldest that it understands.
+    wire_version: u32,
+    wire_version_min: u32,
+}
+
+impl Api {
+    /// Answers from these parts.
+    pub(crate) fn new(options: Options) -> Self {
+        let metrics = Metrics::new(metrics::Sources {
+            node: options.node,
+            tracker: options.tracker.leader(),
+            master: options.master.clone(),
+            agent: options.agent.clone(),
+            raft: Arc::clone(&options.raft),
+            gossip: options.gossip.clone(),
+        });
+        Self { options, metrics }
+    }
+
+    /// What this node measures.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Answers a call; every failure is an answer too.
+    pub(crate) async fn answer(&self, call: Call) -> Answer {
+        let answered = match Route::of(&call.method, &call.path) {
+            Ok(Route::Here(route)) => self.answer_here(route, &call).await,
+            Ok(Route::Leader(route)) => self.answer_by_leader(&route, &call).await,
+            Ok(Route::Log(request)) => self.answer_log(&request, &call).await,
+            Err(failure) => Err(failure),
+        };
+        answered.unwrap_or_else(Answer::from)
+    }
+
+    async fn answer_here(&self, route: Here, call: &Call) -> Result<Answer, Failure> {
+        match route {
+            Here::Health => self.health(),
+            Here::Version => {
+                use meshos_protocol::codec::{WIRE_VERSION, WIRE_VERSION_MIN};
+                Answer::json(&Version {
+                    name: "meshos",
+                    version: env!("CARGO_PKG_VERSION"),
+                    wire_version: WIRE_VERSION,
+                    wire_version_min: WIRE_VERSION_MIN,
+                })
+            }
+            Here::Metrics => Ok(Answer::metrics(self.metrics.render().await)),
+            Here::Agent => self.agent_state(),
+            Here::Credentials => self.framework_credentials(call).await,
+            Here::AdmitLeader => self.admit_leader(call),
+        }
+    }
+}

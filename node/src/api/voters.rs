@@ -1,0 +1,225 @@
+//! The group that elects the leader, as operators see and change it.
+
+use std::time::Duration;
+
+use meshos_membership::raft::{ChangeError, Voter, VoterRole, VoterStatus};
+use meshos_protocol::{ids::NodeId, time::millis};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    Api, bodies,
+    call::{Answer, Call, Failure},
+};
+use crate::net::Target;
+
+/// How long copying the log may take before a new voter is given up.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
+/// How long removing a voter may take.
+const REMOVE_LIMIT: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Serialize)]
+struct VoterRow {
+    node_id: NodeId,
+    raft_id: u64,
+    /// `host:port` of its QUIC port.
+    address: String,
+    role: &'static str,
+    leader: bool,
+    /// How long ago it was last heard of; known to the leader alone.
+    last_contact_ms: Option<u64>,
+    /// How many entries of the leader's log it lacks; known to the leader alone.
+    lag: Option<u64>,
+}
+
+impl From<&VoterStatus> for VoterRow {
+    fn from(status: &VoterStatus) -> Self {
+        let role = match status.role {
+            VoterRole::Voter => "voter",
+            VoterRole::Learner => "learner",
+        };
+        Self {
+            node_id: status.voter.node_id,
+            raft_id: status.voter.raft_id,
+            address: status.voter.address.clone(),
+            role,
+            leader: status.is_leader,
+            last_contact_ms: status.last_contact.map(millis),
+            lag: status.lag,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeBody {
+    node_id: NodeId,
+}
+
+/// Names a member by its node or, when a node stands there twice, by its log.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MemberBody {
+    #[serde(default)]
+    node_id: Option<NodeId>,
+    #[serde(default)]
+    raft_id: Option<u64>,
+}
+
+/// What a node answers that is asked to take the leader's log.
+#[derive(Debug, Serialize, Deserialize)]
+struct Admitted {
+    node_id: NodeId,
+    raft_id: u64,
+    address: String,
+}
+
+impl Api {
+    pub(super) fn voters_known(voters: &[VoterStatus]) -> Result<Answer, Failure> {
+        let rows: Vec<VoterRow> = voters.iter().map(VoterRow::from).collect();
+        Answer::json(&rows)
+    }
+
+    pub(super) async fn add_voter(&self, call: &Call) -> Result<Answer, Failure> {
+        let NodeBody { node_id: node } = bodies::read(&call.body)?;
+        let members = self.options.raft.voters();
+        let known = members.iter().find(|status| status.voter.node_id == node);
+        if known.is_some_and(|status| status.role == VoterRole::Voter) {
+            return Err(Failure::invalid(format!("node {node} is a voter already")));
+        }
+        let address = self.agent_address(node).ok_or_else(|| {
+            Failure::not_found(format!("gossip knows no node {node}: is it running and of this cluster?"))
+        })?;
+        let admitted = self.ask_to_admit(node, address).await?;
+        let Admitted { node_id, raft_id, address } = admitted;
+        let voter = Voter { raft_id, node_id, address };
+        tracing::info!(%voter, principal = %call.principal, "an operator adds a voter");
+        self.options.raft.add_voter(voter, CATCH_UP_LIMIT).await.map_err(failed)?;
+        Answer::json(&json!({ "node_id": node, "raft_id": raft_id, "added": true }))
+    }
+
+    /// A node takes raft's requests from members only, and learns those from the log that it does
+    /// not have yet.
+    async fn ask_to_admit(&self, node: NodeId, address: String) -> Result<Admitted, Failure> {
+        let mut call = Call::read("/api/voters/admit-leader".to_owned());
+        call.method = "POST".to_owned();
+        let answer = self.forward_to_node(&Target { node: Some(node), address }, &call).await?;
+        let refused = || {
+            let said = String::from_utf8_lossy(&answer.body);
+            Failure::unavailable(format!("node {node} does not take the leader's log: {said}"))
+        };
+        if answer.status != 200 {
+            return Err(refused());
+        }
+        let admitted: Admitted = serde_json::from_slice(&answer.body).map_err(|_| refused())?;
+        if admitted.node_id == node { Ok(admitted) } else { Err(refused()) }
+    }
+
+    /// The other side: takes the log of the leader that this node follows, and of nobody else.
+    pub(super) fn admit_leader(&self, call: &Call) -> Result<Answer, Failure> {
+        if !call.forwarded {
+            return Err(Failure::invalid("only the leader asks for this: use /api/voters/add"));
+        }
+        let leader = self.options.tracker.leader().borrow().clone();
+        let leader = leader.ok_or_else(|| self.no_leader())?;
+        let members = self.options.raft.voters();
+        // A member knows the others and must not take requests from anybody else.
+        if !members.iter().any(|status| status.voter.node_id == self.options.node) {
+            self.options.raft.admit([leader.node]);
+        }
+        Answer::json(&Admitted {
+            node_id: self.options.node,
+            raft_id: self.options.raft_id,
+            address: self.options.options.agent_address().to_string(),
+        })
+    }
+
+    pub(super) async fn remove_voter(&self, call: &Call) -> Result<Answer, Failure> {
+        let member = member(&self.options.raft.voters(), &bodies::read(&call.body)?)?;
+        tracing::info!(voter = %member, principal = %call.principal, "an operator removes a voter");
+        self.options.raft.remove_voter(member.raft_id, REMOVE_LIMIT).await.map_err(failed)?;
+        let Voter { raft_id, node_id, .. } = member;
+        Answer::json(&json!({ "node_id": node_id, "raft_id": raft_id, "removed": true }))
+    }
+
+    pub(super) async fn transfer_leader(&self, call: &Call) -> Result<Answer, Failure> {
+        let member = member(&self.options.raft.voters(), &bodies::read(&call.body)?)?;
+        tracing::info!(to = %member, principal = %call.principal, "an operator hands leadership over");
+        self.options.raft.transfer_leader(member.raft_id).await.map_err(failed)?;
+        let Voter { raft_id, node_id, .. } = member;
+        Answer::json(&json!({ "node_id": node_id, "raft_id": raft_id, "transferred": true }))
+    }
+}
+
+fn member(members: &[VoterStatus], body: &MemberBody) -> Result<Voter, Failure> {
+    if body.node_id.is_none() && body.raft_id.is_none() {
+        return Err(Failure::invalid("the body must name a node_id or a raft_id"));
+    }
+    let mut found = members.iter().map(|status| &status.voter).filter(|voter| {
+        body.node_id.is_none_or(|node| node == voter.node_id)
+            && body.raft_id.is_none_or(|raft_id| raft_id == voter.raft_id)
+    });
+    match (found.next(), found.next()) {
+        (Some(voter), None) => Ok(voter.clone()),
+        (None, _) => Err(Failure::not_found("the group has no such member")),
+        (Some(_), Some(_)) => {
+            Err(Failure::invalid("the node is in the group more than once: name the raft_id"))
+        }
+    }
+}
+
+fn failed(error: ChangeError) -> Failure {
+    match error {
+        ChangeError::Refused(_) => Failure::invalid(error.to_string()),
+        ChangeError::NotLeader { .. } => Failure::no_leader(&[]),
+        ChangeError::InProgress | ChangeError::Uncertain | ChangeError::Stopped(_) => {
+            Failure::unavailable(error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(raft_id: u64, node: u64, role: VoterRole) -> VoterStatus {
+        let voter = Voter { raft_id, node_id: NodeId::from_bits(node), address: "h:1".to_owned() };
+        VoterStatus {
+            voter,
+            role,
+            is_leader: raft_id == 1,
+            last_contact: Some(Duration::from_millis(12)),
+            lag: None,
+        }
+    }
+
+    #[test]
+    fn a_member_is_named_by_its_node_or_its_log() {
+        let members = [
+            status(1, 7, VoterRole::Voter),
+            status(2, 8, VoterRole::Voter),
+            status(3, 8, VoterRole::Learner),
+        ];
+        let body = |node: Option<u64>, raft_id| MemberBody {
+            node_id: node.map(NodeId::from_bits),
+            raft_id,
+        };
+        assert_eq!(member(&members, &body(Some(7), None)).unwrap().raft_id, 1);
+        assert_eq!(member(&members, &body(None, Some(3))).unwrap().raft_id, 3);
+        assert_eq!(member(&members, &body(Some(8), Some(2))).unwrap().raft_id, 2);
+        let code = |body| Answer::from(member(&members, &body).unwrap_err()).status;
+        assert_eq!(code(body(Some(8), None)), 400);
+        assert_eq!(code(body(None, None)), 400);
+        assert_eq!(code(body(Some(9), None)), 404);
+    }
+
+    #[test]
+    fn a_member_is_shown_with_its_place_in_the_log() {
+        let answer = Api::voters_known(&[status(1, 7, VoterRole::Voter)]).unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(rows[0]["role"], "voter");
+        assert_eq!(rows[0]["leader"], true);
+        assert_eq!(rows[0]["last_contact_ms"], 12);
+        assert_eq!(rows[0]["lag"], serde_json::Value::Null);
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line.
+
+mod api;
+mod dev;
+mod explain;
+mod keygen;
+mod logs;
+mod node;
+mod output;
+mod process;
+mod run;
+mod show;
+mod table;
+mod text;
+mod voters;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Closed;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 something went wrong (a sentence on standard error says what), 2 the command
+line cannot be read. `meshos run` exits with the code of its task, see `meshos run --help`.
+
+Start here:
+  meshos dev                      a cluster of three nodes on this machine, for trying things out
+  meshos run -- echo hello        run a command somewhere in it
+  meshos nodes                    see who is there";
+
+/// Pools many machines into one computer: nodes offer what they have, frameworks run tasks on it
+#[derive(Debug, Parser)]
+#[command(name = "meshos", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Node(Box<node::Arguments>),
+    Dev(dev::Arguments),
+    Run(run::Arguments),
+    Nodes(show::Nodes),
+    Frameworks(show::Frameworks),
+    Tasks(show::Tasks),
+    Offers(show::Offers),
+    Leader(show::Leader),
+    Logs(logs::Arguments),
+    Kill(show::Kill),
+    Explain(explain::Arguments),
+    Voters(voters::Arguments),
+    Keygen(keygen::Arguments),
+}
+
+/// Reads this process's command line, does what it says, and tells what went wrong.
+pub(crate) fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Node(arguments) => node::execute(*arguments),
+        command => execute(command),
+    };
+    match done {
+        Ok(code) => code,
+        // Whoever read our output has seen enough.
+        Err(error) if error.is::<Closed>() => ExitCode::SUCCESS,
+        Err(error) => {
+            text::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything but a node: one thread, which for `dev` has to be the main one.
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    let filter = crate::logging::Filter::of_environment().map_err(anyhow::Error::msg)?;
+    crate::logging::start(&crate::logging::Options { filter, json: false });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Node(_) => unreachable!("a node has a runtime of its own"),
+            Command::Dev(arguments) => dev::execute(arguments).await,
+            Command::Run(arguments) => run::execute(arguments).await,
+            Command::Nodes(arguments) => arguments.execute().await,
+            Command::Frameworks(arguments) => arguments.execute().await,
+            Command::Tasks(arguments) => arguments.execute().await,
+            Command::Offers(arguments) => arguments.execute().await,
+            Command::Leader(arguments) => arguments.execute().await,
+            Command::Logs(arguments) => logs::execute(arguments).await,
+            Command::Kill(arguments) => arguments.execute().await,
+            Command::Explain(arguments) => explain::execute(arguments).await,
+            Command::Voters(arguments) => voters::execute(arguments).await,
+            Command::Keygen(arguments) => keygen::execute(arguments),
+        }
+    });
+    // A signal handler or a slow name look-up must not hold the process back.
+    runtime.shutdown_background();
+    done
+}

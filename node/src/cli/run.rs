@@ -1,0 +1,85 @@
+//! `meshos run`: a framework for the shell.
+
+mod constraint;
+mod plan;
+mod progress;
+mod request;
+mod scheduler;
+mod session;
+mod streams;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::api::Choice;
+
+const HELP: &str = "\
+Examples:
+  meshos run -- echo hello
+  meshos run --cpus 2 --mem 512 --instances 10 -- ./simulate --steps 1000
+  meshos run --shell -- 'sort words | uniq -c' --uri http://files/words
+  meshos run --constraint rack:abc --env MODE=fast -- ./serve
+
+Standard output and standard error of the tasks come out here; with several instances each line begins with
+the number of its instance. While nothing can be launched, standard error says why.
+
+Ctrl-C (and SIGTERM) ends the tasks and waits for their end; the second one leaves at once, and the cluster
+ends what still runs. When this command is killed or cut off, its tasks live on for a minute.
+
+Exit codes: that of the task, 128 plus the number of the signal that ended it; of several instances, the
+first that was not 0. 125 when a task ended without any (it could not be started, its node was lost), 130
+or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the command line cannot be read.";
+
+/// Run a command somewhere in the cluster and stream its output
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// Processors for each instance; thousandths count
+    #[arg(long, value_name = "C", default_value = "1")]
+    cpus: String,
+    /// Memory for each instance, in MB
+    #[arg(long, value_name = "MB", default_value = "128")]
+    mem: String,
+    /// How often the command runs, all at the same time where there is room
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    instances: u32,
+    /// Fetch this file into the sandbox first, and unpack it when it is an archive: a path on the node,
+    /// a file:// or an http:// address
+    #[arg(long, value_name = "U")]
+    uri: Vec<String>,
+    /// Set a variable in the command's environment
+    #[arg(long, value_name = "K=V")]
+    env: Vec<String>,
+    /// Run only on nodes whose attribute has this value (in its range or set); `hostname` works too.
+    /// All constraints must hold
+    #[arg(long, value_name = "ATTR:VALUE")]
+    constraint: Vec<String>,
+    /// How the framework and its tasks are called [default: the command's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The role that pays
+    #[arg(long, value_name = "ROLE", default_value = "*")]
+    role: String,
+    /// Run as this user of the node [default: the node's own]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Hand the command to /bin/sh -c
+    #[arg(long)]
+    shell: bool,
+    /// Say nothing about progress
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    node: Choice,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// Runs the command and gives its exit code.
+pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
+    let request = request::Request::of(&arguments)?;
+    session::run(request, &arguments.node, arguments.quiet).await
+}

@@ -1,0 +1,114 @@
+//! Which nodes will do.
+
+use meshos_protocol::{
+    attributes::{AttributeValue, Attributes},
+    resources::Amount,
+};
+
+/// What stands for the node's name, unless it has an attribute of that name.
+const HOSTNAME: &str = "hostname";
+
+/// An attribute and the value that it must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Constraint {
+    attribute: String,
+    value: String,
+}
+
+impl Constraint {
+    /// Reads `attribute:value`.
+    ///
+    /// # Errors
+    /// Says what was expected.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((attribute, value)) if !attribute.trim().is_empty() && !value.trim().is_empty() => {
+                Ok(Self { attribute: attribute.trim().to_owned(), value: value.trim().to_owned() })
+            }
+            _ => Err(format!(
+                "--constraint is {text:?}: expected ATTRIBUTE:VALUE, for example rack:abc or hostname:node-7"
+            )),
+        }
+    }
+
+    /// Whether a node fulfils it. An attribute that stands several times has all its values.
+    pub(super) fn holds(&self, hostname: &str, attributes: &Attributes) -> bool {
+        let mut values = attributes.get_all(&self.attribute).peekable();
+        if values.peek().is_none() {
+            return self.attribute == HOSTNAME && self.value == hostname;
+        }
+        values.any(|value| self.is_met_by(value))
+    }
+
+    fn is_met_by(&self, value: &AttributeValue) -> bool {
+        match value {
+            AttributeValue::Text(text) => text.as_str() == self.value,
+            AttributeValue::Scalar(amount) => {
+                self.value.parse::<Amount>().is_ok_and(|wanted| wanted == *amount)
+            }
+            AttributeValue::Ranges(ranges) => {
+                self.value == ranges.to_string()
+                    || self.value.parse().is_ok_and(|number| ranges.contains_value(number))
+            }
+            AttributeValue::Set(set) => {
+                self.value == set.to_string() || set.contains_item(&self.value)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Constraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.attribute, self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(constraint: &str) -> bool {
+        let attributes =
+            Attributes::parse("rack:abc;zone:west;zone:north;level:10;keys:[1000-1500];disks:{ssd,hdd}");
+        Constraint::parse(constraint).unwrap().holds("node-7", &attributes.unwrap())
+    }
+
+    #[test]
+    fn every_kind_of_value_can_be_asked_for() {
+        for met in [
+            "rack:abc",
+            "zone:west",
+            "zone:north",
+            "level:10",
+            "level:10.0",
+            "keys:1200",
+            "keys:[1000-1500]",
+            "disks:ssd",
+            "hostname:node-7",
+            " rack : abc ",
+        ] {
+            assert!(holds(met), "{met}");
+        }
+        for missed in [
+            "rack:ab", "rack:ABC", "zone:south", "level:11", "keys:1501", "disks:tape", "hostname:node-8",
+            "os:centos5",
+        ] {
+            assert!(!holds(missed), "{missed}");
+        }
+    }
+
+    #[test]
+    fn an_attribute_goes_before_the_name_of_the_node() {
+        let attributes = Attributes::parse("hostname:other").unwrap();
+        assert!(!Constraint::parse("hostname:a").unwrap().holds("a", &attributes));
+    }
+
+    #[test]
+    fn what_is_no_constraint_is_told() {
+        for text in ["", "rack", "rack:", ":abc", " : "] {
+            let error = Constraint::parse(text).unwrap_err();
+            assert!(error.contains("expected ATTRIBUTE:VALUE"), "{error}");
+        }
+        assert_eq!(Constraint::parse("url:http://a:1").unwrap().to_string(), "url:http://a:1");
+    }
+}

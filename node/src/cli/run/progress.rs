@@ -1,0 +1,201 @@
+//! Says on standard error how it goes.
+
+use std::time::Duration;
+
+use meshos_protocol::{resources::Resources, task::TaskState};
+use tokio::time::Instant;
+
+use super::plan::{Counts, Declined, Note, Plan, Step};
+use crate::cli::{
+    output,
+    text::{count, plain},
+};
+
+/// With more instances than this, numbers take the place of names.
+const INSTANCES_NAMED: usize = 8;
+/// Numbers are told at most this often.
+const NUMBERS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was told last.
+#[derive(Debug)]
+pub(super) struct Progress {
+    quiet: bool,
+    named: bool,
+    told: Option<(Instant, Counts)>,
+}
+
+impl Progress {
+    pub(super) fn new(quiet: bool, instances: usize) -> Self {
+        Self { quiet, named: instances <= INSTANCES_NAMED, told: None }
+    }
+
+    /// Something happened.
+    pub(super) fn note(&mut self, note: &Note) {
+        if self.quiet {
+            return;
+        }
+        let text = match note {
+            Note::Registered(framework) => format!("framework {framework}"),
+            Note::Disconnected => "the cluster cannot be reached; waiting for a leader".to_owned(),
+            Note::Reconnected => "connected again".to_owned(),
+            // The next step follows at once.
+            Note::Launched { .. } => return,
+            Note::Step(step) => match sentence(step) {
+                Some(text) if self.named || is_worth_a_line(step.state) => text,
+                _ => return,
+            },
+        };
+        say(&text);
+    }
+
+    /// The numbers, when there are many instances.
+    pub(super) fn numbers(&mut self, counts: Counts, now: Instant, last: bool) {
+        let due = match self.told {
+            None => true,
+            Some((at, told)) => told != counts && (last || now - at >= NUMBERS_INTERVAL),
+        };
+        if self.quiet || self.named || !due {
+            return;
+        }
+        self.told = Some((now, counts));
+        say(&format!(
+            "{} waiting, {} launched, {} ended, {} of them badly",
+            counts.waiting, counts.launched, counts.ended, counts.failed
+        ));
+    }
+
+    /// Why nothing is launched.
+    pub(super) fn waiting(&self, sentences: &[String]) {
+        if !self.quiet {
+            sentences.iter().for_each(|sentence| say(sentence));
+        }
+    }
+}
+
+/// A line of progress.
+pub(super) fn say(text: &str) {
+    output::note(&format!("meshos: {text}"));
+}
+
+/// What is told even when only numbers are.
+fn is_worth_a_line(state: TaskState) -> bool {
+    !matches!(
+        state,
+        TaskState::Staging
+            | TaskState::Starting
+            | TaskState::Running
+            | TaskState::Killing
+            | TaskState::Finished
+    )
+}
+
+fn sentence(step: &Step) -> Option<String> {
+    let what = match step.state {
+        TaskState::Staging | TaskState::Starting | TaskState::Killing => return None,
+        TaskState::Running => "runs",
+        TaskState::Finished => "has finished",
+        TaskState::Failed => "has failed",
+        TaskState::Killed => "was killed",
+        TaskState::Error => "cannot be run",
+        TaskState::Dropped if step.again => "was not started and is tried again",
+        TaskState::Dropped => "was not started",
+        TaskState::Gone | TaskState::GoneByOperator => "is gone",
+        TaskState::Unreachable => "is out of reach, its node may come back",
+        TaskState::Unknown => "is in a state that is not known",
+    };
+    let mut text = format!("task {} {what}", step.task);
+    if !step.hostname.is_empty() {
+        text += &format!(" on {}", step.hostname);
+    }
+    if let Some(node) = step.node {
+        text += &format!(" ({node})");
+    }
+    if step.state != TaskState::Running && step.state != TaskState::Finished && !step.why.is_empty() {
+        text += &format!(": {}", step.why);
+    }
+    Some(plain(&text))
+}
+
+/// Why instances wait, as far as the plan itself knows.
+pub(super) fn waiting(plan: &Plan) -> Vec<String> {
+    let counts = plan.counts();
+    let request = plan.request();
+    let of = if request.instances > 1 { format!(" of {}", request.instances) } else { String::new() };
+    let mut lines =
+        vec![format!("{}{of} {} for {}", count(counts.waiting, "instance"), if counts.waiting == 1 { "waits" } else { "wait" }, request.need)];
+    if plan.framework().is_none() {
+        lines.push("no leader has answered yet".to_owned());
+        return lines;
+    }
+    lines.extend(declined(plan.declined(), &request.constraints));
+    lines
+}
+
+fn declined(declined: &Declined, constraints: &[impl ToString]) -> Vec<String> {
+    let Declined { by_constraint, too_small, largest } = declined;
+    let mut lines = Vec::new();
+    if *by_constraint > 0 {
+        let constraints: Vec<String> = constraints.iter().map(ToString::to_string).collect();
+        lines.push(format!(
+            "{} did not meet {}",
+            count(*by_constraint, "offer"),
+            plain(&constraints.join(" and "))
+        ));
+    }
+    if *too_small > 0 {
+        let largest = largest.filter(|resource| Resources::from_iter([resource.clone()]).ports().is_empty());
+        lines.push(format!(
+            "{} had too little; the one with the most cpus had {largest}",
+            count(*too_small, "offer")
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use meshos_protocol::ids::TaskId;
+
+    use super::{super::request::tests::request, *};
+
+    fn step(state: TaskState, why: &str) -> Step {
+        Step {
+            task: TaskId::new("echo-F3").unwrap(),
+            instance: 0,
+            node: None,
+            hostname: "lab".to_owned(),
+            state,
+            why: why.to_owned(),
+            again: false,
+        }
+    }
+
+    #[test]
+    fn steps_are_told_in_sentences() {
+        let text = |state, why| sentence(&step(state, why));
+        assert_eq!(text(TaskState::Staging, ""), None);
+        assert_eq!(text(TaskState::Running, "").unwrap(), "task echo-F3 runs on lab");
+        assert_eq!(
+            text(TaskState::Failed, "memory_limit: it used 70 MB").unwrap(),
+            "task echo-F3 has failed on lab: memory_limit: it used 70 MB"
+        );
+        for state in TaskState::ALL {
+            assert!(sentence(&step(state, "why")).is_none_or(|text| !text.contains('\n')));
+        }
+    }
+
+    #[test]
+    fn waiting_is_explained_by_what_was_declined() {
+        let plan = Plan::new(request(&["--cpus", "8", "echo"]).unwrap());
+        assert_eq!(waiting(&plan), ["1 instance waits for cpus:8;mem:128", "no leader has answered yet"]);
+        let no_use = Declined {
+            by_constraint: 1,
+            too_small: 2,
+            largest: "cpus:4;mem:64;ports:[1-2]".parse().unwrap(),
+        };
+        assert_eq!(declined(&no_use, &["rack:abc", "zone:west"]), [
+            "1 offer did not meet rack:abc and zone:west",
+            "2 offers had too little; the one with the most cpus had cpus:4;mem:64",
+        ]);
+    }
+}

@@ -1,0 +1,254 @@
+//! One run, from the certificate to the exit code.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use meshos_membership::keys::NodeKey;
+use meshos_sdk::{Credentials, DriverError, DriverOptions, SchedulerDriver, Status};
+use rustls_pki_types::CertificateDer;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
+
+use super::{
+    plan::{Note, Plan},
+    progress::{Progress, say, waiting},
+    request::Request,
+    scheduler::{Launcher, Shared},
+    streams::Streams,
+};
+use crate::{
+    cli::{
+        api::{Api, Choice},
+        explain,
+        output::Closed,
+        text::{complain, count},
+    },
+    detect::{Machine as _, ThisMachine},
+};
+
+/// How long nothing may be launched before it is said why.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How often it is said again.
+const REPEAT: Duration = Duration::from_secs(5);
+/// How long the good-bye may take.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+const EXIT_INTERRUPTED: u8 = 130;
+const EXIT_TERMINATED: u8 = 143;
+/// What shells say when nobody reads the output any more: 128 and SIGPIPE.
+const EXIT_OUTPUT_CLOSED: u8 = 141;
+
+/// Runs what was asked for and gives its exit code.
+pub(super) async fn run(request: Request, node: &Choice, quiet: bool) -> Result<ExitCode> {
+    let api = Arc::new(Api::new(node)?);
+    let options = options(&api, &request).await?;
+    let instances = request.instances;
+    let shared = Shared::new(Plan::new(request));
+    let (driver, ended) = SchedulerDriver::start(Launcher(shared.clone()), options)?;
+    let mut side = JoinSet::new();
+    side.spawn(learn_nodes(Arc::clone(&api)));
+    let session = Session {
+        shared,
+        driver,
+        streams: Streams::new(Arc::clone(&api), instances),
+        api,
+        progress: Progress::new(quiet, instances),
+        interrupt: signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?,
+        terminate: signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?,
+        interrupted: None,
+        explain_at: Instant::now() + SILENCE,
+        waiting_before: instances,
+    };
+    session.run(ended).await.map(ExitCode::from)
+}
+
+struct Session {
+    shared: Shared,
+    driver: SchedulerDriver,
+    api: Arc<Api>,
+    streams: Streams,
+    progress: Progress,
+    interrupt: Signal,
+    terminate: Signal,
+    /// The exit code of the first signal.
+    interrupted: Option<u8>,
+    explain_at: Instant,
+    /// How many instances waited when it was last looked.
+    waiting_before: usize,
+}
+
+type Ended = JoinHandle<Result<Status, DriverError>>;
+
+impl Session {
+    async fn run(mut self, mut ended: Ended) -> Result<u8> {
+        loop {
+            let (over, waits) = self.look();
+            if over {
+                break;
+            }
+            tokio::select! {
+                biased;
+                done = &mut ended => return Err(ended_early(done)),
+                code = stop_asked(&mut self.interrupt, &mut self.terminate) => {
+                    if self.interrupted.is_some() {
+                        return Ok(self.leave(ended, code).await);
+                    }
+                    self.stop(code);
+                }
+                () = self.shared.changed() => {}
+                // Nothing, when no stream is open.
+                Some(streamed) = self.streams.next() => self.streamed(streamed),
+                () = tokio::time::sleep_until(self.explain_at), if waits => self.explain().await,
+            }
+        }
+        // Everything has ended; what the tasks have written is still on its way.
+        loop {
+            tokio::select! {
+                biased;
+                code = stop_asked(&mut self.interrupt, &mut self.terminate) => {
+                    return Ok(self.leave(ended, code).await);
+                }
+                streamed = self.streams.next() => match streamed {
+                    Some(streamed) => self.streamed(streamed),
+                    None => break,
+                },
+            }
+        }
+        let counts = self.shared.plan().counts();
+        self.progress.numbers(counts, Instant::now(), true);
+        let code = self.interrupted.unwrap_or_else(|| self.shared.plan().code());
+        Ok(self.leave(ended, code).await)
+    }
+
+    /// Takes in what happened: whether everything has ended, and whether something waits.
+    fn look(&mut self) -> (bool, bool) {
+        let (notes, counts, over) = {
+            let mut plan = self.shared.plan();
+            (plan.take_notes(), plan.counts(), plan.is_over())
+        };
+        for note in notes {
+            match &note {
+                Note::Registered(framework) => self.streams.registered(*framework),
+                Note::Step(step) => self.streams.step(step),
+                Note::Launched { .. } | Note::Reconnected | Note::Disconnected => {}
+            }
+            self.progress.note(&note);
+        }
+        self.progress.numbers(counts, Instant::now(), false);
+        if counts.waiting < self.waiting_before {
+            self.explain_at = self.explain_at.max(Instant::now() + SILENCE);
+        }
+        self.waiting_before = counts.waiting;
+        (over, counts.waiting > 0)
+    }
+
+    fn stop(&mut self, code: u8) {
+        self.interrupted = Some(code);
+        let tasks = self.shared.stop(&self.driver);
+        if tasks > 0 {
+            say(&format!("ending {}; once more leaves at once", count(tasks, "task")));
+        }
+    }
+
+    fn streamed(&mut self, streamed: Result<()>) {
+        match streamed {
+            Ok(()) => {}
+            // `meshos run ... | head` has seen enough: what runs is of no use any more.
+            Err(error) if error.is::<Closed>() => {
+                if self.interrupted.is_none() {
+                    self.stop(EXIT_OUTPUT_CLOSED);
+                }
+            }
+            Err(error) => complain(&error),
+        }
+    }
+
+    /// Says why nothing is launched: what the plan saw, and what the leader says.
+    async fn explain(&mut self) {
+        self.explain_at = Instant::now() + REPEAT;
+        let (mut sentences, framework) = {
+            let plan = self.shared.plan();
+            (waiting(&plan), plan.framework())
+        };
+        if let Some(framework) = framework {
+            // A leader that cannot be asked is told by the connection's own loss.
+            let told = tokio::time::timeout(SILENCE, self.api.get(&explain::path(&framework.to_string())));
+            if let Ok(Ok(value)) = told.await {
+                sentences.extend(explain::sentences(value).unwrap_or_default());
+            }
+        }
+        self.progress.waiting(&sentences);
+    }
+
+    /// Ends the framework, and with it whatever still runs.
+    async fn leave(self, ended: Ended, code: u8) -> u8 {
+        self.driver.stop(false);
+        if tokio::time::timeout(FAREWELL_LIMIT, ended).await.is_err() {
+            say("the cluster has not heard the good-bye; it ends what is left within a minute");
+        }
+        code
+    }
+}
+
+async fn stop_asked(interrupt: &mut Signal, terminate: &mut Signal) -> u8 {
+    tokio::select! {
+        _ = interrupt.recv() => EXIT_INTERRUPTED,
+        _ = terminate.recv() => EXIT_TERMINATED,
+    }
+}
+
+fn ended_early(done: Result<Result<Status, DriverError>, tokio::task::JoinError>) -> anyhow::Error {
+    match done {
+        Ok(Ok(_)) => anyhow!("the connection to the cluster ended before the tasks did; they live on for a minute"),
+        Ok(Err(error)) => error.into(),
+        Err(error) => anyhow!("the framework's scheduler broke: {error}"),
+    }
+}
+
+/// The answer to a request for a certificate.
+#[derive(Debug, Deserialize)]
+struct Issued {
+    certificate: String,
+    authority: String,
+    nodes: Vec<String>,
+}
+
+/// Gets a certificate for this run; its key never leaves this process.
+async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
+    let key = NodeKey::generate()?;
+    let body = json!({ "request": BASE64.encode(key.request()?) });
+    let answer = api
+        .post("/api/frameworks/credentials", &body)
+        .await
+        .context("cannot get a certificate for this run")?;
+    let issued: Issued = serde_json::from_value(answer)
+        .context("the node's answer is not of the form that this release expects")?;
+    let certificate = |text: &str| -> Result<CertificateDer<'static>> {
+        let der = BASE64.decode(text).context("the node has sent a certificate that cannot be read")?;
+        Ok(CertificateDer::from(der))
+    };
+    if issued.nodes.is_empty() {
+        bail!("the node names no address for frameworks to connect to");
+    }
+    let credentials = Credentials::from_parts(
+        certificate(&issued.certificate)?,
+        key.private_key(),
+        certificate(&issued.authority)?,
+    );
+    let mut options = DriverOptions::new(&request.name, issued.nodes, credentials);
+    options.info.roles = [request.role.clone()].into();
+    options.info.hostname = ThisMachine.hostname();
+    Ok(options)
+}
+
+/// Learns where else the output can be read when the node of the command line dies.
+async fn learn_nodes(api: Arc<Api>) {
+    let Ok(Value::Array(nodes)) = api.get("/api/nodes").await else { return };
+    let address = |node: &Value| node.get("address").and_then(Value::as_str).map(str::to_owned);
+    api.also(nodes.iter().filter_map(address));
+}

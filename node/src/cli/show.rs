@@ -1,0 +1,361 @@
+//! Commands that show what the cluster knows, and `kill`.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    api::{Api, Common},
+    output,
+    table::Table,
+    text::{ago, count, now_ms, plain},
+};
+
+const DONE: Result<ExitCode> = Ok(ExitCode::SUCCESS);
+
+/// Show the nodes: what they have, what of it is used, and who leads
+#[derive(Debug, Args)]
+pub(super) struct Nodes {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Show the frameworks
+#[derive(Debug, Args)]
+pub(super) struct Frameworks {
+    #[command(flatten)]
+    common: Common,
+    /// Show those that have ended, too
+    #[arg(long)]
+    all: bool,
+}
+
+/// Show the tasks: those that live, and the newest 1,000 that have ended
+#[derive(Debug, Args)]
+pub(super) struct Tasks {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Show the open offers
+#[derive(Debug, Args)]
+pub(super) struct Offers {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Show which node leads, and in which term
+#[derive(Debug, Args)]
+pub(super) struct Leader {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// End a task: SIGTERM, and SIGKILL when its grace period is over
+#[derive(Debug, Args)]
+pub(super) struct Kill {
+    /// The task's id, or FRAMEWORK/TASK when several frameworks have one of that id
+    #[arg(value_name = "TASK")]
+    task: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+type Amounts = BTreeMap<String, Value>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeRow {
+    id: String,
+    address: String,
+    hostname: String,
+    state: String,
+    leader: bool,
+    connected: bool,
+    resources: Amounts,
+    used: Amounts,
+    attributes: Amounts,
+    tasks: usize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FrameworkRow {
+    id: String,
+    name: String,
+    state: String,
+    roles: Vec<String>,
+    principal: String,
+    tasks: usize,
+    offers: usize,
+    used: Amounts,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TaskRow {
+    id: String,
+    framework_id: String,
+    node_id: String,
+    state: String,
+    reason: Option<String>,
+    message: String,
+    changed_at: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct OfferRow {
+    id: String,
+    framework_id: String,
+    node_id: String,
+    role: String,
+    resources: Amounts,
+    made_at: u64,
+}
+
+/// A task as the leader knows it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Task {
+    pub id: String,
+    pub framework_id: String,
+    pub node_id: String,
+    pub state: String,
+}
+
+impl Nodes {
+    pub(super) async fn execute(self) -> Result<ExitCode> {
+        let value = self.common.get("/api/nodes").await?;
+        if self.common.json {
+            output::json(&value)?;
+        } else {
+            print(&nodes_table(rows(value)?), "node")?;
+        }
+        DONE
+    }
+}
+
+impl Frameworks {
+    pub(super) async fn execute(self) -> Result<ExitCode> {
+        let value = self.common.get("/api/frameworks").await?;
+        if self.common.json {
+            output::json(&value)?;
+            return DONE;
+        }
+        let mut table =
+            Table::new(&["ID", "NAME", "STATE", "ROLES", "TASKS", "OFFERS", "USED", "PRINCIPAL"]);
+        let shown = |row: &FrameworkRow| self.all || row.state != "closed";
+        for row in rows::<FrameworkRow>(value)?.into_iter().filter(shown) {
+            let (tasks, offers) = (row.tasks.to_string(), row.offers.to_string());
+            let (roles, used) = (row.roles.join(","), amounts(&row.used));
+            table.row([row.id, row.name, row.state, roles, tasks, offers, used, row.principal]);
+        }
+        print(&table, "framework")?;
+        DONE
+    }
+}
+
+impl Tasks {
+    pub(super) async fn execute(self) -> Result<ExitCode> {
+        let value = self.common.get("/api/tasks").await?;
+        if self.common.json {
+            output::json(&value)?;
+            return DONE;
+        }
+        let mut table =
+            Table::new(&["ID", "FRAMEWORK", "NODE", "STATE", "SINCE", "REASON", "MESSAGE"]);
+        let now = now_ms();
+        for row in rows::<TaskRow>(value)? {
+            let (since, reason) = (ago(row.changed_at, now), row.reason.unwrap_or_default());
+            table.row([row.id, row.framework_id, row.node_id, row.state, since, reason, row.message]);
+        }
+        print(&table, "task")?;
+        DONE
+    }
+}
+
+impl Offers {
+    pub(super) async fn execute(self) -> Result<ExitCode> {
+        let value = self.common.get("/api/offers").await?;
+        if self.common.json {
+            output::json(&value)?;
+            return DONE;
+        }
+        let mut table = Table::new(&["ID", "FRAMEWORK", "NODE", "ROLE", "AGE", "RESOURCES"]);
+        let now = now_ms();
+        for row in rows::<OfferRow>(value)? {
+            let (age, resources) = (ago(row.made_at, now), amounts(&row.resources));
+            table.row([row.id, row.framework_id, row.node_id, row.role, age, resources]);
+        }
+        print(&table, "open offer")?;
+        DONE
+    }
+}
+
+impl Leader {
+    pub(super) async fn execute(self) -> Result<ExitCode> {
+        let value = self.common.get("/api/leader").await?;
+        if self.common.json {
+            output::json(&value)?;
+            return DONE;
+        }
+        let text = |key: &str| match value.get(key) {
+            Some(Value::String(text)) => plain(text),
+            Some(other) => other.to_string(),
+            None => "?".to_owned(),
+        };
+        let (node, address, term) = (text("node_id"), text("address"), text("term"));
+        output::line(&format!("node {node} at {address} leads in term {term}"))?;
+        DONE
+    }
+}
+
+impl Kill {
+    pub(super) async fn execute(self) -> Result<ExitCode> {
+        let api = Api::new(&self.common.node)?;
+        let task = find_task(&api, &self.task).await?;
+        let body = json!({ "framework_id": task.framework_id, "task_id": task.id });
+        let answer = api.post("/api/tasks/kill", &body).await?;
+        if self.common.json {
+            output::json(&answer)?;
+        } else {
+            let (framework, id) = (plain(&task.framework_id), plain(&task.id));
+            output::line(&format!("task {id} of framework {framework} is told to end"))?;
+        }
+        DONE
+    }
+}
+
+/// The task that somebody means by `TASK` or `FRAMEWORK/TASK`.
+pub(super) async fn find_task(api: &Api, name: &str) -> Result<Task> {
+    let path = task_path(name);
+    let found = api.get(&path).await.with_context(|| {
+        format!("task {name:?} is not to be had; `meshos tasks` lists what there is")
+    })?;
+    serde_json::from_value(found).context("the node's answer is not that of a task")
+}
+
+/// The path of a task in the API. A task's id has no slash.
+fn task_path(name: &str) -> String {
+    let (framework, task) = name.split_once('/').unwrap_or(("-", name));
+    format!("/api/tasks/{}/{}", super::text::encode(framework), super::text::encode(task))
+}
+
+fn rows<T: DeserializeOwned>(value: Value) -> Result<Vec<T>> {
+    serde_json::from_value(value)
+        .context("the node's answer is not of the form that this release expects")
+}
+
+fn print(table: &Table, what: &str) -> Result<()> {
+    if table.is_empty() {
+        output::note(&count(0, what));
+        return Ok(());
+    }
+    table.print()
+}
+
+fn nodes_table(rows: Vec<NodeRow>) -> Table {
+    let mut table = Table::new(&[
+        "ID", "ADDRESS", "STATE", "LEADER", "TASKS", "CPUS", "MEM", "DISK", "OTHER", "ATTRIBUTES", "HOSTNAME",
+    ]);
+    for row in rows {
+        let share = |name: &str| {
+            let of = |amounts: &Amounts| amounts.get(name).map(amount);
+            let total = of(&row.resources);
+            total.map(|total| format!("{}/{total}", of(&row.used).unwrap_or_else(|| "0".to_owned())))
+        };
+        let (cpus, mem, disk) = (share("cpus"), share("mem"), share("disk"));
+        let known = ["cpus", "mem", "disk"];
+        let other = row.resources.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        let other = other.map(|(name, value)| format!("{name}:{}", amount(value)));
+        let other = other.collect::<Vec<_>>().join(";");
+        let state = match (row.state.as_str(), row.connected) {
+            ("active", false) => "active, not connected".to_owned(),
+            (state, _) => state.to_owned(),
+        };
+        let leader = if row.leader { "yes" } else { "" }.to_owned();
+        let attributes = amounts(&row.attributes);
+        let [cpus, mem, disk] = [cpus, mem, disk].map(Option::unwrap_or_default);
+        table.row([
+            row.id,
+            row.address,
+            state,
+            leader,
+            row.tasks.to_string(),
+            cpus,
+            mem,
+            disk,
+            other,
+            attributes,
+            row.hostname,
+        ]);
+    }
+    table
+}
+
+/// `cpus:2;mem:1024`.
+fn amounts(amounts: &Amounts) -> String {
+    let parts = amounts.iter().map(|(name, value)| format!("{name}:{}", amount(value)));
+    parts.collect::<Vec<_>>().join(";")
+}
+
+fn amount(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_show_what_is_used_of_what_they_have() {
+        let value = json!([
+            {
+                "id": "aaaaaaaaaaaa", "address": "127.0.0.1:5050", "hostname": "lab", "pid": 7,
+                "state": "active", "leader": true, "connected": true, "tasks": 2,
+                "resources": {"cpus": 4, "mem": 4096, "ports": "[31000-32000]"},
+                "used": {"cpus": 0.5}, "attributes": {"rack": "abc", "level": 10}
+            },
+            {
+                "id": "bbbbbbbbbbbb", "address": "127.0.0.1:5060", "hostname": "lab",
+                "state": "active", "leader": false, "connected": false,
+                "resources": {"cpus": 1, "mem": 64}
+            }
+        ]);
+        let text = nodes_table(rows(value).unwrap()).render(None);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+            .collect();
+        assert_eq!(lines[0], [
+            "ID", "ADDRESS", "STATE", "LEADER", "TASKS", "CPUS", "MEM", "OTHER", "ATTRIBUTES", "HOSTNAME"
+        ]);
+        assert_eq!(lines[1], [
+            "aaaaaaaaaaaa", "127.0.0.1:5050", "active", "yes", "2", "0.5/4", "0/4096",
+            "ports:[31000-32000]", "level:10;rack:abc", "lab"
+        ]);
+        assert_eq!(lines[2], [
+            "bbbbbbbbbbbb", "127.0.0.1:5060", "active, not connected", "0", "0/1", "0/64", "lab"
+        ]);
+    }
+
+    #[test]
+    fn an_answer_of_another_form_is_told() {
+        let error = rows::<NodeRow>(json!({"nodes": 3})).unwrap_err().to_string();
+        assert_eq!(error, "the node's answer is not of the form that this release expects");
+    }
+
+    #[test]
+    fn a_task_is_named_alone_or_with_its_framework() {
+        assert_eq!(task_path("web 1"), "/api/tasks/-/web%201");
+        assert_eq!(task_path("F7/web"), "/api/tasks/F7/web");
+        assert_eq!(task_path("F7/../nodes"), "/api/tasks/F7/..%2Fnodes");
+    }
+}

@@ -1,0 +1,211 @@
+//! `meshos voters`: the group that elects the leader.
+
+use std::{net::ToSocketAddrs as _, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, Subcommand};
+use meshos_membership::{
+    identity::{DataDir, FenceStore},
+    raft::{self, Voter},
+};
+use meshos_protocol::ids::{NodeId, Term};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{api::Common, output, table::Table, text::plain};
+
+const HELP: &str = "\
+Examples:
+  meshos voters                   show the voters
+  meshos voters add NODE          make a node of the cluster a voter
+  meshos voters remove NODE       take a voter out, for example one whose machine is gone
+  meshos voters recover --help    when more than half of the voters are lost for good";
+
+const RECOVER_HELP: &str = "\
+Use this when more than half of the voters are lost for good: the remaining ones can neither elect a leader
+nor agree to change the group. It rewrites the raft log of ONE survivor, which then is the only voter; what
+only the lost voters had is lost. Cluster id, frameworks and agents stay as this node's log has them.
+
+  1. Stop the node, on the survivor whose log reaches farthest.
+  2. Run this on its machine, as the node's user; look up the highest term in the other nodes' logs.
+  3. Make sure that the lost voters never come back with their data: empty their data directories.
+  4. Start the node with --seed naming itself alone, then the others, and add voters: meshos voters add NODE.";
+
+/// Show or change the group that elects the leader
+#[derive(Debug, Args)]
+#[command(after_help = HELP, args_conflicts_with_subcommands = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    change: Option<Change>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum Change {
+    /// Make a node of the cluster a voter
+    Add {
+        /// The node's id, as `meshos nodes` shows it
+        #[arg(value_name = "NODE")]
+        node: NodeId,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Take a voter out of the group
+    Remove {
+        /// The node's id, as `meshos voters` shows it
+        #[arg(value_name = "NODE")]
+        node: NodeId,
+        /// The id of its log, when the node stands in the group more than once
+        #[arg(long, value_name = "N")]
+        raft_id: Option<u64>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Make one survivor the whole group, when the majority is lost for good
+    #[command(after_help = RECOVER_HELP)]
+    Recover(Recover),
+}
+
+#[derive(Debug, Args)]
+struct Recover {
+    /// The data directory of the survivor, whose node is stopped
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Where the survivor's QUIC port will be reached
+    #[arg(long, value_name = "HOST:PORT")]
+    address: String,
+    /// The highest term seen anywhere in the cluster
+    #[arg(long, value_name = "TERM")]
+    term_above: u64,
+    /// Do it: the log is rewritten, and nothing brings the old group back
+    #[arg(long)]
+    yes: bool,
+    /// Print JSON for scripts, and nothing else, on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Row {
+    node_id: String,
+    raft_id: u64,
+    address: String,
+    role: String,
+    leader: bool,
+    last_contact_ms: Option<u64>,
+    lag: Option<u64>,
+}
+
+/// Shows or changes the group.
+pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
+    match arguments.change {
+        None => show(&arguments.common).await?,
+        Some(Change::Add { node, common }) => {
+            let answer = common.post("/api/voters/add", &json!({ "node_id": node })).await?;
+            told(&common, &answer, &format!("node {node} is a voter now"))?;
+        }
+        Some(Change::Remove { node, raft_id, common }) => {
+            let mut body = json!({ "node_id": node });
+            if let Some(raft_id) = raft_id {
+                body["raft_id"] = raft_id.into();
+            }
+            let answer = common.post("/api/voters/remove", &body).await?;
+            told(&common, &answer, &format!("node {node} is no voter any more"))?;
+        }
+        Some(Change::Recover(recover)) => recover.execute()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(common: &Common, answer: &Value, sentence: &str) -> Result<()> {
+    if common.json { output::json(answer) } else { output::line(sentence) }
+}
+
+async fn show(common: &Common) -> Result<()> {
+    let value = common.get("/api/voters").await?;
+    if common.json {
+        return output::json(&value);
+    }
+    let rows: Vec<Row> = serde_json::from_value(value)
+        .context("the node's answer is not of the form that this release expects")?;
+    let mut table = Table::new(&["NODE", "ROLE", "LEADER", "ADDRESS", "HEARD", "BEHIND", "RAFT ID"]);
+    for row in rows {
+        let leader = if row.leader { "yes" } else { "" }.to_owned();
+        let heard = row.last_contact_ms.map(|millis| format!("{millis} ms ago")).unwrap_or_default();
+        let lag = row.lag.map(|lag| lag.to_string()).unwrap_or_default();
+        table.row([row.node_id, row.role, leader, row.address, heard, lag, row.raft_id.to_string()]);
+    }
+    table.print()
+}
+
+impl Recover {
+    fn execute(self) -> Result<()> {
+        ensure!(
+            self.yes,
+            "recovering throws away what only the lost voters had: read `meshos voters recover --help`, then add --yes"
+        );
+        let resolved = self.address.to_socket_addrs().is_ok_and(|mut found| found.next().is_some());
+        ensure!(
+            resolved,
+            "--address {:?} cannot be reached: expected HOST:PORT of this node's QUIC port",
+            self.address
+        );
+        ensure!(
+            self.data_dir.is_dir(),
+            "there is no data directory {}: name the one of the stopped node",
+            self.data_dir.display()
+        );
+        // Held while the log is rewritten, so that no node can start in it.
+        let data_dir = DataDir::open(&self.data_dir)?;
+        let Some(identity) = data_dir.load()? else {
+            bail!("{} is not the data directory of a node", self.data_dir.display());
+        };
+        let seen = FenceStore::load(&data_dir)?.current().map_or(0, |fence| fence.term.0);
+        let own = Voter {
+            raft_id: identity.raft_id,
+            node_id: identity.node_id,
+            address: self.address.clone(),
+        };
+        let recovered =
+            raft::recover_offline(&self.data_dir, &own, Term(self.term_above.max(seen)))?;
+        if self.json {
+            return output::json(&json!({
+                "node_id": own.node_id,
+                "raft_id": own.raft_id,
+                "term_above": recovered.above.0,
+                "index": recovered.index,
+            }));
+        }
+        output::line(&format!(
+            "node {} is the only voter now; it will lead in a term above {}.\n\
+             Start it with --seed naming itself alone, then add voters with `meshos voters add NODE`.",
+            plain(&own.node_id.to_string()),
+            recovered.above
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recover(data_dir: &str, yes: bool) -> Recover {
+        Recover {
+            data_dir: data_dir.into(),
+            address: "127.0.0.1:5051".to_owned(),
+            term_above: 7,
+            yes,
+            json: false,
+        }
+    }
+
+    #[test]
+    fn recovering_wants_to_be_meant() {
+        let error = recover("/nowhere", false).execute().unwrap_err().to_string();
+        assert!(error.ends_with("then add --yes"), "{error}");
+        let error = recover("/nowhere", true).execute().unwrap_err().to_string();
+        assert!(error.starts_with("there is no data directory /nowhere"), "{error}");
+    }
+}

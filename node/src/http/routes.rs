@@ -1,0 +1,186 @@
+//! From a request to a call, and from an answer to a response.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Buf;
+use futures_util::{Stream, StreamExt as _};
+use warp::{
+    Filter as _, Reply as _,
+    filters::{BoxedFilter, path::FullPath},
+    http::{
+        HeaderMap, HeaderValue, Method,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
+    reply::Response,
+};
+
+use super::gate::{Gate, Refused};
+use crate::api::{Answer, Api, Call};
+
+/// The largest body of a request.
+pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long a request may take to send its body.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// What the agent's port serves.
+const AGENT_PATHS: [&str; 4] = ["/health", "/version", "/metrics", "/api/agent"];
+
+/// Which of a node's ports a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    Cluster,
+    Agent,
+}
+
+/// Answers the calls that are let in.
+#[async_trait]
+pub(super) trait Answers: Send + Sync + 'static {
+    async fn answer(&self, call: Call) -> Answer;
+
+    /// Counts an answer by its status.
+    fn answered(&self, status: u16);
+}
+
+#[async_trait]
+impl Answers for Api {
+    async fn answer(&self, call: Call) -> Answer {
+        Self::answer(self, call).await
+    }
+
+    fn answered(&self, status: u16) {
+        self.metrics().http().answered(status);
+    }
+}
+
+/// All requests of a port.
+pub(super) fn routes<A: Answers>(
+    port: Port,
+    gate: Arc<Gate>,
+    answers: Arc<A>,
+) -> BoxedFilter<(Response,)> {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let desk = Arc::new(Desk { port, gate, answers });
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |method, path, query, headers, body| {
+            let desk = Arc::clone(&desk);
+            async move { desk.serve(method, path, query, headers, body).await }
+        })
+        .boxed()
+}
+
+struct Desk<A> {
+    port: Port,
+    gate: Arc<Gate>,
+    answers: Arc<A>,
+}
+
+impl<A: Answers> Desk<A> {
+    async fn serve<S, B>(
+        &self,
+        method: Method,
+        path: FullPath,
+        query: String,
+        headers: HeaderMap,
+        body: S,
+    ) -> Response
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf + Send,
+    {
+        let answer = match self.call(method, &path, &query, &headers, body).await {
+            Ok(call) => self.answers.answer(call).await,
+            Err(Refused { status, message }) => Answer::error(status, &message),
+        };
+        self.answers.answered(answer.status);
+        respond(answer)
+    }
+
+    async fn call<S, B>(
+        &self,
+        method: Method,
+        path: &FullPath,
+        query: &str,
+        headers: &HeaderMap,
+        body: S,
+    ) -> Result<Call, Refused>
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf + Send,
+    {
+        let path = path.as_str();
+        let principal = self.gate.admit(path, headers)?;
+        if self.port == Port::Agent && !AGENT_PATHS.contains(&path) {
+            let paths = AGENT_PATHS.join(", ");
+            let message = format!("the agent's port serves {paths}; all else is at the node's cluster port");
+            return Err(Refused { status: 404, message });
+        }
+        let body = if method == Method::POST { read_body(headers, body).await? } else { Vec::new() };
+        let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        Ok(Call { method: method.to_string(), path, principal, body, forwarded: false })
+    }
+}
+
+async fn read_body<S, B>(headers: &HeaderMap, body: S) -> Result<Vec<u8>, Refused>
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf + Send,
+{
+    let too_large = || {
+        let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+        Refused { status: 413, message }
+    };
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).unwrap_or(usize::MAX) > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    let read = async {
+        let mut bytes = Vec::new();
+        let mut body = std::pin::pin!(body);
+        while let Some(part) = body.next().await {
+            let mut part = part.map_err(|error| Refused {
+                status: 400,
+                message: format!("the body cannot be read: {error}"),
+            })?;
+            if bytes.len() + part.remaining() > BODY_BYTES_MAX {
+                return Err(too_large());
+            }
+            while part.has_remaining() {
+                let chunk = part.chunk();
+                bytes.extend_from_slice(chunk);
+                let taken = chunk.len();
+                part.advance(taken);
+            }
+        }
+        Ok(bytes)
+    };
+    tokio::time::timeout(BODY_LIMIT, read).await.unwrap_or_else(|_| {
+        let message = format!("the body has not arrived within {BODY_LIMIT:?}");
+        Err(Refused { status: 408, message })
+    })
+}
+
+fn respond(answer: Answer) -> Response {
+    let Answer { status, content_type, body, allow } = answer;
+    let mut response = body.into_response();
+    *response.status_mut() =
+        warp::http::StatusCode::from_u16(status).unwrap_or(warp::http::StatusCode::BAD_GATEWAY);
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_str(&content_type)
+        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, content_type);
+    // What tasks wrote must not be taken for a page, and nothing here is true for long.
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(allow) = allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if status == 401 {
+        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"meshos\""));
+        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"meshos\""));
+    }
+    response
+}

@@ -1,0 +1,345 @@
+//! Requests over warp's test client and over real connections.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+use warp::{filters::BoxedFilter, reply::Response, test::RequestBuilder};
+
+use super::{
+    address::Names,
+    gate::Gate,
+    routes::{Answers, BODY_BYTES_MAX, Port, routes},
+    service::{Connections, Limits, listen, serve},
+    token::Token,
+};
+use crate::api::{Answer, Call};
+
+/// Tells what it was asked.
+#[derive(Default)]
+struct Echo {
+    statuses: Mutex<Vec<u16>>,
+    open: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+#[async_trait]
+impl Answers for Echo {
+    async fn answer(&self, call: Call) -> Answer {
+        if call.path == "/post-only" && call.method != "POST" {
+            return Answer { allow: Some("POST"), ..Answer::error(405, "this path takes POST only") };
+        }
+        assert!(!call.forwarded);
+        let Call { method, path, principal, body, .. } = call;
+        let body = format!("{method} {path} {principal} {}", body.len()).into_bytes();
+        Answer { status: 200, content_type: "text/plain".into(), body, allow: None }
+    }
+
+    fn answered(&self, status: u16) {
+        self.statuses.lock().unwrap().push(status);
+    }
+}
+
+impl Connections for Echo {
+    fn opened(&self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn open(port: Port) -> BoxedFilter<(Response,)> {
+    routes(port, Arc::new(Gate::new(Names::default(), None)), Arc::new(Echo::default()))
+}
+
+/// Routes that ask for the token, and the token.
+fn guarded() -> (BoxedFilter<(Response,)>, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    let token = Token::load_or_create(scratch.path()).unwrap();
+    let text = std::fs::read_to_string(scratch.path().join("http-token")).unwrap();
+    let gate = Gate::new(Names::default(), Some(token));
+    let routes = routes(Port::Cluster, Arc::new(gate), Arc::new(Echo::default()));
+    (routes, text.trim().to_owned())
+}
+
+fn request(method: &str, path: &str) -> RequestBuilder {
+    warp::test::request().method(method).path(path).header("host", "127.0.0.1:5050")
+}
+
+fn error_of(body: &[u8]) -> String {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    assert_eq!(body.as_object().unwrap().len(), 1);
+    body["error"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_request_becomes_a_call_and_an_answer_a_response() {
+    let response = request("POST", "/api/x%20y?a=1&b=%2F").body("12345").reply(&open(Port::Cluster)).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.body(), "POST /api/x%20y?a=1&b=%2F local 5");
+    assert_eq!(response.headers()["content-type"], "text/plain");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn the_methods_of_a_path_are_told() {
+    let response = request("GET", "/post-only").reply(&open(Port::Cluster)).await;
+    assert_eq!(response.status(), 405);
+    assert_eq!(response.headers()["allow"], "POST");
+    assert_eq!(error_of(response.body()), "this path takes POST only");
+}
+
+#[tokio::test]
+async fn without_credentials_only_health_is_told() {
+    let (routes, token) = guarded();
+    assert_eq!(request("GET", "/health").reply(&routes).await.status(), 200);
+    for path in ["/", "/metrics", "/health/", "/api/nodes", "/%68ealth"] {
+        let response = request("GET", path).reply(&routes).await;
+        assert_eq!(response.status(), 401, "{path}");
+        let kinds: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+        assert_eq!(kinds, ["Bearer realm=\"meshos\"", "Basic realm=\"meshos\""]);
+        assert!(error_of(response.body()).contains("http-token"));
+        assert!(!String::from_utf8_lossy(response.body()).contains(&token));
+    }
+}
+
+#[tokio::test]
+async fn the_token_lets_in_as_bearer_and_as_password() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    let (routes, token) = guarded();
+    let basic = |text: &str| format!("Basic {}", BASE64.encode(text));
+    let cases = [
+        (format!("Bearer {token}"), Some("operator")),
+        (format!("bearer {token}"), Some("operator")),
+        (basic(&format!("alice:{token}")), Some("alice")),
+        (basic(&format!(":{token}")), Some("operator")),
+        (format!("Bearer {token}x"), None),
+        (format!("Bearer {}", &token[1..]), None),
+        ("Bearer ".to_owned(), None),
+        ("Bearer".to_owned(), None),
+        (basic("alice:wrong"), None),
+        (basic(&token), None),
+        (basic(&format!("a\nb:{token}")), None),
+        ("Basic ***".to_owned(), None),
+        (format!("Digest {token}"), None),
+        (token.clone(), None),
+    ];
+    for (value, caller) in cases {
+        let response = request("GET", "/x").header("authorization", &value).reply(&routes).await;
+        match caller {
+            Some(caller) => {
+                assert_eq!(response.status(), 200, "{value}");
+                assert_eq!(response.body(), &format!("GET /x {caller} 0"));
+            }
+            None => assert_eq!(response.status(), 401, "{value}"),
+        }
+    }
+    let twice = request("GET", "/x")
+        .header("authorization", format!("Bearer {token}"))
+        .header("authorization", "Bearer other");
+    assert_eq!(twice.reply(&routes).await.status(), 401);
+}
+
+#[tokio::test]
+async fn foreign_hosts_and_pages_are_refused_whatever_they_know() {
+    let (guarded, token) = guarded();
+    for routes in [&guarded, &open(Port::Cluster)] {
+        let plain = || warp::test::request().path("/health").header("authorization", format!("Bearer {token}"));
+        let rebound = plain().header("host", "evil.example:5050").reply(routes).await;
+        assert_eq!(rebound.status(), 403);
+        let page = plain().header("host", "127.0.0.1:5050").header("origin", "http://evil.example");
+        assert_eq!(page.reply(routes).await.status(), 403);
+        assert_eq!(plain().reply(routes).await.status(), 400);
+    }
+}
+
+#[tokio::test]
+async fn the_agents_port_serves_only_what_is_the_agents() {
+    let routes = open(Port::Agent);
+    for path in ["/health", "/version", "/metrics", "/api/agent"] {
+        assert_eq!(request("GET", path).reply(&routes).await.status(), 200, "{path}");
+    }
+    let response = request("GET", "/api/nodes").reply(&routes).await;
+    assert_eq!(response.status(), 404);
+    assert!(error_of(response.body()).contains("cluster port"));
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let routes = open(Port::Cluster);
+    let full = request("POST", "/x").body(vec![b'x'; BODY_BYTES_MAX]).reply(&routes).await;
+    assert_eq!(full.status(), 200);
+    let over = request("POST", "/x").body(vec![b'x'; BODY_BYTES_MAX + 1]).reply(&routes).await;
+    assert_eq!(over.status(), 413);
+    assert!(error_of(over.body()).contains("larger than"));
+}
+
+/// A port that is really served.
+struct Running {
+    address: SocketAddr,
+    echo: Arc<Echo>,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+}
+
+async fn run(limits: Limits) -> Running {
+    let listener = listen("127.0.0.1:0".parse().unwrap(), "--port").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let echo = Arc::new(Echo::default());
+    let gate = Arc::new(Gate::new(Names::default(), None));
+    let routes = routes(Port::Cluster, gate, Arc::clone(&echo));
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(serve(listener, routes, limits, Arc::clone(&echo), stop.clone()));
+    Running { address, echo, stop, served }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+/// Reads until `end` has come.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    let mut part = [0; 4_096];
+    while !String::from_utf8_lossy(&text).contains(end) {
+        let count = within(stream.read(&mut part)).await.unwrap();
+        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&part[..count]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    // A reset is an end too.
+    within(stream.read_to_end(&mut rest)).await.map_or(true, |_| true)
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("in time")
+}
+
+#[tokio::test]
+async fn a_connection_serves_several_requests_and_closes_when_asked() {
+    let running = run(Limits::default()).await;
+    let mut stream = running.connect().await;
+    for number in 0..3 {
+        let head = format!("GET /{number} HTTP/1.1\r\nhost: localhost:1\r\n\r\n").replace("localhost", "127.0.0.1");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let text = read_until(&mut stream, &format!("GET /{number} local 0")).await;
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    }
+    stream.write_all(b"GET /last HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    let text = read_until(&mut stream, "GET /last").await;
+    assert!(text.contains("connection: close"), "{text}");
+    assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_counted_as_it_comes() {
+    let running = run(Limits::default()).await;
+    let mut stream = running.connect().await;
+    let head = "POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [format!("{:x}\r\n", 64 << 10).into_bytes(), vec![b'x'; 64 << 10], b"\r\n".to_vec()].concat();
+    let (mut read, mut write) = stream.split();
+    let send = async {
+        // The node may close as soon as it has read too much.
+        while write.write_all(&chunk).await.is_ok() {}
+    };
+    let mut answer = [0; 64];
+    let receive = async { within(read.read(&mut answer)).await.unwrap() };
+    let count = tokio::select! { count = receive => count, () = send => 0 };
+    let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_closes_the_connection() {
+    let running = run(Limits { head: Duration::from_millis(200), ..Limits::default() }).await;
+    let mut stream = running.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ").await.unwrap();
+    assert!(is_closed(&mut stream).await);
+    let mut idle = running.connect().await;
+    assert!(is_closed(&mut idle).await);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let running = run(Limits::default()).await;
+    let mut stream = running.connect().await;
+    let head = format!("GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx: {}\r\n\r\n", "y".repeat(128 << 10));
+    // The node may close before all of it is sent.
+    let _sent = stream.write_all(head.as_bytes()).await;
+    let mut text = Vec::new();
+    let _closed = within(stream.read_to_end(&mut text)).await;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 431"), "{text}");
+    assert!(running.echo.statuses.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_and_their_places_used_again() {
+    let running = run(Limits { connections: 1, ..Limits::default() }).await;
+    let mut first = running.connect().await;
+    first.write_all(b"GET /a HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
+    read_until(&mut first, "GET /a").await;
+    let mut second = running.connect().await;
+    assert!(is_closed(&mut second).await);
+    assert_eq!(running.echo.refused.load(Ordering::SeqCst), 1);
+    assert_eq!(running.echo.open.load(Ordering::SeqCst), 1);
+    drop(first);
+    // When the first one's end is seen is up to the system.
+    within(async {
+        loop {
+            let mut third = running.connect().await;
+            let sent = third.write_all(b"GET /c HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n").await;
+            let mut text = String::new();
+            if sent.is_ok() && third.read_to_string(&mut text).await.is_ok() && text.contains("GET /c") {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stopping_node_closes_idle_connections() {
+    let running = run(Limits::default()).await;
+    let mut stream = running.connect().await;
+    stream.write_all(b"GET /a HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
+    read_until(&mut stream, "GET /a").await;
+    running.stop.cancel();
+    assert!(is_closed(&mut stream).await);
+    within(running.served).await.unwrap();
+    assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_the_flag_that_moves_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = listen(address, "--agent-port").await.unwrap_err().to_string();
+    assert!(error.contains(&format!("port {}", address.port())), "{error}");
+    assert!(error.contains("is taken") && error.contains("--agent-port"), "{error}");
+}

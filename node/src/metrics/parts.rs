@@ -1,0 +1,231 @@
+//! Draws each part of the node from its picture.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use meshos_control::{
+    agent,
+    master::{AgentView, FrameworkState, FrameworkView, NodeState, View},
+};
+use meshos_membership::{
+    gossip,
+    raft::{Health, Status, VoterRole, VoterStatus},
+    view::ClusterView,
+};
+use meshos_protocol::{
+    ids::NodeId,
+    resources::{Amount, Resources},
+    task::TaskState,
+};
+
+use super::{
+    canvas::{Canvas, flag, long, number},
+    catalogue as all,
+    catalogue::Metric,
+};
+use crate::cluster::Leader;
+
+/// Bytes in one MB of the resources mem and disk.
+const MB: f64 = 1_048_576.0;
+
+type Rows<'a, T> = Box<dyn Iterator<Item = &'a Arc<T>> + 'a>;
+
+/// The cluster as its leader has it.
+pub(super) fn cluster(canvas: &Canvas, view: &View) {
+    agents(canvas, Box::new(view.agents.iter()));
+    frameworks(canvas, Box::new(view.frameworks.iter()));
+    let live = TaskState::ALL.into_iter().filter(|state| !state.is_terminal());
+    for state in live {
+        let count = view.tasks_by_state.get(state);
+        canvas.gauge(&all::CLUSTER_TASKS, &[state.name()], long(count));
+    }
+    canvas.gauge(&all::CLUSTER_OFFERS, &[], number(view.offers.len()));
+}
+
+pub(super) fn agents(canvas: &Canvas, agents: Rows<'_, AgentView>) {
+    let mut sums = [("total", Sum::default()), ("offered", Sum::default()), ("used", Sum::default())];
+    let mut states: BTreeMap<&str, usize> =
+        [NodeState::Active, NodeState::Draining, NodeState::Unreachable, NodeState::Gone]
+            .map(|state| (node_state(state), 0))
+            .into();
+    let mut connected = 0;
+    for agent in agents {
+        *states.entry(node_state(agent.state)).or_default() += 1;
+        connected += usize::from(agent.connected);
+        if matches!(agent.state, NodeState::Active | NodeState::Draining) {
+            let parts = [&agent.resources, &agent.offered, &agent.used];
+            sums.iter_mut().zip(parts).for_each(|((_, sum), resources)| sum.add(resources));
+        }
+    }
+    for (amount, sum) in sums {
+        canvas.gauge(&all::CLUSTER_CPUS, &[amount], units(sum.cpus));
+        canvas.gauge(&all::CLUSTER_MEMORY, &[amount], units(sum.mem) * MB);
+        canvas.gauge(&all::CLUSTER_DISK, &[amount], units(sum.disk) * MB);
+        canvas.gauge(&all::CLUSTER_GPUS, &[amount], units(sum.gpus));
+    }
+    for (state, count) in states {
+        canvas.gauge(&all::CLUSTER_AGENTS, &[state], number(count));
+    }
+    canvas.gauge(&all::CLUSTER_AGENTS_CONNECTED, &[], number(connected));
+}
+
+fn frameworks(canvas: &Canvas, frameworks: Rows<'_, FrameworkView>) {
+    let mut subscribed = 0;
+    let mut reconnecting = 0;
+    let mut disconnected = 0;
+    for framework in frameworks {
+        match framework.state {
+            FrameworkState::Subscribed => subscribed += 1,
+            FrameworkState::Reconnecting => reconnecting += 1,
+            FrameworkState::Disconnected => disconnected += 1,
+            FrameworkState::Closed => {}
+        }
+    }
+    canvas.gauge(&all::CLUSTER_FRAMEWORKS, &["subscribed"], number(subscribed));
+    canvas.gauge(&all::CLUSTER_FRAMEWORKS, &["reconnecting"], number(reconnecting));
+    canvas.gauge(&all::CLUSTER_FRAMEWORKS, &["disconnected"], number(disconnected));
+}
+
+const fn node_state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Active => "active",
+        NodeState::Draining => "draining",
+        NodeState::Unreachable => "unreachable",
+        NodeState::Gone => "gone",
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    cpus: Amount,
+    mem: Amount,
+    disk: Amount,
+    gpus: Amount,
+}
+
+impl Sum {
+    fn add(&mut self, resources: &Resources) {
+        self.cpus = self.cpus.saturating_add(resources.cpus());
+        self.mem = self.mem.saturating_add(resources.mem());
+        self.disk = self.disk.saturating_add(resources.disk());
+        self.gpus = self.gpus.saturating_add(resources.gpus());
+    }
+}
+
+fn units(amount: Amount) -> f64 {
+    amount.millis() as f64 / 1000.0
+}
+
+/// This node's agent.
+pub(super) fn agent(canvas: &Canvas, view: &agent::View) {
+    canvas.gauge(&all::AGENT_REGISTERED, &[], flag(view.registered));
+    canvas.gauge(&all::AGENT_STORAGE_FAILED, &[], flag(view.storage_failure.is_some()));
+    for (amount, resources) in [("total", &view.resources), ("used", &view.used)] {
+        canvas.gauge(&all::AGENT_CPUS, &[amount], units(resources.cpus()));
+        canvas.gauge(&all::AGENT_MEMORY, &[amount], units(resources.mem()) * MB);
+        canvas.gauge(&all::AGENT_DISK, &[amount], units(resources.disk()) * MB);
+    }
+    let mut states: BTreeMap<&str, usize> = [
+        TaskState::Staging,
+        TaskState::Starting,
+        TaskState::Running,
+        TaskState::Killing,
+        TaskState::Finished,
+        TaskState::Failed,
+        TaskState::Killed,
+        TaskState::Dropped,
+    ]
+    .map(|state| (state.name(), 0))
+    .into();
+    for task in &view.tasks {
+        *states.entry(task.record.state.name()).or_default() += 1;
+    }
+    for (state, count) in states {
+        canvas.gauge(&all::AGENT_TASKS, &[state], number(count));
+    }
+    agent_counters(canvas, &view.counters);
+}
+
+fn agent_counters(canvas: &Canvas, counters: &agent::Counters) {
+    let plain: [(&'static Metric, u64); 10] = [
+        (&all::AGENT_LAUNCHES, counters.launches),
+        (&all::AGENT_LAUNCHES_REFUSED, counters.launches_refused),
+        (&all::AGENT_LAUNCHES_REPEATED, counters.launches_repeated),
+        (&all::AGENT_CONTAINERS_STARTED, counters.starts),
+        (&all::AGENT_KILLS, counters.kills),
+        (&all::AGENT_UPDATES_SENT, counters.updates_sent),
+        (&all::AGENT_UPDATES_RETRIED, counters.updates_retried),
+        (&all::AGENT_UPDATES_ACKNOWLEDGED, counters.updates_acknowledged),
+        (&all::AGENT_REGISTRATIONS, counters.registrations),
+        (&all::AGENT_STALE, counters.stale_frames.saturating_add(counters.unconfirmed_frames)),
+    ];
+    for (metric, value) in plain {
+        canvas.counter(metric, &[], value);
+    }
+    let ended = [
+        (TaskState::Finished, counters.tasks_finished),
+        (TaskState::Failed, counters.tasks_failed),
+        (TaskState::Killed, counters.tasks_killed),
+        (TaskState::Dropped, counters.tasks_dropped),
+    ];
+    for (state, value) in ended {
+        canvas.counter(&all::AGENT_TASKS_ENDED, &[state.name()], value);
+    }
+}
+
+/// Whom this node follows.
+pub(super) fn leader(canvas: &Canvas, leader: Option<&Leader>, leads: bool) {
+    canvas.gauge(&all::LEADER_KNOWN, &[], flag(leader.is_some()));
+    canvas.gauge(&all::LEADER_SELF, &[], flag(leads));
+    canvas.gauge(&all::LEADER_TERM, &[], leader.map_or(0.0, |leader| long(leader.fence.term.0)));
+}
+
+/// This node's part of the raft group.
+pub(super) fn raft(canvas: &Canvas, status: Status, voters: &[VoterStatus], health: &Health) {
+    canvas.gauge(&all::RAFT_TERM, &[], long(status.term.0));
+    canvas.gauge(&all::RAFT_HEALTHY, &[], flag(*health == Health::Running));
+    let indexes: [(&'static Metric, Option<u64>); 4] = [
+        (&all::RAFT_LAST_INDEX, status.last_index),
+        (&all::RAFT_COMMIT_INDEX, status.committed_index),
+        (&all::RAFT_APPLIED_INDEX, status.applied_index),
+        (&all::RAFT_SNAPSHOT_INDEX, status.snapshot_index),
+    ];
+    for (metric, index) in indexes {
+        if let Some(index) = index {
+            canvas.gauge(metric, &[], long(index));
+        }
+    }
+    let voting = voters.iter().filter(|status| status.role == VoterRole::Voter).count();
+    canvas.gauge(&all::RAFT_VOTERS, &[], number(voting));
+    for status in voters {
+        if let Some(lag) = status.lag {
+            canvas.gauge(&all::RAFT_LAG, &[&status.voter.node_id.to_string()], long(lag));
+        }
+    }
+}
+
+/// What this node hears of the others.
+pub(super) fn gossip(canvas: &Canvas, view: &ClusterView, counters: gossip::Counters) {
+    canvas.gauge(&all::GOSSIP_MEMBERS_ALIVE, &[], number(1 + view.alive().count()));
+    canvas.gauge(&all::GOSSIP_MEMBERS_KNOWN, &[], number(1 + view.peers.len()));
+    canvas.counter(&all::GOSSIP_PACKETS_SENT, &[], counters.packets_sent);
+    canvas.counter(&all::GOSSIP_PACKETS_RECEIVED, &[], counters.packets_received);
+    canvas.counter(&all::GOSSIP_UNSENT, &[], counters.unsent);
+    canvas.counter(&all::GOSSIP_RESTARTS, &[], counters.restarts);
+    let dropped = [
+        ("garbled", counters.garbled),
+        ("forged", counters.forged),
+        ("replayed", counters.replayed),
+        ("crowded", counters.crowded),
+        ("incomplete", counters.incomplete),
+        ("undecodable", counters.undecodable),
+        ("refused", counters.refused),
+    ];
+    for (reason, count) in dropped {
+        canvas.counter(&all::GOSSIP_PACKETS_DROPPED, &[reason], count);
+    }
+}
+
+/// Which node and release this is.
+pub(super) fn node(canvas: &Canvas, node: NodeId) {
+    canvas.gauge(&all::NODE_INFO, &[&node.to_string(), env!("CARGO_PKG_VERSION")], 1.0);
+}

@@ -1,0 +1,538 @@
+//! A framework with its driver, as a model that behaves as the protocol allows.
+//!
+//! It keeps what a careful framework keeps: the tasks it has accepted, written down before the
+//! accept is sent, and what it was told of them. It asks for those it has heard nothing of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshos_protocol::{
+    framework::{Capabilities, FrameworkInfo, Offer},
+    ids::{
+        AgentId, Fence, FrameworkId, OfferId, Principal, RequestId, Subscription, TaskId, UpdateId,
+    },
+    messages::scheduler::{
+        Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe, TaskQuery,
+    },
+    role::Role,
+    task::{Command, CommandLine, StatusUpdate, TaskDescription, TaskState},
+};
+
+use crate::{
+    net::{Class, Frame, Host, Side, StreamId},
+    oracle::Told,
+    setup::{FrameworkSetup, Setup},
+    world::{Happening, World},
+};
+
+/// What a framework does by itself.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Connects to a node.
+    Connect,
+    /// Answers the offers it has.
+    Think,
+    /// Acknowledges an update.
+    Acknowledge { task: TaskId, agent: AgentId, update: UpdateId },
+    /// Ends one of its tasks.
+    Kill { task: TaskId },
+    /// Asks for the states of its tasks.
+    Reconcile,
+    /// Does something odd.
+    Fidget,
+}
+
+/// What a framework believes of a task.
+#[derive(Debug, Clone)]
+pub struct Belief {
+    /// Where it was accepted to run.
+    pub agent: AgentId,
+    /// What it was told; nothing yet.
+    pub state: Option<TaskState>,
+}
+
+impl Belief {
+    /// Whether the task is over, as far as the framework knows.
+    pub fn is_over(&self) -> bool {
+        self.state.is_some_and(TaskState::is_terminal)
+    }
+}
+
+/// A framework and its driver.
+#[derive(Debug)]
+pub struct Driver {
+    /// What it wants.
+    pub setup: FrameworkSetup,
+    /// Who it is.
+    pub principal: Principal,
+    /// How often it has started.
+    pub incarnation: u64,
+    /// Whether its process runs.
+    pub alive: bool,
+    /// Its id, which it keeps.
+    pub framework: Option<FrameworkId>,
+    /// The subscription that this start of it holds.
+    pub subscription: Option<Subscription>,
+    /// The stream to its gateway.
+    pub stream: Option<StreamId>,
+    /// The newest leader it has heard of.
+    pub newest: Option<Fence>,
+    /// Its open offers.
+    pub offers: BTreeMap<OfferId, Offer>,
+    /// What it has accepted, and what it was told of that.
+    pub beliefs: BTreeMap<TaskId, Belief>,
+    /// How many tasks it still wants to launch.
+    pub demand: u64,
+    /// How many offers it was made since this was last set to 0.
+    pub offers_seen: u64,
+    /// Set when the leader told it that it has ended.
+    pub ended: bool,
+    /// Whether it ended its subscription itself.
+    pub torn_down: bool,
+    index: usize,
+    tasks_named: u64,
+    requests: BTreeMap<RequestId, Vec<TaskId>>,
+    requests_made: u64,
+    lives_lived: u64,
+    thinking: bool,
+    fidgeting: bool,
+    suppressed: bool,
+}
+
+impl Driver {
+    /// The drivers of a setup.
+    pub fn all(setup: &Setup) -> Vec<Self> {
+        setup.frameworks.iter().enumerate().map(|(index, setup)| Self::new(index, setup)).collect()
+    }
+
+    fn new(index: usize, setup: &FrameworkSetup) -> Self {
+        Self {
+            demand: setup.tasks,
+            setup: setup.clone(),
+            principal: Principal::new(&format!("p{index}")).expect("a plain text"),
+            incarnation: 1,
+            alive: true,
+            framework: None,
+            subscription: None,
+            stream: None,
+            newest: None,
+            offers: BTreeMap::new(),
+            beliefs: BTreeMap::new(),
+            offers_seen: 0,
+            ended: false,
+            torn_down: false,
+            index,
+            tasks_named: 0,
+            requests: BTreeMap::new(),
+            requests_made: 0,
+            lives_lived: 0,
+            thinking: false,
+            fidgeting: false,
+            suppressed: false,
+        }
+    }
+
+    /// Whether this start of it runs.
+    pub fn lives(&self, incarnation: u64) -> bool {
+        self.alive && self.incarnation == incarnation
+    }
+
+    /// Whether a task is one of its.
+    pub fn owns(&self, task: &TaskId) -> bool {
+        let mine = format!("d{}-", self.index);
+        task.as_str().starts_with(&mine)
+    }
+
+    /// Whether everything it has accepted is over.
+    pub fn is_at_rest(&self) -> bool {
+        self.ended || (self.demand == 0 && self.beliefs.values().all(Belief::is_over))
+    }
+
+    fn info(&self) -> FrameworkInfo {
+        FrameworkInfo {
+            name: format!("d{}", self.index),
+            user: String::new(),
+            roles: BTreeSet::from([Role::new(&self.setup.role).expect("a valid role")]),
+            failover_timeout_ms: self.setup.failover_timeout_ms,
+            capabilities: Capabilities::default(),
+            hostname: String::new(),
+            webui_url: String::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn subscribe(&self) -> Call {
+        Call::Subscribe(Subscribe {
+            framework: self.framework,
+            info: self.info(),
+            suppressed_roles: BTreeSet::new(),
+            resume: self.subscription,
+            nonce: format!("nonce {} of d{}", self.lives_lived, self.index),
+        })
+    }
+
+    /// The framework has ended against its will: another one takes its place.
+    fn start_over(&mut self) {
+        self.lives_lived += 1;
+        self.framework = None;
+        self.subscription = None;
+        self.offers.clear();
+        self.requests.clear();
+        self.beliefs.clear();
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.requests_made += 1;
+        RequestId(self.requests_made)
+    }
+
+    fn name_task(&mut self) -> TaskId {
+        self.tasks_named += 1;
+        let text = format!("d{}-{}", self.index, self.tasks_named);
+        TaskId::new(&text).expect("a plain text")
+    }
+}
+
+impl World {
+    /// Plans what a driver will do in `delay_ms`.
+    pub fn plan_act(&mut self, driver: usize, delay_ms: u64, act: Act) {
+        let incarnation = self.drivers[driver].incarnation;
+        self.plan(delay_ms, Happening::Driver { driver, incarnation, act });
+    }
+
+    /// A driver does what it has planned.
+    pub fn drive(&mut self, index: usize, incarnation: u64, act: Act) {
+        let driver = &self.drivers[index];
+        if !driver.lives(incarnation) || driver.ended {
+            return;
+        }
+        match act {
+            Act::Connect => self.driver_connects(index),
+            Act::Think => self.driver_thinks(index),
+            Act::Acknowledge { task, agent, update } => {
+                self.call(index, Call::Acknowledge { task, agent, update }, None);
+            }
+            Act::Kill { task } => {
+                let belief = self.drivers[index].beliefs.get(&task);
+                if let Some(agent) = belief.filter(|b| !b.is_over()).map(|b| b.agent) {
+                    self.call(index, Call::Kill { task, agent: Some(agent), grace_ms: None }, None);
+                }
+            }
+            Act::Reconcile => self.driver_reconciles(index),
+            Act::Fidget => self.driver_fidgets(index),
+        }
+    }
+
+    /// The driver's process ends; its framework starts it again later, under the same id.
+    pub fn crash_driver(&mut self, index: usize, for_ms: u64) {
+        let driver = &mut self.drivers[index];
+        if !driver.alive {
+            return;
+        }
+        self.trace.note(self.now_ms, format_args!("d{index} crashes"));
+        let incarnation = driver.incarnation;
+        driver.incarnation += 1;
+        driver.stream = None;
+        driver.subscription = None;
+        driver.offers.clear();
+        driver.requests.clear();
+        driver.thinking = false;
+        driver.fidgeting = false;
+        driver.suppressed = false;
+        self.host_is_down(Host::Driver(index), incarnation);
+        self.plan_act(index, for_ms, Act::Connect);
+    }
+
+    /// Sends a call, if there is a stream.
+    pub fn call(&mut self, index: usize, call: Call, request: Option<RequestId>) {
+        let driver = &self.drivers[index];
+        let Some(stream) = driver.stream else { return };
+        let subscription = driver.subscription.unwrap_or_default();
+        self.send(stream, Side::Acceptor, Frame::Call(CallFrame { request, subscription, call }));
+    }
+
+    fn driver_connects(&mut self, index: usize) {
+        if self.drivers[index].stream.is_some() {
+            return;
+        }
+        let nodes: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| self.nodes[*node].process.is_some())
+            .filter(|node| self.net.reaches(Host::Driver(index), Host::Node(*node)))
+            .collect();
+        let Some(node) = self.dice.pick(&nodes).copied() else {
+            self.plan_act(index, 200, Act::Connect);
+            return;
+        };
+        self.connect_driver(index, node);
+    }
+
+    /// Connects a driver to a certain node.
+    pub fn connect_driver(&mut self, index: usize, node: usize) {
+        self.oracle.callers += 1;
+        let caller = self.oracle.callers;
+        self.note(format_args!("d{index} connects to n{node}"));
+        let class = Class::Scheduler(caller);
+        let stream = self.open_stream(class, [Host::Driver(index), Host::Node(node)]);
+        self.drivers[index].stream = Some(stream);
+        let call = self.drivers[index].subscribe();
+        self.call(index, call, None);
+    }
+
+    /// Closes a driver's stream as if it were cut, so that it moves to another node.
+    pub fn move_driver(&mut self, index: usize) {
+        if let Some(stream) = self.drivers[index].stream.take() {
+            self.finish(stream, Side::Opener);
+            self.drivers[index].offers.clear();
+            self.plan_act(index, 50, Act::Connect);
+        }
+    }
+
+    /// A driver's stream is closed: it goes to another node.
+    pub fn driver_lost_gateway(&mut self, index: usize, stream: StreamId) {
+        let driver = &mut self.drivers[index];
+        if driver.stream == Some(stream) {
+            driver.stream = None;
+            let delay = self.dice.number(20..=800);
+            self.plan_act(index, delay, Act::Connect);
+        }
+    }
+
+    /// A leader's word reaches a driver.
+    pub fn driver_hears(&mut self, index: usize, stream: StreamId, frame: Frame) {
+        let Frame::Event(EventFrame { fence, event }) = frame else { return };
+        let driver = &mut self.drivers[index];
+        if driver.stream != Some(stream) || driver.newest.is_some_and(|n| fence.is_stale(n)) {
+            return;
+        }
+        driver.newest = Some(fence);
+        self.trace.note(self.now_ms, format_args!("d{index} hears: {event:?}"));
+        match event {
+            Event::Subscribed { framework, subscription, .. } => {
+                self.driver_subscribed(index, fence, framework, subscription);
+            }
+            Event::Offers { offers } => self.driver_offered(index, offers),
+            Event::Rescind { offers } => {
+                for offer in offers {
+                    self.drivers[index].offers.remove(&offer);
+                }
+            }
+            Event::Update { status } => self.driver_updated(index, status),
+            Event::Answered { request, error } => self.driver_answered(index, request, error),
+            Event::LeaderLost => self.drivers[index].offers.clear(),
+            Event::Error { error } => self.driver_refused(index, &error),
+            Event::AgentLost { .. } | Event::Heartbeat | Event::Unknown => {}
+        }
+    }
+
+    fn driver_subscribed(
+        &mut self,
+        index: usize,
+        fence: Fence,
+        framework: FrameworkId,
+        subscription: Subscription,
+    ) {
+        let driver = &mut self.drivers[index];
+        let known = *driver.framework.get_or_insert(framework);
+        assert_eq!(known, framework, "d{index} keeps its framework id");
+        assert!(
+            driver.subscription.is_none_or(|held| held <= subscription),
+            "d{index} goes back from {:?} to {subscription}",
+            driver.subscription
+        );
+        driver.subscription = Some(subscription);
+        driver.offers.retain(|offer, _| offer.term == fence.term);
+        self.oracle.subscribed(index, framework);
+        self.plan_act(index, 0, Act::Reconcile);
+        if !std::mem::replace(&mut self.drivers[index].fidgeting, true) {
+            let delay = self.dice.number(500..=4_000);
+            self.plan_act(index, delay, Act::Fidget);
+        }
+    }
+
+    fn driver_offered(&mut self, index: usize, offers: Vec<Offer>) {
+        let driver = &mut self.drivers[index];
+        for offer in offers {
+            assert_eq!(Some(offer.framework), driver.framework, "offers are for whom they reach");
+            driver.offers_seen += 1;
+            self.oracle.offered(offer.id);
+            driver.offers.insert(offer.id, offer);
+        }
+        if !std::mem::replace(&mut driver.thinking, true) {
+            let delay = self.dice.skewed(1..=600);
+            self.plan_act(index, delay, Act::Think);
+        }
+    }
+
+    fn driver_updated(&mut self, index: usize, status: StatusUpdate) {
+        let driver = &mut self.drivers[index];
+        assert_eq!(Some(status.framework), driver.framework, "updates are for whom they reach");
+        if let (Some(update), Some(agent)) = (status.update, status.agent)
+            && self.dice.chance(930)
+        {
+            let delay = self.dice.skewed(1..=800);
+            let task = status.task.clone();
+            self.plan_act(index, delay, Act::Acknowledge { task, agent, update });
+        }
+        let told = self.oracle.told(&status);
+        let driver = &mut self.drivers[index];
+        if let (Told::New, Some(belief)) = (told, driver.beliefs.get_mut(&status.task)) {
+            belief.state = Some(status.state);
+        }
+    }
+
+    fn driver_answered(&mut self, index: usize, request: RequestId, error: Option<CallError>) {
+        let driver = &mut self.drivers[index];
+        let Some(tasks) = driver.requests.remove(&request) else { return };
+        if let (Some(_), Some(framework)) = (error, driver.framework) {
+            // The accept was not carried out, so none of its tasks will be heard of.
+            for task in tasks {
+                self.oracle.refused(framework, &task);
+                if let Some(belief) = driver.beliefs.get_mut(&task) {
+                    belief.state = Some(TaskState::Dropped);
+                }
+            }
+        }
+    }
+
+    fn driver_refused(&mut self, index: usize, error: &CallError) {
+        self.note(format_args!("d{index} is refused: {error:?}"));
+        let driver = &mut self.drivers[index];
+        match error.kind {
+            CallErrorKind::FrameworkRemoved if driver.torn_down => driver.ended = true,
+            CallErrorKind::FrameworkRemoved => driver.start_over(),
+            // Its own newer subscribe, which it has not heard of, has overtaken this one.
+            CallErrorKind::FailedOver => driver.subscription = None,
+            CallErrorKind::NoLeader
+            | CallErrorKind::Busy
+            | CallErrorKind::NotSubscribed => {}
+            CallErrorKind::Invalid | CallErrorKind::Forbidden | CallErrorKind::Unknown => {
+                panic!("d{index} broke no rule: {error:?}")
+            }
+        }
+    }
+
+    fn driver_reconciles(&mut self, index: usize) {
+        let driver = &self.drivers[index];
+        if driver.subscription.is_none() {
+            return;
+        }
+        let tasks: Vec<TaskQuery> = driver
+            .beliefs
+            .iter()
+            .filter(|(_, belief)| !belief.is_over())
+            .map(|(task, belief)| TaskQuery {
+                task: task.clone(),
+                agent: Some(belief.agent),
+                pending: belief.state.is_none(),
+            })
+            .collect();
+        if !tasks.is_empty() {
+            self.call(index, Call::Reconcile { tasks }, None);
+        }
+    }
+
+    /// What a framework does now and then: asks again, kills, revives.
+    fn driver_fidgets(&mut self, index: usize) {
+        let live: Vec<TaskId> = {
+            let beliefs = self.drivers[index].beliefs.iter();
+            beliefs.filter(|(_, belief)| !belief.is_over()).map(|(task, _)| task.clone()).collect()
+        };
+        self.driver_reconciles(index);
+        if self.drivers[index].setup.restless
+            && let Some(task) = self.dice.pick(&live).cloned()
+        {
+            self.plan_act(index, 0, Act::Kill { task });
+        }
+        if self.drivers[index].demand > 0
+            && (std::mem::take(&mut self.drivers[index].suppressed) || self.dice.chance(200))
+        {
+            let request = self.drivers[index].request();
+            self.call(index, Call::Revive { roles: BTreeSet::new() }, Some(request));
+        }
+        let delay = self.dice.number(1_000..=4_000);
+        self.plan_act(index, delay, Act::Fidget);
+    }
+
+    fn driver_thinks(&mut self, index: usize) {
+        self.drivers[index].thinking = false;
+        let by_agent = {
+            let mut by_agent: BTreeMap<AgentId, Vec<Offer>> = BTreeMap::new();
+            for offer in std::mem::take(&mut self.drivers[index].offers).into_values() {
+                by_agent.entry(offer.agent).or_default().push(offer);
+            }
+            by_agent
+        };
+        for (agent, offers) in by_agent {
+            if self.drivers[index].demand > 0 && self.dice.chance(800) {
+                self.accept(index, agent, &offers);
+            } else {
+                let offers = offers.iter().map(|offer| offer.id).collect();
+                let refuse_ms = *self.dice.pick(&[Some(0), Some(200), Some(2_000), None]).unwrap_or(&None);
+                self.call(index, Call::Decline { offers, refuse_ms }, None);
+            }
+        }
+        let driver = &mut self.drivers[index];
+        if driver.demand == 0 && !driver.suppressed {
+            driver.suppressed = true;
+            let request = driver.request();
+            self.call(index, Call::Suppress { roles: BTreeSet::new() }, Some(request));
+        }
+    }
+
+    /// Uses offers of one agent for as many tasks as fit.
+    fn accept(&mut self, index: usize, agent: AgentId, offers: &[Offer]) {
+        let mut free = offers.iter().map(|offer| &offer.resources).sum::<meshos_protocol::resources::Resources>();
+        let restless = self.drivers[index].setup.restless;
+        let mut launch = Vec::new();
+        while self.drivers[index].demand > 0 && launch.len() < 4 && self.dice.chance(850) {
+            let most = self.drivers[index].setup.task_cpus_max_millis;
+            let (cpus, mem) = (self.dice.number(100..=most), self.dice.number(16..=512));
+            let port = free.ports().iter().next().map(|range| range.begin());
+            let port = port.filter(|_| self.dice.chance(0));
+            let ports = port.map_or_else(String::new, |port| format!(";ports:[{port}-{port}]"));
+            let text = format!("cpus:{}.{:03};mem:{mem}{ports}", cpus / 1000, cpus % 1000);
+            let resources = text.parse().expect("a resource text");
+            let greedy = restless && self.dice.chance(30);
+            match free.checked_sub(&resources) {
+                Some(rest) => free = rest,
+                None if greedy => {}
+                None => break,
+            }
+            let driver = &mut self.drivers[index];
+            let task_id = driver.name_task();
+            driver.demand -= 1;
+            driver.beliefs.insert(task_id.clone(), Belief { agent, state: None });
+            if let Some(framework) = driver.framework {
+                self.oracle.accepted(framework, &task_id);
+            }
+            launch.push(description(task_id, resources));
+        }
+        if restless && self.dice.chance(50) {
+            // As if it had not understood that an offer is used up.
+            let driver = &mut self.drivers[index];
+            driver.offers.extend(offers.iter().map(|offer| (offer.id, offer.clone())));
+        }
+        let driver = &mut self.drivers[index];
+        let request = driver.request();
+        let tasks = launch.iter().map(|description| description.task_id.clone()).collect();
+        driver.requests.insert(request, tasks);
+        let offers = offers.iter().map(|offer| offer.id).collect();
+        let refuse_ms = self.dice.chance(500).then_some(100);
+        self.call(index, Call::Accept(Accept { offers, launch, refuse_ms }), Some(request));
+    }
+}
+
+fn description(task_id: TaskId, resources: meshos_protocol::resources::Resources) -> TaskDescription {
+    TaskDescription {
+        name: task_id.to_string(),
+        task_id,
+        resources,
+        command: Command {
+            line: CommandLine::Shell { line: "true".to_owned() },
+            environment: BTreeMap::new(),
+            user: None,
+            uris: Vec::new(),
+        },
+        kill_grace_ms: None,
+        labels: BTreeMap::new(),
+    }
+}

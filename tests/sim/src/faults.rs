@@ -1,0 +1,186 @@
+//! What goes wrong, dealt out by the dice.
+
+use crate::{
+    net::Host,
+    world::{Happening, World},
+};
+
+/// Something that can go wrong, and how often compared to the others.
+const FAULTS: &[(u64, fn(&mut World))] = &[
+    (20, kill_a_node),
+    (15, kill_the_leader),
+    (6, switch_a_machine_off),
+    (8, kill_a_launcher),
+    (8, elect_another_leader),
+    (12, cut_the_network),
+    (8, isolate_the_leader),
+    (8, set_a_clock),
+    (8, slow_a_disk_down),
+    (3, fill_a_disk),
+    (12, break_a_stream),
+    (6, crash_a_framework),
+    (6, move_a_framework),
+    (5, gossip_a_rumour),
+];
+
+impl World {
+    /// Lets one thing go wrong and plans the next.
+    pub fn fault(&mut self) {
+        if !self.faults {
+            return;
+        }
+        let total: u64 = FAULTS.iter().map(|(weight, _)| weight).sum();
+        let mut draw = self.dice.number(0..=total - 1);
+        for (weight, fault) in FAULTS {
+            if draw < *weight {
+                fault(self);
+                break;
+            }
+            draw -= weight;
+        }
+        let delay = self.dice.skewed(100..=5_000);
+        self.plan(delay, Happening::Fault);
+    }
+
+    /// Kills a node's process and starts it again after a while.
+    pub fn kill_node(&mut self, node: usize, for_ms: u64) {
+        self.crash_node(node);
+        self.plan_restart(node, for_ms);
+    }
+
+    /// Switches a machine off and on again after a while.
+    pub fn reboot_machine(&mut self, node: usize, for_ms: u64) {
+        self.crash_machine(node);
+        self.plan_restart(node, for_ms);
+    }
+
+    fn plan_restart(&mut self, node: usize, for_ms: u64) {
+        let noticed = self.dice.number(500..=2_500);
+        self.plan(noticed, Happening::Gossip { node, alive: false });
+        self.plan(for_ms, Happening::NodeStarts { node });
+        let noticed = self.dice.number(200..=2_000);
+        self.plan(for_ms + noticed, Happening::Gossip { node, alive: true });
+    }
+
+    /// The newest leader's node.
+    pub fn leader(&self) -> Option<usize> {
+        let (term, node) = self.raft.leader?;
+        (self.term_led_by(node) == Some(term)).then_some(node)
+    }
+
+    fn any_node(&mut self) -> usize {
+        self.dice.index(self.nodes.len())
+    }
+}
+
+fn kill_a_node(world: &mut World) {
+    let node = world.any_node();
+    let for_ms = world.dice.skewed(100..=12_000);
+    world.kill_node(node, for_ms);
+}
+
+fn kill_the_leader(world: &mut World) {
+    if let Some(node) = world.leader() {
+        let for_ms = world.dice.skewed(100..=12_000);
+        world.kill_node(node, for_ms);
+    }
+}
+
+fn switch_a_machine_off(world: &mut World) {
+    let node = world.any_node();
+    let for_ms = world.dice.skewed(1_000..=20_000);
+    world.reboot_machine(node, for_ms);
+}
+
+fn kill_a_launcher(world: &mut World) {
+    let node = world.any_node();
+    let for_ms = world.dice.number(50..=1_500);
+    world.kill_launcher(node, for_ms);
+    if world.dice.chance(300) {
+        world.kill_node(node, for_ms);
+    }
+}
+
+/// The leader before goes on until its lease runs out: two masters at once.
+fn elect_another_leader(world: &mut World) {
+    let leader = world.leader();
+    world.elect_someone(leader);
+}
+
+fn cut_the_network(world: &mut World) {
+    for node in 0..world.nodes.len() {
+        let group = u8::from(world.dice.chance(300));
+        world.net.set_group(Host::Node(node), group);
+    }
+    for driver in 0..world.drivers.len() {
+        let group = u8::from(world.dice.chance(300));
+        world.net.set_group(Host::Driver(driver), group);
+    }
+    end_partition_later(world);
+}
+
+fn isolate_the_leader(world: &mut World) {
+    if let Some(node) = world.leader() {
+        world.net.set_group(Host::Node(node), 1);
+        end_partition_later(world);
+    }
+}
+
+fn end_partition_later(world: &mut World) {
+    let for_ms = world.dice.skewed(300..=15_000);
+    world.note(format_args!("the network is cut for {for_ms} ms"));
+    world.plan(for_ms, Happening::Heal);
+}
+
+fn set_a_clock(world: &mut World) {
+    let node = world.any_node();
+    let ahead = i64::try_from(world.dice.number(0..=7_200_000)).unwrap_or(0);
+    world.nodes[node].skew_ms = ahead - 3_600_000;
+}
+
+fn slow_a_disk_down(world: &mut World) {
+    let node = world.any_node();
+    world.nodes[node].disk_factor = world.dice.number(5..=100);
+    let for_ms = world.dice.number(500..=5_000);
+    world.plan(for_ms, Happening::DiskRecovers { node });
+}
+
+/// The disk refuses writes; the node goes on for a little and is then started again.
+fn fill_a_disk(world: &mut World) {
+    let node = world.any_node();
+    world.note(format_args!("the disk of n{node} is full"));
+    world.nodes[node].disk.crash(0);
+    let why = "no space left on device".to_owned();
+    world.agent_event(node, meshos_control::agent::Event::StorageFailed { why });
+    let until = world.now_ms + world.dice.number(100..=3_000);
+    world.plan_at(until, Happening::NodeDies { node, generation: world.nodes[node].generation });
+}
+
+fn break_a_stream(world: &mut World) {
+    let streams = world.net.ids();
+    if let Some(stream) = world.dice.pick(&streams).copied() {
+        world.note(format_args!("stream {stream} breaks"));
+        world.reset(stream);
+    }
+}
+
+fn crash_a_framework(world: &mut World) {
+    if !world.drivers.is_empty() {
+        let driver = world.dice.index(world.drivers.len());
+        let for_ms = world.dice.skewed(50..=10_000);
+        world.crash_driver(driver, for_ms);
+    }
+}
+
+fn move_a_framework(world: &mut World) {
+    if !world.drivers.is_empty() {
+        let driver = world.dice.index(world.drivers.len());
+        world.move_driver(driver);
+    }
+}
+
+fn gossip_a_rumour(world: &mut World) {
+    let node = world.any_node();
+    let alive = world.dice.chance(300);
+    world.gossip(node, alive);
+}

@@ -1,0 +1,36 @@
+//! Agents run nothing that a master with all agents reported does not know, and it knows nothing
+//! that no agent has.
+
+use std::collections::BTreeSet;
+
+use crate::world::World;
+
+pub(super) fn not_yet(world: &World) -> Option<String> {
+    let Some(leader) = world.leader() else { return Some("nobody leads".to_owned()) };
+    let leading = world.nodes[leader].process.as_ref().and_then(|p| p.leading.as_ref());
+    let Some(leading) = leading else { return Some("nobody leads".to_owned()) };
+    let view = leading.master.view();
+    let connected = view.agents.iter().filter(|agent| agent.connected).count();
+    if connected < world.nodes.len() {
+        return Some(format!("{connected} of {} agents are connected", world.nodes.len()));
+    }
+    let known: BTreeSet<_> =
+        view.tasks.iter().map(|task| (task.framework_id, task.id.clone())).collect();
+    let mut running = BTreeSet::new();
+    for (index, node) in world.nodes.iter().enumerate() {
+        for (_, container) in node.launcher.running() {
+            let key = (container.framework, container.task.clone());
+            if !known.contains(&key) {
+                return Some(format!("n{index} runs {key:?}, which the master does not know"));
+            }
+            running.insert(key);
+        }
+        let tasks = node.process.iter().flat_map(|process| process.agent.view().tasks);
+        running.extend(tasks.map(|task| {
+            let record = &task.record;
+            (record.framework, record.launch.description.task_id.clone())
+        }));
+    }
+    let lost = known.difference(&running).next()?;
+    Some(format!("the master knows {lost:?}, which no agent has"))
+}

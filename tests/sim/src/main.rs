@@ -1,0 +1,100 @@
+//! `meshos-sim`: replays one seed, runs the fixed ones, or hunts with random ones.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use meshos_sim::run;
+
+const USAGE: &str = "usage: meshos-sim --seed N | --fixed | --minutes M";
+/// The seeds that CI runs.
+const FIXED: &str = include_str!("../seeds.txt");
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(format_args!("{error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start() -> anyhow::Result<bool> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["--seed", seed] => Ok(replay(seed.parse().context("--seed takes a whole number")?)),
+        ["--fixed"] => fixed(),
+        ["--minutes", minutes] => {
+            let minutes: u64 = minutes.parse().context("--minutes takes a whole number")?;
+            hunt(Duration::from_secs(minutes.saturating_mul(60)))
+        }
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// Runs one seed and prints everything that happens.
+fn replay(seed: u64) -> bool {
+    let summary = run::seed(seed, true);
+    say(format_args!("seed {seed}: {summary:?}, hash {:016x}", summary.hash));
+    true
+}
+
+fn fixed() -> anyhow::Result<bool> {
+    let began = Instant::now();
+    let mut count = 0u32;
+    for line in FIXED.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        let seed = line.split_whitespace().next().unwrap_or_default();
+        let seed = seed.parse().with_context(|| format!("seeds.txt has the line {line:?}"))?;
+        if !passes(seed) {
+            return Ok(false);
+        }
+        count += 1;
+    }
+    say(format_args!("{count} fixed seeds ran clean in {:.1?}", began.elapsed()));
+    Ok(true)
+}
+
+/// Runs seeds from the system's entropy until time is up or one fails.
+fn hunt(time: Duration) -> anyhow::Result<bool> {
+    let began = Instant::now();
+    let mut count = 0u64;
+    while began.elapsed() < time {
+        let seed = random_seed()?;
+        count += 1;
+        if !passes(seed) {
+            say(format_args!("{count} seeds ran, the last one failed"));
+            return Ok(false);
+        }
+    }
+    say(format_args!("{count} random seeds ran clean in {:.1?}", began.elapsed()));
+    Ok(true)
+}
+
+fn passes(seed: u64) -> bool {
+    let result = panic::catch_unwind(AssertUnwindSafe(|| run::seed(seed, false)));
+    if result.is_err() {
+        say(format_args!("seed {seed} failed; replay it with: meshos-sim --seed {seed}"));
+    }
+    result.is_ok()
+}
+
+fn random_seed() -> anyhow::Result<u64> {
+    use std::io::Read;
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("cannot read /dev/urandom")?;
+    // Short enough to be typed again.
+    Ok(u64::from_le_bytes(bytes) >> 20)
+}
+
+#[expect(clippy::print_stderr, reason = "this is what the program is for")]
+fn say(what: std::fmt::Arguments<'_>) {
+    eprintln!("{what}");
+}

@@ -1,0 +1,91 @@
+//! One run: a phase in which everything goes wrong, then one in which everything must come right.
+
+use meshos_protocol::messages::scheduler::Call;
+
+use crate::{
+    dice::Dice,
+    invariants,
+    setup::Setup,
+    world::{Happening, World},
+};
+
+/// How long things go wrong, in simulated milliseconds.
+const SAFETY_MS: u64 = 45_000;
+/// Within which simulated time everything must come right.
+const LIVENESS_MS: u64 = 180_000;
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// The hash of everything that happened.
+    pub hash: u64,
+    /// How much happened.
+    pub steps: u64,
+    /// How many tasks started.
+    pub tasks_started: usize,
+    /// How many terms there were.
+    pub terms: u64,
+}
+
+/// Runs a random cluster under random faults; the seed decides everything.
+///
+/// # Panics
+/// When an invariant is broken.
+pub fn seed(seed: u64, verbose: bool) -> Summary {
+    // Dice of its own, so that a change of the setup's draws does not shift those of the run.
+    let setup = Setup::random(&mut Dice::new(!seed));
+    let mut world = World::new(setup, seed, verbose);
+    world.run_ms(2_000);
+    world.faults = true;
+    world.plan(0, Happening::Fault);
+    world.run_ms(SAFETY_MS);
+    settle(&mut world);
+    end_frameworks(&mut world);
+    Summary {
+        hash: world.trace.hash(),
+        steps: world.trace.steps(),
+        tasks_started: world.oracle.starts(),
+        terms: world.raft.term().0,
+    }
+}
+
+/// Ends all faults and demands that every framework gets what it wants.
+///
+/// # Panics
+/// When that does not come to pass in time.
+pub fn settle(world: &mut World) {
+    world.note(format_args!("the calm begins"));
+    world.faults = false;
+    world.net.heal();
+    for node in 0..world.nodes.len() {
+        world.nodes[node].disk_factor = 1;
+        world.launcher_starts(node);
+        world.start_node(node);
+    }
+    for driver in &mut world.drivers {
+        driver.offers_seen = 0;
+        driver.demand += 3;
+    }
+    demand(world, invariants::not_yet_settled);
+}
+
+/// Ends all frameworks and demands that nothing is left of them.
+///
+/// # Panics
+/// When that does not come to pass in time.
+pub fn end_frameworks(world: &mut World) {
+    world.note(format_args!("the frameworks end"));
+    for index in 0..world.drivers.len() {
+        world.drivers[index].torn_down = true;
+        world.call(index, Call::Teardown, None);
+    }
+    demand(world, invariants::not_yet_quiet);
+}
+
+fn demand(world: &mut World, not_yet: fn(&World) -> Option<String>) {
+    let until = world.now_ms + LIVENESS_MS;
+    while let Some(why) = not_yet(world) {
+        assert!(world.now_ms < until, "after {LIVENESS_MS} ms of calm: {why}");
+        world.run_ms(250);
+    }
+}

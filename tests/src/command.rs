@@ -1,0 +1,220 @@
+//! The command line, run to its end or watched while it runs.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, ExitStatus, Stdio},
+};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    binary::meshos_binary,
+    processes::signal,
+    wait::{PATIENCE, poll_until},
+};
+
+/// A `meshos` command to run. The kernel kills it when the test's thread dies.
+#[derive(Debug)]
+pub struct Command {
+    command: std::process::Command,
+    shown: String,
+}
+
+/// A command that ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All it wrote to standard output.
+    pub stdout: String,
+    /// All it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Its exit code; -1 when a signal ended it.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or(-1)
+    }
+
+    /// Standard output as JSON, and nothing else on it.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+    }
+
+    /// Demands exit code 0.
+    ///
+    /// # Panics
+    /// When it is another.
+    #[must_use]
+    pub fn success(self) -> Self {
+        assert!(self.status.success(), "the command failed: {self:?}");
+        self
+    }
+}
+
+/// A command that runs; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    output: TempDir,
+    shown: String,
+}
+
+impl Command {
+    /// `meshos` with these arguments, with nothing of this process's environment but the path, and `home` for a home.
+    ///
+    /// # Panics
+    /// When the binary is not built.
+    #[must_use]
+    pub fn new<S: AsRef<OsStr>>(home: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
+        let arguments: Vec<S> = arguments.into_iter().collect();
+        let shown = arguments.iter().map(|argument| argument.as_ref().to_string_lossy());
+        let shown = shown.collect::<Vec<_>>().join(" ");
+        // The program stays the same process: setpriv sets the signal and executes it.
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(meshos_binary()).args(&arguments);
+        command.env_clear().env("HOME", home).env("RUST_BACKTRACE", "1");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::null()).current_dir(home);
+        Self { command, shown }
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn start(mut self) -> Running {
+        let output = tempfile::tempdir().expect("a temporary directory can be made");
+        let file = |name: &str| File::create(output.path().join(name)).expect("a file can be made");
+        self.command.stdout(file("stdout")).stderr(file("stderr"));
+        let child = self.command.spawn().expect("setpriv (util-linux) can be started");
+        Running { child, output, shown: self.shown }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn run(self) -> Finished {
+        self.start().wait()
+    }
+
+    /// Starts it with its output appended to `log`; for nodes.
+    pub(crate) fn start_logging(mut self, log: &Path) -> Child {
+        let file = File::options().create(true).append(true).open(log).expect("a log can be made");
+        let other = file.try_clone().expect("a file can be used twice");
+        self.command.stdout(file).stderr(other);
+        self.command.spawn().expect("setpriv (util-linux) can be started")
+    }
+}
+
+impl Running {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to standard output so far.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        read(&self.output.path().join("stdout"))
+    }
+
+    /// What it wrote to standard error so far.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        read(&self.output.path().join("stderr"))
+    }
+
+    /// Whether it has not ended.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Sends it SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        signal(self.pid(), Signal::SIGINT);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, which: Signal) {
+        signal(self.pid(), which);
+    }
+
+    /// Waits until standard output has `text`.
+    ///
+    /// # Panics
+    /// When it does not come.
+    #[track_caller]
+    pub fn wait_for_output(&mut self, text: &str) {
+        self.wait_for(text, Self::stdout);
+    }
+
+    /// Waits until standard error has `text`.
+    ///
+    /// # Panics
+    /// When it does not come.
+    #[track_caller]
+    pub fn wait_for_error_output(&mut self, text: &str) {
+        self.wait_for(text, Self::stderr);
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, text: &str, read: impl Fn(&Self) -> String) {
+        poll_until(PATIENCE, &format!("`meshos {}` writes {text:?}", self.shown), || {
+            let running = self.is_running();
+            if read(self).contains(text) {
+                return Some(());
+            }
+            assert!(running, "`meshos {}` ended without {text:?}: {}{}", self.shown, self.stdout(), self.stderr());
+            None
+        });
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn wait(mut self) -> Finished {
+        let status = poll_until(PATIENCE, &format!("`meshos {}` ends", self.shown), || {
+            self.child.try_wait().expect("a child can be waited for")
+        });
+        Finished { status, stdout: self.stdout(), stderr: self.stderr() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- meshos {}\n{}{}", self.shown, self.stdout(), self.stderr());
+        }
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn read(path: &PathBuf) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
