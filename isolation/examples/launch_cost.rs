@@ -43,11 +43,13 @@ fn main() -> Result<(), Failure> {
     for figures in all {
         let each = |us: f64| us / 1000.0 / f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-        let cpu_ms = each(figures.cpu_us as f64);
+        let [node_ms, launcher_ms, child_ms] = figures.cpu_us.map(|us| each(us as f64));
+        let cpu_ms = node_ms + launcher_ms + child_ms;
         let wall_ms = each(figures.wall.as_secs_f64() * 1e6);
         writeln!(
             out,
-            "{:<20} {cpu_ms:.3} ms cpu, {wall_ms:.3} ms wall, per container",
+            "{:<20} {cpu_ms:.3} ms cpu (node {node_ms:.3}, launcher {launcher_ms:.3}, command {child_ms:.3}), \
+             {wall_ms:.3} ms wall, per container",
             figures.name
         )?;
     }

@@ -1,5 +1,6 @@
-//! What a durable commit costs: three voters in one process with real logs on disk, next to what
-//! the same disk takes for an append and an fdatasync by itself, before and after.
+//! What a durable commit costs: one and three voters in one process with real logs on disk, next to
+//! what the same disk takes for an append and an fdatasync by itself. They take turns in short
+//! slices, so that a disk that is busy for a while is busy for all of them.
 //!
 //!     cargo run --release -p meshos-membership --example commit_cost -- [DIR] [SECONDS]
 
@@ -72,12 +73,18 @@ struct Figures {
 }
 
 /// Latencies of operations that ran side by side for `elapsed`.
+#[derive(Default)]
 struct Measured {
     latencies: Vec<Duration>,
     elapsed: Duration,
 }
 
 impl Measured {
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.elapsed += other.elapsed;
+    }
+
     fn print(mut self, out: &mut impl io::Write, what: &str) -> io::Result<Figures> {
         self.latencies.sort_unstable();
         let at = |share: usize| {
@@ -172,51 +179,69 @@ async fn open_group(
     Ok(opened)
 }
 
-async fn run(dir: &Path, time: Duration) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn run(dir: &Path, seconds: u32) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let one_voter = Voters::open(dir, 1).await?;
+    let three_voters = Voters::open(dir, VOTERS).await?;
+    let slice = Duration::from_millis(250);
+    // The first commits open files and fill caches.
+    measure_commits(one_voter.leader(), 1, slice).await?;
+    measure_commits(three_voters.leader(), 1, slice).await?;
+    let mut disk = Measured::default();
+    let [mut alone, mut three, mut many] = [(); 3].map(|()| Measured::default());
+    for _ in 0..seconds * 4 {
+        disk.add(measure_disk(dir, slice)?);
+        alone.add(measure_commits(one_voter.leader(), 1, slice).await?);
+        three.add(measure_commits(three_voters.leader(), 1, slice).await?);
+        many.add(measure_commits(three_voters.leader(), 16, slice).await?);
+    }
     let mut out = io::stdout();
-    let before = measure_disk(dir, time)?.print(&mut out, "append + fdatasync, before")?;
-    // One voter alone shows what its log costs, without the others' and without their traffic.
-    let alone = measure_group(dir, 1, time).await?;
-    let three = measure_group(dir, VOTERS, time).await?;
-    let after = measure_disk(dir, time)?.print(&mut out, "append + fdatasync, after")?;
+    let disk = disk.print(&mut out, "append + fdatasync")?;
+    let alone = alone.print(&mut out, "commit, 1 voter, 1 writer")?;
+    let three = three.print(&mut out, "commit, 3 voters, 1 writer")?;
+    many.print(&mut out, "commit, 3 voters, 16 writers")?;
     for (what, figures) in [("1 voter", alone), ("3 voters", three)] {
-        let p50 = ratio(figures.p50, before.p50 + after.p50);
-        let mean = ratio(figures.mean, before.mean + after.mean);
+        let (p50, mean) = (ratio(figures.p50, disk.p50), ratio(figures.mean, disk.mean));
         writeln!(
             out,
-            "a commit by 1 writer on {what} takes {p50} fdatasyncs at the median, {mean} on average"
+            "a commit on {what} takes {p50} fdatasyncs at the median, {mean} on average"
         )?;
     }
+    one_voter.shutdown().await;
+    three_voters.shutdown().await;
     Ok(())
 }
 
-/// How often the mean of the two times that `disk` adds up fits into `commit`.
-fn ratio(commit: Duration, disk: Duration) -> String {
-    let hundredths = commit.as_micros() * 200 / disk.as_micros().max(1);
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+/// A group and the place of its leader.
+struct Voters {
+    groups: Vec<RaftGroup>,
+    leader: usize,
 }
 
-async fn measure_group(
-    dir: &Path,
-    count: u64,
-    time: Duration,
-) -> Result<Figures, Box<dyn Error + Send + Sync>> {
-    let mut out = io::stdout();
-    let groups = open_group(dir, count).await?;
-    let mut leaders: Vec<_> = groups.iter().map(RaftGroup::leadership).collect();
-    let waits = leaders.iter_mut().map(|watch| Box::pin(watch.wait_for(|now| now.i_lead())));
-    let place = futures_util::future::select_all(waits).await.1;
-    let leader = &groups[place];
-    // The first commits open files and fill caches.
-    measure_commits(leader, 1, time / 10).await?;
-    let one = measure_commits(leader, 1, time).await?;
-    let one = one.print(&mut out, &format!("commit, {count} voters, 1 writer"))?;
-    let many = measure_commits(leader, 16, time).await?;
-    many.print(&mut out, &format!("commit, {count} voters, 16 writers"))?;
-    for group in groups {
-        group.shutdown().await;
+impl Voters {
+    async fn open(dir: &Path, count: u64) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let groups = open_group(dir, count).await?;
+        let mut leaders: Vec<_> = groups.iter().map(RaftGroup::leadership).collect();
+        let waits = leaders.iter_mut().map(|watch| Box::pin(watch.wait_for(|now| now.i_lead())));
+        let leader = futures_util::future::select_all(waits).await.1;
+        drop(leaders);
+        Ok(Self { groups, leader })
     }
-    Ok(one)
+
+    fn leader(&self) -> &RaftGroup {
+        &self.groups[self.leader]
+    }
+
+    async fn shutdown(self) {
+        for group in self.groups {
+            group.shutdown().await;
+        }
+    }
+}
+
+/// How many of `disk` fit into `commit`.
+fn ratio(commit: Duration, disk: Duration) -> String {
+    let hundredths = commit.as_micros() * 100 / disk.as_micros().max(1);
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -229,7 +254,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let dir = parent.join(format!("commit-cost-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(&dir, Duration::from_secs(seconds)));
+    let outcome = runtime.block_on(run(&dir, seconds));
     fs::remove_dir_all(&dir)?;
     outcome
 }

@@ -77,12 +77,21 @@ impl Command {
     /// When the binary is not built.
     #[must_use]
     pub fn new<S: AsRef<OsStr>>(home: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::wrapped(home, &[], arguments)
+    }
+
+    /// The same, started by `wrapper`, which must execute what follows it.
+    pub(crate) fn wrapped<S: AsRef<OsStr>>(
+        home: &Path,
+        wrapper: &[String],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
         let arguments: Vec<S> = arguments.into_iter().collect();
         let shown = arguments.iter().map(|argument| argument.as_ref().to_string_lossy());
         let shown = shown.collect::<Vec<_>>().join(" ");
         // The program stays the same process: setpriv sets the signal and executes it.
         let mut command = std::process::Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(meshos_binary()).args(&arguments);
+        command.args(["--pdeathsig", "KILL", "--"]).args(wrapper).arg(meshos_binary()).args(&arguments);
         command.env_clear().env("HOME", home).env("RUST_BACKTRACE", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).current_dir(home);

@@ -134,7 +134,8 @@ impl Task {
 pub(super) struct Sum {
     /// How many have not ended.
     pub(super) live: usize,
-    /// What they hold.
+    /// The amounts they hold. Ports and sets are left out: those of different machines are
+    /// different things, and do not add up.
     pub(super) held: Resources,
     /// How many there are, ended ones too.
     pub(super) all: usize,
@@ -320,7 +321,7 @@ impl Tasks {
         if let Some(sum) = self.by_framework.get_mut(&key.framework) {
             sum.live -= 1;
             if task.holds() {
-                sum.held = sum.held.saturating_sub(&task.resources);
+                sum.held = sum.held.saturating_sub(&amounts(&task.resources));
             }
         }
     }
@@ -346,7 +347,7 @@ impl Tasks {
         let sum = self.by_framework.entry(key.framework).or_default();
         sum.live += 1;
         if task.holds() {
-            sum.held += &task.resources;
+            sum.held += &amounts(&task.resources);
         }
     }
 
@@ -368,7 +369,7 @@ impl Tasks {
             sum.all += 1;
             sum.live += usize::from(!task.state.is_terminal());
             if task.holds() {
-                sum.held += &task.resources;
+                sum.held += &amounts(&task.resources);
             }
             assert_eq!(task.slot.is_some(), !task.state.is_terminal(), "{key:?} is shown as live");
             assert!(self.by_agent.get(&key.agent).is_some_and(|keys| keys.contains(key)));
@@ -378,6 +379,11 @@ impl Tasks {
         assert_eq!(indexed, self.map.len(), "every task stands in its agent's index");
         assert!(self.ended.len() <= self.ended_max);
     }
+}
+
+/// What of some resources adds up over machines.
+fn amounts(resources: &Resources) -> Resources {
+    resources.filter(|resource| resource.amount().is_some())
 }
 
 const fn agent_first() -> AgentId {

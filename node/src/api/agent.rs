@@ -2,7 +2,7 @@
 
 use meshos_control::agent::{Counters, TaskView, View};
 use meshos_protocol::{
-    ids::{AgentId, ContainerId, Fence, FrameworkId, NodeId, TaskId},
+    ids::{AgentId, ClusterId, ContainerId, Fence, FrameworkId, NodeId, TaskId},
     task::{Exit, TaskState},
     time::Wall,
 };
@@ -17,6 +17,8 @@ use super::{
 struct AgentRow<'a> {
     node_id: NodeId,
     agent_id: Option<AgentId>,
+    /// The cluster that the node belongs to, once it knows.
+    cluster_id: Option<ClusterId>,
     /// The leader that it obeys.
     fence: Option<Fence>,
     registered: bool,
@@ -45,14 +47,16 @@ struct AgentTaskRow<'a> {
 
 impl Api {
     pub(super) fn agent_state(&self) -> Result<Answer, Failure> {
-        Answer::json(&row(&self.options.agent.view()))
+        let cluster = *self.options.registry.cluster().borrow();
+        Answer::json(&row(&self.options.agent.view(), cluster))
     }
 }
 
-fn row(view: &View) -> AgentRow<'_> {
+fn row(view: &View, cluster_id: Option<ClusterId>) -> AgentRow<'_> {
     AgentRow {
         node_id: view.node,
         agent_id: view.agent,
+        cluster_id,
         fence: view.fence,
         registered: view.registered,
         stopping: view.stopping,

@@ -7,10 +7,10 @@ mod term;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use meshos_control::master::{MasterConfig, OperatorCall, View};
+use meshos_control::master::{Explanation, MasterConfig, OperatorCall, View};
 use meshos_membership::{gossip, raft};
 use meshos_protocol::{
-    ids::{ClusterId, Fence, NodeId, Principal},
+    ids::{ClusterId, Fence, FrameworkId, NodeId, Principal},
     messages::{Refusal, scheduler::CallError},
 };
 use meshos_sdk::wire::Opened;
@@ -45,6 +45,7 @@ enum Input {
     Agent { node: NodeId, opened: Opened },
     Relay { gateway: NodeId, principal: Principal, opened: Opened },
     Operator { call: OperatorCall, answer: oneshot::Sender<Result<(), CallError>> },
+    Explain { framework: FrameworkId, answer: oneshot::Sender<Option<Explanation>> },
     Stream(streams::StreamInput),
     ProposalsEnded,
 }
@@ -96,6 +97,16 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         let mailbox = self.port.load().as_ref().map(|port| port.mailbox.clone())?;
         mailbox.send(Input::Operator { call, answer }).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Why a framework is offered nothing, exactly and now: the one read that the master's loop
+    /// answers, since the reasons are not kept while nobody asks. None when this node does not
+    /// lead; nothing inside when the framework never existed.
+    pub(crate) async fn explain(&self, framework: FrameworkId) -> Option<Option<Explanation>> {
+        let (answer, answered) = oneshot::channel();
+        let mailbox = self.port.load().as_ref().map(|port| port.mailbox.clone())?;
+        mailbox.send(Input::Explain { framework, answer }).await.ok()?;
         answered.await.ok()
     }
 

@@ -196,6 +196,7 @@ impl Node {
     ) -> Arc<Api> {
         Arc::new(Api::new(api::Options {
             node: self.identity.node.node_id,
+            raft_id: self.identity.node.raft_id,
             options: self.options.clone(),
             net: self.net.clone(),
             tracker: tracker.clone(),

@@ -487,7 +487,7 @@ impl World {
             let most = self.drivers[index].setup.task_cpus_max_millis;
             let (cpus, mem) = (self.dice.number(100..=most), self.dice.number(16..=512));
             let port = free.ports().iter().next().map(|range| range.begin());
-            let port = port.filter(|_| self.dice.chance(0));
+            let port = port.filter(|_| self.dice.chance(300));
             let ports = port.map_or_else(String::new, |port| format!(";ports:[{port}-{port}]"));
             let text = format!("cpus:{}.{:03};mem:{mem}{ports}", cpus / 1000, cpus % 1000);
             let resources = text.parse().expect("a resource text");

@@ -38,7 +38,7 @@ impl World {
             }
             draw -= weight;
         }
-        let delay = self.dice.skewed(100..=5_000);
+        let delay = self.dice.skewed(50..=4_000);
         self.plan(delay, Happening::Fault);
     }
 
@@ -75,7 +75,7 @@ impl World {
 
 fn kill_a_node(world: &mut World) {
     let node = world.any_node();
-    let for_ms = world.dice.skewed(100..=12_000);
+    let for_ms = world.dice.skewed(100..=30_000);
     world.kill_node(node, for_ms);
 }
 
@@ -88,7 +88,7 @@ fn kill_the_leader(world: &mut World) {
 
 fn switch_a_machine_off(world: &mut World) {
     let node = world.any_node();
-    let for_ms = world.dice.skewed(1_000..=20_000);
+    let for_ms = world.dice.skewed(1_000..=40_000);
     world.reboot_machine(node, for_ms);
 }
 

@@ -315,9 +315,8 @@ impl World {
         let container = node.launcher.comes_up(id)?.clone();
         self.trace.note(self.now_ms, format_args!("n{index} runs {id}: {}", container.task));
         self.oracle.started(index, container.framework, &container.task);
-        let longest = self.longest_task_ms(&container.task);
-        let exit = if self.dice.chance(800) { Exit::Code { code: 0 } } else { Exit::Code { code: 1 } };
-        let delay = self.dice.skewed(1..=longest);
+        let exit = Exit::Code { code: i32::from(self.dice.chance(200)) };
+        let delay = self.draw_task_ms(&container.task);
         self.plan(delay, Happening::ContainerEnds { node: index, container: id.clone(), exit });
         Some(container.pid)
     }

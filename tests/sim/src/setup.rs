@@ -1,6 +1,6 @@
 //! What a run starts from.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use meshos_control::master::MasterConfig;
 use meshos_protocol::resources::Resources;
@@ -35,8 +35,8 @@ pub struct FrameworkSetup {
     pub role: String,
     /// How long its tasks live without it.
     pub failover_timeout_ms: u64,
-    /// How long a task runs at most when nobody ends it, in milliseconds.
-    pub task_ms_max: u64,
+    /// How long a task runs when nobody ends it, in milliseconds.
+    pub task_ms: RangeInclusive<u64>,
     /// Whether it does odd things: kills tasks, uses offers twice, asks for too much.
     pub restless: bool,
 }
@@ -48,7 +48,7 @@ impl Default for FrameworkSetup {
             task_cpus_max_millis: 1_000,
             role: "*".to_owned(),
             failover_timeout_ms: 60_000,
-            task_ms_max: 5_000,
+            task_ms: 1..=5_000,
             restless: false,
         }
     }
@@ -71,6 +71,9 @@ pub fn impatient() -> MasterConfig {
         ..MasterConfig::default()
     }
 }
+
+/// Tasks that go on until somebody ends them.
+pub const ENDLESS: RangeInclusive<u64> = 100_000_000..=100_000_000;
 
 impl Setup {
     /// A quiet cluster of the given nodes without frameworks.
@@ -95,11 +98,11 @@ impl Setup {
         let roles = ["*", "batch", "batch/low"];
         setup.frameworks = (0..dice.number(1..=4))
             .map(|_| FrameworkSetup {
-                tasks: dice.skewed(5..=400),
+                tasks: dice.number(20..=400),
                 task_cpus_max_millis: dice.number(200..=3_000),
                 role: (*dice.pick(&roles).expect("there are roles")).to_owned(),
                 failover_timeout_ms: *dice.pick(&[0, 5_000, 600_000]).expect("there are timeouts"),
-                task_ms_max: dice.number(500..=15_000),
+                task_ms: 1..=dice.number(500..=15_000),
                 restless: dice.chance(600),
             })
             .collect();

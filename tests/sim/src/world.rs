@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use meshos_control::agent;
+use meshos_control::{agent, master};
 use meshos_protocol::{
     ids::{ClusterId, ContainerId, NodeId, TaskId, Term},
     task::Exit,
@@ -245,10 +245,24 @@ impl World {
         self.nodes[node].process.as_ref().is_some_and(|process| process.generation == generation)
     }
 
-    /// How long a task may run by itself.
-    pub fn longest_task_ms(&self, task: &TaskId) -> u64 {
+    /// How long a task runs by itself.
+    pub fn draw_task_ms(&mut self, task: &TaskId) -> u64 {
         let owner = self.drivers.iter().find(|driver| driver.owns(task));
-        owner.map_or(1_000, |driver| driver.setup.task_ms_max)
+        let range = owner.map_or(1..=1_000, |driver| driver.setup.task_ms.clone());
+        self.dice.skewed(range)
+    }
+
+    /// What the newest leader shows to readers; nothing while nobody leads.
+    pub fn master_view(&self) -> Option<master::View> {
+        let leading = self.nodes[self.leader()?].process.as_ref()?.leading.as_ref()?;
+        Some(leading.master.view())
+    }
+
+    /// Whether someone leads and all agents have reported to it.
+    pub fn is_whole(&self) -> bool {
+        self.master_view().is_some_and(|view| {
+            view.agents.iter().filter(|agent| agent.connected).count() == self.nodes.len()
+        })
     }
 
     /// Opens a stream; its first frame is on its way.

@@ -2,6 +2,7 @@
 
 mod agents;
 mod frameworks;
+mod history;
 mod leaders;
 mod random;
 mod tasks;

@@ -14,183 +14,11 @@ use meshos_protocol::{
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
-use super::world::{World, agent, node, status, subscribe, subscribe_as, task, task_id};
+use super::{
+    history::{Operation, Quote, Said, Step, TASKS, any_step},
+    world::{World, agent, node, status, subscribe, subscribe_as, task, task_id},
+};
 use crate::master::{ConnectionId, Counters, Event, MasterConfig, OperatorCall};
-
-const TASKS: [&str; 4] = ["a", "b", "c", "d"];
-
-/// One step of a history. Numbers pick among what there is.
-#[derive(Debug, Clone)]
-enum Step {
-    /// A node comes (back) with the tasks that it has, or without some of them.
-    Return {
-        node: u64,
-        forgets: bool,
-    },
-    /// A framework comes back, by itself or through another gateway.
-    Resume {
-        framework: u64,
-        own: bool,
-    },
-    /// Its newest unacknowledged updates are acknowledged.
-    AcknowledgeAll(usize),
-    Connect(u64),
-    Register {
-        stream: usize,
-        quotes: Quote,
-        tasks: Vec<(u8, u8)>,
-        more: bool,
-    },
-    Report {
-        stream: usize,
-        tasks: Vec<(u8, u8)>,
-        more: bool,
-    },
-    Update {
-        stream: usize,
-        task: u8,
-        state: u8,
-        number: Option<u8>,
-        framework: u64,
-    },
-    Ended {
-        stream: usize,
-        task: u8,
-        state: u8,
-    },
-    Leaving(usize),
-    Lose(usize),
-    Peer {
-        node: u64,
-        up: bool,
-    },
-    Open(bool),
-    Subscribe {
-        session: usize,
-        framework: Option<u64>,
-        resume: Option<u64>,
-        nonce: bool,
-    },
-    Call {
-        session: usize,
-        call: Said,
-    },
-    CloseSession(usize),
-    Operate(Operation),
-    Commit,
-    CommitOutOfTurn,
-    Pass(u64),
-    NextLeader,
-}
-
-#[derive(Debug, Clone)]
-enum Quote {
-    OnRecord,
-    Nothing,
-    Made(u32),
-}
-
-#[derive(Debug, Clone)]
-enum Said {
-    Accept { offers: Vec<usize>, tasks: Vec<(u8, u8)> },
-    Decline { offers: Vec<usize>, refuse_ms: Option<u64> },
-    Revive,
-    Suppress,
-    Kill { task: u8, on: Option<u64> },
-    Acknowledge { task: u8, on: u64, number: u8 },
-    Reconcile { tasks: Vec<(u8, Option<u64>, bool)> },
-    Teardown,
-    Disconnect,
-}
-
-#[derive(Debug, Clone)]
-enum Operation {
-    Kill { framework: u64, task: u8 },
-    Teardown(u64),
-    Gone(u64, u32),
-    Weight(u64),
-}
-
-fn any_tasks() -> impl Strategy<Value = Vec<(u8, u8)>> {
-    prop::collection::vec((0u8..4, 0u8..13), 0..4)
-}
-
-fn any_call() -> impl Strategy<Value = Said> {
-    let offers = || {
-        prop_oneof![
-            3 => (0usize..8).prop_map(|offer| vec![offer]),
-            1 => prop::collection::vec(0usize..8, 0..3),
-        ]
-    };
-    let on = || prop::option::of(1u64..4);
-    prop_oneof![
-        12 => (offers(), any_tasks()).prop_map(|(offers, tasks)| Said::Accept { offers, tasks }),
-        2 => (offers(), prop::option::of(0u64..20_000))
-            .prop_map(|(offers, refuse_ms)| Said::Decline { offers, refuse_ms }),
-        1 => Just(Said::Revive),
-        1 => Just(Said::Suppress),
-        4 => (0u8..4, on()).prop_map(|(task, on)| Said::Kill { task, on }),
-        3 => (0u8..4, 1u64..4, 0u8..4)
-            .prop_map(|(task, on, number)| Said::Acknowledge { task, on, number }),
-        2 => prop::collection::vec((0u8..4, on(), any::<bool>()), 0..3)
-            .prop_map(|tasks| Said::Reconcile { tasks }),
-        1 => prop_oneof![Just(Said::Teardown), Just(Said::Disconnect), Just(Said::Disconnect)],
-    ]
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let quote = prop_oneof![
-        4 => Just(Quote::OnRecord),
-        1 => Just(Quote::Nothing),
-        1 => (1u32..3).prop_map(Quote::Made),
-    ];
-    let operation = prop_oneof![
-        (1u64..3, 0u8..4).prop_map(|(framework, task)| Operation::Kill { framework, task }),
-        (1u64..3).prop_map(Operation::Teardown),
-        (1u64..4, 1u32..3).prop_map(|(node, number)| Operation::Gone(node, number)),
-        (0u64..3_000).prop_map(Operation::Weight),
-    ];
-    let number = || prop::option::of(0u8..4);
-    prop_oneof![
-        8 => (1u64..4, prop::bool::weighted(0.2))
-            .prop_map(|(node, forgets)| Step::Return { node, forgets }),
-        8 => (1u64..3, prop::bool::weighted(0.2))
-            .prop_map(|(framework, own)| Step::Resume { framework, own }),
-        6 => (0usize..4).prop_map(Step::AcknowledgeAll),
-        2 => (1u64..4).prop_map(Step::Connect),
-        3 => (0usize..4, quote, any_tasks(), prop::bool::weighted(0.1))
-            .prop_map(|(stream, quotes, tasks, more)| {
-                Step::Register { stream, quotes, tasks, more }
-            }),
-        1 => (0usize..4, any_tasks(), any::<bool>())
-            .prop_map(|(stream, tasks, more)| Step::Report { stream, tasks, more }),
-        16 => (0usize..3, 0u8..4, 0u8..13, number(), 1u64..3).prop_map(
-            |(stream, task, state, number, framework)| {
-                Step::Update { stream, task, state, number, framework }
-            }
-        ),
-        1 => (0usize..4, 0u8..4, 0u8..13)
-            .prop_map(|(stream, task, state)| Step::Ended { stream, task, state }),
-        1 => (0usize..4).prop_map(Step::Leaving),
-        1 => (0usize..4).prop_map(Step::Lose),
-        1 => (1u64..4, any::<bool>()).prop_map(|(node, up)| Step::Peer { node, up }),
-        1 => prop::bool::weighted(0.9).prop_map(Step::Open),
-        2 => (0usize..4, number(), number(), any::<bool>()).prop_map(
-            |(session, framework, resume, nonce)| {
-                let (framework, resume) = (framework.map(u64::from), resume.map(u64::from));
-                Step::Subscribe { session, framework, resume, nonce }
-            }
-        ),
-        16 => (0usize..4, any_call()).prop_map(|(session, call)| Step::Call { session, call }),
-        1 => (0usize..4).prop_map(Step::CloseSession),
-        1 => operation.prop_map(Step::Operate),
-        14 => Just(Step::Commit),
-        1 => Just(Step::CommitOutOfTurn),
-        10 => prop_oneof![4 => Just(10u64), 2 => Just(6_000), 1 => Just(31_000), 1 => Just(80_000)]
-            .prop_map(Step::Pass),
-        1 => Just(Step::NextLeader),
-    ]
-}
 
 /// Plays steps against a world, keeping what it needs to name things.
 struct Player {
@@ -227,13 +55,7 @@ impl Player {
     fn play(&mut self, step: &Step) {
         match step {
             Step::Return { node, forgets } => self.come_back(*node, *forgets),
-            Step::Resume { framework, own } => {
-                let record = self.world.log.framework(FrameworkId(*framework));
-                let resume = record.filter(|_| !own).map(|record| record.subscription.0);
-                let session = self.world.open("p");
-                self.sessions.push(session);
-                self.world.subscribe(session, subscribe_as(*framework, resume));
-            }
+            Step::Resume { framework, own } => self.resume(*framework, *own),
             Step::AcknowledgeAll(session) => self.acknowledge_all(*session),
             Step::Connect(number) => {
                 let stream = self.world.connect(*number);
@@ -271,13 +93,7 @@ impl Player {
                 self.sessions.push(session);
             }
             Step::Subscribe { session, framework, resume, nonce } => {
-                let Some(session) = pick(&self.sessions, *session) else { return };
-                let mut said = match framework {
-                    Some(framework) => subscribe_as(*framework, *resume),
-                    None => subscribe("new"),
-                };
-                said.nonce = if *nonce { "n".to_owned() } else { String::new() };
-                self.world.subscribe(session, said);
+                self.subscribe(*session, *framework, *resume, *nonce);
             }
             Step::Call { session, call } => self.call(*session, call),
             Step::CloseSession(session) => {
@@ -288,23 +104,51 @@ impl Player {
             }
             Step::Operate(operation) => self.operate(operation),
             Step::Commit => self.world.commit(),
-            Step::CommitOutOfTurn => {
-                // What the shell promises not to do: the one before counts as lost.
-                if self.world.waiting.len() > 1
-                    && let Some(later) = self.world.waiting.remove(1)
-                {
-                    self.world.apply(later);
-                }
-            }
+            Step::CommitOutOfTurn => self.commit_out_of_turn(),
             Step::Pass(ms) => self.world.pass(*ms),
-            Step::NextLeader => {
-                self.earlier.push(self.world.master.view().counters);
-                self.world = self.world.next_leader();
-                self.world.commits = false;
-                self.streams.clear();
-                self.sessions.clear();
-            }
+            Step::NextLeader => self.next_leader(),
         }
+    }
+
+    fn resume(&mut self, framework: u64, own: bool) {
+        let record = self.world.log.framework(FrameworkId(framework));
+        let resume = record.filter(|_| !own).map(|record| record.subscription.0);
+        let session = self.world.open("p");
+        self.sessions.push(session);
+        self.world.subscribe(session, subscribe_as(framework, resume));
+    }
+
+    fn subscribe(
+        &mut self,
+        session: usize,
+        framework: Option<u64>,
+        resume: Option<u64>,
+        nonce: bool,
+    ) {
+        let Some(session) = pick(&self.sessions, session) else { return };
+        let mut said = match framework {
+            Some(framework) => subscribe_as(framework, resume),
+            None => subscribe("new"),
+        };
+        said.nonce = if nonce { "n".to_owned() } else { String::new() };
+        self.world.subscribe(session, said);
+    }
+
+    /// What the shell promises not to do: the one before counts as lost.
+    fn commit_out_of_turn(&mut self) {
+        if self.world.waiting.len() > 1
+            && let Some(later) = self.world.waiting.remove(1)
+        {
+            self.world.apply(later);
+        }
+    }
+
+    fn next_leader(&mut self) {
+        self.earlier.push(self.world.master.view().counters);
+        self.world = self.world.next_leader();
+        self.world.commits = false;
+        self.streams.clear();
+        self.sessions.clear();
     }
 
     fn say(&mut self, stream: usize, message: ToLeader) {

@@ -177,8 +177,9 @@ impl Session {
         };
         if let Some(framework) = framework {
             // A leader that cannot be asked is told by the connection's own loss.
-            let told = tokio::time::timeout(SILENCE, self.api.get(&explain::path(&framework.to_string())));
-            if let Ok(Ok(value)) = told.await {
+            let path = explain::path(&framework.to_string());
+            let told = tokio::time::timeout(SILENCE, self.api.get(&path)).await;
+            if let Ok(Ok(value)) = told {
                 sentences.extend(explain::sentences(value).unwrap_or_default());
             }
         }

@@ -179,6 +179,10 @@ impl Term<'_> {
                 self.operators.insert(request, answer);
                 self.handle(Event::Operator { request, call });
             }
+            Input::Explain { framework, answer } => {
+                // Whoever asked may have gone.
+                let _heard = answer.send(self.master.explain_framework(framework));
+            }
             Input::Stream(input) => self.take_from_stream(input),
             Input::ProposalsEnded => self.depose("a proposal failed"),
         }

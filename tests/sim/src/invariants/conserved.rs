@@ -3,11 +3,7 @@
 use crate::world::World;
 
 pub(super) fn not_yet(world: &World) -> Option<String> {
-    let leading = world.leader().and_then(|leader| {
-        world.nodes[leader].process.as_ref().and_then(|process| process.leading.as_ref())
-    });
-    let Some(leading) = leading else { return Some("nobody leads".to_owned()) };
-    let view = leading.master.view();
+    let Some(view) = world.master_view() else { return Some("nobody leads".to_owned()) };
     if let Some(framework) = view.frameworks.iter().next() {
         return Some(format!("framework {framework:?} has not ended"));
     }

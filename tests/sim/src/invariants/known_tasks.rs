@@ -6,10 +6,7 @@ use std::collections::BTreeSet;
 use crate::world::World;
 
 pub(super) fn not_yet(world: &World) -> Option<String> {
-    let Some(leader) = world.leader() else { return Some("nobody leads".to_owned()) };
-    let leading = world.nodes[leader].process.as_ref().and_then(|p| p.leading.as_ref());
-    let Some(leading) = leading else { return Some("nobody leads".to_owned()) };
-    let view = leading.master.view();
+    let Some(view) = world.master_view() else { return Some("nobody leads".to_owned()) };
     let connected = view.agents.iter().filter(|agent| agent.connected).count();
     if connected < world.nodes.len() {
         return Some(format!("{connected} of {} agents are connected", world.nodes.len()));

@@ -1,0 +1,237 @@
+//! The nodes as processes: started, watched, ended.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    os::unix::{
+        fs::{DirBuilderExt as _, OpenOptionsExt as _},
+        process::CommandExt as _,
+    },
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use nix::{sys::signal::Signal, unistd::Pid};
+use tokio::{
+    signal::unix::{Signal as Listener, SignalKind, signal},
+    time::Instant,
+};
+
+use super::{
+    layout::{Layout, NodePlace},
+    ready,
+};
+use crate::cli::{output, process};
+
+/// How long the cluster may take to get ready; a few seconds are usual.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// How long nodes may take to end their tasks and themselves.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+const TAIL_LINES: usize = 15;
+
+/// A node that runs.
+#[derive(Debug)]
+struct Running {
+    place: NodePlace,
+    pid: Pid,
+}
+
+struct Cluster {
+    running: Vec<Running>,
+    children: Listener,
+    stop: Stop,
+}
+
+/// The signals that end the cluster.
+struct Stop {
+    interrupt: Listener,
+    terminate: Listener,
+    hang_up: Listener,
+}
+
+impl Stop {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}
+
+/// Why the cluster is over.
+enum Over {
+    Asked,
+    Failed(anyhow::Error),
+}
+
+/// Runs the cluster until a signal ends it.
+pub(super) async fn run(layout: Layout) -> Result<()> {
+    // Whoever loses its parent, such as a launcher whose node was killed, falls to us.
+    nix::sys::prctl::set_child_subreaper(true).context("cannot look after orphaned processes")?;
+    let mut cluster = Cluster {
+        running: Vec::new(),
+        children: signal(SignalKind::child()).context("cannot listen to SIGCHLD")?,
+        stop: Stop::new()?,
+    };
+    let over = cluster.live(&layout).await;
+    cluster.end().await;
+    let swept = process::sweep().await.context("the cluster's processes were not all ended");
+    if layout.temporary
+        && let Err(error) = fs::remove_dir_all(&layout.dir)
+    {
+        output::note(&format!("{} cannot be removed: {error}", layout.dir.display()));
+    }
+    match over {
+        Over::Asked => swept,
+        Over::Failed(error) => Err(error),
+    }
+}
+
+impl Cluster {
+    async fn live(&mut self, layout: &Layout) -> Over {
+        if let Err(error) = self.start(layout) {
+            return Over::Failed(error);
+        }
+        let give_up = tokio::time::sleep(READY_LIMIT);
+        tokio::pin!(give_up);
+        {
+            let ready = ready::ready(layout);
+            tokio::pin!(ready);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.stop.asked() => return Over::Asked,
+                    _ = self.children.recv() => {
+                        if let Some(error) = self.died_early() {
+                            return Over::Failed(error);
+                        }
+                    }
+                    done = &mut ready => match done {
+                        Ok(()) => break,
+                        Err(error) => return Over::Failed(error),
+                    },
+                    () = &mut give_up => {
+                        let limit = READY_LIMIT.as_secs();
+                        return Over::Failed(anyhow!(
+                            "the cluster was not ready within {limit} seconds; the nodes' logs are in {}",
+                            layout.dir.display()
+                        ));
+                    }
+                }
+            }
+        }
+        // Whoever waits for it may have gone; the cluster runs all the same.
+        drop(output::line("ready"));
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.asked() => return Over::Asked,
+                _ = self.children.recv() => self.tell_ended(),
+            }
+        }
+    }
+
+    /// Starts the nodes. It has to be the main thread that does: nodes end with the thread that
+    /// started them.
+    fn start(&mut self, layout: &Layout) -> Result<()> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        output::note(&format!("data in {}", layout.dir.display()));
+        for place in &layout.nodes {
+            let data_dir = &place.data_dir;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(data_dir)
+                .with_context(|| format!("cannot make {}", data_dir.display()))?;
+            let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&place.log);
+            let log = log.with_context(|| format!("cannot write {}", place.log.display()))?;
+            let mut command = Command::new(&program);
+            command
+                .args(&place.arguments)
+                .arg(format!("--end-with={}", std::process::id()))
+                .env_remove("MESHOS_CONFIG")
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().context("cannot share a log")?)
+                .stderr(log)
+                // Ctrl-C is for us alone: we tell the nodes.
+                .process_group(0);
+            let child = command.spawn().context("cannot start a node")?;
+            let pid = Pid::from_raw(i32::try_from(child.id())?);
+            output::note(&format!(
+                "node {} at {} (agent {}), process {pid}, log {}",
+                place.index,
+                place.address(),
+                place.agent_address(),
+                place.log.display()
+            ));
+            // It is waited for with everybody else, see `process::reap`.
+            self.running.push(Running { place: place.clone(), pid });
+        }
+        Ok(())
+    }
+
+    /// The nodes that have ended, and how.
+    fn ended(&mut self) -> Vec<(NodePlace, String)> {
+        let mut found = Vec::new();
+        for ended in process::reap() {
+            if let Some(index) = self.running.iter().position(|node| node.pid == ended.pid) {
+                found.push((self.running.swap_remove(index).place, ended.how));
+            }
+        }
+        found
+    }
+
+    fn died_early(&mut self) -> Option<anyhow::Error> {
+        let (place, how) = self.ended().into_iter().next()?;
+        let tail = process::tail(&place.log, TAIL_LINES);
+        Some(anyhow!("node {} {how} before the cluster was ready; its log ends with:\n{tail}", place.index))
+    }
+
+    fn tell_ended(&mut self) {
+        for (place, how) in self.ended() {
+            output::note(&format!("node {} {how}; its log is {}", place.index, place.log.display()));
+        }
+    }
+
+    /// Has the nodes end their tasks and themselves; a second signal cuts it short.
+    async fn end(&mut self) {
+        self.ended();
+        if self.running.is_empty() {
+            return;
+        }
+        output::note("ending the nodes and their tasks; once more ends them at once");
+        self.running.iter().for_each(|node| process::send(node.pid, Signal::SIGTERM));
+        if let Err(error) = self.wait_for_end().await {
+            output::note(&format!("{error}; they are killed"));
+            self.running.iter().for_each(|node| process::send(node.pid, Signal::SIGKILL));
+        }
+    }
+
+    async fn wait_for_end(&mut self) -> Result<()> {
+        let give_up = Instant::now() + STOP_LIMIT;
+        loop {
+            self.ended();
+            if self.running.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.asked() => bail!("{} nodes have not ended yet", self.running.len()),
+                _ = self.children.recv() => {}
+                () = tokio::time::sleep_until(give_up) => {
+                    bail!("{} nodes have not ended within {} seconds", self.running.len(), STOP_LIMIT.as_secs());
+                }
+            }
+        }
+    }
+}

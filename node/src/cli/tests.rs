@@ -1,0 +1,80 @@
+use clap::CommandFactory as _;
+
+use super::*;
+
+fn parse(line: &[&str]) -> Result<Cli, String> {
+    let line = std::iter::once("meshos").chain(line.iter().copied());
+    Cli::try_parse_from(line).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_command_line_holds_together() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_of_the_contract_is_there() {
+    for line in [
+        "node --seed a:5050 --seed b:5050 --seed c:5050 --config node.toml",
+        "node --open-http --stop-tasks=false --agent-port 7000",
+        "dev --nodes 3 --base-port 7000 --dir /tmp/d --resources cpus:1;mem:64",
+        "dev -- --agent-timeout 5s",
+        "run --cpus 1 --mem 64 --instances 2 --uri file:///x --env A=b --constraint rack:abc -- sh -c true",
+        "run --node a:5050 echo -n hello",
+        "nodes --json",
+        "frameworks --json --node 127.0.0.1:7000",
+        "tasks --json",
+        "offers --json",
+        "leader --json",
+        "logs echo-F3 -f --stderr --json",
+        "kill F3/echo-F3",
+        "voters --json",
+        "voters add aaaaaaaaaaaa --json",
+        "voters remove aaaaaaaaaaaa --raft-id 7",
+        "voters recover --data-dir d --address a:5051 --term-above 7 --yes",
+        "explain framework F3 --json",
+        "keygen",
+        "keygen --dir d",
+        "keygen framework analytics --dir d --out a.pem",
+        "keygen operator alice --days 7",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert!(parse(&words).is_ok(), "{line}: {}", parse(&words).unwrap_err());
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    for (line, expected) in [
+        ("", "Usage: meshos"),
+        ("nodse", "similar subcommand exists: 'nodes'"),
+        ("nodes --jsn", "'--json'"),
+        ("nodes --node 5050", "expected HOST:PORT of a node's cluster port"),
+        ("dev --nodes 0", "invalid value '0' for '--nodes <N>'"),
+        ("run", "<COMMAND>"),
+        ("voters add nobody", "nobody"),
+        ("keygen framework a --days 0", "invalid value '0'"),
+    ] {
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        let error = parse(&words).unwrap_err();
+        assert!(error.contains(expected), "{line}: {error}");
+    }
+}
+
+#[test]
+fn every_command_teaches() {
+    let mut cli = Cli::command();
+    cli.build();
+    for command in cli.get_subcommands() {
+        assert!(command.get_about().is_some(), "{} says nothing of itself", command.get_name());
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            let told = argument.get_help().is_some();
+            assert!(told, "{} {} says nothing of itself", command.get_name(), argument.get_id());
+        }
+    }
+    for name in ["node", "dev", "run", "logs", "voters", "keygen"] {
+        let command = cli.find_subcommand(name).unwrap();
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Examples:"), "{name} has no examples");
+    }
+}
