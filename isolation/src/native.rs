@@ -250,6 +250,9 @@ impl NativeContainerizer {
     }
 
     async fn clean_up(&self, container: &ContainerId) {
+        if !self.isolation.leaves_traces() {
+            return;
+        }
         let id = container.clone();
         if let Ok(Err(error)) = self.blocking(move |isolation| isolation.cleanup(&id)).await {
             tracing::warn!(%container, %error, "could not remove the cgroups of a container");

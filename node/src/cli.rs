@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use output::Closed;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 something went wrong (a sentence on standard error says what), 2 the command
+Exit codes: 0 done, 1 something went wrong (a sentence on standard error says what), 2 the command \
 line cannot be read. `meshos run` exits with the code of its task, see `meshos run --help`.
 
 Start here:

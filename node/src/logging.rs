@@ -22,7 +22,7 @@ pub(crate) struct Options {
 impl Default for Filter {
     /// Info, of our own crates alone: libraries that log at this level do so for their authors.
     fn default() -> Self {
-        Self("warn,meshos=info".to_owned() + &own_crates("info"))
+        Self::of_level("info")
     }
 }
 
@@ -34,8 +34,7 @@ impl Filter {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if LEVELS.contains(&text) {
-            let rest = if matches!(text, "off" | "error" | "warn") { text } else { "warn" };
-            return Ok(Self(format!("{rest},meshos={text}{}", own_crates(text))));
+            return Ok(Self::of_level(text));
         }
         let expected = || {
             format!(
@@ -52,6 +51,17 @@ impl Filter {
         }
         EnvFilter::try_new(text).map_err(|_| expected())?;
         Ok(Self(text.to_owned()))
+    }
+
+    fn of_level(level: &str) -> Self {
+        let others = if matches!(level, "off" | "error") { level } else { "warn" };
+        // It warns of each heartbeat that a dead voter does not answer, ten times a second.
+        let raft = match level {
+            "debug" | "trace" => "warn",
+            "off" => "off",
+            _ => "error",
+        };
+        Self(format!("{others},openraft={raft},meshos={level}{}", own_crates(level)))
     }
 
     /// What commands other than nodes log, when the environment does not say otherwise.
@@ -94,8 +104,8 @@ mod tests {
     #[test]
     fn a_level_is_for_our_own_crates() {
         let filter = Filter::parse("debug").unwrap();
-        assert!(filter.0.starts_with("warn,meshos=debug,"), "{filter:?}");
-        assert!(Filter::parse("off").unwrap().0.starts_with("off,meshos=off,"));
+        assert!(filter.0.starts_with("warn,openraft=warn,meshos=debug,"), "{filter:?}");
+        assert!(Filter::parse("off").unwrap().0.starts_with("off,openraft=off,meshos=off,"));
         assert_eq!(Filter::parse("info").unwrap(), Filter::default());
     }
 

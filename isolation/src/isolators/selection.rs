@@ -150,6 +150,11 @@ impl Isolation {
         Ok(prepared)
     }
 
+    /// Whether there is anything to clean up after a container: posix isolators make nothing.
+    pub(crate) fn leaves_traces(&self) -> bool {
+        self.backend.is_some()
+    }
+
     /// Removes what is left of a container. Goes on after an error and returns the first.
     pub(crate) fn cleanup(&self, container: &ContainerId) -> Result<(), IsolatorError> {
         let isolators = self.isolators.iter().map(|isolator| isolator.cleanup(container));

@@ -22,8 +22,7 @@ pub const ANSWER_FRESH: Duration = Duration::from_secs(3);
 /// How long a seed keeps its promise to the first. Longer than anything can be begun on it.
 pub const PROMISE: Duration = Duration::from_secs(6);
 /// Probes whose answers may still come; older ones are too old to count.
-const PROBES_OPEN_MAX: usize = 16000;
-fn mutant(c: char) -> bool { std::env::var("MUT").is_ok_and(|v| v.contains(c)) }
+const PROBES_OPEN_MAX: usize = 16;
 /// How many voters of an answer are looked at.
 const VOTERS_SEEN_MAX: usize = 16;
 const VERSION: u16 = 1;
@@ -87,7 +86,7 @@ impl Bootstrap {
         match event {
             Event::Started => {
                 self.next_probe = Some(now);
-                if !self.own.first_start && !mutant('S') {
+                if !self.own.first_start {
                     self.promise = Some((None, now.after(PROMISE)));
                 }
             }
@@ -196,7 +195,7 @@ impl Bootstrap {
 
     /// To whom a promise holds now; the inner value is absent when that is not known.
     fn promise_to(&self, now: Mono) -> Option<Option<NodeId>> {
-        self.promise.filter(|(_, until)| !mutant('P') && now < *until).map(|(holder, _)| holder)
+        self.promise.filter(|(_, until)| now < *until).map(|(holder, _)| holder)
     }
 
     fn is_ours(&self, cluster_id: Option<ClusterId>) -> bool {
@@ -207,7 +206,6 @@ impl Bootstrap {
     }
 
     fn admit(&mut self, nodes: BTreeSet<NodeId>, effects: &mut Vec<Effect>) {
-        let nodes = if mutant('A') { &nodes | &self.admitted } else { nodes };
         if self.admitted != nodes {
             self.admitted.clone_from(&nodes);
             effects.push(Effect::Admit(nodes));
@@ -349,12 +347,12 @@ impl Bootstrap {
                 "cluster {cluster_id} is alive but no seed knows it; bring back a seed that has its data"
             );
             waiting.push(missing(text, true));
-        } else if self.group_exists && !mutant('G') {
+        } else if self.group_exists {
             let text =
                 "a seed told of a group and none does now; bring back a seed that has its data";
             waiting.push(missing(text.to_owned(), true));
         }
-        if !waiting.is_empty() && !(mutant('M') && 2 * waiting.len() < self.seeds.len()) {
+        if !waiting.is_empty() {
             return None;
         }
         if self.own.seed.as_deref() != Some(first.as_str()) {
@@ -373,7 +371,7 @@ impl Bootstrap {
             let why = heard.and_then(|heard| heard.failure.as_deref());
             return Err(silent(why.unwrap_or("it has not answered yet")));
         };
-        if !mutant('F') && now.since(*at) > ANSWER_FRESH {
+        if now.since(*at) > ANSWER_FRESH {
             let why = heard.and_then(|heard| heard.failure.as_deref());
             return Err(silent(why.unwrap_or("it has not answered for a while")));
         }

@@ -45,7 +45,9 @@ impl Api {
         let (framework, id) = (task.framework_id, task.id.clone());
         if task.state.is_terminal() {
             let state = task.state;
-            return Err(Failure::invalid(format!("task {id} of framework {framework} is {state} already")));
+            return Err(Failure::invalid(format!(
+                "task {id} of framework {framework} is {state} already"
+            )));
         }
         tracing::info!(%framework, task = %id, principal = %call.principal, "an operator kills a task");
         self.operate(OperatorCall::KillTask { framework, task: id.clone() }).await?;

@@ -70,8 +70,9 @@ impl Answer {
     /// # Errors
     /// When it is too large for one answer.
     pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Failure> {
-        let body = serde_json::to_vec(value)
-            .map_err(|error| Failure::unavailable(format!("the answer cannot be written: {error}")))?;
+        let body = serde_json::to_vec(value).map_err(|error| {
+            Failure::unavailable(format!("the answer cannot be written: {error}"))
+        })?;
         if body.len() > ANSWER_BYTES_MAX {
             return Err(Failure::invalid(format!(
                 "the answer would have {} bytes, at most {ANSWER_BYTES_MAX} are sent: ask for fewer rows with \

@@ -88,7 +88,11 @@ impl Api {
     }
 
     /// Asks the nodes that may hold the keys, one after the other.
-    async fn have_signed(&self, request: Vec<u8>, principal: &Principal) -> Result<Signed, Failure> {
+    async fn have_signed(
+        &self,
+        request: Vec<u8>,
+        principal: &Principal,
+    ) -> Result<Signed, Failure> {
         let mut failures = Vec::new();
         for target in self.signers() {
             let request = Request::Sign {
@@ -117,10 +121,12 @@ impl Api {
             node: Some(status.voter.node_id),
             address: status.voter.address,
         });
-        let seeds = self.options.options.seeds.iter().map(|seed| Target {
-            node: None,
-            address: seed.quic.clone(),
-        });
+        let seeds = self
+            .options
+            .options
+            .seeds
+            .iter()
+            .map(|seed| Target { node: None, address: seed.quic.clone() });
         let own = self.options.options.agent_address().to_string();
         let others: BTreeSet<Target> =
             seeds.chain(voters).filter(|target| target.address != own).collect();
@@ -157,11 +163,7 @@ fn keys_of(source: &KeySource) -> Result<ClusterKeys, KeyError> {
     }
 }
 
-fn sign_with(
-    keys: &ClusterKeys,
-    request: &[u8],
-    principal: Principal,
-) -> Result<Signed, KeyError> {
+fn sign_with(keys: &ClusterKeys, request: &[u8], principal: Principal) -> Result<Signed, KeyError> {
     let kind = PeerKind::Framework(principal);
     let certificate = keys.authority.sign_request(request, &kind, VALIDITY)?;
     Ok(Signed {

@@ -69,11 +69,15 @@ mod tests {
     #[test]
     fn a_disk_that_fails_makes_a_node_ill() {
         assert!(problems(&Health::Running, None).is_empty());
-        let failed = Health::StorageFailed { file: "/d/raft.log".into(), error: "disk full".into() };
+        let failed =
+            Health::StorageFailed { file: "/d/raft.log".into(), error: "disk full".into() };
         let problems = problems(&failed, Some("no space"));
-        assert_eq!(problems, [
-            "/d/raft.log cannot be written: disk full",
-            "the agent's disk refuses writes: no space"
-        ]);
+        assert_eq!(
+            problems,
+            [
+                "/d/raft.log cannot be written: disk full",
+                "the agent's disk refuses writes: no space"
+            ]
+        );
     }
 }

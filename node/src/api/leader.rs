@@ -116,8 +116,7 @@ impl Api {
     }
 
     async fn pass_on(&self, leader: &Leader, route: &Leading, call: &Call) -> Result<Answer, Lost> {
-        let target =
-            Target { node: Some(leader.node), address: leader.agent_address.clone() };
+        let target = Target { node: Some(leader.node), address: leader.agent_address.clone() };
         let limit = if route.may_repeat() { READ_LIMIT } else { CHANGE_LIMIT };
         self.forward(&target, call, limit).await.map_err(|lost| match lost {
             Lost::Unreached(why) => {

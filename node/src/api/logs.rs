@@ -36,7 +36,9 @@ impl Api {
         }
         if let Some(node) = request.node {
             let address = self.agent_address(node).ok_or_else(|| {
-                Failure::unavailable(format!("where node {node} is cannot be said: gossip does not know it"))
+                Failure::unavailable(format!(
+                    "where node {node} is cannot be said: gossip does not know it"
+                ))
             })?;
             return self.forward_to_node(&Target { node: Some(node), address }, call).await;
         }
@@ -48,7 +50,10 @@ impl Api {
         }
         let address = place.agent_address.or_else(|| self.agent_address(place.node_id));
         let address = address.ok_or_else(|| {
-            Failure::unavailable(format!("node {}, which ran the task, is not known any more", place.node_id))
+            Failure::unavailable(format!(
+                "node {}, which ran the task, is not known any more",
+                place.node_id
+            ))
         })?;
         let target = Target { node: Some(place.node_id), address };
         let call = Call { path: path_of(&request), ..call.clone() };
@@ -64,15 +69,17 @@ impl Api {
                 error: String,
             }
             let refused = serde_json::from_slice(&answer.body);
-            let error = refused.map_or_else(|error| error.to_string(), |refused: Refused| refused.error);
+            let error =
+                refused.map_or_else(|error| error.to_string(), |refused: Refused| refused.error);
             return Err(match answer.status {
                 400 => Failure::invalid(error),
                 404 => Failure::not_found(error),
                 _ => Failure::unavailable(error),
             });
         }
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| Failure::unavailable(format!("the leader's answer cannot be read: {error}")))
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            Failure::unavailable(format!("the leader's answer cannot be read: {error}"))
+        })
     }
 
     /// The container of a task that this node's agent still knows.
@@ -118,12 +125,16 @@ fn read_here(
     let framework = match (known, request.name.framework) {
         (Some((framework, _)), _) => *framework,
         (None, Some(framework)) => framework,
-        (None, None) => only_one(&sandbox::framework_of(sandboxes, task).map_err(failed)?, request)?,
+        (None, None) => {
+            only_one(&sandbox::framework_of(sandboxes, task).map_err(failed)?, request)?
+        }
     };
     let container = known.map(|(_, container)| container);
     let found = sandbox::of_task(sandboxes, framework, task, container).map_err(failed)?;
     let sandbox = found.ok_or_else(|| {
-        Failure::not_found(format!("node {node} has no sandbox of task {task} of framework {framework}"))
+        Failure::not_found(format!(
+            "node {node} has no sandbox of task {task} of framework {framework}"
+        ))
     })?;
     match sandbox::read(&sandbox, request.file, request.offset, request.length) {
         Ok(bytes) => Ok(Answer::bytes(bytes)),
@@ -140,12 +151,15 @@ fn only_one(frameworks: &[FrameworkId], request: &LogRequest) -> Result<Framewor
     match frameworks {
         [framework] => Ok(*framework),
         [] => Err(Failure::not_found(format!("this node has no sandbox of a task {task}"))),
-        [..] => Err(Failure::invalid(format!("several frameworks ran a task {task} here: name the framework"))),
+        [..] => Err(Failure::invalid(format!(
+            "several frameworks ran a task {task} here: name the framework"
+        ))),
     }
 }
 
 fn task_path(name: &TaskName) -> String {
-    let framework = name.framework.map_or_else(|| "-".to_owned(), |framework| framework.to_string());
+    let framework =
+        name.framework.map_or_else(|| "-".to_owned(), |framework| framework.to_string());
     format!("/api/tasks/{framework}/{}", encode(name.task.as_str()))
 }
 
@@ -163,7 +177,9 @@ mod tests {
 
     #[test]
     fn a_request_that_is_passed_on_is_read_back() {
-        for (framework, task) in [(Some(FrameworkId(3)), "web 1/%?&".replace('/', "")), (None, "t".into())] {
+        for (framework, task) in
+            [(Some(FrameworkId(3)), "web 1/%?&".replace('/', "")), (None, "t".into())]
+        {
             let request = LogRequest {
                 name: TaskName { framework, task: TaskId::new(&task).unwrap() },
                 file: "stderr",

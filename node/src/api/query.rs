@@ -22,7 +22,8 @@ impl Target {
     /// Takes a path apart. A part may hold an encoded slash; it is not taken for a separator.
     pub(super) fn parse(path: &str) -> Result<Self, Failure> {
         if path.len() > PATH_BYTES_MAX {
-            let what = format!("the path has {} bytes, at most {PATH_BYTES_MAX} are read", path.len());
+            let what =
+                format!("the path has {} bytes, at most {PATH_BYTES_MAX} are read", path.len());
             return Err(Failure::invalid(what));
         }
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -89,7 +90,8 @@ fn decode(text: &str, plus_is_space: bool) -> Result<String, Failure> {
             b'%' => {
                 let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
                 let hexadecimal = |two: &&str| two.bytes().all(|byte| byte.is_ascii_hexdigit());
-                let value = digits.filter(hexadecimal).and_then(|two| u8::from_str_radix(two, 16).ok());
+                let value =
+                    digits.filter(hexadecimal).and_then(|two| u8::from_str_radix(two, 16).ok());
                 let value = value.ok_or_else(|| {
                     Failure::invalid(format!("{text:?}: two hexadecimal digits must follow \"%\""))
                 })?;
@@ -127,9 +129,10 @@ mod tests {
 
     #[test]
     fn paths_come_apart_at_their_slashes_before_they_are_decoded() {
-        assert_eq!(segments("/api/tasks/F1/a%2Fb/logs/stdout"), [
-            "api", "tasks", "F1", "a/b", "logs", "stdout"
-        ]);
+        assert_eq!(
+            segments("/api/tasks/F1/a%2Fb/logs/stdout"),
+            ["api", "tasks", "F1", "a/b", "logs", "stdout"]
+        );
         assert_eq!(segments("/a+b%20%c3%bc"), ["a+b ü"]);
         assert_eq!(segments("/"), [""]);
     }

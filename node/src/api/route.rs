@@ -115,7 +115,8 @@ impl Route {
     pub(super) fn of(method: &str, path: &str) -> Result<Self, Failure> {
         let Target { segments, query } = Target::parse(path)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let read = || if matches!(method, "GET" | "HEAD") { Ok(()) } else { Err(Failure::method(READ)) };
+        let read =
+            || if matches!(method, "GET" | "HEAD") { Ok(()) } else { Err(Failure::method(READ)) };
         let change = || if method == "POST" { Ok(()) } else { Err(Failure::method(CHANGE)) };
         if let Some(route) = fixed_read(&segments) {
             read()?;
@@ -211,7 +212,9 @@ fn task_filter(query: Query) -> Result<TaskFilter, Failure> {
 fn task_state(name: &str) -> Result<TaskState, Failure> {
     TaskState::ALL.into_iter().find(|state| state.name() == name).ok_or_else(|| {
         let known = TaskState::ALL.map(TaskState::name).join(", ");
-        Failure::invalid(format!("parameter state={name:?} is not a task state: expected one of {known}"))
+        Failure::invalid(format!(
+            "parameter state={name:?} is not a task state: expected one of {known}"
+        ))
     })
 }
 
@@ -219,7 +222,8 @@ fn log_request(name: TaskName, file: &'static str, query: Query) -> Result<LogRe
     let query = query.only(&["offset", "length", "node"])?;
     let length = query.get("length")?.unwrap_or(LOG_BYTES_MAX);
     if length > LOG_BYTES_MAX {
-        let what = format!("parameter length={length}: at most {LOG_BYTES_MAX} bytes are sent at a time");
+        let what =
+            format!("parameter length={length}: at most {LOG_BYTES_MAX} bytes are sent at a time");
         return Err(Failure::invalid(what));
     }
     let offset = query.get("offset")?.unwrap_or(0);
@@ -254,7 +258,8 @@ mod tests {
 
     #[test]
     fn tasks_are_filtered_by_their_query() {
-        let route = Route::of("GET", "/api/tasks?framework=F2&state=gone_by_operator&limit=5&offset=10");
+        let route =
+            Route::of("GET", "/api/tasks?framework=F2&state=gone_by_operator&limit=5&offset=10");
         let filter = TaskFilter {
             framework: Some(FrameworkId(2)),
             node: None,

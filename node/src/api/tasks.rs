@@ -37,7 +37,8 @@ pub(super) fn find<'a>(
     name: &TaskName,
 ) -> Result<&'a TaskView, Failure> {
     let named = |task: &&Arc<TaskView>| {
-        task.id == name.task && name.framework.is_none_or(|framework| framework == task.framework_id)
+        task.id == name.task
+            && name.framework.is_none_or(|framework| framework == task.framework_id)
     };
     let mut found: Option<&TaskView> = None;
     for task in live.filter(named).chain(ended.rev().filter(named)) {
@@ -128,7 +129,11 @@ mod tests {
         assert_eq!(all(&running).len(), 2);
         let second = TaskFilter { framework: Some(FrameworkId(2)), ..TaskFilter::default() };
         assert_eq!(ids(&all(&second)), ["a"]);
-        let node = TaskFilter { node: Some(NodeId::from_bits(1)), limit: Some(2), ..TaskFilter::default() };
+        let node = TaskFilter {
+            node: Some(NodeId::from_bits(1)),
+            limit: Some(2),
+            ..TaskFilter::default()
+        };
         assert_eq!(ids(&all(&node)), ["a", "b"]);
         let beyond = TaskFilter { offset: 9, ..TaskFilter::default() };
         assert!(all(&beyond).is_empty());
@@ -144,7 +149,8 @@ mod tests {
             task(3, "old", TaskState::Finished),
         ];
         let look = |framework: Option<u64>, id: &str| {
-            let name = TaskName { framework: framework.map(FrameworkId), task: TaskId::new(id).unwrap() };
+            let name =
+                TaskName { framework: framework.map(FrameworkId), task: TaskId::new(id).unwrap() };
             find(live.iter(), ended.iter(), &name)
         };
         assert_eq!(look(None, "one").unwrap().state, TaskState::Running);

@@ -88,7 +88,9 @@ impl Api {
             return Err(Failure::invalid(format!("node {node} is a voter already")));
         }
         let address = self.agent_address(node).ok_or_else(|| {
-            Failure::not_found(format!("gossip knows no node {node}: is it running and of this cluster?"))
+            Failure::not_found(format!(
+                "gossip knows no node {node}: is it running and of this cluster?"
+            ))
         })?;
         let admitted = self.ask_to_admit(node, address).await?;
         let Admitted { node_id, raft_id, address } = admitted;

@@ -242,7 +242,8 @@ impl Api {
                 Err(error) => return Err(error),
             }
         }
-        let none = || ApiError::Unreachable { node: String::new(), why: "no node is known".to_owned() };
+        let none =
+            || ApiError::Unreachable { node: String::new(), why: "no node is known".to_owned() };
         Err(first_error.unwrap_or_else(none))
     }
 
@@ -326,11 +327,13 @@ fn parse(node: &str, body: &[u8]) -> Result<Value, ApiError> {
 fn token(choice: &Choice) -> Result<Option<String>> {
     if let Some(file) = &choice.token_file {
         let token = read_token(file);
-        let token = token.with_context(|| format!("cannot read the token file {}", file.display()))?;
+        let token =
+            token.with_context(|| format!("cannot read the token file {}", file.display()))?;
         anyhow::ensure!(!token.is_empty(), "the token file {} is empty", file.display());
         return Ok(Some(token));
     }
-    if let Some(token) = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
+    if let Some(token) = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty())
+    {
         return Ok(Some(token.trim().to_owned()));
     }
     let data_dir = choice.data_dir.clone().or_else(|| Places::of_process().data_dir());

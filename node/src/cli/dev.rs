@@ -11,18 +11,19 @@ use clap::Args;
 
 const HELP: &str = "\
 Examples:
-  meshos dev                              three nodes; node 0 is at 127.0.0.1:5050, where every command looks
-  meshos dev --nodes 5 --base-port 7000   five nodes at 127.0.0.1:7000, 7010, 7020, 7030 and 7040
-  meshos dev -- --agent-timeout 5s        more options for each node
+  meshos dev                             three nodes; every command finds node 0
+  meshos dev --nodes 5 --base-port 7000  five nodes at 127.0.0.1:7000, 7010, ...
+  meshos dev -- --agent-timeout 5s       more options for each node
 
-Node i serves the cluster on P+10i and its agent on P+10i+1. When a leader is elected and every node can be
-offered, standard output gets one line, `ready`. The nodes write to D/node-i/log; kill them, start them again
-with `meshos node`, watch what happens. HTTP needs no token, and tasks may run as root, since only this machine
-can reach it.
+Node i serves the cluster on P+10i and its agent on P+10i+1. When a leader is elected and every node \
+can be offered, standard output gets one line, `ready`. The nodes write to D/node-i/log; kill them, \
+start them again with `meshos node`, watch what happens. HTTP needs no token, and tasks may run as \
+root, since only this machine can reach it.
 
-Ctrl-C, SIGTERM and SIGHUP end the nodes with their tasks and leave no process behind; so does the end of this
-process by SIGKILL, somewhat later. Exit codes: 0 ended by a signal, 1 something went wrong, 2 the command
-line cannot be read.";
+Ctrl-C, SIGTERM and SIGHUP end the nodes with their tasks and leave no process behind; so does the end \
+of this process by SIGKILL, somewhat later.
+
+Exit codes: 0 ended by a signal, 1 something went wrong, 2 the command line cannot be read.";
 
 /// Run a cluster of several nodes on this machine, for trying things out
 #[derive(Debug, Args)]
@@ -34,7 +35,8 @@ pub(super) struct Arguments {
     /// The port of the first node's cluster HTTP
     #[arg(long, value_name = "P", default_value_t = 5050, value_parser = clap::value_parser!(u16).range(1..))]
     base_port: u16,
-    /// Keep all data here [default: a fresh directory that is removed at the end]
+    /// Keep all data here [default: a fresh directory, removed at the end unless
+    /// something went wrong]
     #[arg(long, value_name = "D")]
     dir: Option<PathBuf>,
     /// What each node offers [default: an equal share of this machine, at least one cpu each]

@@ -96,7 +96,11 @@ pub(super) fn sentences(value: Value) -> Result<Vec<String>> {
         serde_json::from_value(value).context("the node's answer is not an explanation")?;
     let mut lines: Vec<String> = explanation.obstacles.iter().map(obstacle).collect();
     let agents = [
-        (explanation.agents_not_reported, "has not yet reported to this leader", "have not yet reported to this leader"),
+        (
+            explanation.agents_not_reported,
+            "has not yet reported to this leader",
+            "have not yet reported to this leader",
+        ),
         (explanation.agents_disconnected, "has lost its connection", "have lost their connections"),
         (explanation.agents_unreachable, "is unreachable", "are unreachable"),
         (explanation.agents_draining, "drains", "drain"),
@@ -106,11 +110,16 @@ pub(super) fn sentences(value: Value) -> Result<Vec<String>> {
     }
     if explanation.open_offers > 0 {
         let offers = count(explanation.open_offers, "offer");
-        lines.push(format!("{offers} of it are open: what they hold is not offered again before they are answered"));
+        lines.push(format!(
+            "{offers} of it are open: what they hold is not offered again before they are answered"
+        ));
     }
     lines.extend(explanation.allocator.iter().flat_map(|allocator| &allocator.roles).map(role));
     if lines.is_empty() {
-        lines.push(format!("nothing is in the way: {} take part", count(explanation.agents_active, "node")));
+        lines.push(format!(
+            "nothing is in the way: {} take part",
+            count(explanation.agents_active, "node")
+        ));
     }
     Ok(lines)
 }
@@ -182,14 +191,17 @@ mod tests {
                 "skipped": {"refused": 2, "nothing_free": 1}
             }]}
         });
-        assert_eq!(sentences(value).unwrap(), [
-            "the framework wants no offers for web",
-            "1 node has not yet reported to this leader",
-            "2 nodes are unreachable",
-            "in role *: 0 of 3 nodes could be offered now, 5 offers so far; 1 of 2 that wait go first; \
+        assert_eq!(
+            sentences(value).unwrap(),
+            [
+                "the framework wants no offers for web",
+                "1 node has not yet reported to this leader",
+                "2 nodes are unreachable",
+                "in role *: 0 of 3 nodes could be offered now, 5 offers so far; 1 of 2 that wait go first; \
              1 node with nothing free (nothing_free); \
              2 nodes refused by the framework for the time being (refused)",
-        ]);
+            ]
+        );
     }
 
     #[test]

@@ -18,22 +18,23 @@ use crate::{
 const THREADS: usize = 2;
 
 const HELP: &str = "\
-Every option can also be a key of the configuration file (`--agent-port 7000` is `agent_port = 7000`;
-`seed` is a list) and a variable of the environment (MESHOS_AGENT_PORT=7000). A flag goes before a
+Every option can also be a key of the configuration file (`--agent-port 7000` is `agent_port = 7000`, \
+`seed` is a list) and a variable of the environment (MESHOS_AGENT_PORT=7000). A flag goes before a \
 variable, a variable before the file, the file before the default. Times are written 75s, 500ms, 2m.
 
 Examples:
   A node alone, on this machine only:
     meshos node
-  A cluster of three voters; the same on each of the machines a, b and c, after `meshos keygen` on one
-  of them and copying its directory to the other two:
+  A cluster of three voters, the same on each of the machines a, b and c; `meshos keygen` made the \
+keys on one of them, and its directory was copied to the others:
     meshos node --keys meshos-keys --seed a:5050 --seed b:5050 --seed c:5050
   One more machine, which needs the file join.token alone:
     meshos node --join-token join.token --seed a:5050 --seed b:5050 --seed c:5050
 
-SIGTERM and SIGINT stop the node; its tasks live on, and the next start in the same data directory finds
-them, unless --stop-tasks is given. Exit codes: 0 stopped by a signal, 1 it could not start or go on,
-2 the command line cannot be read.";
+SIGTERM and SIGINT stop the node; its tasks live on, and the next start in the same data directory \
+finds them, unless --stop-tasks is given.
+
+Exit codes: 0 stopped by a signal, 1 it could not start or go on, 2 the command line cannot be read.";
 
 /// Run a node of a cluster on this machine
 #[derive(Debug, Args)]
@@ -94,7 +95,9 @@ fn end_with(parent: Pid) -> Result<()> {
     if nix::unistd::getppid() == parent {
         return Ok(());
     }
-    anyhow::bail!("process {parent}, with which this node was to end, is not its parent or has ended")
+    anyhow::bail!(
+        "process {parent}, with which this node was to end, is not its parent or has ended"
+    )
 }
 
 fn stop_on_signals(shutdown: &CancellationToken) -> Result<()> {

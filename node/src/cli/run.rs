@@ -19,18 +19,19 @@ const HELP: &str = "\
 Examples:
   meshos run -- echo hello
   meshos run --cpus 2 --mem 512 --instances 10 -- ./simulate --steps 1000
-  meshos run --shell -- 'sort words | uniq -c' --uri http://files/words
+  meshos run --uri http://files/words --shell -- 'sort words | uniq -c'
   meshos run --constraint rack:abc --env MODE=fast -- ./serve
 
-Standard output and standard error of the tasks come out here; with several instances each line begins with
-the number of its instance. While nothing can be launched, standard error says why.
+Standard output and standard error of the tasks come out here; with several instances each line begins \
+with the number of its instance. While nothing can be launched, standard error says why.
 
-Ctrl-C (and SIGTERM) ends the tasks and waits for their end; the second one leaves at once, and the cluster
-ends what still runs. When this command is killed or cut off, its tasks live on for a minute.
+Ctrl-C (and SIGTERM) ends the tasks and waits for their end; the second one leaves at once, and the \
+cluster ends what still runs. When this command is killed or cut off, its tasks live on for a minute.
 
-Exit codes: that of the task, 128 plus the number of the signal that ended it; of several instances, the
-first that was not 0. 125 when a task ended without any (it could not be started, its node was lost), 130
-or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the command line cannot be read.";
+Exit codes: that of the task, or 128 plus the number of the signal that ended it; of several \
+instances, the first that was not 0. 125 when a task ended without any (it could not be started, its \
+node was lost), 130 or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the \
+command line cannot be read.";
 
 /// Run a command somewhere in the cluster and stream its output
 #[derive(Debug, Args)]

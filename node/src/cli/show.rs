@@ -171,7 +171,15 @@ impl Tasks {
         let now = now_ms();
         for row in rows::<TaskRow>(value)? {
             let (since, reason) = (ago(row.changed_at, now), row.reason.unwrap_or_default());
-            table.row([row.id, row.framework_id, row.node_id, row.state, since, reason, row.message]);
+            table.row([
+                row.id,
+                row.framework_id,
+                row.node_id,
+                row.state,
+                since,
+                reason,
+                row.message,
+            ]);
         }
         print(&table, "task")?;
         DONE
@@ -260,13 +268,24 @@ fn print(table: &Table, what: &str) -> Result<()> {
 
 fn nodes_table(rows: Vec<NodeRow>) -> Table {
     let mut table = Table::new(&[
-        "ID", "ADDRESS", "STATE", "LEADER", "TASKS", "CPUS", "MEM", "DISK", "OTHER", "ATTRIBUTES", "HOSTNAME",
+        "ID",
+        "ADDRESS",
+        "STATE",
+        "LEADER",
+        "TASKS",
+        "CPUS",
+        "MEM",
+        "DISK",
+        "OTHER",
+        "ATTRIBUTES",
+        "HOSTNAME",
     ]);
     for row in rows {
         let share = |name: &str| {
             let of = |amounts: &Amounts| amounts.get(name).map(amount);
             let total = of(&row.resources);
-            total.map(|total| format!("{}/{total}", of(&row.used).unwrap_or_else(|| "0".to_owned())))
+            total
+                .map(|total| format!("{}/{total}", of(&row.used).unwrap_or_else(|| "0".to_owned())))
         };
         let (cpus, mem, disk) = (share("cpus"), share("mem"), share("disk"));
         let known = ["cpus", "mem", "disk"];
@@ -334,16 +353,40 @@ mod tests {
             .lines()
             .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
             .collect();
-        assert_eq!(lines[0], [
-            "ID", "ADDRESS", "STATE", "LEADER", "TASKS", "CPUS", "MEM", "OTHER", "ATTRIBUTES", "HOSTNAME"
-        ]);
-        assert_eq!(lines[1], [
-            "aaaaaaaaaaaa", "127.0.0.1:5050", "active", "yes", "2", "0.5/4", "0/4096",
-            "ports:[31000-32000]", "level:10;rack:abc", "lab"
-        ]);
-        assert_eq!(lines[2], [
-            "bbbbbbbbbbbb", "127.0.0.1:5060", "active, not connected", "0", "0/1", "0/64", "lab"
-        ]);
+        assert_eq!(
+            lines[0],
+            [
+                "ID",
+                "ADDRESS",
+                "STATE",
+                "LEADER",
+                "TASKS",
+                "CPUS",
+                "MEM",
+                "OTHER",
+                "ATTRIBUTES",
+                "HOSTNAME"
+            ]
+        );
+        assert_eq!(
+            lines[1],
+            [
+                "aaaaaaaaaaaa",
+                "127.0.0.1:5050",
+                "active",
+                "yes",
+                "2",
+                "0.5/4",
+                "0/4096",
+                "ports:[31000-32000]",
+                "level:10;rack:abc",
+                "lab"
+            ]
+        );
+        assert_eq!(
+            lines[2],
+            ["bbbbbbbbbbbb", "127.0.0.1:5060", "active, not connected", "0", "0/1", "0/64", "lab"]
+        );
     }
 
     #[test]

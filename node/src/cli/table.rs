@@ -40,7 +40,9 @@ impl Table {
     /// left out.
     pub(super) fn render(&self, width: Option<usize>) -> String {
         let used: Vec<usize> = (0..self.headings.len())
-            .filter(|column| self.rows.is_empty() || self.rows.iter().any(|row| !row[*column].is_empty()))
+            .filter(|column| {
+                self.rows.is_empty() || self.rows.iter().any(|row| !row[*column].is_empty())
+            })
             .collect();
         let natural = |column: &usize| {
             let cells = self.rows.iter().map(|row| row[*column].chars().count());
@@ -73,7 +75,8 @@ fn shrink(widths: &mut [usize], width: usize) {
     let gaps = GAP * widths.len().saturating_sub(1);
     let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(width);
     while excess > 0 {
-        let Some(widest) = widths.iter().copied().max().filter(|widest| *widest > COLUMN_MIN) else {
+        let Some(widest) = widths.iter().copied().max().filter(|widest| *widest > COLUMN_MIN)
+        else {
             return;
         };
         // All the widest come down together, to the next narrower one.

@@ -47,7 +47,7 @@ fn every_command_of_the_contract_is_there() {
 fn what_cannot_be_meant_is_refused() {
     for (line, expected) in [
         ("", "Usage: meshos"),
-        ("nodse", "similar subcommand exists: 'nodes'"),
+        ("nodse", "similar subcommands exist: 'node', 'nodes'"),
         ("nodes --jsn", "'--json'"),
         ("nodes --node 5050", "expected HOST:PORT of a node's cluster port"),
         ("dev --nodes 0", "invalid value '0' for '--nodes <N>'"),

@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn ages_have_one_unit() {
-        let ages = [(0, "0s"), (59_999, "59s"), (60_000, "1m"), (7_200_000, "2h"), (172_800_000, "2d")];
+        let ages =
+            [(0, "0s"), (59_999, "59s"), (60_000, "1m"), (7_200_000, "2h"), (172_800_000, "2d")];
         for (millis, text) in ages {
             assert_eq!(ago(1_000, 1_000 + millis), text);
         }

@@ -22,14 +22,15 @@ Examples:
   meshos voters recover --help    when more than half of the voters are lost for good";
 
 const RECOVER_HELP: &str = "\
-Use this when more than half of the voters are lost for good: the remaining ones can neither elect a leader
-nor agree to change the group. It rewrites the raft log of ONE survivor, which then is the only voter; what
-only the lost voters had is lost. Cluster id, frameworks and agents stay as this node's log has them.
+Use this when more than half of the voters are lost for good: the remaining ones can neither elect a \
+leader nor agree to change the group. It rewrites the raft log of ONE survivor, which then is the only \
+voter; what only the lost voters had is lost. Cluster id, frameworks and agents stay as this node's \
+log has them.
 
   1. Stop the node, on the survivor whose log reaches farthest.
-  2. Run this on its machine, as the node's user; look up the highest term in the other nodes' logs.
-  3. Make sure that the lost voters never come back with their data: empty their data directories.
-  4. Start the node with --seed naming itself alone, then the others, and add voters: meshos voters add NODE.";
+  2. Run this on its machine, as the node's user, with the highest term in any node's log.
+  3. Make sure that the lost voters never come back with their data: empty it.
+  4. Start the node with --seed naming itself alone, then the others; then add voters.";
 
 /// Show or change the group that elects the leader
 #[derive(Debug, Args)]
@@ -46,7 +47,7 @@ enum Change {
     /// Make a node of the cluster a voter
     Add {
         /// The node's id, as `meshos nodes` shows it
-        #[arg(value_name = "NODE")]
+        #[arg(id = "voter", value_name = "NODE")]
         node: NodeId,
         #[command(flatten)]
         common: Common,
@@ -54,7 +55,7 @@ enum Change {
     /// Take a voter out of the group
     Remove {
         /// The node's id, as `meshos voters` shows it
-        #[arg(value_name = "NODE")]
+        #[arg(id = "voter", value_name = "NODE")]
         node: NodeId,
         /// The id of its log, when the node stands in the group more than once
         #[arg(long, value_name = "N")]
@@ -130,12 +131,22 @@ async fn show(common: &Common) -> Result<()> {
     }
     let rows: Vec<Row> = serde_json::from_value(value)
         .context("the node's answer is not of the form that this release expects")?;
-    let mut table = Table::new(&["NODE", "ROLE", "LEADER", "ADDRESS", "HEARD", "BEHIND", "RAFT ID"]);
+    let mut table =
+        Table::new(&["NODE", "ROLE", "LEADER", "ADDRESS", "HEARD", "BEHIND", "RAFT ID"]);
     for row in rows {
         let leader = if row.leader { "yes" } else { "" }.to_owned();
-        let heard = row.last_contact_ms.map(|millis| format!("{millis} ms ago")).unwrap_or_default();
+        let heard =
+            row.last_contact_ms.map(|millis| format!("{millis} ms ago")).unwrap_or_default();
         let lag = row.lag.map(|lag| lag.to_string()).unwrap_or_default();
-        table.row([row.node_id, row.role, leader, row.address, heard, lag, row.raft_id.to_string()]);
+        table.row([
+            row.node_id,
+            row.role,
+            leader,
+            row.address,
+            heard,
+            lag,
+            row.raft_id.to_string(),
+        ]);
     }
     table.print()
 }

@@ -44,10 +44,9 @@ impl Places {
     pub(crate) fn loopback_keys(&self) -> Option<PathBuf> {
         match &self.runtime {
             Some(runtime) => Some(runtime.join("meshos-loopback")),
-            None => self
-                .state()
-                .or_else(|| self.data_dir())
-                .map(|state| state.join("loopback-keys")),
+            None => {
+                self.state().or_else(|| self.data_dir()).map(|state| state.join("loopback-keys"))
+            }
         }
     }
 
@@ -69,11 +68,8 @@ mod tests {
         assert_eq!(root.loopback_keys(), Some("/root/.local/state/meshos/loopback-keys".into()));
         let user = Places { home: Some("/home/a".into()), ..Places::default() };
         assert_eq!(user.data_dir(), Some("/home/a/.local/state/meshos".into()));
-        let moved = Places {
-            state: Some("/state".into()),
-            runtime: Some("/run/user/7".into()),
-            ..user
-        };
+        let moved =
+            Places { state: Some("/state".into()), runtime: Some("/run/user/7".into()), ..user };
         assert_eq!(moved.data_dir(), Some("/state/meshos".into()));
         assert_eq!(moved.loopback_keys(), Some("/run/user/7/meshos-loopback".into()));
         assert_eq!(Places::default().data_dir(), None);

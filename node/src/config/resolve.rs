@@ -67,7 +67,11 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     let hostname = check.read(raw.hostname.as_ref(), || machine.hostname(), parse_hostname);
     let times = check.times(&raw);
     let logging = logging::Options {
-        filter: check.read(raw.log_level.as_ref(), logging::Filter::default, logging::Filter::parse),
+        filter: check.read(
+            raw.log_level.as_ref(),
+            logging::Filter::default,
+            logging::Filter::parse,
+        ),
         json: raw.log_json.is_some_and(|given| given.value),
     };
     let options = NodeOptions {
@@ -136,7 +140,8 @@ impl Check<'_> {
         };
         // The launcher is told its directory and works from the root.
         std::path::absolute(&path).unwrap_or_else(|error| {
-            self.problems.push(format!("cannot use the data directory {}: {error}", path.display()));
+            self.problems
+                .push(format!("cannot use the data directory {}: {error}", path.display()));
             path
         })
     }
@@ -166,9 +171,9 @@ impl Check<'_> {
             }
             (Some(keys), None) => {
                 if !Path::new(&keys.value).is_dir() {
-                    self.problems.push(
-                        keys.problem("there is no such directory; make it with `meshos keygen --dir DIR`"),
-                    );
+                    self.problems.push(keys.problem(
+                        "there is no such directory; make it with `meshos keygen --dir DIR`",
+                    ));
                 }
                 KeySource::Directory(PathBuf::from(&keys.value))
             }
@@ -275,7 +280,11 @@ impl Check<'_> {
         if given.is_none() {
             // Nobody's name is asked for when the rest is wrong already.
             let wrong = !self.problems.is_empty();
-            return match address::choose_advertise(listen, if wrong { &[] } else { seeds }, self.machine) {
+            return match address::choose_advertise(
+                listen,
+                if wrong { &[] } else { seeds },
+                self.machine,
+            ) {
                 Ok(ip) => ip,
                 Err(why) => {
                     self.problems.push(why);
@@ -321,7 +330,8 @@ impl Check<'_> {
         };
         if self.problems.is_empty() && !resources.is_offerable_total() {
             self.warnings.push(
-                "the node's resources lack cpus or mem, so nothing of it will ever be offered".to_owned(),
+                "the node's resources lack cpus or mem, so nothing of it will ever be offered"
+                    .to_owned(),
             );
         }
         resources
@@ -372,17 +382,21 @@ impl Check<'_> {
         least: Duration,
         most: Duration,
     ) -> Duration {
-        self.read(given, || default, |text| {
-            let duration = parse_duration(text)?;
-            if (least..=most).contains(&duration) {
-                return Ok(duration);
-            }
-            Err(format!(
-                "expected a time from {} to {}",
-                print_duration(least),
-                print_duration(most)
-            ))
-        })
+        self.read(
+            given,
+            || default,
+            |text| {
+                let duration = parse_duration(text)?;
+                if (least..=most).contains(&duration) {
+                    return Ok(duration);
+                }
+                Err(format!(
+                    "expected a time from {} to {}",
+                    print_duration(least),
+                    print_duration(most)
+                ))
+            },
+        )
     }
 
     /// The time that was given, for the default of another; what is wrong with it is told elsewhere.

@@ -37,9 +37,13 @@ fn parse_seed(gossip: &str, quic_port: Option<&str>) -> Result<Seed, String> {
     let gossip = list.first().unwrap_or_default().to_owned();
     let (host, port) = gossip.rsplit_once(':').unwrap_or_default();
     let quic_port = match quic_port {
-        Some(text) => text.trim().parse().ok().filter(|port: &u16| *port != 0).ok_or_else(|| {
-            format!("seed {gossip}/{text}: what follows the slash is its QUIC port, from 1 to 65535")
-        })?,
+        Some(text) => {
+            text.trim().parse().ok().filter(|port: &u16| *port != 0).ok_or_else(|| {
+                format!(
+                    "seed {gossip}/{text}: what follows the slash is its QUIC port, from 1 to 65535"
+                )
+            })?
+        }
         None => port.parse().ok().and_then(|port: u16| port.checked_add(1)).ok_or_else(|| {
             format!("seed {gossip} has no port after its own for QUIC; write {gossip}/QUIC-PORT")
         })?,

@@ -82,7 +82,8 @@ struct Keys(PathBuf);
 
 impl Keys {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("meshos-config-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("meshos-config-{name}-{}", std::process::id()));
         meshos_membership::keys::keygen(&path).unwrap();
         Self(path)
     }
@@ -118,7 +119,8 @@ fn a_node_that_is_told_nothing_is_alone_on_loopback() {
 #[test]
 fn a_node_with_keys_listens_to_all_and_advertises_the_seed_that_it_is() {
     let keys = Keys::new("listens");
-    let line = ["--keys", keys.path(), "--seed", "a:5050", "--seed", "me:5050", "--seed", "b:6000/7000"];
+    let line =
+        ["--keys", keys.path(), "--seed", "a:5050", "--seed", "me:5050", "--seed", "b:6000/7000"];
     let options = resolved(&line).options;
     assert_eq!(options.listen, "0.0.0.0:5050".parse().unwrap());
     assert_eq!(options.agent_listen, "0.0.0.0:5051".parse().unwrap());
@@ -126,10 +128,14 @@ fn a_node_with_keys_listens_to_all_and_advertises_the_seed_that_it_is() {
     let seed = |gossip: &str, quic: &str| Seed { gossip: gossip.into(), quic: quic.into() };
     let seeds = [seed("a:5050", "a:5051"), seed("b:6000", "b:7000"), seed("me:5050", "me:5051")];
     assert_eq!(options.seeds, seeds);
-    let twice = ["--keys", keys.path(), "--seed", "me:5050", "--seed", "also-me:5050", "--seed", "a:1"];
-    assert_eq!(problems(&twice), [
-        "the seeds also-me:5050 and me:5050 are both this machine; say with --advertise which of them this node is"
-    ]);
+    let twice =
+        ["--keys", keys.path(), "--seed", "me:5050", "--seed", "also-me:5050", "--seed", "a:1"];
+    assert_eq!(
+        problems(&twice),
+        [
+            "the seeds also-me:5050 and me:5050 are both this machine; say with --advertise which of them this node is"
+        ]
+    );
     let other_port = ["--keys", keys.path(), "--seed", "me:6000", "--listen", "0.0.0.0:7000"];
     assert_eq!(resolved(&other_port).options.advertise, IpAddr::from([10, 0, 0, 7]));
 }
@@ -156,7 +162,8 @@ fn a_higher_layer_replaces_the_other_way_to_say_the_same() {
     let keys = Keys::new("layers");
     let below = toml(&format!("keys = '{}'\nagent_port = 7000", keys.path())).unwrap();
     let token = std::fs::read_to_string(keys.0.join("join.token")).unwrap();
-    let above = flags(&["--join-token", token.trim(), "--agent-listen", "127.0.0.1:8000", "--seed", "a:1"]);
+    let above =
+        flags(&["--join-token", token.trim(), "--agent-listen", "127.0.0.1:8000", "--seed", "a:1"]);
     let options = resolve(above.over(below), &Lab).unwrap().options;
     assert_eq!(options.keys, KeySource::JoinToken(token.trim().to_owned()));
     assert_eq!(options.agent_listen, "127.0.0.1:8000".parse().unwrap());
@@ -262,7 +269,10 @@ fn values_of_another_kind_and_broken_files_are_told_with_their_line() {
         "MESHOS_TIMING_FACTOR is \"much\": expected a whole number"
     );
     let missing = read_file(Path::new("/nowhere/node.toml")).unwrap_err().to_string();
-    assert!(missing.starts_with("cannot read the configuration file /nowhere/node.toml: "), "{missing}");
+    assert!(
+        missing.starts_with("cannot read the configuration file /nowhere/node.toml: "),
+        "{missing}"
+    );
 }
 
 #[test]
@@ -270,42 +280,100 @@ fn each_bad_value_has_its_sentence() {
     let without_keys = "without keys a node talks to this machine alone; make keys with `meshos keygen`, \
         then start seeds with --keys DIR and other nodes with --join-token FILE";
     let cases: &[(&[&str], &str)] = &[
-        (&["--listen", "5050"], "--listen is \"5050\": expected an address of this machine and a port, \
-            for example 127.0.0.1:5050, 0.0.0.0:5050 or [::1]:5050"),
-        (&["--listen", "127.0.0.1:0"], "--listen is \"127.0.0.1:0\": port 0 is no port that others could be told; name one"),
-        (&["--listen", "127.0.0.1:65535"], "port 65535 of --listen has no port after it for the agent; name one with --agent-port"),
-        (&["--listen", "127.0.0.1:70", "--agent-port", "70"], "the agent and the cluster cannot both listen on port 70; give --agent-port another one"),
+        (
+            &["--listen", "5050"],
+            "--listen is \"5050\": expected an address of this machine and a port, \
+            for example 127.0.0.1:5050, 0.0.0.0:5050 or [::1]:5050",
+        ),
+        (
+            &["--listen", "127.0.0.1:0"],
+            "--listen is \"127.0.0.1:0\": port 0 is no port that others could be told; name one",
+        ),
+        (
+            &["--listen", "127.0.0.1:65535"],
+            "port 65535 of --listen has no port after it for the agent; name one with --agent-port",
+        ),
+        (
+            &["--listen", "127.0.0.1:70", "--agent-port", "70"],
+            "the agent and the cluster cannot both listen on port 70; give --agent-port another one",
+        ),
         (&["--agent-port", "70000"], "--agent-port is 70000: expected a port from 1 to 65535"),
-        (&["--agent-port", "70", "--agent-listen", "127.0.0.1:71"], "--agent-listen and --agent-port exclude each other: give one of them"),
-        (&["--advertise", "0.0.0.0"], "--advertise is \"0.0.0.0\": nobody can reach that; name an IP address of this machine"),
-        (&["--advertise", "here"], "--advertise is \"here\": expected an IP address of this machine, for example 10.0.0.7"),
+        (
+            &["--agent-port", "70", "--agent-listen", "127.0.0.1:71"],
+            "--agent-listen and --agent-port exclude each other: give one of them",
+        ),
+        (
+            &["--advertise", "0.0.0.0"],
+            "--advertise is \"0.0.0.0\": nobody can reach that; name an IP address of this machine",
+        ),
+        (
+            &["--advertise", "here"],
+            "--advertise is \"here\": expected an IP address of this machine, for example 10.0.0.7",
+        ),
         (&["--seed", "a"], "--seed: seed \"a\" is not host:port: the port is missing"),
-        (&["--seed", "127.0.0.1:1/x"], "--seed: seed 127.0.0.1:1/x: what follows the slash is its QUIC port, from 1 to 65535"),
-        (&["--seed", "127.0.0.1:65535"], "--seed: seed 127.0.0.1:65535 has no port after its own for QUIC; write 127.0.0.1:65535/QUIC-PORT"),
-        (&["--seed", "127.0.0.1:1", "--seed", "127.0.0.1:1/9"], "--seed: seed 127.0.0.1:1 is listed twice with different QUIC ports \
-            (127.0.0.1:2 and 127.0.0.1:9); list it once"),
+        (
+            &["--seed", "127.0.0.1:1/x"],
+            "--seed: seed 127.0.0.1:1/x: what follows the slash is its QUIC port, from 1 to 65535",
+        ),
+        (
+            &["--seed", "127.0.0.1:65535"],
+            "--seed: seed 127.0.0.1:65535 has no port after its own for QUIC; write 127.0.0.1:65535/QUIC-PORT",
+        ),
+        (
+            &["--seed", "127.0.0.1:1", "--seed", "127.0.0.1:1/9"],
+            "--seed: seed 127.0.0.1:1 is listed twice with different QUIC ports \
+            (127.0.0.1:2 and 127.0.0.1:9); list it once",
+        ),
         (&["--resources", "cpus:four"], "--resources is \"cpus:four\": "),
         (&["--attributes", "rack"], "--attributes is \"rack\": "),
-        (&["--isolation", "cgroup/cpu"], "--isolation is \"cgroup/cpu\": unknown isolator \"cgroup/cpu\"; did you mean \"cgroups/cpu\"?"),
+        (
+            &["--isolation", "cgroup/cpu"],
+            "--isolation is \"cgroup/cpu\": unknown isolator \"cgroup/cpu\"; did you mean \"cgroups/cpu\"?",
+        ),
         (&["--hostname", "a b"], "--hostname is \"a b\": a host name has no white space"),
         (&["--timing-factor", "0"], "--timing-factor is 0: expected a whole number from 1 to 100"),
-        (&["--gossip-interval", "1ms"], "--gossip-interval is \"1ms\": expected a time from 10ms to 1m"),
-        (&["--agent-timeout", "75"], "--agent-timeout is \"75\": the unit is missing; write 75s or 75ms"),
-        (&["--agent-timeout", "9s", "--agent-timeout-dead", "10s"], "--agent-timeout-dead is \"10s\": a node that gossip calls dead \
-            is not waited for longer than any other; at most --agent-timeout, 9s"),
-        (&["--log-level", "loud"], "--log-level is \"loud\": expected one of off, error, warn, info, debug, trace"),
-        (&["--keys", "/nowhere"], "--keys is \"/nowhere\": there is no such directory; make it with `meshos keygen --dir DIR`"),
-        (&["--join-token", "/nowhere", "--seed", "a:1"], "--join-token (/nowhere) holds no join token: "),
+        (
+            &["--gossip-interval", "1ms"],
+            "--gossip-interval is \"1ms\": expected a time from 10ms to 1m",
+        ),
+        (
+            &["--agent-timeout", "75"],
+            "--agent-timeout is \"75\": the unit is missing; write 75s or 75ms",
+        ),
+        (
+            &["--agent-timeout", "9s", "--agent-timeout-dead", "10s"],
+            "--agent-timeout-dead is \"10s\": a node that gossip calls dead \
+            is not waited for longer than any other; at most --agent-timeout, 9s",
+        ),
+        (
+            &["--log-level", "loud"],
+            "--log-level is \"loud\": expected one of off, error, warn, info, debug, trace",
+        ),
+        (
+            &["--keys", "/nowhere"],
+            "--keys is \"/nowhere\": there is no such directory; make it with `meshos keygen --dir DIR`",
+        ),
+        (
+            &["--join-token", "/nowhere", "--seed", "a:1"],
+            "--join-token (/nowhere) holds no join token: ",
+        ),
         (&["--data-dir", ""], "--data-dir is \"\": name a directory"),
         (&["--listen", "10.0.0.7:5050"], &format!("--listen is \"10.0.0.7:5050\": {without_keys}")),
-        (&["--agent-listen", "10.0.0.7:5051"], &format!("--agent-listen is \"10.0.0.7:5051\": {without_keys}")),
+        (
+            &["--agent-listen", "10.0.0.7:5051"],
+            &format!("--agent-listen is \"10.0.0.7:5051\": {without_keys}"),
+        ),
         (&["--advertise", "10.0.0.7"], &format!("--advertise is \"10.0.0.7\": {without_keys}")),
         (&["--seed", "a:5050"], &format!("--seed names a:5050: {without_keys}")),
     ];
     for (line, expected) in cases {
         let problems = problems(line);
         assert_eq!(problems.len(), 1, "{line:?}: {problems:?}");
-        assert!(problems[0].starts_with(expected), "{line:?}: {} instead of {expected}", problems[0]);
+        assert!(
+            problems[0].starts_with(expected),
+            "{line:?}: {} instead of {expected}",
+            problems[0]
+        );
     }
 }
 
@@ -318,10 +386,13 @@ fn all_problems_are_told_at_once() {
 fn open_http_is_refused_off_loopback() {
     let keys = Keys::new("open");
     let problems = problems(&["--keys", keys.path(), "--open-http"]);
-    assert_eq!(problems, [
-        "--open-http lets anybody who reaches 0.0.0.0:5050 run commands on this machine, so it is refused off loopback; \
+    assert_eq!(
+        problems,
+        [
+            "--open-http lets anybody who reaches 0.0.0.0:5050 run commands on this machine, so it is refused off loopback; \
          leave it out, or listen on 127.0.0.1"
-    ]);
+        ]
+    );
     let line = ["--keys", keys.path(), "--open-http", "--listen", "127.0.0.1:5050"];
     assert!(resolved(&line).options.open_http);
 }
@@ -341,9 +412,12 @@ fn a_join_token_is_read_from_its_file_and_never_printed() {
          it is in the file join.token that `meshos keygen` made".to_owned()
     ]);
     let both = ["--join-token", &token, "--keys", keys.path()];
-    assert_eq!(self::problems(&both), [
-        "--keys and --join-token exclude each other: a seed has the keys, any other node the token"
-    ]);
+    assert_eq!(
+        self::problems(&both),
+        [
+            "--keys and --join-token exclude each other: a seed has the keys, any other node the token"
+        ]
+    );
 }
 
 #[test]

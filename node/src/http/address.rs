@@ -37,7 +37,9 @@ impl Names {
         if !is_ip_address(name) && !self.0.contains(&plain(name)) {
             return Err((
                 403,
-                format!("this node does not go by the name {name:?}: use its address, or its host name as --hostname has it"),
+                format!(
+                    "this node does not go by the name {name:?}: use its address, or its host name as --hostname has it"
+                ),
             ));
         }
         let Some(origin) = only(headers, "origin")? else { return Ok(()) };
@@ -123,7 +125,9 @@ mod tests {
 
     #[test]
     fn it_answers_to_no_other_name() {
-        for host in ["evil.example:5050", "localhost.evil.example", "xlocalhost", "127.0.0.1.evil.example"] {
+        for host in
+            ["evil.example:5050", "localhost.evil.example", "xlocalhost", "127.0.0.1.evil.example"]
+        {
             assert_eq!(check(host, None), Err(403), "{host}");
         }
         for host in ["", ":5050", "localhost:50x", "[::1", "[localhost]", "[::1]5050", "a:b:c"] {
@@ -135,7 +139,13 @@ mod tests {
     fn a_page_may_call_only_the_host_that_it_came_from() {
         assert_eq!(check("localhost:5050", Some("http://localhost:5050")), Ok(()));
         assert_eq!(check("node-1.example", Some("https://Node-1.example")), Ok(()));
-        for origin in ["http://evil.example", "http://localhost:8080", "null", "http://localhost", "localhost:5050"] {
+        for origin in [
+            "http://evil.example",
+            "http://localhost:8080",
+            "null",
+            "http://localhost",
+            "localhost:5050",
+        ] {
             assert_eq!(check("localhost:5050", Some(origin)), Err(403), "{origin}");
         }
     }

@@ -115,10 +115,12 @@ impl<A: Answers> Desk<A> {
         let principal = self.gate.admit(path, headers)?;
         if self.port == Port::Agent && !AGENT_PATHS.contains(&path) {
             let paths = AGENT_PATHS.join(", ");
-            let message = format!("the agent's port serves {paths}; all else is at the node's cluster port");
+            let message =
+                format!("the agent's port serves {paths}; all else is at the node's cluster port");
             return Err(Refused { status: 404, message });
         }
-        let body = if method == Method::POST { read_body(headers, body).await? } else { Vec::new() };
+        let body =
+            if method == Method::POST { read_body(headers, body).await? } else { Vec::new() };
         let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         Ok(Call { method: method.to_string(), path, principal, body, forwarded: false })
     }
@@ -133,8 +135,11 @@ where
         let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
         Refused { status: 413, message }
     };
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).unwrap_or(usize::MAX) > BODY_BYTES_MAX) {
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced
+        .is_some_and(|length| usize::try_from(length).unwrap_or(usize::MAX) > BODY_BYTES_MAX)
+    {
         return Err(too_large());
     }
     let read = async {

@@ -122,7 +122,9 @@ pub(super) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
             address.ip()
         ),
         Err(error) => Err(error).with_context(|| {
-            format!("cannot listen on {address} (tcp, HTTP): choose another address or port with {flag}")
+            format!(
+                "cannot listen on {address} (tcp, HTTP): choose another address or port with {flag}"
+            )
         }),
     }
 }

@@ -5,7 +5,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use super::catalogue::{Kind, Metric};
 
-static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+static METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
 /// A recorder for one picture: what is not drawn is not shown.
 pub(super) struct Canvas {
@@ -56,7 +57,8 @@ pub(super) fn histogram(recorder: &impl Recorder, metric: &'static Metric) -> me
 fn key(metric: &'static Metric, labels: &[&str]) -> Key {
     debug_assert_eq!(metric.labels.len(), labels.len(), "{}", metric.name);
     let pairs = metric.labels.iter().zip(labels);
-    let labels: Vec<Label> = pairs.map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+    let labels: Vec<Label> =
+        pairs.map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
     Key::from_parts(metric.name, labels)
 }
 

@@ -12,7 +12,9 @@ use std::{
 use meshos_control::master::View;
 use meshos_membership::{gossip, raft::RaftGroup};
 use meshos_protocol::{ids::NodeId, time::Wall};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +41,15 @@ const SECONDS_BUCKETS: &[f64] = &[
 ];
 /// Upper ends of the sizes that are told apart, in bytes.
 const BYTES_BUCKETS: &[f64] = &[
-    256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
 ];
 
 /// The parts of the node that are measured.

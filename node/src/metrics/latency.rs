@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use meshos_control::master::TaskView;
 use meshos_protocol::{
-    ids::{FrameworkId, Term, TaskId},
+    ids::{FrameworkId, TaskId, Term},
     time::{Wall, millis},
 };
 

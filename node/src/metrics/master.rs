@@ -76,14 +76,15 @@ fn rows(counters: &Counters) -> Vec<(&'static Metric, Option<&'static str>, u64)
     let mut rows: Vec<_> = plain.map(|(metric, count)| (metric, None, count)).into();
     rows.push((&all::MASTER_PROPOSALS, None, counters.proposals));
     let states = TaskState::ALL.into_iter().filter(|state| state.is_terminal());
-    rows.extend(states.map(|state| {
-        (&all::MASTER_TASKS_ENDED, Some(state.name()), tasks_ended.get(state))
-    }));
+    rows.extend(
+        states.map(|state| (&all::MASTER_TASKS_ENDED, Some(state.name()), tasks_ended.get(state))),
+    );
     rows.extend(Reason::ALL.iter().map(|reason| reason_row(*reason, tasks_ended_reason)));
     rows.push(reason_row(Reason::Unknown, tasks_ended_reason));
-    rows.extend(DropReason::ALL.map(|reason| {
-        (&all::MASTER_DROPPED, Some(reason.name()), dropped.get(reason))
-    }));
+    rows.extend(
+        DropReason::ALL
+            .map(|reason| (&all::MASTER_DROPPED, Some(reason.name()), dropped.get(reason))),
+    );
     rows
 }
 

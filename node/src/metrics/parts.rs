@@ -42,7 +42,8 @@ pub(super) fn cluster(canvas: &Canvas, view: &View) {
 }
 
 pub(super) fn agents(canvas: &Canvas, agents: Rows<'_, AgentView>) {
-    let mut sums = [("total", Sum::default()), ("offered", Sum::default()), ("used", Sum::default())];
+    let mut sums =
+        [("total", Sum::default()), ("offered", Sum::default()), ("used", Sum::default())];
     let mut states: BTreeMap<&str, usize> =
         [NodeState::Active, NodeState::Draining, NodeState::Unreachable, NodeState::Gone]
             .map(|state| (node_state(state), 0))

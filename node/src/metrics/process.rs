@@ -47,7 +47,9 @@ fn usage() -> Usage {
         resident_bytes: pages.zip(page_bytes).map(|(pages, bytes)| pages.saturating_mul(bytes)),
         cpu: cpu.map(|usage| duration(usage.user_time()) + duration(usage.system_time())),
         // The listing itself holds one open.
-        open_files: std::fs::read_dir("/proc/self/fd").ok().map(|all| all.count().saturating_sub(1)),
+        open_files: std::fs::read_dir("/proc/self/fd")
+            .ok()
+            .map(|all| all.count().saturating_sub(1)),
     }
 }
 

@@ -155,18 +155,23 @@ fn names_say_area_what_and_unit() {
 #[test]
 fn dashboards_and_rules_name_only_what_there_is() {
     for name in shown() {
-        assert!(named(&name).is_some(), "{name} is on a dashboard or in a rule and is not exported");
+        assert!(
+            named(&name).is_some(),
+            "{name} is on a dashboard or in a rule and is not exported"
+        );
     }
 }
 
 #[test]
 fn every_metric_is_shown_or_listed_as_not() {
-    let shown: BTreeSet<&str> = shown().iter().filter_map(|name| named(name)).map(|metric| metric.name).collect();
+    let shown: BTreeSet<&str> =
+        shown().iter().filter_map(|name| named(name)).map(|metric| metric.name).collect();
     let hidden: BTreeSet<&str> = NOT_SHOWN.iter().copied().collect();
     let all: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
     let both: Vec<_> = shown.intersection(&hidden).collect();
     assert!(both.is_empty(), "listed as not shown although they are: {both:?}");
-    let neither: Vec<_> = all.iter().filter(|name| !shown.contains(*name) && !hidden.contains(*name)).collect();
+    let neither: Vec<_> =
+        all.iter().filter(|name| !shown.contains(*name) && !hidden.contains(*name)).collect();
     assert!(neither.is_empty(), "on no dashboard and not listed: {neither:?}");
     assert!(hidden.is_subset(&all), "listed as not shown and not there at all");
 }
@@ -197,7 +202,10 @@ fn document() -> String {
         };
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         let labels = labels.join(", ");
-        text.push_str(&format!("| `{}` | {kind} | {labels} | {exported} | {} |\n", metric.name, metric.help));
+        text.push_str(&format!(
+            "| `{}` | {kind} | {labels} | {exported} | {} |\n",
+            metric.name, metric.help
+        ));
     }
     text
 }
@@ -208,7 +216,10 @@ fn the_document_is_the_catalogue() {
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(&path, document()).unwrap();
     }
-    assert!(read("docs/metrics.md") == document(), "docs/metrics.md is out of date: {UPDATE}=1 writes it");
+    assert!(
+        read("docs/metrics.md") == document(),
+        "docs/metrics.md is out of date: {UPDATE}=1 writes it"
+    );
 }
 
 fn agent_row(bits: u64, state: NodeState, used: &str) -> Arc<AgentView> {
@@ -270,7 +281,13 @@ fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
     let fence = Fence { cluster: ClusterId::from_u128(1), term: Term(9) };
     let leader = Leader { fence, node, agent_address: String::new(), http_address: String::new() };
     let voter = Voter { raft_id: 1, node_id: node, address: "h:1".to_owned() };
-    let voter = VoterStatus { voter, role: VoterRole::Voter, is_leader: true, last_contact: None, lag: Some(3) };
+    let voter = VoterStatus {
+        voter,
+        role: VoterRole::Voter,
+        is_leader: true,
+        last_contact: None,
+        lag: Some(3),
+    };
     let status = Status {
         term: Term(9),
         last_index: Some(5),

@@ -401,9 +401,7 @@ impl World {
             CallErrorKind::FrameworkRemoved => driver.start_over(),
             // Its own newer subscribe, which it has not heard of, has overtaken this one.
             CallErrorKind::FailedOver => driver.subscription = None,
-            CallErrorKind::NoLeader
-            | CallErrorKind::Busy
-            | CallErrorKind::NotSubscribed => {}
+            CallErrorKind::NoLeader | CallErrorKind::Busy | CallErrorKind::NotSubscribed => {}
             CallErrorKind::Invalid | CallErrorKind::Forbidden | CallErrorKind::Unknown => {
                 panic!("d{index} broke no rule: {error:?}")
             }
@@ -466,7 +464,8 @@ impl World {
                 self.accept(index, agent, &offers);
             } else {
                 let offers = offers.iter().map(|offer| offer.id).collect();
-                let refuse_ms = *self.dice.pick(&[Some(0), Some(200), Some(2_000), None]).unwrap_or(&None);
+                let refuse_ms =
+                    *self.dice.pick(&[Some(0), Some(200), Some(2_000), None]).unwrap_or(&None);
                 self.call(index, Call::Decline { offers, refuse_ms }, None);
             }
         }
@@ -480,7 +479,10 @@ impl World {
 
     /// Uses offers of one agent for as many tasks as fit.
     fn accept(&mut self, index: usize, agent: AgentId, offers: &[Offer]) {
-        let mut free = offers.iter().map(|offer| &offer.resources).sum::<meshos_protocol::resources::Resources>();
+        let mut free = offers
+            .iter()
+            .map(|offer| &offer.resources)
+            .sum::<meshos_protocol::resources::Resources>();
         let restless = self.drivers[index].setup.restless;
         let mut launch = Vec::new();
         while self.drivers[index].demand > 0 && launch.len() < 4 && self.dice.chance(850) {
@@ -521,7 +523,10 @@ impl World {
     }
 }
 
-fn description(task_id: TaskId, resources: meshos_protocol::resources::Resources) -> TaskDescription {
+fn description(
+    task_id: TaskId,
+    resources: meshos_protocol::resources::Resources,
+) -> TaskDescription {
     TaskDescription {
         name: task_id.to_string(),
         task_id,

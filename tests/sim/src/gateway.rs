@@ -44,7 +44,8 @@ impl World {
     pub fn gateway_hears_driver(&mut self, node: usize, caller: u64, id: StreamId, frame: Frame) {
         match frame {
             Frame::Hello => {
-                let Some(Host::Driver(driver)) = self.net.get(id).map(|s| s.host(Side::Opener)) else {
+                let Some(Host::Driver(driver)) = self.net.get(id).map(|s| s.host(Side::Opener))
+                else {
                     return;
                 };
                 let Some(process) = &mut self.nodes[node].process else { return };
@@ -99,7 +100,8 @@ impl World {
             return;
         }
         let Some(process) = &self.nodes[node].process else { return };
-        let (Some((term, leader)), Some(caller)) = (process.leader, process.callers.get(&id)) else {
+        let (Some((term, leader)), Some(caller)) = (process.leader, process.callers.get(&id))
+        else {
             return;
         };
         let (None, Some(mut frame)) = (caller.relay, caller.subscribe.clone()) else { return };
@@ -135,7 +137,8 @@ impl World {
         let Some(relay) = caller.relay.take() else { return };
         self.finish(relay, Side::Opener);
         let term = self.nodes[node].disk.term.unwrap_or_default();
-        let frame = EventFrame { fence: Fence { cluster: CLUSTER, term }, event: Event::LeaderLost };
+        let frame =
+            EventFrame { fence: Fence { cluster: CLUSTER, term }, event: Event::LeaderLost };
         self.send(stream, Side::Opener, Frame::Event(frame));
     }
 

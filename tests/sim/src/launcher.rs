@@ -49,7 +49,8 @@ impl Launcher {
     /// A running container ends; tells how that will be known. None when it does not run.
     pub fn ends(&mut self, id: &ContainerId, exit: Exit) -> Option<Exit> {
         let dead = self.dead;
-        let container = self.containers.get_mut(id).filter(|container| container.ended.is_none())?;
+        let container =
+            self.containers.get_mut(id).filter(|container| container.ended.is_none())?;
         let exit = if dead {
             Exit::Unreadable { why: "the launcher was not there to see it".to_owned() }
         } else {

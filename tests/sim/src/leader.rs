@@ -66,7 +66,8 @@ impl World {
             // It may hear of the new term before its lease runs out.
             self.depose(node);
         }
-        if self.nodes[node].process.as_ref().and_then(|p| p.leading.as_ref()).is_some_and(|l| l.lease_until < self.now_ms) {
+        let now_ms = self.now_ms;
+        if self.leading_mut(node).is_some_and(|leading| leading.lease_until < now_ms) {
             self.depose(node);
         }
     }
@@ -196,11 +197,17 @@ impl World {
 
     /// A master's deadline has come.
     pub fn master_ticks(&mut self, node: usize, term: Term) {
-        if self.term_led_by(node) == Some(term) {
-            if let Some(leading) = self.leading_mut(node) {
-                leading.tick = None;
-            }
-            self.master_event(node, Event::Tick);
+        let now_ms = self.now_ms;
+        let Some(leading) = self.leading_mut(node) else { return };
+        // A tick that was planned before an earlier deadline turned up is void.
+        if leading.term != term || leading.tick != Some(now_ms) {
+            return;
+        }
+        leading.tick = None;
+        self.master_event(node, Event::Tick);
+        if let Some(leading) = self.leading_mut(node) {
+            let next = leading.master.next_deadline();
+            assert!(next.is_none_or(|next| next.0 > now_ms), "a tick leaves nothing due");
         }
     }
 
@@ -213,23 +220,35 @@ impl World {
                 self.plan(delay, Happening::Commit { node, term });
             }
             Effect::SendToAgent { connection, message } => {
-                if let Some(stream) = self.leading_mut(node).and_then(|l| l.connections.get(&connection).copied()) {
-                    self.send(stream, Side::Opener, Frame::ToAgent(ToAgentFrame { fence, message }));
+                if let Some(stream) =
+                    self.leading_mut(node).and_then(|l| l.connections.get(&connection).copied())
+                {
+                    self.send(
+                        stream,
+                        Side::Opener,
+                        Frame::ToAgent(ToAgentFrame { fence, message }),
+                    );
                 }
             }
             Effect::CloseConnection { connection, why } => {
                 self.note(format_args!("n{node} closes an agent's stream: {why}"));
-                if let Some(stream) = self.leading_mut(node).and_then(|l| l.connections.remove(&connection)) {
+                if let Some(stream) =
+                    self.leading_mut(node).and_then(|l| l.connections.remove(&connection))
+                {
                     self.finish(stream, Side::Acceptor);
                 }
             }
             Effect::SendToFramework { session, event } => {
-                if let Some(stream) = self.leading_mut(node).and_then(|l| l.sessions.get(&session).copied()) {
+                if let Some(stream) =
+                    self.leading_mut(node).and_then(|l| l.sessions.get(&session).copied())
+                {
                     self.send(stream, Side::Opener, Frame::Event(EventFrame { fence, event }));
                 }
             }
             Effect::CloseSession { session } => {
-                if let Some(stream) = self.leading_mut(node).and_then(|l| l.sessions.remove(&session)) {
+                if let Some(stream) =
+                    self.leading_mut(node).and_then(|l| l.sessions.remove(&session))
+                {
                     self.finish(stream, Side::Acceptor);
                 }
             }
@@ -371,7 +390,8 @@ impl World {
             self.finish(id, Side::Acceptor);
             return;
         }
-        let Some(Host::Node(peer)) = self.net.get(id).map(|stream| stream.host(Side::Opener)) else {
+        let Some(Host::Node(peer)) = self.net.get(id).map(|stream| stream.host(Side::Opener))
+        else {
             return;
         };
         let peer = self.nodes[peer].id;
@@ -449,8 +469,11 @@ impl World {
         let peer = self.nodes[node].id;
         for leader in 0..self.nodes.len() {
             if self.term_led_by(leader).is_some() {
-                let event =
-                    if alive { Event::PeerUp { node: peer } } else { Event::PeerDown { node: peer } };
+                let event = if alive {
+                    Event::PeerUp { node: peer }
+                } else {
+                    Event::PeerDown { node: peer }
+                };
                 self.master_event(leader, event);
             }
         }

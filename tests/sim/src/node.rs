@@ -254,7 +254,11 @@ impl World {
                 Effect::SendToLeader(message) => {
                     let stream = self.nodes[index].process.as_ref().and_then(|p| p.agent_stream);
                     if let Some(stream) = stream {
-                        self.send(stream, crate::net::Side::Acceptor, crate::net::Frame::ToLeader(message));
+                        self.send(
+                            stream,
+                            crate::net::Side::Acceptor,
+                            crate::net::Frame::ToLeader(message),
+                        );
                     }
                 }
             }

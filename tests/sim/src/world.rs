@@ -232,11 +232,17 @@ impl World {
     }
 
     fn agent_ticks(&mut self, node: usize, generation: u64) {
-        if self.is_running(node, generation) {
-            if let Some(process) = &mut self.nodes[node].process {
-                process.agent_tick = None;
-            }
-            self.agent_event(node, agent::Event::Tick);
+        let now_ms = self.now_ms;
+        let Some(process) = &mut self.nodes[node].process else { return };
+        // A tick that was planned before an earlier deadline turned up is void.
+        if process.generation != generation || process.agent_tick != Some(now_ms) {
+            return;
+        }
+        process.agent_tick = None;
+        self.agent_event(node, agent::Event::Tick);
+        if let Some(process) = &self.nodes[node].process {
+            let next = process.agent.next_deadline();
+            assert!(next.is_none_or(|next| next.0 > now_ms), "a tick leaves nothing due");
         }
     }
 

@@ -22,7 +22,12 @@ fn start(nodes: usize, frameworks: Vec<FrameworkSetup>, seed: u64) -> World {
 }
 
 fn endless(tasks: u64) -> FrameworkSetup {
-    FrameworkSetup { tasks, task_cpus_max_millis: 500, task_ms: ENDLESS, ..FrameworkSetup::default() }
+    FrameworkSetup {
+        tasks,
+        task_cpus_max_millis: 500,
+        task_ms: ENDLESS,
+        ..FrameworkSetup::default()
+    }
 }
 
 /// Whether every framework was told that all its tasks run.
@@ -76,9 +81,8 @@ fn an_accept_in_flight_when_the_leader_dies_ends_in_one_of_started_or_dropped() 
     let mut ends = BTreeSet::new();
     for seed in 0..60 {
         let mut world = start(4, vec![FrameworkSetup { tasks: 8, ..endless(8) }], seed);
-        let waits = |world: &World| {
-            world.drivers[0].beliefs.values().any(|belief| belief.state.is_none())
-        };
+        let waits =
+            |world: &World| world.drivers[0].beliefs.values().any(|belief| belief.state.is_none());
         assert!(world.run_until(20_000, waits), "an accept is sent");
         let pending: Vec<TaskId> = world.drivers[0].beliefs.keys().cloned().collect();
         // Everything from the accept on its way to the leader to the update on its way back.
@@ -126,9 +130,7 @@ fn tasks_that_die_together_with_the_leaders_machine_are_reported_unreachable() {
     world.crash_machine(leader);
     let timeout = u64::try_from(world.setup.master.agent_timeout.as_millis()).unwrap();
     let unreachable = |world: &World| {
-        lost.iter().all(|task| {
-            world.drivers[0].beliefs[task].state == Some(TaskState::Unreachable)
-        })
+        lost.iter().all(|task| world.drivers[0].beliefs[task].state == Some(TaskState::Unreachable))
     };
     assert!(world.run_until(timeout + 5_000, unreachable), "{:?}", world.drivers[0].beliefs);
     let others = world.drivers[0].beliefs.iter().filter(|(task, _)| !lost.contains(task));
@@ -158,19 +160,25 @@ fn an_old_leader_on_the_minority_side_stops_within_one_lease_and_sends_nothing_l
         assert_eq!(world.term_led_by(old), None, "seed {seed}: its lease has run out");
         world.run_ms(60);
         let (offered, launched) = (world.drivers[1].offers_seen, world.drivers[1].beliefs.len());
-        assert!(world.run_until(20_000, |world| {
-            world.leader().is_some_and(|leader| leader != old)
-        }));
+        assert!(
+            world.run_until(20_000, |world| { world.leader().is_some_and(|leader| leader != old) })
+        );
         world.run_ms(5_000);
         assert_eq!(world.drivers[1].offers_seen, offered, "seed {seed}: offered without a lease");
         world.net.heal();
-        assert!(world.run_until(20_000, World::is_whole), "seed {seed}: all nodes follow the new one");
+        assert!(
+            world.run_until(20_000, World::is_whole),
+            "seed {seed}: all nodes follow the new one"
+        );
         world.run_ms(10_000);
         assert!(world.raft.term() > old_term);
         assert!(before.is_subset(&running(&world)), "seed {seed}: tasks of both sides live");
         assert!(world.drivers[1].beliefs.len() >= launched);
         for node in &world.nodes {
-            assert!(node.disk.term > Some(old_term), "seed {seed}: the old term is over everywhere");
+            assert!(
+                node.disk.term > Some(old_term),
+                "seed {seed}: the old term is over everywhere"
+            );
         }
     }
 }

@@ -86,13 +86,16 @@ pub(super) async fn run(layout: Layout) -> Result<()> {
     let over = cluster.live(&layout).await;
     cluster.end().await;
     let swept = process::sweep().await.context("the cluster's processes were not all ended");
-    if layout.temporary
-        && let Err(error) = fs::remove_dir_all(&layout.dir)
-    {
-        output::note(&format!("{} cannot be removed: {error}", layout.dir.display()));
-    }
     match over {
-        Over::Asked => swept,
+        Over::Asked => {
+            if layout.temporary
+                && let Err(error) = fs::remove_dir_all(&layout.dir)
+            {
+                output::note(&format!("{} cannot be removed: {error}", layout.dir.display()));
+            }
+            swept
+        }
+        // The logs are left to be read.
         Over::Failed(error) => Err(error),
     }
 }
@@ -123,7 +126,7 @@ impl Cluster {
                     () = &mut give_up => {
                         let limit = READY_LIMIT.as_secs();
                         return Over::Failed(anyhow!(
-                            "the cluster was not ready within {limit} seconds; the nodes' logs are in {}",
+                            "the cluster was not ready within {limit} seconds; the nodes' logs are left in {}",
                             layout.dir.display()
                         ));
                     }
@@ -194,12 +197,20 @@ impl Cluster {
     fn died_early(&mut self) -> Option<anyhow::Error> {
         let (place, how) = self.ended().into_iter().next()?;
         let tail = process::tail(&place.log, TAIL_LINES);
-        Some(anyhow!("node {} {how} before the cluster was ready; its log ends with:\n{tail}", place.index))
+        Some(anyhow!(
+            "node {} {how} before the cluster was ready; its log, {}, ends with:\n{tail}",
+            place.index,
+            place.log.display()
+        ))
     }
 
     fn tell_ended(&mut self) {
         for (place, how) in self.ended() {
-            output::note(&format!("node {} {how}; its log is {}", place.index, place.log.display()));
+            output::note(&format!(
+                "node {} {how}; its log is {}",
+                place.index,
+                place.log.display()
+            ));
         }
     }
 

@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use meshos_membership::{bootstrap::SEEDS_MAX, keys};
-use meshos_protocol::resources::{Amount, Metadata, Ranges, Resource, ResourceName, Resources, Value};
+use meshos_protocol::resources::{
+    Amount, Metadata, Ranges, Resource, ResourceName, Resources, Value,
+};
 
 use super::Arguments;
 use crate::detect::{Machine as _, ThisMachine};
@@ -70,7 +72,10 @@ impl Layout {
                 Some(resources) => vec![resources; ports.len()],
                 None => {
                     let all = ThisMachine.resources(&dir).map_err(anyhow::Error::msg);
-                    shares(&all.context("cannot tell what this machine has; say it with --resources")?, ports.len())
+                    shares(
+                        &all.context("cannot tell what this machine has; say it with --resources")?,
+                        ports.len(),
+                    )
                 }
             };
             Ok(plan(&ports, seeds, &shares, &dir, arguments))
@@ -90,8 +95,10 @@ fn plan(
     dir: &Path,
     arguments: &Arguments,
 ) -> Vec<NodePlace> {
-    let seeds: Vec<String> =
-        ports[..seeds].iter().flat_map(|port| ["--seed".to_owned(), format!("127.0.0.1:{port}")]).collect();
+    let seeds: Vec<String> = ports[..seeds]
+        .iter()
+        .flat_map(|port| ["--seed".to_owned(), format!("127.0.0.1:{port}")])
+        .collect();
     let keys = dir.join("keys");
     let places = ports.iter().zip(shares).enumerate();
     places
@@ -140,10 +147,11 @@ fn seeds(nodes: u16, wanted: Option<u16>) -> Result<usize> {
 }
 
 fn resources(text: &str) -> Result<Resources> {
-    let resources: Resources =
-        text.parse().with_context(|| format!("--resources is {text:?}"))?;
+    let resources: Resources = text.parse().with_context(|| format!("--resources is {text:?}"))?;
     if !resources.is_offerable_total() {
-        bail!("--resources is {text:?}: a node without cpus or mem is never offered; for example cpus:2;mem:1024");
+        bail!(
+            "--resources is {text:?}: a node without cpus or mem is never offered; for example cpus:2;mem:1024"
+        );
     }
     Ok(resources)
 }
@@ -158,7 +166,8 @@ fn shares(all: &Resources, nodes: usize) -> Vec<Resources> {
     (0..nodes)
         .map(|index| {
             let own = ports.get(index * each..(index + 1) * each).unwrap_or_default();
-            let own = own.first().zip(own.last()).and_then(|(first, last)| Ranges::single(*first, *last));
+            let own =
+                own.first().zip(own.last()).and_then(|(first, last)| Ranges::single(*first, *last));
             [
                 (ResourceName::Cpus, Value::Scalar(share(all.cpus(), CPUS_MIN))),
                 (ResourceName::Mem, Value::Scalar(share(all.mem(), MEM_MB_MIN))),
@@ -196,8 +205,9 @@ fn make_dir(dir: &Path) -> Result<PathBuf> {
 
 fn temporary_dir() -> Result<PathBuf> {
     let template = std::env::temp_dir().join("meshos-dev-XXXXXX");
-    let made = nix::unistd::mkdtemp(&template)
-        .with_context(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
+    let made = nix::unistd::mkdtemp(&template).with_context(|| {
+        format!("cannot make a directory in {}", std::env::temp_dir().display())
+    })?;
     fs::canonicalize(&made).with_context(|| format!("cannot use the directory {}", made.display()))
 }
 
@@ -244,7 +254,10 @@ mod tests {
         assert_eq!((seeds(9, None).unwrap(), seeds(9, Some(7)).unwrap()), (3, 7));
         for (nodes, wanted) in [(3, 2), (3, 5), (20, 9), (3, 0)] {
             let error = seeds(nodes, Some(wanted)).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("--seeds is {wanted}: expected an odd number")), "{error}");
+            assert!(
+                error.starts_with(&format!("--seeds is {wanted}: expected an odd number")),
+                "{error}"
+            );
         }
     }
 
@@ -253,11 +266,14 @@ mod tests {
         let all: Resources = "cpus:16;mem:3000;disk:900;ports:[31000-32000]".parse().unwrap();
         let shares = shares(&all, 3);
         let texts: Vec<String> = shares.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, [
-            "cpus:5;mem:1000;disk:300;ports:[31000-31332]",
-            "cpus:5;mem:1000;disk:300;ports:[31333-31665]",
-            "cpus:5;mem:1000;disk:300;ports:[31666-31998]",
-        ]);
+        assert_eq!(
+            texts,
+            [
+                "cpus:5;mem:1000;disk:300;ports:[31000-31332]",
+                "cpus:5;mem:1000;disk:300;ports:[31333-31665]",
+                "cpus:5;mem:1000;disk:300;ports:[31666-31998]",
+            ]
+        );
         let small = "cpus:2;mem:100".parse().unwrap();
         assert_eq!(self::shares(&small, 3)[2].to_string(), "cpus:1;mem:64");
     }
@@ -275,6 +291,9 @@ mod tests {
         let error = resources("cpus:2").unwrap_err().to_string();
         assert!(error.contains("is never offered"), "{error}");
         assert!(resources("cpus:2;mem:64").is_ok());
-        assert!(format!("{:#}", resources("cpus").unwrap_err()).starts_with("--resources is \"cpus\": "));
+        assert!(
+            format!("{:#}", resources("cpus").unwrap_err())
+                .starts_with("--resources is \"cpus\": ")
+        );
     }
 }

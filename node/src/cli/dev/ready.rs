@@ -66,9 +66,7 @@ mod tests {
     #[test]
     fn every_node_has_to_be_there_and_connected() {
         let expected = ["a:1".to_owned(), "b:1".to_owned()].into();
-        let node = |address: &str, state: &str, connected: bool| {
-            json!({"address": address, "state": state, "connected": connected})
-        };
+        let node = |address: &str, state: &str, connected: bool| json!({"address": address, "state": state, "connected": connected});
         let all = json!([node("a:1", "active", true), node("b:1", "active", true)]);
         assert_eq!(missing(&all, &expected), Ok(()));
         for nodes in [

@@ -22,7 +22,9 @@ impl Constraint {
     /// Says what was expected.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            Some((attribute, value)) if !attribute.trim().is_empty() && !value.trim().is_empty() => {
+            Some((attribute, value))
+                if !attribute.trim().is_empty() && !value.trim().is_empty() =>
+            {
                 Ok(Self { attribute: attribute.trim().to_owned(), value: value.trim().to_owned() })
             }
             _ => Err(format!(
@@ -68,8 +70,9 @@ mod tests {
     use super::*;
 
     fn holds(constraint: &str) -> bool {
-        let attributes =
-            Attributes::parse("rack:abc;zone:west;zone:north;level:10;keys:[1000-1500];disks:{ssd,hdd}");
+        let attributes = Attributes::parse(
+            "rack:abc;zone:west;zone:north;level:10;keys:[1000-1500];disks:{ssd,hdd}",
+        );
         Constraint::parse(constraint).unwrap().holds("node-7", &attributes.unwrap())
     }
 
@@ -90,7 +93,13 @@ mod tests {
             assert!(holds(met), "{met}");
         }
         for missed in [
-            "rack:ab", "rack:ABC", "zone:south", "level:11", "keys:1501", "disks:tape", "hostname:node-8",
+            "rack:ab",
+            "rack:ABC",
+            "zone:south",
+            "level:11",
+            "keys:1501",
+            "disks:tape",
+            "hostname:node-8",
             "os:centos5",
         ] {
             assert!(!holds(missed), "{missed}");

@@ -110,7 +110,8 @@ fn sentence(step: &Step) -> Option<String> {
     if let Some(node) = step.node {
         text += &format!(" ({node})");
     }
-    if step.state != TaskState::Running && step.state != TaskState::Finished && !step.why.is_empty() {
+    if step.state != TaskState::Running && step.state != TaskState::Finished && !step.why.is_empty()
+    {
         text += &format!(": {}", step.why);
     }
     Some(plain(&text))
@@ -120,9 +121,14 @@ fn sentence(step: &Step) -> Option<String> {
 pub(super) fn waiting(plan: &Plan) -> Vec<String> {
     let counts = plan.counts();
     let request = plan.request();
-    let of = if request.instances > 1 { format!(" of {}", request.instances) } else { String::new() };
-    let mut lines =
-        vec![format!("{}{of} {} for {}", count(counts.waiting, "instance"), if counts.waiting == 1 { "waits" } else { "wait" }, request.need)];
+    let of =
+        if request.instances > 1 { format!(" of {}", request.instances) } else { String::new() };
+    let mut lines = vec![format!(
+        "{}{of} {} for {}",
+        count(counts.waiting, "instance"),
+        if counts.waiting == 1 { "waits" } else { "wait" },
+        request.need
+    )];
     if plan.framework().is_none() {
         lines.push("no leader has answered yet".to_owned());
         return lines;
@@ -143,7 +149,8 @@ fn declined(declined: &Declined, constraints: &[impl ToString]) -> Vec<String> {
         ));
     }
     if *too_small > 0 {
-        let largest = largest.filter(|resource| Resources::from_iter([resource.clone()]).ports().is_empty());
+        let largest =
+            largest.filter(|resource| Resources::from_iter([resource.clone()]).ports().is_empty());
         lines.push(format!(
             "{} had too little; the one with the most cpus had {largest}",
             count(*too_small, "offer")
@@ -187,15 +194,21 @@ mod tests {
     #[test]
     fn waiting_is_explained_by_what_was_declined() {
         let plan = Plan::new(request(&["--cpus", "8", "echo"]).unwrap());
-        assert_eq!(waiting(&plan), ["1 instance waits for cpus:8;mem:128", "no leader has answered yet"]);
+        assert_eq!(
+            waiting(&plan),
+            ["1 instance waits for cpus:8;mem:128", "no leader has answered yet"]
+        );
         let no_use = Declined {
             by_constraint: 1,
             too_small: 2,
             largest: "cpus:4;mem:64;ports:[1-2]".parse().unwrap(),
         };
-        assert_eq!(declined(&no_use, &["rack:abc", "zone:west"]), [
-            "1 offer did not meet rack:abc and zone:west",
-            "2 offers had too little; the one with the most cpus had cpus:4;mem:64",
-        ]);
+        assert_eq!(
+            declined(&no_use, &["rack:abc", "zone:west"]),
+            [
+                "1 offer did not meet rack:abc and zone:west",
+                "2 offers had too little; the one with the most cpus had cpus:4;mem:64",
+            ]
+        );
     }
 }

@@ -35,7 +35,9 @@ impl Request {
         let constraints = constraints.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
         let (program, rest) = match arguments.command.split_first() {
             Some((program, rest)) if !program.is_empty() => (program, rest),
-            _ => bail!("there is no command; write it behind --, for example: meshos run -- echo hello"),
+            _ => bail!(
+                "there is no command; write it behind --, for example: meshos run -- echo hello"
+            ),
         };
         let name = match &arguments.name {
             Some(name) => fit_name(name),
@@ -47,9 +49,10 @@ impl Request {
             TaskBuilder::exec(&name, program, rest.to_vec())
         };
         for variable in &arguments.env {
-            let (key, value) = variable.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(
-                || anyhow!("--env is {variable:?}: expected NAME=VALUE, for example MODE=fast"),
-            )?;
+            let (key, value) =
+                variable.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+                    anyhow!("--env is {variable:?}: expected NAME=VALUE, for example MODE=fast")
+                })?;
             task = task.env(key, value);
         }
         if let Some(user) = &arguments.user {
@@ -57,7 +60,10 @@ impl Request {
             task = task.user(user);
         }
         for value in &arguments.uri {
-            ensure!(!value.is_empty(), "--uri is empty: name a path, a file:// or an http:// address");
+            ensure!(
+                !value.is_empty(),
+                "--uri is empty: name a path, a file:// or an http:// address"
+            );
             let value = value.clone();
             task = task.uri(Uri { value, executable: false, extract: true, output_file: None });
         }
@@ -74,13 +80,21 @@ impl Request {
 }
 
 fn amount(flag: &str, text: &str, example: &str) -> Result<Amount> {
-    let expected = || anyhow!("{flag} is {text:?}: expected a number above 0, for example {example}");
+    let expected =
+        || anyhow!("{flag} is {text:?}: expected a number above 0, for example {example}");
     let amount: Amount = text.parse().map_err(|_| expected())?;
     if amount.is_zero() || amount.is_negative() { Err(expected()) } else { Ok(amount) }
 }
 
 fn command_name(program: &str, shell: bool) -> &str {
-    let word = if shell { program.split_whitespace().next().unwrap_or("sh") } else { program };
+    let word = if shell { program.split_whitespace().next().unwrap_or_default() } else { program };
+    // A line for the shell may begin with anything.
+    let plain = |word: &str| {
+        word.chars().all(|letter| letter.is_alphanumeric() || "/._-+".contains(letter))
+    };
+    if shell && !plain(word) {
+        return "sh";
+    }
     word.rsplit('/').find(|part| !part.is_empty()).unwrap_or("task")
 }
 
@@ -91,7 +105,8 @@ fn fit_name(name: &str) -> String {
         letter if letter.is_control() || letter.is_whitespace() => '-',
         letter => letter,
     };
-    let name: String = name.trim_matches(['.', ' ']).chars().map(fit).take(NAME_CHARS_MAX).collect();
+    let name: String =
+        name.trim_matches(['.', ' ']).chars().map(fit).take(NAME_CHARS_MAX).collect();
     if name.is_empty() { "task".to_owned() } else { name }
 }
 
@@ -121,8 +136,26 @@ pub(super) mod tests {
     #[test]
     fn a_command_becomes_a_task() {
         let line = [
-            "--cpus", "0.5", "--mem", "64", "--instances", "3", "--env", "A=b=c", "--user", "u", "--uri",
-            "http://h/x.tgz", "--constraint", "rack:abc", "--role", "web", "--", "/bin/echo", "-n", "--mem",
+            "--cpus",
+            "0.5",
+            "--mem",
+            "64",
+            "--instances",
+            "3",
+            "--env",
+            "A=b=c",
+            "--user",
+            "u",
+            "--uri",
+            "http://h/x.tgz",
+            "--constraint",
+            "rack:abc",
+            "--role",
+            "web",
+            "--",
+            "/bin/echo",
+            "-n",
+            "--mem",
         ];
         let request = request(&line).unwrap();
         assert_eq!(request.name, "echo");
@@ -131,10 +164,13 @@ pub(super) mod tests {
         assert_eq!(request.role.as_str(), "web");
         assert_eq!(request.constraints.len(), 1);
         let command = &request.template.command;
-        assert_eq!(command.line, CommandLine::Exec {
-            program: "/bin/echo".into(),
-            arguments: vec!["-n".into(), "--mem".into()]
-        });
+        assert_eq!(
+            command.line,
+            CommandLine::Exec {
+                program: "/bin/echo".into(),
+                arguments: vec!["-n".into(), "--mem".into()]
+            }
+        );
         assert_eq!(command.environment["A"], "b=c");
         assert_eq!(command.user.as_deref(), Some("u"));
         assert!(command.uris[0].extract);
@@ -146,13 +182,23 @@ pub(super) mod tests {
         let line = "sort words | uniq -c > out".to_owned();
         assert_eq!(request.template.command.line, CommandLine::Shell { line });
         assert_eq!(request.name, "sort");
+        assert_eq!(self::request(&["--shell", "i=0; echo $i"]).unwrap().name, "sh");
     }
 
     #[test]
     fn what_cannot_be_run_is_told_why() {
-        assert_eq!(error(&["--cpus", "0", "x"]), "--cpus is \"0\": expected a number above 0, for example 2 or 0.5");
-        assert_eq!(error(&["--mem", "1G", "x"]), "--mem is \"1G\": expected a number above 0, for example 512, in MB");
-        assert_eq!(error(&["--env", "A", "x"]), "--env is \"A\": expected NAME=VALUE, for example MODE=fast");
+        assert_eq!(
+            error(&["--cpus", "0", "x"]),
+            "--cpus is \"0\": expected a number above 0, for example 2 or 0.5"
+        );
+        assert_eq!(
+            error(&["--mem", "1G", "x"]),
+            "--mem is \"1G\": expected a number above 0, for example 512, in MB"
+        );
+        assert_eq!(
+            error(&["--env", "A", "x"]),
+            "--env is \"A\": expected NAME=VALUE, for example MODE=fast"
+        );
         assert!(error(&["--role", "a b", "x"]).starts_with("--role is \"a b\": "));
         assert!(error(&["--constraint", "rack", "x"]).starts_with("--constraint is \"rack\": "));
         assert!(error(&[""]).starts_with("there is no command"));
@@ -163,6 +209,9 @@ pub(super) mod tests {
         assert_eq!(request(&["--name", "a/b c", "x"]).unwrap().name, "a-b-c");
         assert_eq!(request(&["--name", "..", "x"]).unwrap().name, "task");
         assert_eq!(request(&["/"]).unwrap().name, "task");
-        assert_eq!(request(&["--name", &"é".repeat(200), "x"]).unwrap().name.chars().count(), NAME_CHARS_MAX);
+        assert_eq!(
+            request(&["--name", &"é".repeat(200), "x"]).unwrap().name.chars().count(),
+            NAME_CHARS_MAX
+        );
     }
 }

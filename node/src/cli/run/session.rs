@@ -205,7 +205,9 @@ async fn stop_asked(interrupt: &mut Signal, terminate: &mut Signal) -> u8 {
 
 fn ended_early(done: Result<Result<Status, DriverError>, tokio::task::JoinError>) -> anyhow::Error {
     match done {
-        Ok(Ok(_)) => anyhow!("the connection to the cluster ended before the tasks did; they live on for a minute"),
+        Ok(Ok(_)) => anyhow!(
+            "the connection to the cluster ended before the tasks did; they live on for a minute"
+        ),
         Ok(Err(error)) => error.into(),
         Err(error) => anyhow!("the framework's scheduler broke: {error}"),
     }
@@ -230,7 +232,8 @@ async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
     let issued: Issued = serde_json::from_value(answer)
         .context("the node's answer is not of the form that this release expects")?;
     let certificate = |text: &str| -> Result<CertificateDer<'static>> {
-        let der = BASE64.decode(text).context("the node has sent a certificate that cannot be read")?;
+        let der =
+            BASE64.decode(text).context("the node has sent a certificate that cannot be read")?;
         Ok(CertificateDer::from(der))
     };
     if issued.nodes.is_empty() {

@@ -90,9 +90,12 @@ impl Streams {
         });
         let interval = interval.min(INTERVAL_MAX);
         self.tasks.spawn(async move {
-            let both = tokio::join!(stdout.follow(interval, &ended), stderr.follow(interval, &ended));
+            let both =
+                tokio::join!(stdout.follow(interval, &ended), stderr.follow(interval, &ended));
             let (stdout, stderr) = both;
-            stdout.and(stderr).map_err(|error| error.context(format!("the output of task {task} is not complete")))
+            stdout.and(stderr).map_err(|error| {
+                error.context(format!("the output of task {task} is not complete"))
+            })
         });
     }
 
@@ -169,13 +172,17 @@ impl Lines {
     fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         let Some(mark) = &self.mark else { return bytes.to_vec() };
         self.unfinished.extend_from_slice(bytes);
-        let mut end = self.unfinished.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let mut end =
+            self.unfinished.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         if end == 0 && self.unfinished.len() > LINE_BYTES_MAX {
             self.unfinished.push(b'\n');
             end = self.unfinished.len();
         }
         let whole: Vec<u8> = self.unfinished.drain(..end).collect();
-        whole.split_inclusive(|byte| *byte == b'\n').flat_map(|line| [mark.as_bytes(), line].concat()).collect()
+        whole
+            .split_inclusive(|byte| *byte == b'\n')
+            .flat_map(|line| [mark.as_bytes(), line].concat())
+            .collect()
     }
 
     /// The last line, when it has no end.

@@ -10,7 +10,11 @@ pub(super) fn check(key: &TaskKey, life: &Life) {
         let started = !life.starts.is_empty();
         match state {
             TaskState::Dropped | TaskState::Error => {
-                assert!(!started, "{key:?} was told to be {state}, and it started: {:?}", life.told);
+                assert!(
+                    !started,
+                    "{key:?} was told to be {state}, and it started: {:?}",
+                    life.told
+                );
             }
             TaskState::Running | TaskState::Finished => {
                 assert!(started, "{key:?} was told to be {state}, and it never started");

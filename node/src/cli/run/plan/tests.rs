@@ -52,7 +52,8 @@ fn launched(actions: &[Action]) -> Vec<String> {
 #[test]
 fn one_instance_takes_one_part_of_one_offer() {
     let mut plan = plan(&["--cpus", "1", "--mem", "64", "echo"]);
-    let actions = plan.offers(vec![offer(1, "cpus:4;mem:4096", ""), offer(2, "cpus:4;mem:4096", "")]);
+    let actions =
+        plan.offers(vec![offer(1, "cpus:4;mem:4096", ""), offer(2, "cpus:4;mem:4096", "")]);
     let [Action::Launch { offer, tasks, refuse }, second] = actions.as_slice() else {
         panic!("{actions:?}");
     };
@@ -67,7 +68,8 @@ fn one_instance_takes_one_part_of_one_offer() {
 #[test]
 fn several_instances_fill_offers_and_the_rest_waits() {
     let mut plan = plan(&["--cpus", "1", "--mem", "64", "--instances", "4", "echo"]);
-    let actions = plan.offers(vec![offer(1, "cpus:2.5;mem:4096", ""), offer(2, "cpus:9;mem:100", "")]);
+    let actions =
+        plan.offers(vec![offer(1, "cpus:2.5;mem:4096", ""), offer(2, "cpus:9;mem:100", "")]);
     assert_eq!(launched(&actions), ["echo-F3.0", "echo-F3.1", "echo-F3.2"]);
     assert_eq!(plan.counts(), Counts { waiting: 1, launched: 3, ..Counts::default() });
     let more = plan.offers(vec![offer(3, "cpus:9;mem:100", "")]);
@@ -137,7 +139,8 @@ fn a_launch_that_never_took_effect_is_made_again_under_another_id() {
     let mut plan = plan(&["echo"]);
     plan.offers(vec![offer(1, "cpus:9;mem:4096", "")]);
     for attempt in 2..=TRIES_MAX {
-        let id = if attempt == 2 { "echo-F3".to_owned() } else { format!("echo-F3~{}", attempt - 1) };
+        let id =
+            if attempt == 2 { "echo-F3".to_owned() } else { format!("echo-F3~{}", attempt - 1) };
         let actions = plan.update(status(&id, TaskState::Dropped, None));
         assert_eq!(actions, [Action::Revive]);
         let actions = plan.offers(vec![offer(u64::from(attempt), "cpus:9;mem:4096", "")]);
