@@ -104,7 +104,7 @@ fn mem_total_mb(meminfo: &str) -> Option<u64> {
 /// The size in MB of the file system that the directory is on, or will be.
 fn disk_mb(directory: &Path) -> Result<u64, String> {
     let existing = directory.ancestors().find(|ancestor| ancestor.exists());
-    let existing = existing.unwrap_or(Path::new("/"));
+    let existing = existing.unwrap_or_else(|| Path::new("/"));
     let stat = nix::sys::statvfs::statvfs(existing)
         .map_err(|error| format!("disk at {}: {error}", existing.display()))?;
     let bytes = u128::from(stat.blocks()) * u128::from(stat.fragment_size());

@@ -217,7 +217,11 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             self.nodes.iter().for_each(Node::show_log);
         }
-        self.nodes.clear();
+        self.nodes.iter_mut().for_each(Node::kill);
+        // A test may have laid a data directory elsewhere.
+        for node in &self.nodes {
+            sweep(node.data_dir());
+        }
         sweep(self.directory.path());
     }
 }

@@ -56,18 +56,29 @@ impl Answer {
 }
 
 /// Asks `GET path`.
-pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Answer, HttpError> {
-    exchange(address, &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"), &[])
+pub(crate) fn get(address: SocketAddr, path: &str, token: &str) -> Result<Answer, HttpError> {
+    let head = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{}\r\n", authorization(token));
+    exchange(address, &head, &[])
 }
 
 /// Sends a JSON body to `path`.
-pub(crate) fn post(address: SocketAddr, path: &str, body: &Value) -> Result<Answer, HttpError> {
+pub(crate) fn post(
+    address: SocketAddr,
+    path: &str,
+    token: &str,
+    body: &Value,
+) -> Result<Answer, HttpError> {
     let body = body.to_string();
     let head = format!(
-        "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
+        "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n",
+        body.len(),
+        authorization(token)
     );
     exchange(address, &head, body.as_bytes())
+}
+
+fn authorization(token: &str) -> String {
+    if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") }
 }
 
 /// HTTP/1.0, so that the answer ends with the connection and comes in one piece.

@@ -188,7 +188,7 @@ impl Node {
     /// # Errors
     /// When the node does not answer.
     pub fn get(&self, path: &str) -> Result<Answer, HttpError> {
-        http::get(self.http(), path)
+        http::get(self.http(), path, &self.token())
     }
 
     /// Sends JSON to `path`.
@@ -196,7 +196,13 @@ impl Node {
     /// # Errors
     /// When the node does not answer.
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer, HttpError> {
-        http::post(self.http(), path, body)
+        http::post(self.http(), path, &self.token(), body)
+    }
+
+    /// What its HTTP asks for: nothing where it is open.
+    fn token(&self) -> String {
+        let token = fs::read_to_string(self.data_dir().join("http-token"));
+        token.map(|token| token.trim().to_owned()).unwrap_or_default()
     }
 
     /// The JSON at `path`, if the node answers with status 200.

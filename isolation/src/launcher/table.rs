@@ -386,6 +386,45 @@ mod tests {
         assert_eq!(shell.1, ["sh", "-c", "exit 1"]);
     }
 
+    /// A table over one record whose process is this test's own, which is alive.
+    fn table_with(boot_id: &str, born: bool) -> (tempfile::TempDir, Table) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut records = Records::open(directory.path().join("records")).unwrap();
+        let file = records.create(&Body {
+            container: ContainerId::new("c1").unwrap(),
+            boot_id: boot_id.to_owned(),
+            sandbox: "/s".to_owned(),
+            mark: "m".to_owned(),
+            cgroups: Vec::new(),
+            tracking: None,
+        });
+        if born {
+            let own = Stat::read(std::process::id()).unwrap().unwrap();
+            let slot = [u64::from(own.pid).to_le_bytes(), own.start_time.to_le_bytes()].concat();
+            std::os::unix::fs::FileExt::write_all_at(&file.unwrap(), &slot, BIRTH_AT).unwrap();
+        }
+        let table = Table::open(directory.path(), |line| panic!("{line}")).unwrap();
+        (directory, table)
+    }
+
+    #[test]
+    fn after_a_restart_of_the_machine_every_container_is_over() {
+        let (_directory, table) = table_with("another boot", true);
+        let known = table.known();
+        let status = known[0].status.as_ref().expect("it is over, although the pid is in use");
+        assert!(status.to_string().contains("the machine was restarted"), "{status}");
+    }
+
+    #[test]
+    fn a_process_of_this_boot_is_adopted_and_one_that_never_came_to_be_is_forgotten() {
+        let boot_id = process::boot_id().unwrap();
+        let (_directory, table) = table_with(&boot_id, true);
+        assert_eq!(table.adopted().count(), 1);
+        assert_eq!(table.known()[0].status, None);
+        let (_directory, table) = table_with(&boot_id, false);
+        assert!(table.is_empty());
+    }
+
     #[test]
     fn wait_statuses_are_told_apart() {
         assert_eq!(from_wait_status(7 << 8), ExitStatus::Code(7));

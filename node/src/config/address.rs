@@ -68,7 +68,7 @@ pub(super) fn choose_advertise(
                 }
                 None => own = Some((seed, ip)),
             },
-            None => elsewhere = elsewhere.or(addresses.first().copied()),
+            None => elsewhere = elsewhere.or_else(|| addresses.first().copied()),
         }
     }
     let route = || machine.route_to(elsewhere);

@@ -277,103 +277,28 @@ fn values_of_another_kind_and_broken_files_are_told_with_their_line() {
 
 #[test]
 fn each_bad_value_has_its_sentence() {
-    let without_keys = "without keys a node talks to this machine alone; make keys with `meshos keygen`, \
+    let keys = "without keys a node talks to this machine alone; make keys with `meshos keygen`, \
         then start seeds with --keys DIR and other nodes with --join-token FILE";
-    let cases: &[(&[&str], &str)] = &[
-        (
-            &["--listen", "5050"],
-            "--listen is \"5050\": expected an address of this machine and a port, \
-            for example 127.0.0.1:5050, 0.0.0.0:5050 or [::1]:5050",
-        ),
-        (
-            &["--listen", "127.0.0.1:0"],
-            "--listen is \"127.0.0.1:0\": port 0 is no port that others could be told; name one",
-        ),
-        (
-            &["--listen", "127.0.0.1:65535"],
-            "port 65535 of --listen has no port after it for the agent; name one with --agent-port",
-        ),
-        (
-            &["--listen", "127.0.0.1:70", "--agent-port", "70"],
-            "the agent and the cluster cannot both listen on port 70; give --agent-port another one",
-        ),
-        (&["--agent-port", "70000"], "--agent-port is 70000: expected a port from 1 to 65535"),
-        (
-            &["--agent-port", "70", "--agent-listen", "127.0.0.1:71"],
-            "--agent-listen and --agent-port exclude each other: give one of them",
-        ),
-        (
-            &["--advertise", "0.0.0.0"],
-            "--advertise is \"0.0.0.0\": nobody can reach that; name an IP address of this machine",
-        ),
-        (
-            &["--advertise", "here"],
-            "--advertise is \"here\": expected an IP address of this machine, for example 10.0.0.7",
-        ),
-        (&["--seed", "a"], "--seed: seed \"a\" is not host:port: the port is missing"),
-        (
-            &["--seed", "127.0.0.1:1/x"],
-            "--seed: seed 127.0.0.1:1/x: what follows the slash is its QUIC port, from 1 to 65535",
-        ),
-        (
-            &["--seed", "127.0.0.1:65535"],
-            "--seed: seed 127.0.0.1:65535 has no port after its own for QUIC; write 127.0.0.1:65535/QUIC-PORT",
-        ),
-        (
-            &["--seed", "127.0.0.1:1", "--seed", "127.0.0.1:1/9"],
-            "--seed: seed 127.0.0.1:1 is listed twice with different QUIC ports \
-            (127.0.0.1:2 and 127.0.0.1:9); list it once",
-        ),
-        (&["--resources", "cpus:four"], "--resources is \"cpus:four\": "),
-        (&["--attributes", "rack"], "--attributes is \"rack\": "),
-        (
-            &["--isolation", "cgroup/cpu"],
-            "--isolation is \"cgroup/cpu\": unknown isolator \"cgroup/cpu\"; did you mean \"cgroups/cpu\"?",
-        ),
-        (&["--hostname", "a b"], "--hostname is \"a b\": a host name has no white space"),
-        (&["--timing-factor", "0"], "--timing-factor is 0: expected a whole number from 1 to 100"),
-        (
-            &["--gossip-interval", "1ms"],
-            "--gossip-interval is \"1ms\": expected a time from 10ms to 1m",
-        ),
-        (
-            &["--agent-timeout", "75"],
-            "--agent-timeout is \"75\": the unit is missing; write 75s or 75ms",
-        ),
-        (
-            &["--agent-timeout", "9s", "--agent-timeout-dead", "10s"],
-            "--agent-timeout-dead is \"10s\": a node that gossip calls dead \
-            is not waited for longer than any other; at most --agent-timeout, 9s",
-        ),
-        (
-            &["--log-level", "loud"],
-            "--log-level is \"loud\": expected one of off, error, warn, info, debug, trace",
-        ),
-        (
-            &["--keys", "/nowhere"],
-            "--keys is \"/nowhere\": there is no such directory; make it with `meshos keygen --dir DIR`",
-        ),
-        (
-            &["--join-token", "/nowhere", "--seed", "a:1"],
-            "--join-token (/nowhere) holds no join token: ",
-        ),
-        (&["--data-dir", ""], "--data-dir is \"\": name a directory"),
-        (&["--listen", "10.0.0.7:5050"], &format!("--listen is \"10.0.0.7:5050\": {without_keys}")),
-        (
-            &["--agent-listen", "10.0.0.7:5051"],
-            &format!("--agent-listen is \"10.0.0.7:5051\": {without_keys}"),
-        ),
-        (&["--advertise", "10.0.0.7"], &format!("--advertise is \"10.0.0.7\": {without_keys}")),
-        (&["--seed", "a:5050"], &format!("--seed names a:5050: {without_keys}")),
-    ];
-    for (line, expected) in cases {
-        let problems = problems(line);
+    let cases: Vec<(&str, &str)> = include_str!("testdata/bad_values.txt")
+        .split("\n\n")
+        .skip(1)
+        .map(|case| case.trim_end_matches('\n').split_once('\n').unwrap())
+        .collect();
+    assert!(cases.len() >= 30, "only {} cases were read", cases.len());
+    for (words, expected) in cases {
+        let words: Vec<String> = words
+            .split("|--")
+            .enumerate()
+            .map(|(index, words)| {
+                format!("{}{}", if index == 0 { "" } else { "--" }, words.replacen('|', "=", 1))
+            })
+            .collect();
+        let line: Vec<&str> = words.iter().map(String::as_str).collect();
+        let problems = problems(&line);
+        let expected = expected.replace("<K>", keys);
         assert_eq!(problems.len(), 1, "{line:?}: {problems:?}");
-        assert!(
-            problems[0].starts_with(expected),
-            "{line:?}: {} instead of {expected}",
-            problems[0]
-        );
+        let problem = &problems[0];
+        assert!(problem.starts_with(&expected), "{line:?}: {problem} instead of {expected}");
     }
 }
 

@@ -32,7 +32,7 @@ impl Names {
     /// The status and why.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), (u16, String)> {
         let host = only(headers, "host")?;
-        let host = host.ok_or((400, "the request has no Host header".to_owned()))?;
+        let host = host.ok_or_else(|| (400, "the request has no Host header".to_owned()))?;
         let name = host_of(host).ok_or_else(|| (400, format!("Host {host:?} cannot be read")))?;
         if !is_ip_address(name) && !self.0.contains(&plain(name)) {
             return Err((

@@ -101,10 +101,18 @@ pub(super) async fn accept(net: &Net, handler: Arc<dyn Handler>, shutdown: Cance
 }
 
 /// Accepts streams on a connection that this node dialled.
+///
+/// A node that starts dials before it serves: such a connection waits for the handler, since the peer takes it for the
+/// one to ask this node over.
 pub(super) fn serve_dialled(net: &Net, connection: quinn::Connection) {
-    let Some(handler) = net.inner().pool.handler() else { return };
-    let peer = peer_of(&connection);
-    tokio::spawn(accept_streams(net.clone(), connection, peer, handler));
+    let (net, peer) = (net.clone(), peer_of(&connection));
+    tokio::spawn(async move {
+        let handler = tokio::select! {
+            handler = net.inner().pool.handler() => handler,
+            _ = connection.closed() => return,
+        };
+        accept_streams(net, connection, peer, handler).await;
+    });
 }
 
 /// Who is at the other end; anonymous when the certificate is absent or not one of ours.

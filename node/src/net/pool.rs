@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use meshos_protocol::ids::NodeId;
 use meshos_sdk::wire::{ANY_NODE_NAME, WireError, node_server_name};
+use tokio::sync::SetOnce;
 
 use super::{Handler, Link, Net, incoming};
 
@@ -34,7 +35,7 @@ pub(super) struct Pool {
     /// The newest connection of each node, whoever dialled.
     nodes: Mutex<BTreeMap<NodeId, Arc<Link>>>,
     /// Serves the streams that peers open on connections which this node dialled.
-    handler: OnceLock<Arc<dyn Handler>>,
+    handler: SetOnce<Arc<dyn Handler>>,
 }
 
 #[derive(Default)]
@@ -87,8 +88,9 @@ impl Pool {
         let _first = self.handler.set(handler);
     }
 
-    pub(super) fn handler(&self) -> Option<Arc<dyn Handler>> {
-        self.handler.get().cloned()
+    /// Who serves streams, as soon as that is known.
+    pub(super) async fn handler(&self) -> Arc<dyn Handler> {
+        Arc::clone(self.handler.wait().await)
     }
 
     fn known(&self, node: NodeId) -> Option<Arc<Link>> {

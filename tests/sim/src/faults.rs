@@ -5,8 +5,11 @@ use crate::{
     world::{Happening, World},
 };
 
-/// Something that can go wrong, and how often compared to the others.
-const FAULTS: &[(u64, fn(&mut World))] = &[
+/// Something that goes wrong.
+type Fault = fn(&mut World);
+
+/// What can go wrong, and how often compared to the others.
+const FAULTS: &[(u64, Fault)] = &[
     (20, kill_a_node),
     (15, kill_the_leader),
     (6, switch_a_machine_off),

@@ -337,7 +337,9 @@ impl World {
         let Some(process) = &mut self.nodes[node].process else { return };
         process.leader = Some((term, leader));
         if let Some(old) = process.agent_stream.take() {
-            self.finish(old, Side::Opener);
+            // The old leader may still speak for a while: the fence must hold it off.
+            let delay = self.dice.skewed(0..=1_000);
+            self.plan(delay, Happening::HangUp { stream: old });
         }
         let fence = Fence { cluster: CLUSTER, term };
         self.agent_event(node, agent::Event::LeaderConfirmed { fence });
@@ -363,10 +365,14 @@ impl World {
         self.agent_event(node, agent::Event::Connected);
     }
 
-    /// The leader's word reaches an agent.
+    /// A leader's word reaches an agent. What an earlier stream to the same leader still brings is
+    /// dropped by whoever holds the streams; an earlier leader's word reaches the agent.
     pub fn agent_hears(&mut self, node: usize, stream: StreamId, frame: Frame) {
-        let current = self.nodes[node].process.as_ref().and_then(|process| process.agent_stream);
-        if let (true, Frame::ToAgent(frame)) = (current == Some(stream), frame) {
+        let Some(process) = &self.nodes[node].process else { return };
+        let Frame::ToAgent(frame) = frame else { return };
+        let current = process.agent_stream == Some(stream);
+        let earlier = process.leader.is_some_and(|(term, _)| frame.fence.term < term);
+        if current || earlier {
             self.agent_event(node, agent::Event::Message(frame));
         }
     }

@@ -32,7 +32,7 @@ impl Trace {
     #[expect(clippy::print_stdout, reason = "a verbose replay is read by people")]
     pub fn note(&mut self, now_ms: u64, what: fmt::Arguments<'_>) {
         self.steps += 1;
-        write!(Hasher(&mut self.hash), "{now_ms} {what}\n").expect("a hash takes every text");
+        writeln!(Hasher(&mut self.hash), "{now_ms} {what}").expect("a hash takes every text");
         if self.verbose {
             println!("{:>4}.{:03} {what}", now_ms / 1000, now_ms % 1000);
         }

@@ -63,6 +63,8 @@ pub enum Happening {
     Gossip { node: usize, alive: bool },
     /// A framework does something.
     Driver { driver: usize, incarnation: u64, act: Act },
+    /// A node closes a stream that it does not use any more.
+    HangUp { stream: StreamId },
     /// Something goes wrong.
     Fault,
     /// All partitions end.
@@ -211,6 +213,7 @@ impl World {
             }
             Happening::Gossip { node, alive } => self.gossip(node, alive),
             Happening::Driver { driver, incarnation, act } => self.drive(driver, incarnation, act),
+            Happening::HangUp { stream } => self.finish(stream, Side::Opener),
             Happening::Fault => self.fault(),
             Happening::Heal => {
                 self.net.heal();

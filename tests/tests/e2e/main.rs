@@ -2,3 +2,9 @@
 
 mod common;
 mod election;
+mod gateways;
+mod launchers;
+mod lost_machine;
+mod restarts;
+mod run_command;
+mod sharing;

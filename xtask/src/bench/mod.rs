@@ -5,9 +5,12 @@
 //! gets the release binary from `release::binary`.
 
 pub mod bare;
+pub mod cluster;
 pub mod cpu;
 pub mod disk;
 pub mod figures;
+pub mod idle;
+pub mod launch;
 mod registry;
 pub mod release;
 

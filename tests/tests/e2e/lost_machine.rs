@@ -1,0 +1,50 @@
+//! A machine is lost: node, launcher and tasks at once.
+
+use meshos_sdk::protocol::task::TaskState;
+use meshos_tests::{Cluster, Framework, FrameworkOptions, Journal, Note, of_path, sweep};
+
+use crate::common::{assert_alive, assert_updates_in_order, gated, ids, wait_for_running};
+
+#[test]
+fn the_tasks_of_the_leaders_machine_are_unreachable_when_it_dies() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let gateway = cluster.follower();
+    let worker = 3 - leader.index - gateway;
+    let mut journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("bereft", &[gateway, worker]));
+    let (lost, kept) = (ids("lost", 10), ids("kept", 5));
+    framework.submit_on(&leader.node_id, gated(&journal, &lost, "gate", 0));
+    framework.submit_on(&cluster.nodes[worker].id(), gated(&journal, &kept, "gate", 0));
+    wait_for_running(&framework, &journal, &lost);
+    wait_for_running(&framework, &journal, &kept);
+
+    let data_dir = cluster.nodes[leader.index].data_dir().to_owned();
+    cluster.nodes[leader.index].kill();
+    sweep(&data_dir);
+    assert!(of_path(&data_dir).is_empty());
+
+    framework.wait_for_all("the lost tasks are unreachable", &lost, |state| state == TaskState::Unreachable);
+    framework.wait_for("the agent is called lost", |notes| {
+        let lost = |note: &Note| {
+            matches!(note, Note::AgentLost(agent) if agent.node.to_string() == leader.node_id)
+        };
+        notes.iter().any(|(_, note)| lost(note)).then_some(())
+    });
+    let second = cluster.leader_after(leader.term);
+    let nodes = cluster.nodes[second.index].json("/api/nodes").expect("the leader answers");
+    let row = nodes.as_array().expect("a list").iter().find(|row| row["id"] == leader.node_id.as_str());
+    assert_eq!(row.expect("an unreachable node is listed")["state"], "unreachable", "{nodes}");
+    assert_alive(&journal, &kept);
+
+    // The machine is back without its tasks: each is told to be over.
+    cluster.nodes[leader.index].start();
+    framework.wait_for_all("the lost tasks have ended", &lost, TaskState::is_terminal);
+    for id in &lost {
+        let last = framework.updates_of(id).pop().expect("there are updates");
+        assert_eq!(last.state, TaskState::Failed, "{last:?}");
+    }
+    journal.open_gate("gate");
+    framework.wait_for_all("the kept tasks finish", &kept, |state| state == TaskState::Finished);
+    assert_updates_in_order(&framework);
+}
