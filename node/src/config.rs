@@ -43,7 +43,8 @@ pub(crate) fn nearest<'a>(
     found: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let distance = |name: &str| strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase());
+    let distance =
+        |name: &str| strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase());
     let nearest = known.into_iter().min_by_key(|name| distance(name))?;
     // More than a third of it wrong is no slip of the finger.
     (distance(nearest) <= 1 + nearest.chars().count() / 3).then_some(nearest)

@@ -6,5 +6,5 @@
 mod agent_store;
 mod writer;
 
-pub(crate) use agent_store::{AgentStore, Loaded, StoreError};
+pub(crate) use agent_store::AgentStore;
 pub(crate) use writer::{StoreHandle, Written, start_writer};

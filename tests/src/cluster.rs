@@ -108,7 +108,8 @@ impl Cluster {
         let slot = Slot::take();
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         // Tasks of other users must reach their sandboxes.
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("it belongs to us");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755))
+            .expect("it belongs to us");
         let count = options.seeds + options.others;
         let ports = PORTS_PER_NODE * u16::try_from(count).expect("there are few nodes");
         let base = free_ports(ports);
@@ -184,7 +185,8 @@ impl Cluster {
     }
 
     fn agreed_leader(&self, nodes: &[usize]) -> Option<Leader> {
-        let told: Option<Vec<Leader>> = nodes.iter().map(|index| self.leader_told_by(*index)).collect();
+        let told: Option<Vec<Leader>> =
+            nodes.iter().map(|index| self.leader_told_by(*index)).collect();
         let told = told?;
         let first = told.first()?;
         told.iter().all(|leader| leader == first).then(|| first.clone())

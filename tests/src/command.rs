@@ -48,7 +48,8 @@ impl Finished {
     /// When it is not.
     #[must_use]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
     }
 
     /// Demands exit code 0.
@@ -91,7 +92,11 @@ impl Command {
         let shown = shown.collect::<Vec<_>>().join(" ");
         // The program stays the same process: setpriv sets the signal and executes it.
         let mut command = std::process::Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).args(wrapper).arg(meshos_binary()).args(&arguments);
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .args(wrapper)
+            .arg(meshos_binary())
+            .args(&arguments);
         command.env_clear().env("HOME", home).env("RUST_BACKTRACE", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).current_dir(home);
@@ -196,7 +201,13 @@ impl Running {
             if read(self).contains(text) {
                 return Some(());
             }
-            assert!(running, "`meshos {}` ended without {text:?}: {}{}", self.shown, self.stdout(), self.stderr());
+            assert!(
+                running,
+                "`meshos {}` ended without {text:?}: {}{}",
+                self.shown,
+                self.stdout(),
+                self.stderr()
+            );
             None
         });
     }

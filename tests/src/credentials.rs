@@ -5,7 +5,10 @@ use meshos_sdk::Credentials;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::json;
 
-use crate::{node::Node, wait::{PATIENCE, poll_until}};
+use crate::{
+    node::Node,
+    wait::{PATIENCE, poll_until},
+};
 
 /// A new key with the request for its certificate, DER in base64.
 ///
@@ -47,6 +50,7 @@ pub fn framework_credentials(node: &Node, principal: &str) -> Credentials {
 
 fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| str::from_utf8(line).ok()).collect();
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).filter_map(|line| str::from_utf8(line).ok()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }

@@ -271,7 +271,8 @@ impl Framework {
     /// When the file is not as it was written.
     #[must_use]
     pub fn written(&self) -> Vec<WrittenUpdate> {
-        let text = fs::read_to_string(updates_file(self.directory.path())).expect("the file is there");
+        let text =
+            fs::read_to_string(updates_file(self.directory.path())).expect("the file is there");
         let read = |line| serde_json::from_str(line).expect("a line is one update");
         text.lines().map(read).collect()
     }
@@ -281,7 +282,11 @@ impl Framework {
     /// # Panics
     /// When that does not come.
     #[track_caller]
-    pub fn wait_for<T>(&self, what: &str, mut find: impl FnMut(&[(Instant, Note)]) -> Option<T>) -> T {
+    pub fn wait_for<T>(
+        &self,
+        what: &str,
+        mut find: impl FnMut(&[(Instant, Note)]) -> Option<T>,
+    ) -> T {
         poll_until(PATIENCE, what, || find(&self.lock().notes))
     }
 

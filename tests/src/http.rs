@@ -90,9 +90,11 @@ fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> Result<Answer, Http
     stream.write_all(body)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    let garbled = || HttpError::Garbled(String::from_utf8_lossy(&bytes).chars().take(200).collect());
+    let garbled =
+        || HttpError::Garbled(String::from_utf8_lossy(&bytes).chars().take(200).collect());
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(garbled)?;
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| garbled())?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled)?;
+    let status =
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled)?;
     Ok(Answer { status, body: bytes[end + 4..].to_vec() })
 }

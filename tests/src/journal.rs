@@ -61,7 +61,10 @@ impl Journal {
     #[must_use]
     pub fn birth_line(&self, id: &str) -> String {
         let file = self.births_file();
-        format!("read -r stat < /proc/$$/stat; set -- $stat; echo \"{id} $$ ${{22}}\" >> {}", file.display())
+        format!(
+            "read -r stat < /proc/$$/stat; set -- $stat; echo \"{id} $$ ${{22}}\" >> {}",
+            file.display()
+        )
     }
 
     /// A task's line: writes down its start, waits for the gate and exits with `code`.

@@ -8,6 +8,8 @@
 //!
 //! Everything here blocks, and panics with what it waited for when it waited too long: that is how a test fails.
 
+#![expect(clippy::print_stderr, reason = "what a failed test shows")]
+
 mod binary;
 mod cluster;
 mod command;

@@ -130,7 +130,8 @@ impl Node {
     /// # Panics
     /// When the system does not say.
     pub fn is_running(&mut self) -> bool {
-        let ended = self.child.as_mut().map(|child| child.try_wait().expect("a child can be waited for"));
+        let ended =
+            self.child.as_mut().map(|child| child.try_wait().expect("a child can be waited for"));
         matches!(ended, Some(None))
     }
 
@@ -254,7 +255,9 @@ impl Node {
     /// When it does not come.
     #[track_caller]
     pub fn wait_for_log_within(&self, limit: Duration, text: &str) {
-        poll_until(limit, &format!("a node logs {text:?}"), || self.log().contains(text).then_some(()));
+        poll_until(limit, &format!("a node logs {text:?}"), || {
+            self.log().contains(text).then_some(())
+        });
     }
 
     /// Shows the end of its log; for tests that fail.
@@ -262,7 +265,12 @@ impl Node {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-        eprintln!("--- the log of {} at {}\n{}", self.data_dir().display(), self.http(), shown.join("\n"));
+        eprintln!(
+            "--- the log of {} at {}\n{}",
+            self.data_dir().display(),
+            self.http(),
+            shown.join("\n")
+        );
         let launcher = fs::read_to_string(self.data_dir().join("launcher/log")).unwrap_or_default();
         if !launcher.is_empty() {
             eprintln!("--- the log of its launcher\n{launcher}");

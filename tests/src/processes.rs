@@ -124,10 +124,13 @@ fn cgroups_named_after(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn hashed_tag(data_dir: &Path) -> String {
-    let hash = data_dir.as_os_str().as_encoded_bytes().iter().fold(
-        0xcbf2_9ce4_8422_2325_u64,
-        |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3),
-    );
+    let hash = data_dir
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
     format!("{:012x}", hash & 0xffff_ffff_ffff)
 }
 

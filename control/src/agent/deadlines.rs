@@ -65,6 +65,9 @@ impl Deadlines {
     /// Whether both indexes agree.
     pub(super) fn is_consistent(&self) -> bool {
         self.moments.len() == self.order.len()
-            && self.moments.iter().all(|(deadline, at)| self.order.contains(&(*at, deadline.clone())))
+            && self
+                .moments
+                .iter()
+                .all(|(deadline, at)| self.order.contains(&(*at, deadline.clone())))
     }
 }

@@ -70,8 +70,14 @@ impl Agent {
             }
             Phase::Forgetting { .. } => assert!(record.unacknowledged.is_empty(), "{key:?}"),
             Phase::Recording { .. } => assert_eq!(record.state, TaskState::Staging, "{key:?}"),
-            Phase::Starting | Phase::Running { .. } | Phase::Killing { .. } | Phase::Ending { .. } => {
-                assert!(!record.state.is_terminal() && terminal == 0, "{key:?} is not told to be over");
+            Phase::Starting
+            | Phase::Running { .. }
+            | Phase::Killing { .. }
+            | Phase::Ending { .. } => {
+                assert!(
+                    !record.state.is_terminal() && terminal == 0,
+                    "{key:?} is not told to be over"
+                );
             }
         }
         let ids: BTreeSet<_> = record.unacknowledged.iter().map(|status| status.update).collect();
@@ -108,10 +114,16 @@ impl Agent {
             match deadline {
                 Deadline::Destroy(key) => {
                     let phase = self.tasks.get(key).map(|task| &task.phase);
-                    assert!(matches!(phase, Some(Phase::Killing { .. })), "{key:?} is not being killed");
+                    assert!(
+                        matches!(phase, Some(Phase::Killing { .. })),
+                        "{key:?} is not being killed"
+                    );
                 }
                 Deadline::Retry(key) => {
-                    assert!(self.tasks.get(key).is_some_and(|task| task.head().is_some()), "{key:?}");
+                    assert!(
+                        self.tasks.get(key).is_some_and(|task| task.head().is_some()),
+                        "{key:?}"
+                    );
                     assert!(self.link != Link::Down, "an update is retried without a stream");
                 }
             }
@@ -119,11 +131,17 @@ impl Agent {
         for (key, task) in &self.tasks {
             if let Phase::Killing { .. } = task.phase {
                 let deadline = Deadline::Destroy(key.clone());
-                assert!(self.deadlines.get(&deadline).is_some(), "{key:?} is killed without an end");
+                assert!(
+                    self.deadlines.get(&deadline).is_some(),
+                    "{key:?} is killed without an end"
+                );
             }
             if self.link == Link::Registered && task.head().is_some() {
                 let deadline = Deadline::Retry(key.clone());
-                assert!(self.deadlines.get(&deadline).is_some(), "the head of {key:?} is in flight");
+                assert!(
+                    self.deadlines.get(&deadline).is_some(),
+                    "the head of {key:?} is in flight"
+                );
             }
         }
     }

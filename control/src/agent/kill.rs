@@ -46,7 +46,12 @@ impl Agent {
     }
 
     /// Nothing was started, so nothing has to be ended: the task is over.
-    pub(super) fn killed_before_start(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
+    pub(super) fn killed_before_start(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        effects: &mut Vec<Effect>,
+    ) {
         let message = "the task was killed before it was started".to_owned();
         let end = End::new(TaskState::Killed, Some(Reason::KilledDuringLaunch), message);
         self.finish(now, key, end, effects);
@@ -78,7 +83,13 @@ impl Agent {
         self.deadlines.set(Deadline::Destroy(key.clone()), now.mono.after(grace));
     }
 
-    fn enter_killing(&mut self, now: Now, key: &TaskKey, pid: Option<u32>, effects: &mut Vec<Effect>) {
+    fn enter_killing(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        pid: Option<u32>,
+        effects: &mut Vec<Effect>,
+    ) {
         self.counters.kills += 1;
         self.enter(key, Phase::Killing { pid });
         let Some(task) = self.tasks.get_mut(key) else { return };

@@ -207,7 +207,10 @@ impl Agent {
                 self.forget(key, Some(state), effects);
             }
             (Phase::Recording { .. }, _) => self.killed_before_start(now, key, effects),
-            (Phase::Starting | Phase::Running { .. } | Phase::Killing { .. }, Abandoned::AgentGone) => {
+            (
+                Phase::Starting | Phase::Running { .. } | Phase::Killing { .. },
+                Abandoned::AgentGone,
+            ) => {
                 self.destroy(now, key, effects);
             }
             (

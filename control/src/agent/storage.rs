@@ -49,7 +49,12 @@ impl Agent {
     }
 
     /// Asks for a write that a task waits for.
-    pub(super) fn write_for(&mut self, key: &TaskKey, change: Change, effects: &mut Vec<Effect>) -> WriteId {
+    pub(super) fn write_for(
+        &mut self,
+        key: &TaskKey,
+        change: Change,
+        effects: &mut Vec<Effect>,
+    ) -> WriteId {
         let write = self.write(change, effects);
         self.storage.waiting.insert(write, key.clone());
         write
@@ -78,12 +83,20 @@ impl Agent {
     }
 
     /// A task goes on, unless something has overtaken the write it waited for.
-    fn task_written(&mut self, now: Now, key: &TaskKey, durable: WriteId, effects: &mut Vec<Effect>) {
+    fn task_written(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        durable: WriteId,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(task) = self.tasks.get(key) else { return };
         match &task.phase {
             Phase::Recording { write } if *write == durable => self.start(now, key, effects),
             Phase::Ending { write, .. } if *write == durable => self.ended(now, key, effects),
-            Phase::Forgetting { write, .. } if *write == durable => self.forgotten(now, key, effects),
+            Phase::Forgetting { write, .. } if *write == durable => {
+                self.forgotten(now, key, effects)
+            }
             Phase::Recording { .. }
             | Phase::Starting
             | Phase::Running { .. }

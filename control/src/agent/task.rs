@@ -104,7 +104,10 @@ impl Task {
     /// Whether it can still change its state: it is not over, as far as the agent knows.
     pub(super) fn is_live(&self) -> bool {
         match self.phase {
-            Phase::Recording { .. } | Phase::Starting | Phase::Running { .. } | Phase::Killing { .. } => true,
+            Phase::Recording { .. }
+            | Phase::Starting
+            | Phase::Running { .. }
+            | Phase::Killing { .. } => true,
             Phase::Ending { .. } | Phase::Ended | Phase::Forgetting { .. } => false,
         }
     }

@@ -18,13 +18,9 @@ mod record;
 mod server;
 mod table;
 mod tree;
+mod unreadable;
 
 pub use entry::launcher_main;
+use unreadable::unreadable;
+
 pub(crate) use entry::{LOG_FILE, READY, SOCKET_FILE, through_descriptor};
-
-use crate::containerizer::ExitStatus;
-
-/// The status of a container that is over without anybody knowing how.
-fn unreadable(why: &str) -> ExitStatus {
-    ExitStatus::Unreadable { reason: format!("the container is over, but {why}") }
-}

@@ -73,7 +73,10 @@ pub enum Effect {
         /// What to ask.
         request: ProbeRequest,
     },
-    /// Answer the probe that was just handed in.
+    /// Answer the probe that was just handed in. Before "empty" leaves, the log is asked once
+    /// more ([`RaftGroup::is_pristine`](crate::raft::RaftGroup::is_pristine)), after the
+    /// [`Effect::Admit`] that came with it; if something has come in meanwhile, nothing is
+    /// answered.
     Answer(SeedAnswer),
     /// Serve raft requests of exactly these nodes beside the members. To be carried out before
     /// the answer that follows it leaves.

@@ -334,6 +334,13 @@ impl RaftGroup {
         self.inner.server.admit(nodes);
     }
 
+    /// Whether this log holds neither an entry nor a vote. Requests of nodes that
+    /// [`admit`](Self::admit) just shut out are waited for, so what is true here stays true until
+    /// a node admitted since writes. To be asked before a seed answers that it is empty.
+    pub async fn is_pristine(&self) -> bool {
+        self.inner.server.is_pristine().await
+    }
+
     /// Serves a request that the transport has proved to come from `from`.
     ///
     /// # Errors

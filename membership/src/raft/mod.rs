@@ -2,8 +2,8 @@
 //!
 //! [`RaftGroup`] hides openraft wholly, because its interface still changes from one pre-release
 //! to the next and because it leaves decisions to its user that must be made once and the same
-//! way: what is written to disk and when ([`store`]), when a leader may act ([`tracker`]), whose
-//! requests are served ([`serve`]), and how members come and go ([`change`]).
+//! way: what is written to disk and when (`store`), when a leader may act (`tracker`), whose
+//! requests are served (`serve`), and how members come and go (`change`).
 //!
 //! What the group promises:
 //!

@@ -15,7 +15,10 @@ use openraft::{
     async_runtime::watch::WatchReceiver as _,
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest},
 };
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::{
+    sync::{Mutex as AsyncMutex, RwLock},
+    time::Instant,
+};
 
 use super::{
     HandleError, REQUEST_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX,
@@ -38,6 +41,9 @@ pub(super) struct Server {
     own: u64,
     raft: Raft,
     admitted: Mutex<BTreeSet<NodeId>>,
+    /// Held for reading while a request of someone who is no member is served, so that it can be
+    /// waited for.
+    strangers: RwLock<()>,
     /// The last leader that was a member when it wrote here. While its term lasts it is served even
     /// after an entry of its own removed it, or it could not tell that this entry is committed.
     leader: Mutex<Option<(u64, NodeId)>>,
@@ -61,6 +67,7 @@ impl Server {
             own,
             raft,
             admitted: Mutex::new(BTreeSet::new()),
+            strangers: RwLock::new(()),
             leader: Mutex::new(None),
             settled_at,
             incoming: AsyncMutex::new(None),
@@ -78,7 +85,14 @@ impl Server {
             return Err(HandleError::TooBig { bytes: bytes.len(), max: REQUEST_BYTES_MAX });
         }
         let request = decode_request(bytes)?;
-        self.check_sender(from, request.from)?;
+        let _stranger = match self.is_member(from, request.from)? {
+            true => None,
+            false => {
+                let served = self.strangers.read().await;
+                self.check_stranger(from, request.from)?;
+                Some(served)
+            }
+        };
         if request.to != self.own {
             return Err(HandleError::NotForMe { wanted: request.to, own: self.own });
         }
@@ -96,25 +110,33 @@ impl Server {
         Ok(encode_answer(answer))
     }
 
-    fn check_sender(&self, from: NodeId, raft_id: u64) -> Result<(), HandleError> {
+    /// Whether nobody has written to this log or been promised anything by it. Whoever was
+    /// admitted before and is not any more has had its last word when this returns.
+    pub(super) async fn is_pristine(&self) -> bool {
+        let _served = self.strangers.write().await;
+        // When raft has ended nothing can be written, and nothing should be begun either.
+        self.raft.is_initialized().await.is_ok_and(|initialised| !initialised)
+    }
+
+    /// Whether the group has this log at this node. An id that it has at another node is refused.
+    fn is_member(&self, from: NodeId, raft_id: u64) -> Result<bool, HandleError> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
-        let member = metrics.membership_config.get_node(&raft_id);
-        match member {
-            Some(member) if member.node_id == from => Ok(()),
-            // The id belongs to another node: nobody can have admitted that.
+        match metrics.membership_config.get_node(&raft_id) {
+            Some(member) if member.node_id == from => Ok(true),
             Some(_) => Err(HandleError::NotMember { from }),
-            None if self.admitted().contains(&from) => Ok(()),
-            None => {
-                let leader = *lock(&self.leader);
-                let still_leads = metrics.vote.leader_id.voted_for == raft_id;
-                if leader == Some((raft_id, from)) && still_leads {
-                    Ok(())
-                } else {
-                    Err(HandleError::NotMember { from })
-                }
-            }
+            None => Ok(false),
         }
+    }
+
+    fn check_stranger(&self, from: NodeId, raft_id: u64) -> Result<(), HandleError> {
+        let leader = *lock(&self.leader);
+        let voted_for = self.raft.server_metrics().borrow_watched().vote.leader_id.voted_for;
+        let still_leads = leader == Some((raft_id, from)) && voted_for == raft_id;
+        if still_leads || self.admitted().contains(&from) {
+            return Ok(());
+        }
+        Err(HandleError::NotMember { from })
     }
 
     fn remember_leader(&self, raft_id: u64, from: NodeId) {

@@ -175,7 +175,8 @@ impl Api {
             }),
             Leading::Nodes => {
                 let gossip = self.options.gossip.view();
-                beside(move || Answer::json(&nodes::rows(view.agents.iter(), &gossip))).await
+                let own = self.options.options.clone();
+                beside(move || Answer::json(&nodes::rows(view.agents.iter(), &gossip, &own)?)).await
             }
             Leading::Frameworks => beside(move || Answer::json(&nodes::frameworks(&view))).await,
             Leading::Tasks(filter) => {

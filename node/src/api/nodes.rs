@@ -3,50 +3,64 @@
 use std::sync::Arc;
 
 use meshos_control::master::{AgentView, FrameworkView, OfferView, View};
-use meshos_membership::view::ClusterView;
-use serde::Serialize;
+use meshos_membership::view::{ClusterView, NodeFacts};
+use serde_json::Value;
 
-/// A node: the agent as the leader has it, and beside the maps the text forms.
-#[derive(Debug, Serialize)]
-pub(super) struct NodeRow {
-    #[serde(flatten)]
-    agent: AgentView,
-    resources_text: String,
-    attributes_text: String,
-    /// What gossip says of the node, a hint; absent when it has not heard of it.
-    gossip_alive: Option<bool>,
-}
+use super::call::Failure;
+use crate::config::NodeOptions;
 
-/// All nodes, in the order of their ids.
+/// All nodes, in the order of their ids: each the agent as the leader has it, and beside the maps
+/// the text forms. `own` are the options of this node, which gossip does not tell it.
 pub(super) fn rows<'a>(
     agents: impl Iterator<Item = &'a Arc<AgentView>>,
     gossip: &ClusterView,
-) -> Vec<NodeRow> {
-    let mut rows: Vec<NodeRow> = agents.map(|agent| row(agent, gossip)).collect();
-    rows.sort_unstable_by_key(|row| row.agent.id);
-    rows
+    own: &NodeOptions,
+) -> Result<Vec<Value>, Failure> {
+    let mut agents: Vec<&Arc<AgentView>> = agents.collect();
+    agents.sort_unstable_by_key(|agent| agent.id);
+    agents.into_iter().map(|agent| row(agent, gossip, own)).collect()
 }
 
-fn row(agent: &AgentView, gossip: &ClusterView) -> NodeRow {
-    let mut agent = agent.clone();
+fn row(agent: &AgentView, gossip: &ClusterView, own: &NodeOptions) -> Result<Value, Failure> {
     let peer = gossip.peers.get(&agent.id);
     // Until it registers with this leader, an agent's facts are only what gossip has heard.
-    if agent.address.is_empty()
-        && let Some(facts) = peer.map(|peer| &peer.facts)
-    {
-        agent.address = facts.address_http.to_string();
-        agent.agent_address = facts.address_agent_http.to_string();
-        agent.version.clone_from(&facts.version);
-        agent.resources = facts.resources.parse().unwrap_or_default();
-        agent.attributes = facts.attributes.parse().unwrap_or_default();
+    let registered = !agent.address.is_empty();
+    let mut agent = agent.clone();
+    if !registered && agent.leader {
+        fill_in_own(&mut agent, own);
+    } else if !registered && let Some(facts) = peer.map(|peer| &peer.facts) {
+        fill_in(&mut agent, facts);
     }
     let gossip_alive = if agent.leader { Some(true) } else { peer.map(|peer| peer.alive) };
-    NodeRow {
-        resources_text: agent.resources.to_string(),
-        attributes_text: agent.attributes.to_string(),
-        agent,
-        gossip_alive,
+    let mut row = serde_json::to_value(&agent)
+        .map_err(|error| Failure::unavailable(format!("a node cannot be shown: {error}")))?;
+    row["resources_text"] = agent.resources.to_string().into();
+    row["attributes_text"] = agent.attributes.to_string().into();
+    // What gossip says of the node, a hint; null when it has not heard of it.
+    row["gossip_alive"] = gossip_alive.into();
+    if agent.pid == 0 {
+        // Not a number that somebody might send a signal to.
+        row["pid"] = Value::Null;
     }
+    Ok(row)
+}
+
+fn fill_in(agent: &mut AgentView, facts: &NodeFacts) {
+    agent.address = facts.address_http.to_string();
+    agent.agent_address = facts.address_agent_http.to_string();
+    agent.version.clone_from(&facts.version);
+    agent.resources = facts.resources.parse().unwrap_or_default();
+    agent.attributes = facts.attributes.parse().unwrap_or_default();
+}
+
+fn fill_in_own(agent: &mut AgentView, own: &NodeOptions) {
+    agent.hostname.clone_from(&own.hostname);
+    agent.address = own.http_address().to_string();
+    agent.agent_address = own.agent_address().to_string();
+    agent.pid = std::process::id();
+    env!("CARGO_PKG_VERSION").clone_into(&mut agent.version);
+    agent.resources = own.resources.clone();
+    agent.attributes = own.attributes.clone();
 }
 
 /// All frameworks in the order of their ids, those that have ended too.
@@ -66,13 +80,17 @@ pub(super) fn offers(view: &View) -> Vec<Arc<OfferView>> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{net::SocketAddr, time::Duration};
 
     use meshos_control::master::NodeState;
     use meshos_membership::view::{Health, NodeFacts, Peer};
-    use meshos_protocol::ids::{AgentId, Generation, NodeId};
+    use meshos_protocol::{
+        attributes::Attributes,
+        ids::{AgentId, Generation, NodeId},
+    };
 
     use super::*;
+    use crate::config::{KeySource, Times};
 
     fn agent(bits: u64, address: &str) -> Arc<AgentView> {
         let id = NodeId::from_bits(bits);
@@ -82,7 +100,7 @@ mod tests {
             hostname: String::new(),
             address: address.to_owned(),
             agent_address: String::new(),
-            pid: 7,
+            pid: if address.is_empty() { 0 } else { 7 },
             version: String::new(),
             resources: "cpus:2;mem:1024;ports:[1-5]".parse().unwrap(),
             used: "cpus:0.5".parse().unwrap(),
@@ -94,6 +112,33 @@ mod tests {
             leader: bits == 1,
             tasks: 0,
         })
+    }
+
+    fn own() -> NodeOptions {
+        let second = Duration::from_secs(1);
+        NodeOptions {
+            data_dir: "/d".into(),
+            keys: KeySource::JoinToken(String::new()),
+            listen: "0.0.0.0:5050".parse().unwrap(),
+            agent_listen: "0.0.0.0:5051".parse().unwrap(),
+            advertise: "10.0.0.7".parse().unwrap(),
+            hostname: "own".to_owned(),
+            seeds: Vec::new(),
+            resources: "cpus:1;mem:32".parse().unwrap(),
+            attributes: Attributes::default(),
+            isolation: Vec::new(),
+            allow_root_tasks: false,
+            open_http: false,
+            stop_tasks: false,
+            times: Times {
+                factor: 1,
+                gossip: second,
+                agent_timeout: second,
+                agent_timeout_when_dead: second,
+                reconnect_grace: second,
+                offer_timeout: second,
+            },
+        }
     }
 
     fn gossip_of(bits: u64) -> ClusterView {
@@ -122,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_node_is_one_flat_object_with_what_scripts_rely_on() {
-        let rows = rows([agent(2, "h:2"), agent(1, "h:1")].iter(), &ClusterView::default());
-        let rows = serde_json::to_value(rows).unwrap();
+        let agents = [agent(2, "h:2"), agent(1, "h:1")];
+        let rows = rows(agents.iter(), &ClusterView::default(), &own()).unwrap();
         let first = &rows[0];
         assert_eq!(first["id"], NodeId::from_bits(1).to_string());
         assert_eq!(first["address"], "h:1");
@@ -136,15 +181,19 @@ mod tests {
         assert_eq!(first["used"]["cpus"], 0.5);
         assert_eq!(first["attributes"]["rack"], "abc");
         assert_eq!(rows[1]["id"], NodeId::from_bits(2).to_string());
-        assert_eq!(rows[1]["gossip_alive"], serde_json::Value::Null);
+        assert_eq!(rows[1]["gossip_alive"], Value::Null);
     }
 
     #[test]
     fn gossip_fills_in_what_an_agent_has_not_yet_registered() {
-        let rows = rows([agent(3, "")].iter(), &gossip_of(3));
-        assert_eq!(rows[0].agent.address, "127.0.0.1:6000");
-        assert_eq!(rows[0].agent.version, "9.9.9");
-        assert_eq!(rows[0].resources_text, "cpus:8;mem:64");
-        assert_eq!(rows[0].gossip_alive, Some(false));
+        let rows = rows([agent(3, ""), agent(1, "")].iter(), &gossip_of(3), &own()).unwrap();
+        assert_eq!(rows[1]["address"], "127.0.0.1:6000");
+        assert_eq!(rows[1]["version"], "9.9.9");
+        assert_eq!(rows[1]["resources_text"], "cpus:8;mem:64");
+        assert_eq!(rows[1]["pid"], Value::Null);
+        assert_eq!(rows[1]["gossip_alive"], false);
+        assert_eq!(rows[0]["address"], "10.0.0.7:5050");
+        assert_eq!(rows[0]["agent_address"], "10.0.0.7:5051");
+        assert_eq!(rows[0]["pid"], std::process::id());
     }
 }

@@ -148,8 +148,14 @@ impl Api {
         let member = member(&self.options.raft.voters(), &bodies::read(&call.body)?)?;
         tracing::info!(to = %member, principal = %call.principal, "an operator hands leadership over");
         self.options.raft.transfer_leader(member.raft_id).await.map_err(failed)?;
+        // Another voter may have won the election that this one was asked to hold.
+        let now = self.options.raft.leadership().borrow().leader.clone();
         let Voter { raft_id, node_id, .. } = member;
-        Answer::json(&json!({ "node_id": node_id, "raft_id": raft_id, "transferred": true }))
+        let transferred = now.as_ref().is_some_and(|leader| leader.raft_id == raft_id);
+        let leader = now.map(|leader| leader.node_id);
+        Answer::json(
+            &json!({ "node_id": node_id, "raft_id": raft_id, "transferred": transferred, "leader": leader }),
+        )
     }
 }
 

@@ -79,7 +79,10 @@ pub(crate) struct LeaderTracker {
 
 impl LeaderTracker {
     /// Starts the tracker, which runs until `shutdown`.
-    pub(crate) async fn start(options: TrackerOptions, shutdown: CancellationToken) -> Result<Self> {
+    pub(crate) async fn start(
+        options: TrackerOptions,
+        shutdown: CancellationToken,
+    ) -> Result<Self> {
         let (claims, queue) = mpsc::channel(CLAIMS_MAX);
         let (publish, leader) = watch::channel(None);
         let tracker = Self {
@@ -87,10 +90,7 @@ impl LeaderTracker {
             leader,
             raft: Arc::clone(&options.raft),
             cluster: options.cluster.clone(),
-            me: Target {
-                node: Some(options.net.node()),
-                address: options.agent_address.clone(),
-            },
+            me: Target { node: Some(options.net.node()), address: options.agent_address.clone() },
             http_address: options.http_address.clone(),
         };
         let voters = KnownVoters::load(&options.data_dir, &options.seeds);
@@ -232,9 +232,14 @@ impl Run {
             return None;
         }
         let voters = self.voters_to_ask();
-        let agreed =
-            confirm::by_majority(&self.options.net, &self.tracker, &voters, claim.term, claim.leader)
-                .await;
+        let agreed = confirm::by_majority(
+            &self.options.net,
+            &self.tracker,
+            &voters,
+            claim.term,
+            claim.leader,
+        )
+        .await;
         agreed.then_some(announcement)
     }
 
@@ -292,7 +297,8 @@ async fn claims_of_raft(
 ) {
     loop {
         let (known, me) = (leadership.borrow_and_update().clone(), tracker.me.node);
-        let leader = known.leader.filter(|leader| Some(leader.node_id) != me || known.led.is_some());
+        let leader =
+            known.leader.filter(|leader| Some(leader.node_id) != me || known.led.is_some());
         if let Some(leader) = leader {
             let (term, address) = (known.term, leader.address);
             tracker.claim(Claim { term, leader: leader.node_id, address });

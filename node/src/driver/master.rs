@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use meshos_control::master::{Explanation, MasterConfig, OperatorCall, View};
 use meshos_membership::{gossip, raft};
 use meshos_protocol::{
-    ids::{ClusterId, Fence, FrameworkId, NodeId, Principal},
+    ids::{ClusterId, FrameworkId, NodeId, Principal},
     messages::{Refusal, scheduler::CallError},
 };
 use meshos_sdk::wire::Opened;
@@ -52,7 +52,6 @@ enum Input {
 
 /// The master while it leads, as the rest of the node reaches it.
 struct Port {
-    fence: Fence,
     mailbox: mpsc::Sender<Input>,
     view: Snapshot<View>,
 }
@@ -70,11 +69,6 @@ impl Handle {
             Some(_) => Ok(()),
             None => Err((Refusal::NotLeader, "this node does not lead".into())),
         }
-    }
-
-    /// The fence that this node leads under.
-    pub(crate) fn fence(&self) -> Option<Fence> {
-        self.port.load().as_ref().map(|port| port.fence)
     }
 
     /// The newest picture, when this node leads.

@@ -6,14 +6,10 @@ use meshos_protocol::{
     ids::{Fence, OfferId, Principal, Subscription},
     messages::{
         StreamClass,
-        scheduler::{
-            Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
-        },
+        scheduler::{Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe},
     },
 };
-use meshos_sdk::wire::{
-    FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer,
-};
+use meshos_sdk::wire::{FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -191,11 +187,8 @@ impl Session {
             subscribe.resume = self.subscription;
         }
         let call = Call::Subscribe(subscribe);
-        let frame = CallFrame {
-            request: None,
-            subscription: self.subscription.unwrap_or_default(),
-            call,
-        };
+        let frame =
+            CallFrame { request: None, subscription: self.subscription.unwrap_or_default(), call };
         if let Err(error) = self.leader.send(&frame) {
             tracing::debug!(%error, "the leader was lost before the subscription was resumed");
         }

@@ -167,13 +167,13 @@ catalogue! {
     RAFT_HEALTHY = Gauge "meshos_raft_healthy" [] Everywhere
         "1 while this node takes part in raft, as a voter or ready to become one";
     RAFT_LAST_INDEX = Gauge "meshos_raft_last_index" [] Everywhere
-        "The newest entry of the log";
+        "The newest entry of the log; 0 before the first";
     RAFT_COMMIT_INDEX = Gauge "meshos_raft_commit_index" [] Everywhere
-        "The newest entry known to be committed";
+        "The newest entry known to be committed; 0 before the first";
     RAFT_APPLIED_INDEX = Gauge "meshos_raft_applied_index" [] Everywhere
-        "The newest entry that the registry has applied";
+        "The newest entry that the registry has applied; 0 before the first";
     RAFT_SNAPSHOT_INDEX = Gauge "meshos_raft_snapshot_index" [] Everywhere
-        "The newest entry in the snapshot on disk";
+        "The newest entry in the snapshot on disk; 0 before the first";
     RAFT_VOTERS = Gauge "meshos_raft_voters" [] Everywhere
         "Voters of the group as this node knows it; 0 on nodes that are not in it";
     RAFT_LAG = Gauge "meshos_raft_lag_entries" ["node"] ByLeader

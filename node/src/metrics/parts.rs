@@ -191,9 +191,7 @@ pub(super) fn raft(canvas: &Canvas, status: Status, voters: &[VoterStatus], heal
         (&all::RAFT_SNAPSHOT_INDEX, status.snapshot_index),
     ];
     for (metric, index) in indexes {
-        if let Some(index) = index {
-            canvas.gauge(metric, &[], long(index));
-        }
+        canvas.gauge(metric, &[], index.map_or(0.0, long));
     }
     let voting = voters.iter().filter(|status| status.role == VoterRole::Voter).count();
     canvas.gauge(&all::RAFT_VOTERS, &[], number(voting));

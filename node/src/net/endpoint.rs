@@ -3,10 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use meshos_protocol::{
-    ids::{ClusterId, NodeId},
-    messages::{StreamClass, StreamHello},
-};
+use meshos_protocol::ids::{ClusterId, NodeId};
 use meshos_sdk::wire::{self, Credentials, Idle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -74,11 +71,6 @@ impl Net {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The bound address.
-    pub(crate) fn local_address(&self) -> Result<SocketAddr> {
-        self.inner.endpoint.local_addr().context("the QUIC socket has no address")
-    }
-
     /// Accepts connections until `shutdown`, then closes all.
     pub(crate) async fn serve(&self, handler: Arc<dyn Handler>, shutdown: CancellationToken) {
         incoming::accept(self, handler, shutdown).await;
@@ -94,11 +86,6 @@ impl Net {
     /// This node.
     pub(crate) fn node(&self) -> NodeId {
         self.inner.node
-    }
-
-    /// The hello for a stream of this class.
-    pub(crate) fn hello(&self, class: StreamClass) -> StreamHello {
-        StreamHello::new(*self.inner.cluster.borrow(), class)
     }
 
     pub(super) fn inner(&self) -> &Inner {

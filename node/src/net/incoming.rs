@@ -139,7 +139,7 @@ pub(super) fn peer_of(connection: &quinn::Connection) -> Peer {
 async fn serve_connection(net: &Net, connection: quinn::Connection, handler: Arc<dyn Handler>) {
     let peer = peer_of(&connection);
     if let Some(node) = peer.node() {
-        let link = Link::new(Some(node), connection.clone(), net.inner().cluster.clone());
+        let link = Link::new(connection.clone(), net.inner().cluster.clone());
         net.inner().pool.remember(node, Arc::new(link));
     }
     accept_streams(net.clone(), connection, peer, handler).await;

@@ -28,5 +28,5 @@ pub(crate) async fn dial_unknown(
         .await
         .map_err(|error| lost(&error))?;
     let (_no_cluster, cluster) = watch::channel(None);
-    Ok(Arc::new(Link::new(None, connection, cluster)))
+    Ok(Arc::new(Link::new(connection, cluster)))
 }

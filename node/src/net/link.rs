@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshos_protocol::{
-    ids::{ClusterId, NodeId},
+    ids::ClusterId,
     messages::{
         StreamClass, StreamHello,
         node::{Reply, Request},
@@ -16,7 +16,6 @@ use super::requests::RequestClient;
 
 /// One connection to a node, with a stream for requests that is opened at the first one.
 pub(crate) struct Link {
-    peer: Option<NodeId>,
     connection: quinn::Connection,
     cluster: watch::Receiver<Option<ClusterId>>,
     requests: OnceCell<RequestClient>,
@@ -24,16 +23,10 @@ pub(crate) struct Link {
 
 impl Link {
     pub(super) fn new(
-        peer: Option<NodeId>,
         connection: quinn::Connection,
         cluster: watch::Receiver<Option<ClusterId>>,
     ) -> Self {
-        Self { peer, connection, cluster, requests: OnceCell::new() }
-    }
-
-    /// The node at the other end.
-    pub(crate) fn peer(&self) -> Option<NodeId> {
-        self.peer
+        Self { connection, cluster, requests: OnceCell::new() }
     }
 
     /// Whether the connection is over.

@@ -70,7 +70,8 @@ impl Pool {
                 Ok(link)
             }
             Err(error) => {
-                *state = SlotState { link: None, failed: Some((Instant::now(), error.to_string())) };
+                *state =
+                    SlotState { link: None, failed: Some((Instant::now(), error.to_string())) };
                 Err(error)
             }
         }
@@ -130,11 +131,7 @@ async fn dial_any_address(net: &Net, target: &Target) -> Result<Arc<Link>, WireE
     Err(last)
 }
 
-async fn dial_one(
-    net: &Net,
-    target: &Target,
-    address: SocketAddr,
-) -> Result<Arc<Link>, WireError> {
+async fn dial_one(net: &Net, target: &Target, address: SocketAddr) -> Result<Arc<Link>, WireError> {
     let name = target.node.map_or_else(|| ANY_NODE_NAME.to_owned(), node_server_name);
     let inner = net.inner();
     let connection = inner
@@ -144,7 +141,7 @@ async fn dial_one(
         .await
         .map_err(|error| WireError::Lost(format!("cannot connect to {address}: {error}")))?;
     let peer = incoming::peer_of(&connection).node();
-    let link = Arc::new(Link::new(peer, connection.clone(), inner.cluster.clone()));
+    let link = Arc::new(Link::new(connection.clone(), inner.cluster.clone()));
     if let Some(node) = peer {
         inner.pool.remember(node, Arc::clone(&link));
     }

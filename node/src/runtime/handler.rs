@@ -63,11 +63,8 @@ impl Handler for NodeHandler {
     }
 
     fn scheduler(&self, principal: Principal, opened: Opened) {
-        let options = gateway::Options {
-            net: self.net.clone(),
-            leader: self.tracker.leader(),
-            principal,
-        };
+        let options =
+            gateway::Options { net: self.net.clone(), leader: self.tracker.leader(), principal };
         tokio::spawn(gateway::serve(options, opened, self.shutdown.clone()));
     }
 

@@ -108,12 +108,7 @@ fn issue_own(keys: &ClusterKeys, node: NodeId) -> Result<Credentials> {
 }
 
 /// Uses the certificate of an earlier start, or has a seed sign a new key against the token.
-async fn join(
-    data_dir: &Path,
-    token: &str,
-    seeds: &[Seed],
-    node: NodeId,
-) -> Result<Credentials> {
+async fn join(data_dir: &Path, token: &str, seeds: &[Seed], node: NodeId) -> Result<Credentials> {
     let file = data_dir.join(CREDENTIALS_FILE);
     if file.exists() {
         return Ok(Credentials::load(&file)?);

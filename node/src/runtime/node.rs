@@ -16,9 +16,7 @@ use meshos_sdk::wire::Idle;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    announce::Announcer, formation::Formation, handler::NodeHandler, identity::Identity,
-};
+use super::{announce::Announcer, formation::Formation, handler::NodeHandler, identity::Identity};
 use crate::{
     api::{self, Api},
     clock::Clock,
@@ -97,7 +95,8 @@ impl Node {
         let fence_now = fence.current();
         let tracker = LeaderTracker::start(self.tracker_options(fence), stop.clone()).await?;
         let (master_service, master) = master::Service::new(self.master_options());
-        let (agent_service, agent) = agent::start(self.agent_options(fence_now, &tracker).await?).await?;
+        let (agent_service, agent) =
+            agent::start(self.agent_options(fence_now, &tracker).await?).await?;
         let formation = self.formation()?;
         let api = self.api(&tracker, &master, &agent, &formation);
         let handler = self.handler(&tracker, master, &api, &formation, &stop);

@@ -17,6 +17,7 @@
 //! | [`run`] | the two phases of a run |
 
 pub mod agenda;
+mod choices;
 pub mod dice;
 pub mod disk;
 pub mod driver;

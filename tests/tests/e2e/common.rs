@@ -10,7 +10,11 @@ use meshos_tests::{Framework, Journal};
 
 /// A task of a small size that runs a line of shell.
 pub(crate) fn shell(id: &str, line: impl Into<String>) -> TaskDescription {
-    TaskBuilder::shell(id, line).cpus_mem("0.1", "32").kill_grace_ms(1_000).build().expect("a good task")
+    TaskBuilder::shell(id, line)
+        .cpus_mem("0.1", "32")
+        .kill_grace_ms(1_000)
+        .build()
+        .expect("a good task")
 }
 
 /// The ids `<prefix>-0` and so on.
@@ -19,7 +23,12 @@ pub(crate) fn ids(prefix: &str, count: usize) -> Vec<String> {
 }
 
 /// Tasks of these ids that write down their start, wait for the gate and exit with `code`.
-pub(crate) fn gated(journal: &Journal, ids: &[String], gate: &str, code: u8) -> Vec<TaskDescription> {
+pub(crate) fn gated(
+    journal: &Journal,
+    ids: &[String],
+    gate: &str,
+    code: u8,
+) -> Vec<TaskDescription> {
     ids.iter().map(|id| shell(id, journal.gated_line(id, gate, code))).collect()
 }
 
@@ -37,7 +46,10 @@ pub(crate) fn assert_alive(journal: &Journal, ids: &[String]) {
     let births = journal.births();
     for id in ids {
         let births = births.get(id).map(Vec::as_slice).unwrap_or_default();
-        assert!(births.len() == 1 && births[0].is_alive(), "{id} does not run as it did: {births:?}");
+        assert!(
+            births.len() == 1 && births[0].is_alive(),
+            "{id} does not run as it did: {births:?}"
+        );
     }
 }
 

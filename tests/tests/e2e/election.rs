@@ -1,13 +1,19 @@
 //! Nodes elect a leader, and another when it dies; `meshos dev` does it all in one command.
 
-use meshos_tests::{Cluster, ClusterOptions, Command, free_ports, of_path, poll_until, PATIENCE, Slot};
+use meshos_tests::{
+    Cluster, ClusterOptions, Command, PATIENCE, Slot, free_ports, of_path, poll_until,
+};
 
 #[test]
 fn three_nodes_elect_a_leader_and_another_when_it_is_killed() {
     let mut cluster = Cluster::start(3);
     let first = cluster.leader();
     for index in 0..3 {
-        assert_eq!(cluster.leader_told_by(index).as_ref(), Some(&first), "as node {index} tells it");
+        assert_eq!(
+            cluster.leader_told_by(index).as_ref(),
+            Some(&first),
+            "as node {index} tells it"
+        );
         assert_eq!(cluster.nodes[index].id() == first.node_id, index == first.index);
     }
     cluster.nodes[first.index].kill();
@@ -47,8 +53,17 @@ fn dev_runs_a_cluster_and_leaves_nothing_behind() {
     let base = free_ports(30);
     let dir = home.path().join("cluster");
     let dir_text = dir.display().to_string();
-    let arguments =
-        ["dev", "--nodes", "3", "--base-port", &base.to_string(), "--timing-factor", "4", "--dir", &dir_text];
+    let arguments = [
+        "dev",
+        "--nodes",
+        "3",
+        "--base-port",
+        &base.to_string(),
+        "--timing-factor",
+        "4",
+        "--dir",
+        &dir_text,
+    ];
     let mut dev = Command::new(home.path(), arguments).start();
     dev.wait_for_output("ready\n");
     assert_eq!(dev.stdout(), "ready\n", "nothing else is on standard output");

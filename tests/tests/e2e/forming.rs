@@ -71,7 +71,10 @@ fn a_wiped_seed_does_not_form_a_cluster_of_its_own_and_votes_again_under_a_new_i
     // One of three that remembers: neither a majority of the old group nor enough for a new one.
     poll_until(PATIENCE, "nobody leads", || {
         let statuses = [wiped, left].map(|index| cluster.nodes[index].get("/api/leader"));
-        statuses.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 503)).then_some(())
+        statuses
+            .iter()
+            .all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 503))
+            .then_some(())
     });
 
     cluster.nodes[down].start();
@@ -115,17 +118,32 @@ fn wiped_and_new_seeds_never_make_a_second_cluster() {
     for index in [0, 1] {
         wait_until("the new seeds have heard of the old cluster", || {
             let answer = cluster.nodes[index].get("/api/leader");
-            answer.is_ok_and(|answer| answer.status == 503 && !answer.text().contains("has not answered"))
+            answer.is_ok_and(|answer| {
+                answer.status == 503 && !answer.text().contains("has not answered")
+            })
         });
     }
-    assert_eq!(cluster.nodes[remembers].get("/api/leader").map(|answer| answer.status).ok(), Some(503));
+    assert_eq!(
+        cluster.nodes[remembers].get("/api/leader").map(|answer| answer.status).ok(),
+        Some(503)
+    );
 
     // An operator makes the survivor the whole group; then the others join it.
     cluster.nodes[remembers].kill();
     let data_dir = cluster.nodes[remembers].data_dir().display().to_string();
     let address = cluster.nodes[remembers].quic().to_string();
     let above = (term + 1).to_string();
-    let recover = ["voters", "recover", "--data-dir", &data_dir, "--address", &address, "--term-above", &above, "--yes"];
+    let recover = [
+        "voters",
+        "recover",
+        "--data-dir",
+        &data_dir,
+        "--address",
+        &address,
+        "--term-above",
+        &above,
+        "--yes",
+    ];
     let recovered = cluster.nodes[remembers].command(&recover).run();
     assert_eq!(recovered.code(), 0, "{recovered:?}");
     let flags = &mut cluster.nodes[remembers].arguments().flags;

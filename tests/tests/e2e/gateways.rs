@@ -6,7 +6,8 @@ use meshos_sdk::protocol::task::TaskState;
 use meshos_tests::{Cluster, Framework, FrameworkOptions, Journal, Note};
 
 use crate::common::{
-    assert_alive, assert_started_at_most_once, assert_updates_in_order, gated, ids, wait_for_running,
+    assert_alive, assert_started_at_most_once, assert_updates_in_order, gated, ids,
+    wait_for_running,
 };
 
 /// A framework is connected to a node that neither leads nor runs its tasks; that node is killed.

@@ -1,7 +1,9 @@
 //! The launcher dies, alone or with its node: containers live.
 
 use meshos_sdk::protocol::task::{Reason, TaskState};
-use meshos_tests::{Cluster, Framework, FrameworkOptions, Journal, poll_until, PATIENCE, wait_until};
+use meshos_tests::{
+    Cluster, Framework, FrameworkOptions, Journal, PATIENCE, poll_until, wait_until,
+};
 
 use crate::common::{assert_alive, assert_updates_in_order, gated, ids, shell, wait_for_running};
 

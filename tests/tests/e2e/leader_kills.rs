@@ -78,7 +78,12 @@ fn finished(framework: &Framework) -> usize {
 }
 
 /// Submits all tasks in batches, each as soon as the one before was taken; gives up its processor to the kill in between.
-fn submit(framework: &Framework, journal: &Journal, tasks: &[String], mut after: impl FnMut(usize)) {
+fn submit(
+    framework: &Framework,
+    journal: &Journal,
+    tasks: &[String],
+    mut after: impl FnMut(usize),
+) {
     for (batch, tasks) in tasks.chunks(TASKS / BATCHES).enumerate() {
         framework.submit(gated(journal, tasks, "gate", 0));
         // Two batches may wait, so that an accept is on its way when the next is made.
@@ -142,9 +147,9 @@ fn round(cluster: &mut Cluster, seed: u64) -> Round {
 fn first_offer_after(framework: &Framework, killed: Instant, term: u64) -> (Instant, Instant) {
     framework.wait_for("the new leader makes an offer", |notes| {
         let later = || notes.iter().filter(|(at, _)| *at > killed);
-        let elected = later().find(|(_, note)| {
-            matches!(note, Note::Reregistered(registered) if registered.term.0 > term)
-        });
+        let elected = later().find(
+            |(_, note)| matches!(note, Note::Reregistered(registered) if registered.term.0 > term),
+        );
         let (elected, _) = elected?;
         let offered = later().find(|(at, note)| at >= elected && matches!(note, Note::Offers(_)));
         Some((*elected, offered?.0))
@@ -183,7 +188,8 @@ fn settle(framework: &Framework, journal: &mut Journal, tasks: &[String]) -> usi
         assert_eq!(framework.launched().get(task), Some(&1), "{task} was launched once");
         if !started {
             let reason = framework.updates_of(task).pop().and_then(|update| update.reason);
-            let expected = [Reason::LeaderChanged, Reason::InvalidOffers, Reason::LaunchInterrupted];
+            let expected =
+                [Reason::LeaderChanged, Reason::InvalidOffers, Reason::LaunchInterrupted];
             assert!(reason.is_some_and(|reason| expected.contains(&reason)), "{task}: {reason:?}");
         }
     }

@@ -24,7 +24,9 @@ fn the_tasks_of_the_leaders_machine_are_unreachable_when_it_dies() {
     sweep(&data_dir);
     assert!(of_path(&data_dir).is_empty());
 
-    framework.wait_for_all("the lost tasks are unreachable", &lost, |state| state == TaskState::Unreachable);
+    framework.wait_for_all("the lost tasks are unreachable", &lost, |state| {
+        state == TaskState::Unreachable
+    });
     framework.wait_for("the agent is called lost", |notes| {
         let lost = |note: &Note| {
             matches!(note, Note::AgentLost(agent) if agent.node.to_string() == leader.node_id)
@@ -33,7 +35,8 @@ fn the_tasks_of_the_leaders_machine_are_unreachable_when_it_dies() {
     });
     let second = cluster.leader_after(leader.term);
     let nodes = cluster.nodes[second.index].json("/api/nodes").expect("the leader answers");
-    let row = nodes.as_array().expect("a list").iter().find(|row| row["id"] == leader.node_id.as_str());
+    let row =
+        nodes.as_array().expect("a list").iter().find(|row| row["id"] == leader.node_id.as_str());
     assert_eq!(row.expect("an unreachable node is listed")["state"], "unreachable", "{nodes}");
     assert_alive(&journal, &kept);
 

@@ -2,9 +2,12 @@
 
 mod common;
 mod election;
+mod forming;
 mod gateways;
 mod launchers;
+mod leader_kills;
 mod lost_machine;
+mod metrics;
 mod restarts;
 mod run_command;
 mod sharing;

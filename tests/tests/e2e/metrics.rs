@@ -25,7 +25,8 @@ fn metrics_named_in(value: &Value, names: &mut BTreeSet<String>) {
 fn dashboards() -> Vec<(String, Value)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards");
     let entries = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
-    let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let files =
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
     files
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();

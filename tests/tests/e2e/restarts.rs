@@ -45,7 +45,8 @@ fn tasks_outlive_their_killed_node_and_exits_in_the_gap_are_reported() {
     framework.kill(&stay[0]);
     framework.wait_for_state(&stay[0], TaskState::Killed);
     journal.open_gate("stay");
-    framework.wait_for_all("the rest ends by itself", &stay[1..], |state| state == TaskState::Finished);
+    framework
+        .wait_for_all("the rest ends by itself", &stay[1..], |state| state == TaskState::Finished);
     assert_updates_in_order(&framework);
 }
 

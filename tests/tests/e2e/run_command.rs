@@ -57,7 +57,12 @@ fn run_streams_output_and_passes_the_exit_code_on() {
     let long = run(&cluster, follower, &["run", "--quiet", "--shell", "--", "seq 1 200000"]);
     let expected: String = (1..=200_000).map(|number| format!("{number}\n")).collect();
     assert_eq!(long.code(), 0);
-    assert!(long.stdout == expected, "{} bytes came, {} were written", long.stdout.len(), expected.len());
+    assert!(
+        long.stdout == expected,
+        "{} bytes came, {} were written",
+        long.stdout.len(),
+        expected.len()
+    );
     assert_eq!(long.stderr, "");
 }
 
@@ -67,7 +72,18 @@ fn run_takes_instances_variables_files_and_constraints() {
     let node = cluster.follower();
 
     let line = r#"echo "$GREETING""#;
-    let several = ["run", "--instances", "5", "--cpus", "0.5", "--env", "GREETING=a b", "--shell", "--", line];
+    let several = [
+        "run",
+        "--instances",
+        "5",
+        "--cpus",
+        "0.5",
+        "--env",
+        "GREETING=a b",
+        "--shell",
+        "--",
+        line,
+    ];
     let several = run(&cluster, node, &several);
     assert_eq!(several.code(), 0, "{several:?}");
     let mut lines: Vec<&str> = several.stdout.lines().collect();
@@ -104,11 +120,15 @@ fn run_says_why_it_waits_and_ends_its_task_on_ctrl_c() {
     let mut waiting = cluster.nodes[node].command(&["run", "--cpus", "100", "--", "true"]).start();
     waiting.wait_for_error_output("cpus");
     let said = waiting.stderr();
-    assert!(said.contains("100") && said.contains('4'), "what is asked for and what there is: {said}");
+    assert!(
+        said.contains("100") && said.contains('4'),
+        "what is asked for and what there is: {said}"
+    );
     waiting.interrupt();
     assert_eq!(waiting.wait().code(), 130);
 
-    let mut nowhere = cluster.nodes[node].command(&["run", "--constraint", "rack:none", "--", "true"]).start();
+    let mut nowhere =
+        cluster.nodes[node].command(&["run", "--constraint", "rack:none", "--", "true"]).start();
     nowhere.wait_for_error_output("rack:none");
     nowhere.signal(Signal::SIGTERM);
     assert_eq!(nowhere.wait().code(), 143);
@@ -140,10 +160,14 @@ fn scripts_find_the_fields_that_were_promised() {
         let nodes = nodes.as_array().expect("a list");
         assert_eq!(nodes.len(), 3);
         for row in nodes {
-            assert_has(row, &["id", "address", "resources", "attributes", "state", "leader", "pid"]);
+            assert_has(
+                row,
+                &["id", "address", "resources", "attributes", "state", "leader", "pid"],
+            );
             assert_eq!(row["state"], "active");
             assert_eq!(row["resources"]["cpus"], 4);
-            let of_row = cluster.nodes.iter().position(|node| row["address"] == node.http().to_string());
+            let of_row =
+                cluster.nodes.iter().position(|node| row["address"] == node.http().to_string());
             let index = of_row.unwrap_or_else(|| panic!("whose is {row}"));
             assert_eq!(row["pid"], cluster.nodes[index].pid());
             assert_eq!(row["id"], cluster.nodes[index].id());
@@ -156,7 +180,8 @@ fn scripts_find_the_fields_that_were_promised() {
 
     let node = cluster.follower();
     let line = "echo first; echo wrong >&2; exec sleep 100000";
-    let mut running = cluster.nodes[node].command(&["run", "--name", "napper", "--shell", "--", line]).start();
+    let mut running =
+        cluster.nodes[node].command(&["run", "--name", "napper", "--shell", "--", line]).start();
     running.wait_for_error_output("runs");
     let task_row = |node: usize| {
         let tasks = run(&cluster, node, &["tasks", "--json"]).success().json();

@@ -27,7 +27,8 @@ fn what_one_framework_leaves_is_offered_to_the_other() {
     first.submit([task("one", "2", "1024"), task("two", "1", "2048")]);
     wait_for_running(&first, &journal, &["one".to_owned(), "two".to_owned()]);
 
-    let options = FrameworkOptions { handling: Handling::Keep, ..FrameworkOptions::new("second", &[0]) };
+    let options =
+        FrameworkOptions { handling: Handling::Keep, ..FrameworkOptions::new("second", &[0]) };
     let second = Framework::start(&cluster, options);
     let offers = poll_until(PATIENCE, "the second framework is offered the rest", || {
         Some(second.open_offers()).filter(|offers| !offers.is_empty())

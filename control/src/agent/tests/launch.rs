@@ -160,7 +160,10 @@ fn launches_before_the_registration_is_through_are_refused() {
     rig.said.clear();
     rig.tell(ToAgent::Registered { agent: super::rig::AGENT });
     let update = rig.update();
-    assert_eq!((update.state, update.reason), (TaskState::Dropped, Some(Reason::AgentDisconnected)));
+    assert_eq!(
+        (update.state, update.reason),
+        (TaskState::Dropped, Some(Reason::AgentDisconnected))
+    );
     assert!(rig.agent.view().tasks.is_empty());
 }
 
@@ -171,7 +174,10 @@ fn an_agent_that_is_full_drops_what_does_not_fit() {
     big.description.resources = "cpus:4.001".parse().unwrap();
     rig.tell(launch_of(F1, vec![big]));
     let update = rig.update();
-    assert_eq!((update.state, update.reason), (TaskState::Dropped, Some(Reason::ResourcesExceeded)));
+    assert_eq!(
+        (update.state, update.reason),
+        (TaskState::Dropped, Some(Reason::ResourcesExceeded))
+    );
     assert!(update.message.contains("cpus:4.001"), "{}", update.message);
     assert!(rig.pending.is_empty());
 }

@@ -140,7 +140,13 @@ impl World {
     /// A leader launches a task once; a transport that repeated it would do so while it is known.
     fn launch(&mut self, number: u8) {
         let key = (F1, task_id(&format!("t{number}")));
-        let known = self.rig.agent.view().tasks.iter().any(|t| t.record.launch.description.task_id == key.1);
+        let known = self
+            .rig
+            .agent
+            .view()
+            .tasks
+            .iter()
+            .any(|t| t.record.launch.description.task_id == key.1);
         if self.open && (known || !self.launched.contains_key(&key)) {
             *self.launched.entry(key.clone()).or_default() += 1;
             self.rig.tell(launch_of(F1, vec![task(key.1.as_str())]));

@@ -100,7 +100,8 @@ fn a_release_that_the_launcher_never_heard_is_repeated() {
     let container = rig.run_acknowledged("a");
     rig.exits(&container, CODE_0);
     rig.flush();
-    let found = FoundContainer { container: container.clone(), ended: Some((CODE_0, None)), pid: None };
+    let found =
+        FoundContainer { container: container.clone(), ended: Some((CODE_0, None)), pid: None };
     rig.containers.insert(container.clone(), found);
     rig.released.clear();
     rig.crash();

@@ -53,7 +53,9 @@ fn a_registration_is_cut_into_frames_by_number_and_by_size() {
         .said
         .iter()
         .map(|message| {
-            let ToLeader::Report { tasks, more } = message else { panic!("no report: {message:?}") };
+            let ToLeader::Report { tasks, more } = message else {
+                panic!("no report: {message:?}")
+            };
             (tasks.len(), *more)
         })
         .collect();

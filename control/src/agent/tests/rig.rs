@@ -3,11 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use meshos_protocol::{
-    ids::{AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, TaskId, Term, UpdateId},
+    ids::{
+        AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, TaskId, Term,
+        UpdateId,
+    },
     messages::agent::{Registration, ToAgent, ToAgentFrame, ToLeader},
     resources::Resources,
     role::Role,
-    task::{Command, CommandLine, Exit, Reason, StatusUpdate, TaskDescription, TaskLaunch, TaskState, Uri},
+    task::{
+        Command, CommandLine, Exit, Reason, StatusUpdate, TaskDescription, TaskLaunch, TaskState,
+        Uri,
+    },
     time::{Mono, Now, Wall},
 };
 
@@ -154,7 +160,10 @@ impl Rig {
                 Effect::Persist { write, change } => self.pending.push_back((write, change)),
                 Effect::StartContainer { container, framework, launch, .. } => {
                     let key = (framework, launch.description.task_id);
-                    assert!(self.disk.records.contains_key(&key), "{key:?} starts before it is on disk");
+                    assert!(
+                        self.disk.records.contains_key(&key),
+                        "{key:?} starts before it is on disk"
+                    );
                     self.starts.push(key);
                     self.preparing.push(container);
                 }
@@ -162,7 +171,10 @@ impl Rig {
                 Effect::Destroy { container } => self.destroyed.push(container),
                 Effect::Release { container } => {
                     let known = self.containers.remove(&container);
-                    assert!(known.is_none_or(|c| c.ended.is_some()), "{container} runs, cannot be released");
+                    assert!(
+                        known.is_none_or(|c| c.ended.is_some()),
+                        "{container} runs, cannot be released"
+                    );
                     self.released.push(container);
                 }
                 Effect::SendToLeader(message) => {
@@ -303,7 +315,8 @@ impl Rig {
         let until = self.now.mono.0 + ms;
         while let Some(deadline) = self.agent.next_deadline().filter(|d| d.0 <= until) {
             let step = deadline.0.saturating_sub(self.now.mono.0);
-            self.now = Now { mono: Mono(self.now.mono.0 + step), wall: Wall(self.now.wall.0 + step) };
+            self.now =
+                Now { mono: Mono(self.now.mono.0 + step), wall: Wall(self.now.wall.0 + step) };
             self.event(Event::Tick);
         }
         let step = until - self.now.mono.0;

@@ -132,8 +132,10 @@ async fn an_empty_node_serves_only_whom_it_was_told_to() {
     let from = voter(2).node_id;
     let refused = group.handle_request(from, &bytes).await.unwrap_err();
     assert_eq!(refused, HandleError::NotMember { from });
+    assert!(group.is_pristine().await);
     group.admit([from]);
     group.handle_request(from, &bytes).await.unwrap();
+    assert!(!group.is_pristine().await);
     group.admit([voter(3).node_id]);
     let refused = group.handle_request(from, &bytes).await.unwrap_err();
     assert_eq!(refused, HandleError::NotMember { from });

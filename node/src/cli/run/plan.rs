@@ -26,8 +26,15 @@ pub(super) const NO_EXIT_CODE: u8 = 125;
 /// What the driver is asked to do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
-    Launch { offer: Box<Offer>, tasks: Vec<TaskDescription>, refuse: Option<Duration> },
-    Decline { offer: OfferId, refuse: Duration },
+    Launch {
+        offer: Box<Offer>,
+        tasks: Vec<TaskDescription>,
+        refuse: Option<Duration>,
+    },
+    Decline {
+        offer: OfferId,
+        refuse: Duration,
+    },
     /// Offers that were refused are wanted after all.
     Revive,
 }
@@ -39,7 +46,10 @@ pub(super) enum Note {
     Reconnected,
     Disconnected,
     /// A task was told to start there.
-    Launched { task: TaskId, hostname: String },
+    Launched {
+        task: TaskId,
+        hostname: String,
+    },
     /// A step in a task's life.
     Step(Box<Step>),
 }
@@ -200,14 +210,17 @@ impl Plan {
             self.waiting.pop_front();
             self.tries[instance] += 1;
             let hostname = offer.hostname.clone();
-            self.notes.push(Note::Launched { task: task.task_id.clone(), hostname: hostname.clone() });
+            self.notes
+                .push(Note::Launched { task: task.task_id.clone(), hostname: hostname.clone() });
             let live = Live { instance, hostname, state: TaskState::Staging };
             self.live.insert(task.task_id.clone(), live);
             tasks.push(task);
         }
         if tasks.is_empty() {
             self.declined.too_small += 1;
-            if offer.resources.cpus() > self.declined.largest.cpus() || self.declined.largest.is_empty() {
+            if offer.resources.cpus() > self.declined.largest.cpus()
+                || self.declined.largest.is_empty()
+            {
                 self.declined.largest = offer.resources.clone();
             }
             return decline(REFUSE_TOO_SMALL);
@@ -281,9 +294,10 @@ impl Plan {
 fn exit_code(status: &StatusUpdate) -> u8 {
     match (&status.exit, status.state) {
         (Some(Exit::Code { code }), _) => u8::try_from(*code).unwrap_or(NO_EXIT_CODE),
-        (Some(Exit::Signal { signal }), _) => {
-            u8::try_from(*signal).ok().and_then(|signal| signal.checked_add(128)).unwrap_or(NO_EXIT_CODE)
-        }
+        (Some(Exit::Signal { signal }), _) => u8::try_from(*signal)
+            .ok()
+            .and_then(|signal| signal.checked_add(128))
+            .unwrap_or(NO_EXIT_CODE),
         (_, TaskState::Finished) => 0,
         _ => NO_EXIT_CODE,
     }

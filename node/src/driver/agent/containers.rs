@@ -119,7 +119,9 @@ impl Containers {
                 isolation::Command::Exec { path: program, args: arguments }
             }
             CommandLine::Unknown => {
-                return Err("the command is of a kind that this node's release does not know".into());
+                return Err(
+                    "the command is of a kind that this node's release does not know".into()
+                );
             }
         };
         let mut environment = vec![
@@ -178,11 +180,7 @@ fn limits(resources: &Resources) -> isolation::Limits {
     let cpus_millis = u32::try_from(resources.cpus().millis()).unwrap_or(u32::MAX);
     let mem_millis = u64::try_from(resources.mem().millis()).unwrap_or(0);
     let memory = mem_millis.saturating_mul(MB) / 1000;
-    isolation::Limits {
-        cpus_millis,
-        memory_bytes: (memory > 0).then_some(memory),
-        pids_max: None,
-    }
+    isolation::Limits { cpus_millis, memory_bytes: (memory > 0).then_some(memory), pids_max: None }
 }
 
 fn as_isolated(container: &ContainerId) -> isolation::ContainerId {
@@ -265,9 +263,11 @@ pub(super) fn boot_changed(data_dir: &Path) -> Result<bool> {
     let changed = !before.is_empty() && before != now;
     if before != now {
         let fresh = data_dir.join("boot-id.new");
-        std::fs::write(&fresh, &now).with_context(|| format!("cannot write {}", fresh.display()))?;
-        std::fs::rename(&fresh, &file)
-            .with_context(|| format!("cannot rename {} over {}", fresh.display(), file.display()))?;
+        std::fs::write(&fresh, &now)
+            .with_context(|| format!("cannot write {}", fresh.display()))?;
+        std::fs::rename(&fresh, &file).with_context(|| {
+            format!("cannot rename {} over {}", fresh.display(), file.display())
+        })?;
     }
     Ok(changed)
 }

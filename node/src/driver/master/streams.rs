@@ -10,9 +10,7 @@ use meshos_protocol::{
         scheduler::{CallFrame, Event as FrameworkEvent, EventFrame},
     },
 };
-use meshos_sdk::wire::{
-    FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer,
-};
+use meshos_sdk::wire::{FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

@@ -64,7 +64,7 @@ pub(super) async fn lead(
         requests: 0,
         over: false,
     };
-    handle.port.store(Some(Arc::new(Port { fence, mailbox: sender, view })));
+    handle.port.store(Some(Arc::new(Port { mailbox: sender, view })));
     term.run(mailbox, applied, shutdown).await;
     Ok(())
 }
@@ -79,7 +79,11 @@ async fn cluster_id(options: &Options, led: Led) -> Result<ClusterId> {
     }
     let command = Command::FormCluster { cluster: (options.new_cluster_id)() };
     let entry = Entry { term: led.term, proposal: ProposalId(0), command };
-    options.raft.propose_in(led.term, codec::encode(&[entry])).await.context("cannot form the cluster")?;
+    options
+        .raft
+        .propose_in(led.term, codec::encode(&[entry]))
+        .await
+        .context("cannot form the cluster")?;
     match *known.borrow_and_update() {
         Some(cluster) => Ok(cluster),
         None => bail!("the registry has no cluster id although one was committed"),

@@ -25,11 +25,8 @@ pub(super) async fn ask_until_voter(
     let own = formation.own().clone();
     let replaces = replaces.map(|voter| voter.raft_id);
     while !is_voter(formation.raft(), own.raft_id) {
-        let request = Request::JoinVoters {
-            raft_id: own.raft_id,
-            address: own.address.clone(),
-            replaces,
-        };
+        let request =
+            Request::JoinVoters { raft_id: own.raft_id, address: own.address.clone(), replaces };
         // Whoever is asked and does not lead refuses, so all are asked in turn.
         for voter in voters.iter().filter(|voter| voter.raft_id != own.raft_id) {
             let target = Target { node: Some(voter.node_id), address: voter.address.clone() };

@@ -1,0 +1,133 @@
+//! What the modelled frameworks do of their own accord: which offers they use, for what, and the
+//! odd things that a restless one does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshos_protocol::{
+    framework::Offer,
+    ids::{AgentId, TaskId},
+    messages::scheduler::{Accept, Call},
+    resources::Resources,
+    task::{Command, CommandLine, TaskDescription},
+};
+
+use crate::{
+    driver::{Act, Belief},
+    world::World,
+};
+
+impl World {
+    /// What a framework does now and then: asks again, kills, revives.
+    pub(crate) fn driver_fidgets(&mut self, index: usize) {
+        let live: Vec<TaskId> = {
+            let beliefs = self.drivers[index].beliefs.iter();
+            beliefs.filter(|(_, belief)| !belief.is_over()).map(|(task, _)| task.clone()).collect()
+        };
+        self.driver_reconciles(index);
+        if self.drivers[index].setup.restless
+            && let Some(task) = self.dice.pick(&live).cloned()
+        {
+            self.plan_act(index, 0, Act::Kill { task });
+        }
+        if self.drivers[index].demand > 0
+            && (std::mem::take(&mut self.drivers[index].suppressed) || self.dice.chance(200))
+        {
+            let request = self.drivers[index].request();
+            self.call(index, Call::Revive { roles: BTreeSet::new() }, Some(request));
+        }
+        let delay = self.dice.number(1_000..=4_000);
+        self.plan_act(index, delay, Act::Fidget);
+    }
+
+    /// A framework answers the offers it has.
+    pub(crate) fn driver_thinks(&mut self, index: usize) {
+        self.drivers[index].thinking = false;
+        let by_agent = {
+            let mut by_agent: BTreeMap<AgentId, Vec<Offer>> = BTreeMap::new();
+            for offer in std::mem::take(&mut self.drivers[index].offers).into_values() {
+                by_agent.entry(offer.agent).or_default().push(offer);
+            }
+            by_agent
+        };
+        for (agent, offers) in by_agent {
+            if self.drivers[index].demand > 0 && self.dice.chance(800) {
+                self.accept(index, agent, &offers);
+            } else {
+                let offers = offers.iter().map(|offer| offer.id).collect();
+                let refuse_ms =
+                    *self.dice.pick(&[Some(0), Some(200), Some(2_000), None]).unwrap_or(&None);
+                self.call(index, Call::Decline { offers, refuse_ms }, None);
+            }
+        }
+        let driver = &mut self.drivers[index];
+        if driver.demand == 0 && !driver.suppressed {
+            driver.suppressed = true;
+            let request = driver.request();
+            self.call(index, Call::Suppress { roles: BTreeSet::new() }, Some(request));
+        }
+    }
+
+    /// Uses offers of one agent for as many tasks as fit.
+    fn accept(&mut self, index: usize, agent: AgentId, offers: &[Offer]) {
+        let mut free = offers
+            .iter()
+            .map(|offer| &offer.resources)
+            .sum::<Resources>();
+        let restless = self.drivers[index].setup.restless;
+        let mut launch = Vec::new();
+        while self.drivers[index].demand > 0 && launch.len() < 4 && self.dice.chance(850) {
+            let most = self.drivers[index].setup.task_cpus_max_millis;
+            let (cpus, mem) = (self.dice.number(100..=most), self.dice.number(16..=512));
+            let port = free.ports().iter().next().map(|range| range.begin());
+            let port = port.filter(|_| self.dice.chance(300));
+            let ports = port.map_or_else(String::new, |port| format!(";ports:[{port}-{port}]"));
+            let text = format!("cpus:{}.{:03};mem:{mem}{ports}", cpus / 1000, cpus % 1000);
+            let resources = text.parse().expect("a resource text");
+            let greedy = restless && self.dice.chance(30);
+            match free.checked_sub(&resources) {
+                Some(rest) => free = rest,
+                None if greedy => {}
+                None => break,
+            }
+            let driver = &mut self.drivers[index];
+            let task_id = driver.name_task();
+            driver.demand -= 1;
+            driver.beliefs.insert(task_id.clone(), Belief { agent, state: None });
+            if let Some(framework) = driver.framework {
+                self.oracle.accepted(framework, &task_id);
+            }
+            launch.push(description(task_id, resources));
+        }
+        if restless && self.dice.chance(50) {
+            // As if it had not understood that an offer is used up.
+            let driver = &mut self.drivers[index];
+            driver.offers.extend(offers.iter().map(|offer| (offer.id, offer.clone())));
+        }
+        let driver = &mut self.drivers[index];
+        let request = driver.request();
+        let tasks = launch.iter().map(|description| description.task_id.clone()).collect();
+        driver.requests.insert(request, tasks);
+        let offers = offers.iter().map(|offer| offer.id).collect();
+        let refuse_ms = self.dice.chance(500).then_some(100);
+        self.call(index, Call::Accept(Accept { offers, launch, refuse_ms }), Some(request));
+    }
+}
+
+fn description(
+    task_id: TaskId,
+    resources: Resources,
+) -> TaskDescription {
+    TaskDescription {
+        name: task_id.to_string(),
+        task_id,
+        resources,
+        command: Command {
+            line: CommandLine::Shell { line: "true".to_owned() },
+            environment: BTreeMap::new(),
+            user: None,
+            uris: Vec::new(),
+        },
+        kill_grace_ms: None,
+        labels: BTreeMap::new(),
+    }
+}

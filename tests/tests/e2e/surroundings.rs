@@ -1,0 +1,288 @@
+//! Bad surroundings: a clear error or a clean recovery, never a panic, and nothing lost that was acknowledged.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    net::{TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+};
+
+use meshos_sdk::protocol::task::TaskState;
+use meshos_tests::{
+    Cluster, ClusterOptions, Command, Finished, Framework, FrameworkOptions, Journal, Node, NodeArguments, PATIENCE,
+    free_ports, poll_until, wait_until,
+};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tempfile::TempDir;
+
+use crate::common::{assert_alive, gated, ids, shell, wait_for_running};
+
+/// A node alone, without seeds, that is not started.
+fn lone(directory: &Path) -> Node {
+    let mut arguments = NodeArguments::on_loopback(directory.join("data"), directory.to_owned(), free_ports(2));
+    arguments.flags = vec!["--open-http".to_owned()];
+    Node::new(arguments)
+}
+
+fn assert_refused(ended: &Finished, because: &[&str]) {
+    assert_eq!(ended.code(), 1, "{ended:?}");
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    for words in because {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut node = lone(directory.path());
+    let file = directory.path().join("meshos.toml");
+    let shown = file.display().to_string();
+    node.arguments().flags.extend(["--config".to_owned(), shown.clone()]);
+    assert_refused(&node.run_to_end(), &[&shown, "No such file"]);
+
+    fs::write(&file, "hostname = \"a\"\ngossip_intervall = \"1s\"\n").unwrap();
+    assert_refused(&node.run_to_end(), &[&format!("{shown}:2"), "gossip_intervall", "`gossip_interval`"]);
+    fs::write(&file, "hostname = \n").unwrap();
+    assert_refused(&node.run_to_end(), &[&format!("{shown}:1")]);
+    fs::write(&file, "gossip_interval = \"soon\"\ntiming_factor = -1\n").unwrap();
+    assert_refused(&node.run_to_end(), &["timing_factor"]);
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_refused(&node.run_to_end(), &[&shown]);
+}
+
+#[test]
+fn without_keys_nothing_but_loopback_is_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["node", "--listen", "0.0.0.0:6050", "--data-dir", "data"];
+    let ended = Command::new(directory.path(), arguments).run();
+    assert_refused(&ended, &["meshos keygen"]);
+}
+
+#[test]
+fn a_port_or_a_data_directory_that_is_taken_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = lone(directory.path());
+    {
+        let _taken = TcpListener::bind(node.http()).unwrap();
+        assert_refused(&node.run_to_end(), &[&node.http().to_string()]);
+    }
+    {
+        let _taken = UdpSocket::bind(node.quic()).unwrap();
+        assert_refused(&node.run_to_end(), &[&node.quic().to_string()]);
+    }
+
+    let cluster = Cluster::start(1);
+    let home = directory.path().to_owned();
+    let mut second = NodeArguments::on_loopback(cluster.nodes[0].data_dir().to_owned(), home, free_ports(2));
+    second.flags = vec!["--open-http".to_owned()];
+    let second = second.command().run();
+    let holder = cluster.nodes[0].pid().to_string();
+    assert_refused(&second, &["in use", &holder, "--data-dir"]);
+    assert_eq!(cluster.nodes[0].get("/health").unwrap().status, 200);
+}
+
+/// What a damaged file may lead to.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The node ended with code 1 and a sentence that names the file.
+    Refused,
+    /// The node runs.
+    Recovered,
+}
+
+/// Starts a node over a damaged file and watches what comes of it.
+fn start_over_damage(cluster: &mut Cluster, file: &str) -> Outcome {
+    let before = cluster.nodes[0].log().len();
+    cluster.nodes[0].start();
+    let outcome = poll_until(PATIENCE, "a node over a damaged file refuses or recovers", || {
+        if !cluster.nodes[0].is_running() {
+            return Some(Outcome::Refused);
+        }
+        cluster.leader_told_by(0).map(|_| Outcome::Recovered)
+    });
+    let log = cluster.nodes[0].log().split_off(before);
+    assert!(!log.contains("panicked"), "{log}");
+    if outcome == Outcome::Refused {
+        assert_eq!(cluster.nodes[0].wait_for_end(), 1, "{log}");
+        assert!(log.contains(file), "{file} is not named: {log}");
+    }
+    outcome
+}
+
+#[test]
+fn a_damaged_file_is_refused_by_name_and_tasks_live() {
+    let mut cluster = Cluster::start(1);
+    let mut journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("careful", &[0]));
+    let tasks = ids("task", 3);
+    framework.submit(gated(&journal, &tasks, "gate", 0));
+    wait_for_running(&framework, &journal, &tasks);
+    for file in ["agent.redb", "raft.redb"] {
+        cluster.nodes[0].terminate();
+        let path = cluster.nodes[0].data_dir().join(file);
+        let good = fs::read(&path).unwrap();
+        let garbage: Vec<u8> = (0..good.len()).map(|index| (index * 7 + 13) as u8).collect();
+        let mut flipped = good.clone();
+        let header = flipped.len().min(200);
+        flipped[..header].iter_mut().for_each(|byte| *byte ^= 0x55);
+        for (what, bytes) in [
+            ("cut in half", &good[..good.len() / 2]),
+            ("cut short", &good[..100]),
+            ("empty of sense", &garbage[..]),
+            ("wrong at the head", &flipped[..]),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let outcome = start_over_damage(&mut cluster, file);
+            println!("{file} {what}: {outcome:?}");
+            assert_eq!(outcome, Outcome::Refused, "{file} {what}: what was acknowledged would be lost");
+        }
+        fs::write(&path, &good).unwrap();
+        assert_alive(&journal, &tasks);
+        cluster.nodes[0].start();
+        cluster.wait_until_ready();
+    }
+    journal.open_gate("gate");
+    framework.wait_for_all("the tasks finish", &tasks, |state| state == TaskState::Finished);
+}
+
+#[test]
+fn a_write_that_was_torn_off_at_the_end_is_survived() {
+    let mut cluster = Cluster::start(1);
+    let mut journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("torn", &[0]));
+    let tasks = ids("task", 3);
+    framework.submit(gated(&journal, &tasks, "gate", 0));
+    wait_for_running(&framework, &journal, &tasks);
+    for file in ["agent.redb", "raft.redb"] {
+        cluster.nodes[0].kill();
+        // Space that was added to the file, and never used, when the power went.
+        let path = cluster.nodes[0].data_dir().join(file);
+        File::options().append(true).open(path).unwrap().write_all(&[0; 4_096]).unwrap();
+        assert_eq!(start_over_damage(&mut cluster, file), Outcome::Recovered, "{file}");
+        cluster.wait_until_ready();
+        assert_alive(&journal, &tasks);
+    }
+    journal.open_gate("gate");
+    framework.wait_for_all("the tasks finish", &tasks, |state| state == TaskState::Finished);
+}
+
+fn keygen(directory: &Path, name: &str) -> PathBuf {
+    let keys = directory.join(name);
+    let shown = keys.display().to_string();
+    let made = Command::new(directory, ["keygen", "--dir", shown.as_str()]).run();
+    assert_eq!(made.code(), 0, "{made:?}");
+    keys
+}
+
+#[test]
+fn a_node_with_another_clusters_key_never_joins_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (keygen(directory.path(), "ours"), keygen(directory.path(), "theirs"));
+    let mut cluster = Cluster::prepare(ClusterOptions { seeds: 1, others: 2, ..ClusterOptions::default() });
+    for (index, keys) in [&ours, &ours, &theirs].into_iter().enumerate() {
+        let flag = ["--keys".to_owned(), keys.display().to_string()];
+        cluster.nodes[index].arguments().flags.extend(flag);
+    }
+    let mut stranger = cluster.nodes.pop().expect("there are three");
+    cluster.nodes.iter_mut().for_each(Node::start);
+    cluster.wait_until_ready();
+    let seed = cluster.nodes[0].http().to_string();
+    let before = cluster.nodes[0].log().len();
+    stranger.start();
+    poll_until(PATIENCE, "the stranger says that it is not let in", || {
+        let why = stranger.get("/api/leader").ok()?;
+        assert_ne!(why.status, 200, "{}", why.text());
+        let log = stranger.log();
+        (why.text().contains(&seed) && log.contains("certificate")).then_some(())
+    });
+    assert!(!cluster.nodes[0].log().split_off(before).contains("panicked"));
+    // Gossip and registrations of many rounds have passed by the time a third node of ours has joined.
+    let nodes = cluster.nodes[0].json("/api/nodes").expect("the leader answers");
+    assert_eq!(nodes.as_array().map(Vec::len), Some(2), "{nodes}");
+    stranger.kill();
+    meshos_tests::sweep(stranger.data_dir());
+}
+
+/// A small file system of its own.
+struct Tmpfs(TempDir);
+
+impl Tmpfs {
+    fn new(size: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!("size={size},mode=755");
+        mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
+        Self(directory)
+    }
+
+    /// Takes all that is left.
+    fn fill(&self) {
+        let mut file = File::create(self.0.path().join("ballast")).unwrap();
+        let block = [1; 4_096];
+        while file.write_all(&block).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.path().join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        umount2(self.0.path(), MntFlags::MNT_DETACH).ok();
+    }
+}
+
+#[test]
+fn root_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
+    let disk = Tmpfs::new("32m");
+    let mut cluster = Cluster::prepare(ClusterOptions { seeds: 1, ..ClusterOptions::default() });
+    cluster.nodes[0].arguments().data_dir = disk.0.path().join("data");
+    cluster.nodes[0].start();
+    cluster.wait_until_ready();
+    let mut journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("full", &[0]));
+    let (before, tasks) = (ids("before", 3), ids("task", 5));
+    framework.submit(before.iter().map(|id| shell(id, "exit 0")));
+    framework.wait_for_all("some tasks finish", &before, |state| state == TaskState::Finished);
+    framework.submit(gated(&journal, &tasks, "gate", 4));
+    wait_for_running(&framework, &journal, &tasks);
+
+    disk.fill();
+    journal.open_gate("gate");
+    // It says so as long as it runs, and in its last words when it cannot go on.
+    poll_until(PATIENCE, "the node says that its disk is full", || {
+        if !cluster.nodes[0].is_running() {
+            return Some(());
+        }
+        let health = cluster.nodes[0].get("/health").ok()?;
+        (health.status == 503 && !health.json()["problems"].as_array()?.is_empty()).then_some(())
+    });
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("No space left") || log.contains("os error 28"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+
+    disk.free();
+    if cluster.nodes[0].is_running() {
+        cluster.nodes[0].kill();
+    }
+    cluster.nodes[0].start();
+    cluster.wait_until_ready();
+    framework.wait_for_all("each end is told", &tasks, |state| state == TaskState::Failed);
+    for id in &tasks {
+        let last = framework.updates_of(id).pop().expect("there are updates");
+        assert_eq!(last.exit, Some(meshos_sdk::protocol::task::Exit::Code { code: 4 }), "{last:?}");
+    }
+    framework.submit([shell("after", "exit 0")]);
+    framework.wait_for_state("after", TaskState::Finished);
+    let written = framework.written();
+    let finished = |id: &String| {
+        written.iter().filter(|line| line.task == *id && line.state == TaskState::Finished).count()
+    };
+    assert!(before.iter().all(|id| finished(id) == 1), "what was acknowledged is not told again: {written:?}");
+    wait_until("the node is well again", || {
+        cluster.nodes[0].get("/health").is_ok_and(|health| health.status == 200)
+    });
+}
