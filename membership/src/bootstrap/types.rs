@@ -28,7 +28,7 @@ pub struct Own {
 pub enum Event {
     /// The process has started; given once, first.
     Started,
-    /// Time has passed; see [`Bootstrap::next_deadline`].
+    /// Time has passed; see [`Bootstrap::next_deadline`](super::Bootstrap::next_deadline).
     Tick,
     /// A seed has answered.
     Answered {

@@ -150,7 +150,7 @@ impl Failure {
     pub(super) fn no_leader(waiting: &[String]) -> Self {
         let message = match waiting {
             [] => format!("{NO_LEADER}: an election may be under way, try again"),
-            waiting => format!("{NO_LEADER}: it waits for {}", waiting.join("; ")),
+            waiting => format!("{NO_LEADER}: {}", waiting.join("; ")),
         };
         Self::unavailable(message)
     }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_node_tells_no_leader_from_other_trouble() {
-        for waiting in [vec![], vec!["seed a:5050: it does not answer".to_owned()]] {
+        for waiting in [vec![], vec!["waiting for seed a:5050: it does not answer".to_owned()]] {
             assert!(Answer::from(Failure::no_leader(&waiting)).is_no_leader());
         }
         assert!(!Answer::from(Failure::unavailable("the disk is full")).is_no_leader());

@@ -53,7 +53,7 @@ impl Api {
             // When the group has lost its majority, its members are what the operator needs.
             (Leading::Voters, Err(failure)) if !call.forwarded => {
                 let known = self.options.raft.voters();
-                if known.is_empty() { Err(failure) } else { Self::voters_known(&known) }
+                if known.is_empty() { Err(failure) } else { Self::voters_known(&known, false) }
             }
             (_, answered) => answered,
         }
@@ -110,8 +110,7 @@ impl Api {
 
     pub(super) fn no_leader(&self) -> Failure {
         let waiting = self.options.formation.waiting().into_iter();
-        let waiting: Vec<String> =
-            waiting.map(|one| format!("seed {}: {}", one.seed, one.reason)).collect();
+        let waiting: Vec<String> = waiting.map(|one| one.reason).collect();
         Failure::no_leader(&waiting)
     }
 
@@ -194,7 +193,7 @@ impl Api {
             }
             Leading::Offers => beside(move || Answer::json(&nodes::offers(&view))).await,
             Leading::Explain(framework) => self.explain(*framework).await,
-            Leading::Voters => Self::voters_known(&self.options.raft.voters()),
+            Leading::Voters => Self::voters_known(&self.options.raft.voters(), true),
             Leading::KillTask => self.kill_task(call, &view).await,
             Leading::Teardown => self.teardown(call).await,
             Leading::AddVoter => self.add_voter(call).await,

@@ -32,8 +32,9 @@ struct VoterRow {
     lag: Option<u64>,
 }
 
-impl From<&VoterStatus> for VoterRow {
-    fn from(status: &VoterStatus) -> Self {
+impl VoterRow {
+    /// `led` says whether anybody leads: raft takes a leader without a majority for one.
+    fn of(status: &VoterStatus, led: bool) -> Self {
         let role = match status.role {
             VoterRole::Voter => "voter",
             VoterRole::Learner => "learner",
@@ -43,7 +44,7 @@ impl From<&VoterStatus> for VoterRow {
             raft_id: status.voter.raft_id,
             address: status.voter.address.clone(),
             role,
-            leader: status.is_leader,
+            leader: led && status.is_leader,
             last_contact_ms: status.last_contact.map(millis),
             lag: status.lag,
         }
@@ -75,8 +76,8 @@ struct Admitted {
 }
 
 impl Api {
-    pub(super) fn voters_known(voters: &[VoterStatus]) -> Result<Answer, Failure> {
-        let rows: Vec<VoterRow> = voters.iter().map(VoterRow::from).collect();
+    pub(super) fn voters_known(voters: &[VoterStatus], led: bool) -> Result<Answer, Failure> {
+        let rows: Vec<VoterRow> = voters.iter().map(|status| VoterRow::of(status, led)).collect();
         Answer::json(&rows)
     }
 
@@ -223,8 +224,12 @@ mod tests {
 
     #[test]
     fn a_member_is_shown_with_its_place_in_the_log() {
-        let answer = Api::voters_known(&[status(1, 7, VoterRole::Voter)]).unwrap();
-        let rows: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let shown = |led| -> serde_json::Value {
+            let answer = Api::voters_known(&[status(1, 7, VoterRole::Voter)], led).unwrap();
+            serde_json::from_slice(&answer.body).unwrap()
+        };
+        let rows = shown(true);
+        assert_eq!(shown(false)[0]["leader"], false);
         assert_eq!(rows[0]["role"], "voter");
         assert_eq!(rows[0]["leader"], true);
         assert_eq!(rows[0]["last_contact_ms"], 12);

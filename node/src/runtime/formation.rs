@@ -117,7 +117,7 @@ impl Formation {
     }
 
     /// Answers another node's probe.
-    pub(crate) fn answer(&self, from: NodeId, body: &[u8]) -> Result<Vec<u8>, String> {
+    pub(crate) async fn answer(&self, from: NodeId, body: &[u8]) -> Result<Vec<u8>, String> {
         let request: ProbeRequest = codec::decode(body).map_err(|error| error.to_string())?;
         if request.node_id != from {
             return Err("a probe must name the node that sends it".into());
@@ -137,6 +137,10 @@ impl Formation {
         // The loop sees these effects at its next turn; a full queue turns it anyway.
         let _turned = self.shared.events.try_send(Event::Tick);
         let answer = answer.ok_or("this node has no answer yet")?;
+        // A vote taken at this moment would make "empty" a lie.
+        if matches!(answer, SeedAnswer::Empty { .. }) && !self.shared.raft.is_pristine().await {
+            return Err("this node is just taking part in a group".into());
+        }
         Ok(codec::encode(&ProbeAnswer { version: 1, answer }))
     }
 

@@ -90,7 +90,7 @@ impl NodeHandler {
                 answer.map(|body| Reply::Bytes { body }).map_err(|error| error.to_string())
             }
             Request::Probe { body } => {
-                let body = self.formation.answer(node, &body)?;
+                let body = self.formation.answer(node, &body).await?;
                 Ok(Reply::Bytes { body })
             }
             Request::Announce(announcement) => {

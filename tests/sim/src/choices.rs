@@ -69,10 +69,7 @@ impl World {
 
     /// Uses offers of one agent for as many tasks as fit.
     fn accept(&mut self, index: usize, agent: AgentId, offers: &[Offer]) {
-        let mut free = offers
-            .iter()
-            .map(|offer| &offer.resources)
-            .sum::<Resources>();
+        let mut free = offers.iter().map(|offer| &offer.resources).sum::<Resources>();
         let restless = self.drivers[index].setup.restless;
         let mut launch = Vec::new();
         while self.drivers[index].demand > 0 && launch.len() < 4 && self.dice.chance(850) {
@@ -113,10 +110,7 @@ impl World {
     }
 }
 
-fn description(
-    task_id: TaskId,
-    resources: Resources,
-) -> TaskDescription {
+fn description(task_id: TaskId, resources: Resources) -> TaskDescription {
     TaskDescription {
         name: task_id.to_string(),
         task_id,

@@ -11,10 +11,10 @@ use meshos_protocol::{
         AgentId, Fence, FrameworkId, OfferId, Principal, RequestId, Subscription, TaskId, UpdateId,
     },
     messages::scheduler::{
-        Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe, TaskQuery,
+        Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe, TaskQuery,
     },
     role::Role,
-    task::{Command, CommandLine, StatusUpdate, TaskDescription, TaskState},
+    task::{StatusUpdate, TaskState},
 };
 
 use crate::{
@@ -122,7 +122,7 @@ impl Driver {
             torn_down: false,
             index,
             tasks_named: 0,
-            pub(crate) requests: BTreeMap::new(),
+            requests: BTreeMap::new(),
             requests_made: 0,
             lives_lived: 0,
             thinking: false,

@@ -41,7 +41,7 @@ fn gateway_dies(failover_timeout: Duration) {
     assert_alive(&journal, &second);
 
     let third = ids("third", 3);
-    framework.submit(gated(&journal, &third, "second", 0));
+    framework.submit_on(&node, gated(&journal, &third, "second", 0));
     wait_for_running(&framework, &journal, &third);
     journal.open_gate("second");
     framework.wait_for_all("the other tasks end", &second, |state| state == TaskState::Finished);

@@ -11,3 +11,4 @@ mod metrics;
 mod restarts;
 mod run_command;
 mod sharing;
+mod surroundings;

@@ -90,7 +90,7 @@ fn run_takes_instances_variables_files_and_constraints() {
     lines.sort_unstable();
     assert_eq!(lines.len(), 5, "{several:?}");
     for (instance, line) in lines.iter().enumerate() {
-        assert!(line.starts_with(&instance.to_string()) && line.ends_with("a b"), "{lines:?}");
+        assert!(*line == format!("[{instance}] a b"), "{lines:?}");
     }
 
     let file = cluster.path().join("words.txt");
@@ -203,7 +203,7 @@ fn scripts_find_the_fields_that_were_promised() {
     assert_eq!(unknown.code(), 1);
     assert!(unknown.stderr.contains("no-such-task"), "{unknown:?}");
 
-    run(&cluster, node, &["kill", &id]).success();
+    assert_eq!(run(&cluster, node, &["kill", &id]).code(), 0);
     let ended = running.wait();
     assert_eq!(ended.code(), 128 + 15, "{ended:?}");
     assert_eq!(ended.stdout, "first\n");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshos_protocol::{
-    ids::UpdateId,
+    ids::{FrameworkId, UpdateId},
     messages::{
         agent::ToLeader,
         scheduler::{Call, TaskQuery},
@@ -11,7 +11,7 @@ use meshos_protocol::{
     task::TaskState,
 };
 
-use super::world::{World, agent, report, status, task, task_id};
+use super::world::{World, agent, node, report, status, task, task_id};
 use crate::master::{Event, MasterConfig};
 
 fn acknowledge(name: &str, number: u8) -> Call {
@@ -343,4 +343,51 @@ fn limits_of_tasks_drop_what_is_too_much() {
         "n1 launch F1 a cpus:1;mem:32, b cpus:1;mem:32",
         "s1 ok",
     ]);
+}
+
+/// The agent may be steps ahead of what the framework has acknowledged; an answer must not be.
+#[test]
+fn reconciliation_never_runs_ahead_of_updates_that_wait_for_their_turn() {
+    let mut world = World::new();
+    let n1 = world.register(1, "cpus:4;mem:4096", vec![]);
+    let s1 = world.framework("one");
+    world.pass(10);
+    world.told();
+    world.accept(s1, &[1], vec![task("t", "cpus:1;mem:1024")]);
+    world.update(n1, "t", TaskState::Running, 1);
+    let (framework, state) = (FrameworkId(1), TaskState::Finished);
+    world.say(n1, ToLeader::TaskEnded { framework, task: task_id("t"), state });
+    world.told();
+    let ask = || Call::Reconcile {
+        tasks: vec![TaskQuery { task: task_id("t"), agent: None, pending: false }],
+    };
+    world.call(s1, ask());
+    world.expect(&["s1 update t running on n1.1 (reconciliation)", "s1 ok"]);
+    world.call(s1, acknowledge("t", 1));
+    world.told();
+    world.call(s1, ask());
+    world.expect(&["s1 ok"]);
+    world.update(n1, "t", state, 2);
+    world.expect(&["s1 update t finished on n1.1 u2"]);
+}
+
+/// The same port on two agents is two things.
+#[test]
+fn what_a_framework_holds_on_several_agents_adds_up_by_amounts() {
+    let mut world = World::new();
+    let n1 = world.register(1, "cpus:4;mem:4096;ports:[1-2]", vec![]);
+    let n2 = world.register(2, "cpus:4;mem:4096;ports:[1-2]", vec![]);
+    let s1 = world.framework("one");
+    world.pass(10);
+    world.told();
+    for (connection, offer, name) in [(n1, 1, "a"), (n2, 2, "b")] {
+        world.accept(s1, &[offer], vec![task(name, "cpus:1;mem:1024;ports:[1-1]")]);
+        world.update(connection, name, TaskState::Running, u8::try_from(offer).unwrap());
+    }
+    let used = |world: &World| world.master.view().frameworks.iter().next().unwrap().used.clone();
+    assert_eq!(used(&world), "cpus:2;mem:2048".parse().unwrap());
+    let first = world.master.view().tasks.iter().find(|task| task.node_id == node(1)).cloned();
+    let first = first.unwrap();
+    world.update(n1, first.id.as_str(), TaskState::Finished, 3);
+    assert_eq!(used(&world), "cpus:1;mem:1024".parse().unwrap());
 }

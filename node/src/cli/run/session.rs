@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
     time::Instant,
 };
 
@@ -36,6 +36,10 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(2);
 /// How often it is said again.
 const REPEAT: Duration = Duration::from_secs(5);
+/// How long is waited for the list of nodes: when there is no leader, the run begins without it.
+const LEARN_LIMIT: Duration = Duration::from_millis(500);
+/// The most nodes that the driver tries.
+const NODES_MAX: usize = 32;
 /// How long the good-bye may take.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 const EXIT_INTERRUPTED: u8 = 130;
@@ -50,8 +54,6 @@ pub(super) async fn run(request: Request, node: &Choice, quiet: bool) -> Result<
     let instances = request.instances;
     let shared = Shared::new(Plan::new(request));
     let (driver, ended) = SchedulerDriver::start(Launcher(shared.clone()), options)?;
-    let mut side = JoinSet::new();
-    side.spawn(learn_nodes(Arc::clone(&api)));
     let session = Session {
         shared,
         driver,
@@ -225,10 +227,9 @@ struct Issued {
 async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
     let key = NodeKey::generate()?;
     let body = json!({ "request": BASE64.encode(key.request()?) });
-    let answer = api
-        .post("/api/frameworks/credentials", &body)
-        .await
-        .context("cannot get a certificate for this run")?;
+    let signed = api.post("/api/frameworks/credentials", &body);
+    let (answer, known) = tokio::join!(signed, learn_nodes(api));
+    let answer = answer.context("cannot get a certificate for this run")?;
     let issued: Issued = serde_json::from_value(answer)
         .context("the node's answer is not of the form that this release expects")?;
     let certificate = |text: &str| -> Result<CertificateDer<'static>> {
@@ -244,15 +245,25 @@ async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
         key.private_key(),
         certificate(&issued.authority)?,
     );
-    let mut options = DriverOptions::new(&request.name, issued.nodes, credentials);
+    let mut nodes = issued.nodes;
+    for node in known {
+        if !nodes.contains(&node) {
+            nodes.push(node);
+        }
+    }
+    let mut options = DriverOptions::new(&request.name, nodes, credentials);
     options.info.roles = [request.role.clone()].into();
     options.info.hostname = ThisMachine.hostname();
     Ok(options)
 }
 
-/// Learns where else the output can be read when the node of the command line dies.
-async fn learn_nodes(api: Arc<Api>) {
-    let Ok(Value::Array(nodes)) = api.get("/api/nodes").await else { return };
-    let address = |node: &Value| node.get("address").and_then(Value::as_str).map(str::to_owned);
-    api.also(nodes.iter().filter_map(address));
+/// The nodes that the leader knows. The output can be read from any of them; their QUIC addresses
+/// are given, for the driver. A node that has just started may not have heard of them by gossip.
+async fn learn_nodes(api: &Api) -> Vec<String> {
+    let nodes = tokio::time::timeout(LEARN_LIMIT, api.get("/api/nodes")).await;
+    let Ok(Ok(Value::Array(nodes))) = nodes else { return Vec::new() };
+    let text = |node: &Value, key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
+    api.also(nodes.iter().filter_map(|node| text(node, "address")));
+    let reachable = nodes.iter().filter(|node| node["connected"] == true);
+    reachable.filter_map(|node| text(node, "agent_address")).take(NODES_MAX).collect()
 }
