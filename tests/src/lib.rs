@@ -3,6 +3,7 @@
 //! * [`Cluster`], [`Node`]: nodes on loopback, started, killed and restarted; nothing is left of them when a test ends.
 //! * [`Framework`]: a framework on the SDK that writes down each status update before it acts on it.
 //! * [`Journal`]: what tasks say of themselves, and the gate that holds them.
+//! * [`Network`]: machines of their own for nodes, that can be cut off from each other.
 //! * [`Command`]: the command line, waited for with a deadline.
 //! * [`poll_until`]: the one way to wait.
 //!
@@ -17,6 +18,7 @@ mod credentials;
 mod framework;
 mod http;
 mod journal;
+mod namespace;
 mod node;
 mod ports;
 mod processes;
@@ -30,6 +32,7 @@ pub use credentials::{framework_credentials, signing_request};
 pub use framework::{Framework, FrameworkOptions, Handling, Note, WrittenUpdate};
 pub use http::{Answer, HttpError};
 pub use journal::{Birth, Journal};
+pub use namespace::Network;
 pub use node::{Node, NodeArguments};
 pub use ports::free_ports;
 pub use processes::{Process, launchers_below, of_path, pid_alive, sweep};

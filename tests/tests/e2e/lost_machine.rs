@@ -1,7 +1,9 @@
 //! A machine is lost: node, launcher and tasks at once.
 
 use meshos_sdk::protocol::task::TaskState;
-use meshos_tests::{Cluster, Framework, FrameworkOptions, Journal, Note, of_path, sweep};
+use meshos_tests::{
+    Cluster, Framework, FrameworkOptions, Journal, Note, of_path, sweep, wait_until,
+};
 
 use crate::common::{assert_alive, assert_updates_in_order, gated, ids, wait_for_running};
 
@@ -34,10 +36,12 @@ fn the_tasks_of_the_leaders_machine_are_unreachable_when_it_dies() {
         notes.iter().any(|(_, note)| lost(note)).then_some(())
     });
     let second = cluster.leader_after(leader.term);
-    let nodes = cluster.nodes[second.index].json("/api/nodes").expect("the leader answers");
-    let row =
-        nodes.as_array().expect("a list").iter().find(|row| row["id"] == leader.node_id.as_str());
-    assert_eq!(row.expect("an unreachable node is listed")["state"], "unreachable", "{nodes}");
+    wait_until("the lost node is listed as unreachable", || {
+        let nodes = cluster.nodes[second.index].json("/api/nodes").unwrap_or_default();
+        let rows = nodes.as_array().map(Vec::as_slice).unwrap_or_default();
+        let row = rows.iter().find(|row| row["id"] == leader.node_id.as_str());
+        row.is_some_and(|row| row["state"] == "unreachable")
+    });
     assert_alive(&journal, &kept);
 
     // The machine is back without its tasks: each is told to be over.

@@ -8,6 +8,7 @@ mod launchers;
 mod leader_kills;
 mod lost_machine;
 mod metrics;
+mod partition;
 mod restarts;
 mod run_command;
 mod sharing;

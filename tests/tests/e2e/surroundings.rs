@@ -9,8 +9,8 @@ use std::{
 
 use meshos_sdk::protocol::task::TaskState;
 use meshos_tests::{
-    Cluster, ClusterOptions, Command, Finished, Framework, FrameworkOptions, Journal, Node, NodeArguments, PATIENCE,
-    free_ports, poll_until, wait_until,
+    Cluster, ClusterOptions, Command, Finished, Framework, FrameworkOptions, Journal, Node,
+    NodeArguments, PATIENCE, free_ports, poll_until, wait_until,
 };
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
@@ -19,7 +19,8 @@ use crate::common::{assert_alive, gated, ids, shell, wait_for_running};
 
 /// A node alone, without seeds, that is not started.
 fn lone(directory: &Path) -> Node {
-    let mut arguments = NodeArguments::on_loopback(directory.join("data"), directory.to_owned(), free_ports(2));
+    let mut arguments =
+        NodeArguments::on_loopback(directory.join("data"), directory.to_owned(), free_ports(2));
     arguments.flags = vec!["--open-http".to_owned()];
     Node::new(arguments)
 }
@@ -43,7 +44,10 @@ fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
     assert_refused(&node.run_to_end(), &[&shown, "No such file"]);
 
     fs::write(&file, "hostname = \"a\"\ngossip_intervall = \"1s\"\n").unwrap();
-    assert_refused(&node.run_to_end(), &[&format!("{shown}:2"), "gossip_intervall", "`gossip_interval`"]);
+    assert_refused(
+        &node.run_to_end(),
+        &[&format!("{shown}:2"), "gossip_intervall", "`gossip_interval`"],
+    );
     fs::write(&file, "hostname = \n").unwrap();
     assert_refused(&node.run_to_end(), &[&format!("{shown}:1")]);
     fs::write(&file, "gossip_interval = \"soon\"\ntiming_factor = -1\n").unwrap();
@@ -76,7 +80,8 @@ fn a_port_or_a_data_directory_that_is_taken_is_named() {
 
     let cluster = Cluster::start(1);
     let home = directory.path().to_owned();
-    let mut second = NodeArguments::on_loopback(cluster.nodes[0].data_dir().to_owned(), home, free_ports(2));
+    let mut second =
+        NodeArguments::on_loopback(cluster.nodes[0].data_dir().to_owned(), home, free_ports(2));
     second.flags = vec!["--open-http".to_owned()];
     let second = second.command().run();
     let holder = cluster.nodes[0].pid().to_string();
@@ -137,7 +142,11 @@ fn a_damaged_file_is_refused_by_name_and_tasks_live() {
             fs::write(&path, bytes).unwrap();
             let outcome = start_over_damage(&mut cluster, file);
             println!("{file} {what}: {outcome:?}");
-            assert_eq!(outcome, Outcome::Refused, "{file} {what}: what was acknowledged would be lost");
+            assert_eq!(
+                outcome,
+                Outcome::Refused,
+                "{file} {what}: what was acknowledged would be lost"
+            );
         }
         fs::write(&path, &good).unwrap();
         assert_alive(&journal, &tasks);
@@ -181,7 +190,8 @@ fn keygen(directory: &Path, name: &str) -> PathBuf {
 fn a_node_with_another_clusters_key_never_joins_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, theirs) = (keygen(directory.path(), "ours"), keygen(directory.path(), "theirs"));
-    let mut cluster = Cluster::prepare(ClusterOptions { seeds: 1, others: 2, ..ClusterOptions::default() });
+    let mut cluster =
+        Cluster::prepare(ClusterOptions { seeds: 1, others: 2, ..ClusterOptions::default() });
     for (index, keys) in [&ours, &ours, &theirs].into_iter().enumerate() {
         let flag = ["--keys".to_owned(), keys.display().to_string()];
         cluster.nodes[index].arguments().flags.extend(flag);
@@ -213,7 +223,14 @@ impl Tmpfs {
     fn new(size: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = format!("size={size},mode=755");
-        mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
+        mount(
+            Some("tmpfs"),
+            directory.path(),
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )
+        .unwrap();
         Self(directory)
     }
 
@@ -281,7 +298,10 @@ fn root_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
     let finished = |id: &String| {
         written.iter().filter(|line| line.task == *id && line.state == TaskState::Finished).count()
     };
-    assert!(before.iter().all(|id| finished(id) == 1), "what was acknowledged is not told again: {written:?}");
+    assert!(
+        before.iter().all(|id| finished(id) == 1),
+        "what was acknowledged is not told again: {written:?}"
+    );
     wait_until("the node is well again", || {
         cluster.nodes[0].get("/health").is_ok_and(|health| health.status == 200)
     });

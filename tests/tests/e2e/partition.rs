@@ -1,0 +1,168 @@
+//! The leader is cut off from the other nodes, and later not any more.
+
+use std::{net::SocketAddr, path::PathBuf, time::Instant};
+
+use meshos_sdk::protocol::task::TaskState;
+use meshos_tests::{
+    Cluster, ClusterOptions, Command, Framework, FrameworkOptions, Handling, Journal, Leader,
+    Network, Node, Note, PATIENCE, poll_until, wait_until,
+};
+
+use crate::common::{
+    assert_alive, assert_started_at_most_once, assert_updates_in_order, gated, ids,
+    wait_for_running,
+};
+
+const PORT: u16 = 5050;
+
+/// Three seeds, each on a machine of its own.
+fn machines(network: &Network) -> Cluster {
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    let keys: PathBuf = cluster.path().join("keys");
+    let shown = keys.display().to_string();
+    assert_eq!(Command::new(cluster.path(), ["keygen", "--dir", shown.as_str()]).run().code(), 0);
+    let seeds =
+        (0..3).map(|index| SocketAddr::new(network.address(index).into(), PORT).to_string());
+    let seeds: Vec<String> = seeds.collect();
+    for (index, node) in cluster.nodes.iter_mut().enumerate() {
+        let arguments = node.arguments();
+        arguments.address = network.address(index).into();
+        arguments.port = PORT;
+        arguments.wrapper = network.wrapper(index);
+        let mut seeds = seeds.iter();
+        let mut follows_seed = false;
+        arguments.flags.retain(|flag| flag != "--open-http");
+        for flag in &mut arguments.flags {
+            if std::mem::replace(&mut follows_seed, flag == "--seed") {
+                flag.clone_from(seeds.next().expect("there are three seeds"));
+            }
+        }
+        arguments.flags.extend(["--keys".to_owned(), shown.clone()]);
+    }
+    cluster.nodes.iter_mut().for_each(Node::start);
+    cluster.wait_until_ready();
+    cluster
+}
+
+/// Whether a framework believes itself connected.
+fn is_connected(framework: &Framework) -> bool {
+    let notes = framework.notes();
+    let told = notes.iter().rev().find_map(|(_, note)| match note {
+        Note::Registered(_) | Note::Reregistered(_) => Some(true),
+        Note::Disconnected => Some(false),
+        _ => None,
+    });
+    told.unwrap_or(false)
+}
+
+/// The old leader, alone: it stops offering and launching and says that there is no leader.
+fn assert_deposed(
+    cluster: &Cluster,
+    network: &Network,
+    alone: &Leader,
+    inside: &Framework,
+    cut: Instant,
+) {
+    let node = &cluster.nodes[alone.index];
+    poll_until(PATIENCE, "the old leader says that there is no leader", || {
+        let answer = network.on(alone.index, || node.get("/api/leader")).ok()?;
+        let is_told = answer.status == 503 && answer.text().contains("no leader");
+        is_told.then_some(())
+    });
+    println!("the old leader said that there is no leader {:?} after the cut", cut.elapsed());
+    wait_until("its framework is told, and has no offers", || {
+        !is_connected(inside) && inside.open_offers().is_empty()
+    });
+}
+
+#[test]
+fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() {
+    let network = Network::new(3);
+    let mut cluster = machines(&network);
+    let alone = cluster.leader();
+    let others: Vec<usize> = (0..3).filter(|index| *index != alone.index).collect();
+    let keep = |name: &str, gateways: &[usize]| FrameworkOptions {
+        handling: Handling::Keep,
+        ..FrameworkOptions::new(name, gateways)
+    };
+    let inside =
+        network.on(alone.index, || Framework::start(&cluster, keep("inside", &[alone.index])));
+    let outside = Framework::start(&cluster, FrameworkOptions::new("outside", &others));
+    let mut journal = Journal::new();
+    let (near, far, free) = (ids("near", 5), ids("far", 5), ids("free", 5));
+    let far_node = cluster.nodes[others[0]].id();
+    inside.submit_on(&alone.node_id, gated(&journal, &near, "gate", 0));
+    inside.submit_on(&far_node, gated(&journal, &far, "gate", 0));
+    wait_for_running(&inside, &journal, &near);
+    wait_for_running(&inside, &journal, &far);
+    outside.submit_on(&far_node, gated(&journal, &free, "gate", 0));
+    wait_for_running(&outside, &journal, &free);
+    wait_until("the framework inside holds offers of all", || inside.open_offers().len() == 3);
+
+    let cut = Instant::now();
+    network.cut(alone.index);
+    // The old leader believes in itself for a moment still, and is asked to launch on both sides.
+    let late = ids("late", 10);
+    inside.submit_on(&far_node, gated(&journal, &late[..5], "gate", 0));
+    inside.submit_on(&alone.node_id, gated(&journal, &late[5..], "gate", 0));
+    assert_deposed(&cluster, &network, &alone, &inside, cut);
+
+    // The other side goes on under a leader of a higher term.
+    let new = poll_until(PATIENCE, "the majority has a leader", || {
+        let told = others
+            .iter()
+            .map(|index| cluster.leader_told_by(*index))
+            .collect::<Option<Vec<_>>>()?;
+        (told[0] == told[1] && told[0].term > alone.term).then(|| told[0].clone())
+    });
+    assert_ne!(new.index, alone.index);
+    let more = ids("more", 5);
+    outside.submit(gated(&journal, &more, "gate", 0));
+    wait_for_running(&outside, &journal, &more);
+    wait_until("the node that was cut off is unreachable", || {
+        let nodes = cluster.nodes[new.index].json("/api/nodes").unwrap_or_default();
+        let rows = nodes.as_array().map(Vec::as_slice).unwrap_or_default();
+        rows.iter().any(|row| row["id"] == alone.node_id.as_str() && row["state"] == "unreachable")
+    });
+    for tasks in [&near, &far, &free] {
+        assert_alive(&journal, tasks);
+    }
+
+    network.heal(alone.index);
+    cluster.wait_until_ready();
+    wait_until("the framework inside is back", || is_connected(&inside));
+    // Each late task was started once, or never will be.
+    inside.wait_for_all("each late task was started or dropped", &late, |state| {
+        matches!(state, TaskState::Running | TaskState::Dropped)
+    });
+    let after = ids("after", 5);
+    inside.submit_on(&far_node, gated(&journal, &after, "gate", 0));
+    wait_for_running(&inside, &journal, &after);
+    for tasks in [&near, &far, &free, &more] {
+        assert_alive(&journal, tasks);
+    }
+    journal.open_gate("gate");
+    let mut all: Vec<String> = [near, far, late.clone(), after].concat();
+    inside.wait_for_all("the tasks of the framework inside end", &all, TaskState::is_terminal);
+    outside.wait_for_all(
+        "the tasks of the framework outside finish",
+        &[free, more].concat(),
+        |state| state == TaskState::Finished,
+    );
+    all.retain(|id| !late.contains(id));
+    inside.wait_for_all("none but late tasks were dropped", &all, |state| {
+        state == TaskState::Finished
+    });
+    assert_started_at_most_once(&journal);
+    assert_updates_in_order(&inside);
+    assert_updates_in_order(&outside);
+    let (births, states) = (journal.births(), inside.states());
+    for id in &late {
+        assert_eq!(
+            births.contains_key(id),
+            states[id] == TaskState::Finished,
+            "{id} is {}",
+            states[id]
+        );
+    }
+}
