@@ -79,6 +79,9 @@ pub(super) struct Core {
     kills: BTreeMap<TaskId, Option<u64>>,
     seen: BTreeSet<UpdateId>,
     seen_order: VecDeque<UpdateId>,
+    /// Tasks told to have ended: answers without an id may come late and must not revive them.
+    ended: BTreeSet<TaskId>,
+    ended_order: VecDeque<TaskId>,
     requests: u64,
 }
 
@@ -107,6 +110,8 @@ impl Core {
             kills: BTreeMap::new(),
             seen: BTreeSet::new(),
             seen_order: VecDeque::new(),
+            ended: BTreeSet::new(),
+            ended_order: VecDeque::new(),
             requests: 0,
         }
     }
@@ -185,15 +190,17 @@ impl Core {
             true => Tell::Registered(registered),
             false => Tell::Reregistered(registered),
         }));
-        let queries: Vec<TaskQuery> = self
-            .pending
-            .iter()
-            .map(|(task, agent)| TaskQuery {
-                task: task.clone(),
-                agent: Some(*agent),
-                pending: true,
-            })
-            .collect();
+        // What the leader itself told of a task (unreachable, dropped) carries no id and is not sent
+        // again, so all live tasks are asked for, not only those that nothing was heard of.
+        let query = |(task, agent): (&TaskId, &AgentId), pending| TaskQuery {
+            task: task.clone(),
+            agent: Some(*agent),
+            pending,
+        };
+        let pending = self.pending.iter().map(|entry| query(entry, true));
+        let live = self.agents.iter().filter(|(task, _)| !self.pending.contains_key(*task));
+        let queries: Vec<TaskQuery> =
+            pending.chain(live.map(|entry| query(entry, false))).collect();
         for part in queries.chunks(TASKS_PER_CALL_MAX) {
             self.send(Call::Reconcile { tasks: part.to_vec() }, out);
         }
@@ -207,6 +214,9 @@ impl Core {
     fn update(&mut self, status: StatusUpdate, out: &mut Vec<Output>) {
         let acknowledge = status.agent.zip(status.update);
         self.pending.remove(&status.task);
+        if acknowledge.is_none() && self.ended.contains(&status.task) {
+            return;
+        }
         if let Some((agent, update)) = acknowledge
             && !self.remember(update)
         {
@@ -220,6 +230,7 @@ impl Core {
         if status.state.is_terminal() {
             self.agents.remove(&status.task);
             self.kills.remove(&status.task);
+            self.remember_end(&status.task);
         } else if let Some(agent) = status.agent {
             self.agents.insert(status.task.clone(), agent);
         }
@@ -242,6 +253,17 @@ impl Core {
             self.seen.remove(&oldest);
         }
         true
+    }
+
+    fn remember_end(&mut self, task: &TaskId) {
+        if self.ended.insert(task.clone()) {
+            self.ended_order.push_back(task.clone());
+        }
+        if self.ended_order.len() > SEEN_MAX
+            && let Some(oldest) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
     }
 
     /// The scheduler asks for something.
@@ -298,10 +320,20 @@ impl Core {
         }
         match agent.filter(|_| self.subscribed) {
             Some(agent) => {
+                self.forget_ends(&tasks);
                 self.pending.extend(tasks.iter().map(|task| (task.task_id.clone(), agent)));
                 self.send(Call::Accept(Accept { offers, launch: tasks, refuse_ms }), out);
             }
             None => tasks.into_iter().for_each(|task| self.drop_task(task, out)),
+        }
+    }
+
+    /// An id may be used again once its task has ended.
+    fn forget_ends(&mut self, tasks: &[TaskDescription]) {
+        for task in tasks {
+            if self.ended.remove(&task.task_id) {
+                self.ended_order.retain(|ended| *ended != task.task_id);
+            }
         }
     }
 

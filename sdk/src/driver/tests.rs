@@ -198,7 +198,7 @@ fn a_kill_is_repeated_after_each_subscription_until_the_task_ends() {
     let out = step(&mut core, |core, out| core.ask(kill, out));
     assert!(matches!(calls(&out)[..], [Call::Kill { agent: Some(_), .. }]), "{out:?}");
     let out = step(&mut core, |core, out| core.event(subscribed(1), out));
-    assert!(matches!(calls(&out)[..], [Call::Kill { .. }]), "{out:?}");
+    assert!(matches!(calls(&out)[..], [Call::Reconcile { .. }, Call::Kill { .. }]), "{out:?}");
     step(&mut core, |core, out| core.event(update("a", TaskState::Killed, 2), out));
     let out = step(&mut core, |core, out| core.event(subscribed(1), out));
     assert!(calls(&out).is_empty(), "{out:?}");
@@ -218,4 +218,21 @@ fn a_framework_that_is_turned_away_ends() {
     let error = CallError { kind: CallErrorKind::FailedOver, message: "another took over".into() };
     let event = frame(1, Event::Error { error: error.clone() });
     assert_eq!(step(&mut core, |core, out| core.event(event, out)), [Output::End(error)]);
+}
+
+#[test]
+fn every_live_task_is_asked_for_after_a_subscription_and_an_ended_one_stays_ended() {
+    let mut core = ready();
+    step(&mut core, |core, out| core.event(update("a", TaskState::Running, 1), out));
+    step(&mut core, |core, out| core.event(update("b", TaskState::Finished, 2), out));
+    let out = step(&mut core, |core, out| core.event(subscribed(1), out));
+    let [Call::Reconcile { tasks }] = calls(&out)[..] else { panic!("{out:?}") };
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    assert!(!tasks[0].pending && tasks[0].task.as_str() == "a", "{tasks:?}");
+
+    let mut late = update("b", TaskState::Running, 3);
+    if let Event::Update { status } = &mut late.event {
+        status.update = None;
+    }
+    assert!(step(&mut core, |core, out| core.event(late, out)).is_empty());
 }

@@ -15,7 +15,7 @@ fn assert_waits_for(cluster: &Cluster, node: usize, other: usize) {
         assert_ne!(answer.status, 200, "node {node} follows a leader: {}", answer.text());
         answer.json()["error"].as_str().filter(|why| why.contains(&seed)).map(drop)
     });
-    cluster.nodes[node].wait_for_log(&format!("waiting for {seed}"));
+    cluster.nodes[node].wait_for_log(&format!("waiting for seed {seed}"));
 }
 
 fn wipe(cluster: &mut Cluster, index: usize) {

@@ -1,5 +1,11 @@
 //! End to end: the built binary, real processes, sockets and containers on this machine.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failure is a failed test, and the figures of a run are printed"
+)]
+
 mod common;
 mod election;
 mod forming;

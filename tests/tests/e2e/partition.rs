@@ -76,6 +76,7 @@ fn assert_deposed(
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, from the cut to the healing")]
 fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() {
     let network = Network::new(3);
     let mut cluster = machines(&network);

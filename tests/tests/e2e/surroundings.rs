@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use meshos_sdk::protocol::task::TaskState;
+use meshos_sdk::{
+    TaskBuilder,
+    protocol::task::{Exit, TaskState},
+};
 use meshos_tests::{
     Cluster, ClusterOptions, Command, Finished, Framework, FrameworkOptions, Journal, Node,
     NodeArguments, PATIENCE, free_ports, poll_until, wait_until,
@@ -129,7 +132,8 @@ fn a_damaged_file_is_refused_by_name_and_tasks_live() {
         cluster.nodes[0].terminate();
         let path = cluster.nodes[0].data_dir().join(file);
         let good = fs::read(&path).unwrap();
-        let garbage: Vec<u8> = (0..good.len()).map(|index| (index * 7 + 13) as u8).collect();
+        let garbage: Vec<u8> =
+            (0..good.len()).map(|index| u8::try_from((index * 7 + 13) % 251).unwrap()).collect();
         let mut flipped = good.clone();
         let header = flipped.len().min(200);
         flipped[..header].iter_mut().for_each(|byte| *byte ^= 0x55);
@@ -269,6 +273,12 @@ fn root_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
 
     disk.fill();
     journal.open_gate("gate");
+    // Larger than what the files hold in reserve.
+    let large = ids("large", 100);
+    framework.submit(large.iter().map(|id| {
+        let builder = TaskBuilder::shell(id, "exit 0").cpus_mem("0.1", "32");
+        builder.env("LARGE", "x".repeat(60_000)).build().expect("a good task")
+    }));
     // It says so as long as it runs, and in its last words when it cannot go on.
     poll_until(PATIENCE, "the node says that its disk is full", || {
         if !cluster.nodes[0].is_running() {
@@ -290,8 +300,9 @@ fn root_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
     framework.wait_for_all("each end is told", &tasks, |state| state == TaskState::Failed);
     for id in &tasks {
         let last = framework.updates_of(id).pop().expect("there are updates");
-        assert_eq!(last.exit, Some(meshos_sdk::protocol::task::Exit::Code { code: 4 }), "{last:?}");
+        assert_eq!(last.exit, Some(Exit::Code { code: 4 }), "{last:?}");
     }
+    framework.wait_for_all("each large task is told to be over", &large, TaskState::is_terminal);
     framework.submit([shell("after", "exit 0")]);
     framework.wait_for_state("after", TaskState::Finished);
     let written = framework.written();

@@ -214,7 +214,7 @@ fn a_task_that_ended_behind_an_unacknowledged_update_frees_its_resources() {
     world.accept(s1, &[1], vec![task("a", "cpus:1;mem:128")]);
     world.update(n1, "a", TaskState::Running, 1);
     world.told();
-    let framework = meshos_protocol::ids::FrameworkId(1);
+    let framework = FrameworkId(1);
     let ended = ToLeader::TaskEnded { framework, task: task_id("a"), state: TaskState::Failed };
     world.say(n1, ended);
     world.pass(10);
@@ -298,7 +298,7 @@ fn reconciliation_does_not_run_ahead_of_updates() {
     world.pass(10);
     world.accept(s1, &[1], vec![task("a", "cpus:1;mem:128")]);
     world.update(n1, "a", TaskState::Running, 1);
-    let framework = meshos_protocol::ids::FrameworkId(1);
+    let framework = FrameworkId(1);
     let (task, state) = (task_id("a"), TaskState::Finished);
     world.say(n1, ToLeader::TaskEnded { framework, task, state });
     world.told();

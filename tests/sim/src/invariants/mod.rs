@@ -6,6 +6,7 @@
 
 mod accounted;
 mod capacity;
+mod checks;
 mod conserved;
 mod demand;
 mod fencing;
@@ -18,35 +19,4 @@ mod truthful;
 mod update_order;
 mod updates_settled;
 
-use crate::world::World;
-
-/// What must hold after every step.
-pub fn check_always(world: &mut World) {
-    one_master::check(world);
-    fencing::check(world);
-    capacity::check(world);
-    no_double_allocation::check(world);
-    for key in std::mem::take(&mut world.oracle.touched) {
-        let Some(life) = world.oracle.lives.get(&key) else { continue };
-        start_once::check(&key, life);
-        terminal_final::check(&key, life);
-        update_order::check(&key, life);
-        truthful::check(&key, life);
-    }
-}
-
-/// What must come to hold once nothing goes wrong any more, while frameworks still are there.
-/// Tells the first that does not hold yet.
-pub fn not_yet_settled(world: &World) -> Option<String> {
-    demand::not_yet(world)
-        .or_else(|| accounted::not_yet(world))
-        .or_else(|| known_tasks::not_yet(world))
-        .or_else(|| updates_settled::not_yet(world))
-}
-
-/// What must come to hold once all frameworks have ended. Tells the first that does not hold yet.
-pub fn not_yet_quiet(world: &World) -> Option<String> {
-    known_tasks::not_yet(world)
-        .or_else(|| updates_settled::not_yet(world))
-        .or_else(|| conserved::not_yet(world))
-}
+pub use checks::{check_always, not_yet_quiet, not_yet_settled};
