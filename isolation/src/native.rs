@@ -185,7 +185,14 @@ impl NativeContainerizer {
     /// When containers run and `kill` is not set, or they cannot be killed.
     pub async fn stop_launcher(&self, kill: bool) -> Result<(), Error> {
         self.done("stop", Call::Stop { kill }).await?;
-        self.blocking(|isolation| isolation.remove_parents()).await
+        let remove = move |isolation: &Isolation| {
+            // Containers that ended a moment ago may not have been released: nothing of them runs any more.
+            if kill && let Err(error) = isolation.remove_strangers(&BTreeSet::new()) {
+                tracing::warn!(%error, "could not remove the cgroups of ended containers");
+            }
+            isolation.remove_parents();
+        };
+        self.blocking(remove).await
     }
 
     async fn done(&self, action: &'static str, call: Call) -> Result<(), Error> {

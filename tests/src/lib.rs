@@ -35,6 +35,6 @@ pub use journal::{Birth, Journal};
 pub use namespace::Network;
 pub use node::{Node, NodeArguments};
 pub use ports::free_ports;
-pub use processes::{Process, launchers_below, of_path, pid_alive, sweep};
+pub use processes::{Process, cgroups_below, launchers_below, of_path, pid_alive, sweep};
 pub use slots::Slot;
-pub use wait::{PATIENCE, poll_until, wait_until};
+pub use wait::{PATIENCE, poll_until, say, wait_until};

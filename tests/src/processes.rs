@@ -94,7 +94,7 @@ pub fn sweep(directory: &Path) {
         }
         left.is_empty().then_some(())
     });
-    cgroups.extend(cgroups_named_after(directory));
+    cgroups.extend(cgroups_below(directory));
     cgroups.sort_unstable();
     cgroups.dedup();
     for cgroup in cgroups {
@@ -116,8 +116,10 @@ fn cgroups_of(tag: &str) -> Vec<PathBuf> {
     own.filter(|path| path.is_dir()).collect()
 }
 
-/// Cgroups of nodes below `directory` that had no living process: a node's tag is the FNV-1a hash of its data directory.
-fn cgroups_named_after(directory: &Path) -> Vec<PathBuf> {
+/// The cgroups of nodes whose data directory is `directory` or in it, also those without a process: a node's tag is
+/// the FNV-1a hash of its data directory.
+#[must_use]
+pub fn cgroups_below(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let directories = entries.chain([directory.to_owned()]).filter(|path| path.is_dir());
     directories.flat_map(|path| cgroups_of(&hashed_tag(&path))).collect()

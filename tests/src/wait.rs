@@ -31,3 +31,10 @@ pub fn poll_until<T>(limit: Duration, what: &str, mut condition: impl FnMut() ->
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     poll_until(PATIENCE, what, || condition().then_some(()));
 }
+
+/// Says something that is shown also when the test passes: a figure that is measured and not asserted.
+pub fn say(text: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    // Unlike what the macros print, this is not captured.
+    writeln!(std::io::stderr(), "{text}").ok();
+}

@@ -214,13 +214,13 @@ impl Isolation {
             strangers.extend(backend.list(Controller::Tracking)?);
         }
         for container in strangers.difference(keep) {
-            tracing::info!(%container, "removing the cgroups of a container that is not known");
+            tracing::info!(%container, "removing the cgroups of a container that is over or not known");
             if let Some(backend) = &self.backend {
                 let directory = backend.directory(container, Controller::Tracking);
                 cgroups::kill_all(&directory)?;
             }
             if let Err(error) = self.cleanup(container) {
-                tracing::warn!(%container, %error, "could not remove the cgroups of an unknown container");
+                tracing::warn!(%container, %error, "could not remove the cgroups of a container");
             }
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! One connection to one peer.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use meshos_protocol::{
     ids::ClusterId,
@@ -19,6 +22,8 @@ pub(crate) struct Link {
     connection: quinn::Connection,
     cluster: watch::Receiver<Option<ClusterId>>,
     requests: OnceCell<RequestClient>,
+    /// Set when the peer did not answer a new stream in time: another connection is better.
+    deaf: AtomicBool,
 }
 
 impl Link {
@@ -26,7 +31,7 @@ impl Link {
         connection: quinn::Connection,
         cluster: watch::Receiver<Option<ClusterId>>,
     ) -> Self {
-        Self { connection, cluster, requests: OnceCell::new() }
+        Self { connection, cluster, requests: OnceCell::new(), deaf: AtomicBool::new(false) }
     }
 
     /// Whether the connection is over.
@@ -37,7 +42,11 @@ impl Link {
     /// Opens a stream.
     pub(crate) async fn open(&self, class: StreamClass) -> Result<Opened, WireError> {
         let hello = StreamHello::new(*self.cluster.borrow(), class);
-        wire::open_stream(&self.connection, &hello).await
+        let opened = wire::open_stream(&self.connection, &hello).await;
+        if matches!(opened, Err(WireError::TimedOut(_))) {
+            self.deaf.store(true, Ordering::Relaxed);
+        }
+        opened
     }
 
     /// Asks the peer; several requests may be under way.
@@ -55,12 +64,19 @@ impl Link {
         };
         match tokio::time::timeout(limit, ask).await {
             Ok(answer) => answer,
-            Err(_) => Err(WireError::TimedOut(limit_ms)),
+            Err(_) => {
+                if !self.requests.initialized() {
+                    self.deaf.store(true, Ordering::Relaxed);
+                }
+                Err(WireError::TimedOut(limit_ms))
+            }
         }
     }
 
     /// Ends the connection when its request stream is broken, so that the next use dials anew.
     pub(super) fn is_usable(&self) -> bool {
-        !self.is_closed() && self.requests.get().is_none_or(|client| !client.is_broken())
+        !self.is_closed()
+            && !self.deaf.load(Ordering::Relaxed)
+            && self.requests.get().is_none_or(|client| !client.is_broken())
     }
 }

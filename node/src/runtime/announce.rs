@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::StreamExt as _;
 use meshos_membership::{
     gossip,
     raft::RaftGroup,
     view::{ClusterView, LeaderClaim, Peer},
 };
-use meshos_protocol::{ids::NodeId, messages::node::Request};
+use meshos_protocol::{
+    ids::NodeId,
+    messages::node::{Announcement, Request},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,6 +20,8 @@ use crate::{
 
 /// Nodes told at a time.
 const AT_ONCE: usize = 64;
+/// Between two looks at who has not been told yet.
+const AGAIN: Duration = Duration::from_secs(2);
 /// How long telling one node may take.
 const TELL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -54,6 +58,7 @@ impl Announcer {
                 self.tell(&mut known, &view).await;
             }
             tokio::select! {
+                () = tokio::time::sleep(AGAIN), if told.is_some() => {}
                 changed = leadership.changed() => if changed.is_err() { return },
                 changed = changes.next() => if changed.is_none() { return },
             }
@@ -65,19 +70,25 @@ impl Announcer {
         let Some(announcement) = self.tracker.announcement() else { return };
         let fresh = |peer: &&Peer| known.get(&peer.node_id) != Some(&peer.generation.0);
         let peers: Vec<Peer> = view.alive().filter(fresh).cloned().collect();
-        futures_util::stream::iter(&peers)
-            .for_each_concurrent(AT_ONCE, |peer| {
-                let request = Request::Announce(announcement.clone());
-                async move {
-                    let address = peer.facts.address_quic.to_string();
-                    let target = Target { node: Some(peer.node_id), address };
-                    let told = async { self.net.link(&target).await?.request(request, TELL_LIMIT).await };
-                    if let Err(error) = told.await {
-                        tracing::debug!(node = %peer.node_id, %error, "a node could not be told who leads");
-                    }
-                }
-            })
-            .await;
-        known.extend(peers.iter().map(|peer| (peer.node_id, peer.generation.0)));
+        for some in peers.chunks(AT_ONCE) {
+            let told = some.iter().map(|peer| self.tell_one(peer, &announcement));
+            let told = futures_util::future::join_all(told).await;
+            known.extend(told.into_iter().flatten());
+        }
+    }
+
+    /// Tells one node; it is told again at the next look when it was not reached.
+    async fn tell_one(&self, peer: &Peer, announcement: &Announcement) -> Option<(NodeId, u64)> {
+        let request = Request::Announce(announcement.clone());
+        let address = peer.facts.address_quic.to_string();
+        let target = Target { node: Some(peer.node_id), address };
+        let told = async { self.net.link(&target).await?.request(request, TELL_LIMIT).await };
+        match told.await {
+            Ok(_) => Some((peer.node_id, peer.generation.0)),
+            Err(error) => {
+                tracing::debug!(node = %peer.node_id, %error, "a node could not be told who leads");
+                None
+            }
+        }
     }
 }

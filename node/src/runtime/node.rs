@@ -95,8 +95,11 @@ impl Node {
         let fence_now = fence.current();
         let tracker = LeaderTracker::start(self.tracker_options(fence), stop.clone()).await?;
         let (master_service, master) = master::Service::new(self.master_options());
+        let (events, container_events) = mpsc::channel(CONTAINER_EVENTS_MAX);
+        let containerizer = start_containerizer(&self.options, events).await?;
+        let containers = (Arc::clone(&containerizer), container_events);
         let (agent_service, agent) =
-            agent::start(self.agent_options(fence_now, &tracker).await?).await?;
+            agent::start(self.agent_options(fence_now, &tracker, containers)).await?;
         let formation = self.formation()?;
         let api = self.api(&tracker, &master, &agent, &formation);
         let handler = self.handler(&tracker, master, &api, &formation, &stop);
@@ -121,6 +124,9 @@ impl Node {
         };
         if self.options.stop_tasks {
             agent.stop_tasks().await;
+            if let Err(error) = containerizer.stop_launcher(true).await {
+                tracing::warn!(%error, "the launcher could not be ended");
+            }
         }
         stop.cancel();
         while services.join_next().await.is_some() {}
@@ -156,23 +162,24 @@ impl Node {
         }
     }
 
-    async fn agent_options(
+    fn agent_options(
         &self,
         fence: Option<Fence>,
         tracker: &LeaderTracker,
-    ) -> Result<agent::Options> {
-        let (events, container_events) = mpsc::channel(CONTAINER_EVENTS_MAX);
-        Ok(agent::Options {
+        containers: (Arc<NativeContainerizer>, mpsc::Receiver<ContainerEvent>),
+    ) -> agent::Options {
+        let (containerizer, container_events) = containers;
+        agent::Options {
             config: agent_config(&self.options, &self.identity.node),
             data_dir: self.options.data_dir.clone(),
             fence,
             allow_root_tasks: self.options.allow_root_tasks,
-            containerizer: start_containerizer(&self.options, events).await?,
+            containerizer,
             container_events,
             leader: tracker.leader(),
             net: self.net.clone(),
             clock: self.clock,
-        })
+        }
     }
 
     fn formation(&self) -> Result<Formation> {

@@ -1,8 +1,6 @@
 //! Nodes elect a leader, and another when it dies; `meshos dev` does it all in one command.
 
-use meshos_tests::{
-    Cluster, ClusterOptions, Command, PATIENCE, Slot, free_ports, of_path, poll_until,
-};
+use meshos_tests::{Cluster, ClusterOptions, Command, Slot, cgroups_below, free_ports, of_path};
 
 #[test]
 fn three_nodes_elect_a_leader_and_another_when_it_is_killed() {
@@ -89,6 +87,8 @@ fn dev_runs_a_cluster_and_leaves_nothing_behind() {
     let ended = dev.wait();
     assert_eq!(ended.code(), 0, "{ended:?}");
     drop(endless);
-    let left = poll_until(PATIENCE, "what is left is counted", || Some(of_path(home.path())));
+    let left = of_path(home.path());
     assert!(left.is_empty(), "processes are left behind: {left:?}");
+    let left = cgroups_below(&dir);
+    assert!(left.is_empty(), "control groups are left behind: {left:?}");
 }

@@ -7,7 +7,8 @@ use std::{
 
 use meshos_sdk::protocol::task::{Reason, TaskState};
 use meshos_tests::{
-    Cluster, Framework, FrameworkOptions, Journal, Leader, Note, PATIENCE, poll_until, wait_until,
+    Cluster, Framework, FrameworkOptions, Journal, Leader, Note, PATIENCE, poll_until, say,
+    wait_until,
 };
 
 use crate::common::{
@@ -201,9 +202,8 @@ fn two_hundred_tasks_do_not_notice_that_their_leader_is_killed() {
     let mut cluster = Cluster::start(3);
     for seed in 0..ROUNDS {
         let start = Instant::now();
-        println!("round of seed {seed}");
         let round = round(&mut cluster, seed);
-        println!(
+        say(format_args!(
             "seed {seed}: {:?}: first offer {:?} after the kill, {:?} after the framework heard of the new leader; \
              {} tasks dropped; {:?} in all",
             round.moment,
@@ -211,6 +211,6 @@ fn two_hundred_tasks_do_not_notice_that_their_leader_is_killed() {
             round.first_offer_after_election,
             round.dropped,
             start.elapsed()
-        );
+        ));
     }
 }

@@ -1,10 +1,6 @@
 //! End to end: the built binary, real processes, sockets and containers on this machine.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a failure is a failed test, and the figures of a run are printed"
-)]
+#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 mod common;
 mod election;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Instant};
 use meshos_sdk::protocol::task::TaskState;
 use meshos_tests::{
     Cluster, ClusterOptions, Command, Framework, FrameworkOptions, Handling, Journal, Leader,
-    Network, Node, Note, PATIENCE, poll_until, wait_until,
+    Network, Node, Note, PATIENCE, poll_until, say, wait_until,
 };
 
 use crate::common::{
@@ -69,7 +69,10 @@ fn assert_deposed(
         let is_told = answer.status == 503 && answer.text().contains("no leader");
         is_told.then_some(())
     });
-    println!("the old leader said that there is no leader {:?} after the cut", cut.elapsed());
+    say(format_args!(
+        "the old leader said that there is no leader {:?} after the cut",
+        cut.elapsed()
+    ));
     wait_until("its framework is told, and has no offers", || {
         !is_connected(inside) && inside.open_offers().is_empty()
     });

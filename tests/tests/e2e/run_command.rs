@@ -208,7 +208,8 @@ fn scripts_find_the_fields_that_were_promised() {
     assert_eq!(ended.code(), 128 + 15, "{ended:?}");
     assert_eq!(ended.stdout, "first\n");
     // An ended task is listed, and its output can be read.
-    let row = task_row(node).expect("ended tasks are listed");
-    assert_eq!(row["state"], "killed");
+    wait_until("the ended task is listed as killed", || {
+        task_row(node).is_some_and(|row| row["state"] == "killed")
+    });
     assert_eq!(run(&cluster, node, &["logs", &id]).success().stdout, "first\n");
 }
