@@ -1,7 +1,7 @@
 //! What a node is told: file, environment and flags, checked and resolved.
 //!
 //! Two types, so that nothing half-checked travels further: [`Raw`] has every value as it was given,
-//! with where it came from, all of them optional; [`resolve`] makes [`NodeOptions`] of it, in which
+//! with where it came from, all of them optional; [`resolve()`] makes [`NodeOptions`] of it, in which
 //! everything is there and valid, or says all that is wrong at once, each in a sentence that names
 //! the flag, the variable, or the file with its line.
 
