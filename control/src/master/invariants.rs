@@ -128,6 +128,7 @@ impl Core {
         assert!(self.connections.len() <= limits.connections_max);
         assert!(self.sessions.len() <= limits.sessions_max);
         assert!(self.questions.len() <= limits.questions_max);
+        assert!(self.questions.strangers_len() <= limits.questions_max);
         for (key, task) in self.tasks.iter() {
             assert!(
                 self.agents.contains_key(&key.agent),

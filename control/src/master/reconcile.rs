@@ -30,6 +30,10 @@ struct Question {
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     by_agent: BTreeMap<AgentId, BTreeMap<(FrameworkId, TaskId), Question>>,
+    /// Tasks not known here of which a framework was told that they are unreachable, and whether it had asked for a
+    /// pending one. They are answered anew when the agent comes back: nobody else would tell.
+    strangers: BTreeMap<AgentId, BTreeMap<(FrameworkId, TaskId), bool>>,
+    strangers_count: usize,
 }
 
 impl Questions {
@@ -46,11 +50,37 @@ impl Questions {
         self.by_agent.remove(&agent).unwrap_or_default()
     }
 
+    pub(super) const fn strangers_len(&self) -> usize {
+        self.strangers_count
+    }
+
+    /// Remembers a task as told to be unreachable; beyond `max` none, whose frameworks have to ask again.
+    fn told_unreachable(&mut self, key: TaskKey, pending: bool, max: usize) {
+        if self.strangers_count >= max {
+            return;
+        }
+        let strangers = self.strangers.entry(key.agent).or_default();
+        if strangers.insert((key.framework, key.task), pending).is_none() {
+            self.strangers_count += 1;
+        }
+    }
+
+    fn take_strangers(&mut self, agent: AgentId) -> BTreeMap<(FrameworkId, TaskId), bool> {
+        let strangers = self.strangers.remove(&agent).unwrap_or_default();
+        self.strangers_count -= strangers.len();
+        strangers
+    }
+
     pub(super) fn forget_framework(&mut self, framework: FrameworkId) {
         for questions in self.by_agent.values_mut() {
             questions.retain(|(asker, _), _| *asker != framework);
         }
         self.by_agent.retain(|_, questions| !questions.is_empty());
+        for strangers in self.strangers.values_mut() {
+            strangers.retain(|(asker, _), _| *asker != framework);
+        }
+        self.strangers.retain(|_, strangers| !strangers.is_empty());
+        self.strangers_count = self.strangers.values().map(BTreeMap::len).sum();
     }
 
     pub(super) fn agents(&self) -> impl Iterator<Item = AgentId> {
@@ -145,6 +175,11 @@ impl Core {
             return;
         };
         if let Some(told) = self.state_of_unknown(agent, query.pending) {
+            if told.state == TaskState::Unreachable {
+                let key = TaskKey { framework, task: query.task.clone(), agent };
+                let max = self.config.limits.questions_max;
+                self.questions.told_unreachable(key, query.pending, max);
+            }
             self.tell_status(cx, framework, &query.task, Some(agent), told);
         } else if query.pending || kill.is_some() {
             let key = TaskKey { framework, task: query.task.clone(), agent };
@@ -214,6 +249,25 @@ impl Core {
                 self.tell_status(cx, framework, &key.task, Some(agent), told);
             }
         }
+        for ((framework, task), pending) in self.questions.take_strangers(agent) {
+            self.tell_of_stranger(cx, TaskKey { framework, task, agent }, pending);
+        }
+    }
+
+    /// The agent of a task that was told to be unreachable is back.
+    fn tell_of_stranger(&mut self, cx: &mut Cx<'_>, key: TaskKey, pending: bool) {
+        let Some(task) = self.tasks.get(&key) else {
+            self.tell_status(cx, key.framework, &key.task, Some(key.agent), not_on_agent(pending));
+            return;
+        };
+        // An update that waits for its acknowledgement was passed on, and says more.
+        if task.head.is_none() && !task.state.is_terminal() {
+            let told = Told {
+                reason: Some(Reason::AgentReregistered),
+                ..Told::state(task.state, "the agent has come back with the task")
+            };
+            self.tell_of_task(cx, &key, told);
+        }
     }
 
     /// An agent will not report: what waited for that is answered with what that means.
@@ -224,11 +278,18 @@ impl Core {
         state: TaskState,
         reason: Reason,
     ) {
-        for ((framework, task), _) in self.questions.take(agent) {
+        let asked = self.questions.take(agent).into_iter();
+        let mut unknown: BTreeMap<_, bool> =
+            asked.map(|(key, asked)| (key, asked.pending)).collect();
+        unknown.extend(self.questions.take_strangers(agent));
+        for ((framework, task), pending) in unknown {
             let key = TaskKey { framework, task: task.clone(), agent };
             if self.tasks.get(&key).is_some() {
                 // Told along with the agent's other tasks.
                 continue;
+            }
+            if state == TaskState::Unreachable {
+                self.questions.told_unreachable(key, pending, self.config.limits.questions_max);
             }
             let told = Told {
                 reason: Some(reason),

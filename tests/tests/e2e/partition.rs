@@ -89,18 +89,19 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
         handling: Handling::Keep,
         ..FrameworkOptions::new(name, gateways)
     };
-    let inside =
-        network.on(alone.index, || Framework::start(&cluster, keep("inside", &[alone.index])));
     let outside = Framework::start(&cluster, FrameworkOptions::new("outside", &others));
     let mut journal = Journal::new();
     let (near, far, free) = (ids("near", 5), ids("far", 5), ids("free", 5));
     let far_node = cluster.nodes[others[0]].id();
+    outside.submit_on(&far_node, gated(&journal, &free, "gate", 0));
+    wait_for_running(&outside, &journal, &free);
+    // From here on it keeps whatever it is offered.
+    let inside =
+        network.on(alone.index, || Framework::start(&cluster, keep("inside", &[alone.index])));
     inside.submit_on(&alone.node_id, gated(&journal, &near, "gate", 0));
     inside.submit_on(&far_node, gated(&journal, &far, "gate", 0));
     wait_for_running(&inside, &journal, &near);
     wait_for_running(&inside, &journal, &far);
-    outside.submit_on(&far_node, gated(&journal, &free, "gate", 0));
-    wait_for_running(&outside, &journal, &free);
     wait_until("the framework inside holds offers of all", || inside.open_offers().len() == 3);
 
     let cut = Instant::now();

@@ -274,3 +274,38 @@ fn questions_wait_for_the_agents_report() {
         "n1 kill F1 e",
     ]);
 }
+
+#[test]
+fn what_was_told_to_be_unreachable_and_was_not_known_is_told_anew_when_its_agent_is_back() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.pass(76_000);
+    // This leader knows of no task: those were launched while hints could not reach it.
+    world.hints.clear();
+    let mut world = world.next_leader();
+    let s = world.open("p");
+    world.subscribe(s, super::world::subscribe_as(1, Some(1)));
+    world.told();
+    let query =
+        |name: &str, pending| TaskQuery { task: task_id(name), agent: Some(agent(1, 1)), pending };
+    let tasks = vec![query("a", false), query("b", true), query("c", false)];
+    world.call(s, Call::Reconcile { tasks });
+    world.expect(&[
+        "s2 update a unreachable on n1.1 (reconciliation)",
+        "s2 update b unreachable on n1.1 (reconciliation)",
+        "s2 update c unreachable on n1.1 (reconciliation)",
+        "s2 ok",
+    ]);
+    world.register(1, "cpus:4;mem:4096", vec![report("a", TaskState::Running, &[])]);
+    let told = world.told();
+    let updates: Vec<&str> =
+        told.iter().map(String::as_str).filter(|line| line.contains("update")).collect();
+    assert_eq!(
+        updates,
+        [
+            "s2 update a running on n1.1 (agent_reregistered)",
+            "s2 update b dropped on n1.1 (leader_changed)",
+            "s2 update c gone on n1.1 (reconciliation)",
+        ]
+    );
+}
