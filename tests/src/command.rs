@@ -12,12 +12,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    binary::meshos_binary,
+    binary::{example_binary, meshos_binary},
     processes::signal,
     wait::{PATIENCE, poll_until},
 };
 
-/// A `meshos` command to run. The kernel kills it when the test's thread dies.
+/// A command to run, of `meshos` as a rule. The kernel kills it when the test's thread dies.
 #[derive(Debug)]
 pub struct Command {
     command: std::process::Command,
@@ -81,22 +81,41 @@ impl Command {
         Self::wrapped(home, &[], arguments)
     }
 
-    /// The same, started by `wrapper`, which must execute what follows it.
+    /// An example framework of the SDK, likewise.
+    ///
+    /// # Panics
+    /// When it is not built.
+    #[must_use]
+    pub fn example<S: AsRef<OsStr>>(
+        name: &str,
+        home: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self::of_program(&example_binary(name), home, &[], arguments)
+    }
+
+    /// `meshos`, started by `wrapper`, which must execute what follows it.
     pub(crate) fn wrapped<S: AsRef<OsStr>>(
         home: &Path,
         wrapper: &[String],
         arguments: impl IntoIterator<Item = S>,
     ) -> Self {
+        Self::of_program(&meshos_binary(), home, wrapper, arguments)
+    }
+
+    fn of_program<S: AsRef<OsStr>>(
+        program: &Path,
+        home: &Path,
+        wrapper: &[String],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
         let arguments: Vec<S> = arguments.into_iter().collect();
-        let shown = arguments.iter().map(|argument| argument.as_ref().to_string_lossy());
-        let shown = shown.collect::<Vec<_>>().join(" ");
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let words = arguments.iter().map(|argument| argument.as_ref().to_string_lossy().into());
+        let shown = std::iter::once(name).chain(words).collect::<Vec<String>>().join(" ");
         // The program stays the same process: setpriv sets the signal and executes it.
         let mut command = std::process::Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--"])
-            .args(wrapper)
-            .arg(meshos_binary())
-            .args(&arguments);
+        command.args(["--pdeathsig", "KILL", "--"]).args(wrapper).arg(program).args(&arguments);
         command.env_clear().env("HOME", home).env("RUST_BACKTRACE", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).current_dir(home);
@@ -196,14 +215,14 @@ impl Running {
 
     #[track_caller]
     fn wait_for(&mut self, text: &str, read: impl Fn(&Self) -> String) {
-        poll_until(PATIENCE, &format!("`meshos {}` writes {text:?}", self.shown), || {
+        poll_until(PATIENCE, &format!("`{}` writes {text:?}", self.shown), || {
             let running = self.is_running();
             if read(self).contains(text) {
                 return Some(());
             }
             assert!(
                 running,
-                "`meshos {}` ended without {text:?}: {}{}",
+                "`{}` ended without {text:?}: {}{}",
                 self.shown,
                 self.stdout(),
                 self.stderr()
@@ -218,7 +237,7 @@ impl Running {
     /// When it does not end.
     #[track_caller]
     pub fn wait(mut self) -> Finished {
-        let status = poll_until(PATIENCE, &format!("`meshos {}` ends", self.shown), || {
+        let status = poll_until(PATIENCE, &format!("`{}` ends", self.shown), || {
             self.child.try_wait().expect("a child can be waited for")
         });
         Finished { status, stdout: self.stdout(), stderr: self.stderr() }
@@ -228,7 +247,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- meshos {}\n{}{}", self.shown, self.stdout(), self.stderr());
+            eprintln!("--- {}\n{}{}", self.shown, self.stdout(), self.stderr());
         }
         self.child.kill().ok();
         self.child.wait().ok();

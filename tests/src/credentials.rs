@@ -29,6 +29,16 @@ pub fn signing_request() -> (KeyPair, String) {
 /// When the node does not sign.
 #[must_use]
 pub fn framework_credentials(node: &Node, principal: &str) -> Credentials {
+    Credentials::from_pem(framework_credentials_pem(node, principal).as_bytes())
+        .expect("the node signs what can be used")
+}
+
+/// The same as text, in the form of a credentials file.
+///
+/// # Panics
+/// When the node does not sign.
+#[must_use]
+pub fn framework_credentials_pem(node: &Node, principal: &str) -> String {
     let (key, request) = signing_request();
     let body = json!({ "request": request, "principal": principal });
     let answer = poll_until(PATIENCE, "a node signs a framework's key", || {
@@ -39,13 +49,12 @@ pub fn framework_credentials(node: &Node, principal: &str) -> Credentials {
         let text = answer[field].as_str().unwrap_or_else(|| panic!("no {field}: {answer}"));
         BASE64.decode(text).unwrap_or_else(|error| panic!("{field} is not base64: {error}"))
     };
-    let pem = format!(
+    format!(
         "{}{}{}",
         key.serialize_pem(),
         pem("CERTIFICATE", &der("certificate")),
         pem("CERTIFICATE", &der("authority"))
-    );
-    Credentials::from_pem(pem.as_bytes()).expect("the node signs what can be used")
+    )
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

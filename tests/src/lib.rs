@@ -5,6 +5,7 @@
 //! * [`Journal`]: what tasks say of themselves, and the gate that holds them.
 //! * [`Network`]: machines of their own for nodes, that can be cut off from each other.
 //! * [`Command`]: the command line, waited for with a deadline.
+//! * [`Clock`]: a wall clock that a test sets, for the processes that it starts.
 //! * [`poll_until`]: the one way to wait.
 //!
 //! Everything here blocks, and panics with what it waited for when it waited too long: that is how a test fails.
@@ -12,6 +13,7 @@
 #![expect(clippy::print_stderr, reason = "what a failed test shows")]
 
 mod binary;
+mod clock;
 mod cluster;
 mod command;
 mod credentials;
@@ -25,10 +27,11 @@ mod processes;
 mod slots;
 mod wait;
 
-pub use binary::meshos_binary;
+pub use binary::{example_binary, meshos_binary};
+pub use clock::Clock;
 pub use cluster::{Cluster, ClusterOptions, Leader};
 pub use command::{Command, Finished, Running};
-pub use credentials::{framework_credentials, signing_request};
+pub use credentials::{framework_credentials, framework_credentials_pem, signing_request};
 pub use framework::{Framework, FrameworkOptions, Handling, Note, WrittenUpdate};
 pub use http::{Answer, HttpError};
 pub use journal::{Birth, Journal};

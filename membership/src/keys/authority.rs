@@ -21,14 +21,8 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{ANY_NODE_NAME, Credentials, KeyError, PeerKind, node_server_name};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How long an authority and its nodes' certificates last: ten years.
 pub const VALIDITY_DEFAULT: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-
-/// Certificates start a day before they are made, so that a machine whose clock runs behind, or
-/// jumps back, is not locked out.
-const BACKDATED: Duration = DAY;
 
 /// A signing request of ours has about 250 bytes; a larger one than this is not read.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
@@ -257,7 +251,9 @@ fn base_params(common_name: &str, validity: Duration) -> Result<CertificateParam
     let end = now.saturating_add(validity.min(VALIDITY_DEFAULT * 10));
     let mut params = CertificateParams::default();
     params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params.not_before = start + now.saturating_sub(BACKDATED);
+    // Nothing is gained by a later start, and a machine whose clock runs behind, or jumps back to
+    // what its dead battery left it, would be locked out.
+    params.not_before = start;
     params.not_after = start + end;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);

@@ -207,8 +207,7 @@ fn certificates_outlast_a_clock_that_jumps_back() {
     let credentials = authority.issue(&node(1), year).unwrap();
     for certificate in [authority.certificate(), &credentials.certificate] {
         let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
-        let start = parsed.validity().not_before.timestamp();
-        assert!((now - start - 24 * 3600).abs() < 60, "starts a day back");
+        assert_eq!(parsed.validity().not_before.timestamp(), 0, "no clock is before the start");
     }
     let end = credentials.identity().unwrap().not_after_unix_s;
     assert!((end - now - 365 * 24 * 3600).abs() < 60);

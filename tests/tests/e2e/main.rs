@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
+mod clock;
 mod common;
 mod election;
 mod forming;
@@ -15,3 +16,4 @@ mod restarts;
 mod run_command;
 mod sharing;
 mod surroundings;
+mod wordcount;
