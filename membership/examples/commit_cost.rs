@@ -2,7 +2,7 @@
 //! what the same disk takes for an append and an fdatasync by itself. They take turns in short
 //! slices, so that a disk that is busy for a while is busy for all of them.
 //!
-//!     cargo run --release -p meshos-membership --example commit_cost -- [DIR] [SECONDS]
+//!     cargo run --release -p meshos-membership --example commit_cost -- [DIR] [SECONDS] [--json]
 
 use std::{
     collections::BTreeMap,
@@ -69,7 +69,10 @@ impl RegistryMachine for Counter {
 
 struct Figures {
     p50: Duration,
+    p99: Duration,
     mean: Duration,
+    rate_per_s: u128,
+    count: usize,
 }
 
 /// Latencies of operations that ran side by side for `elapsed`.
@@ -85,22 +88,38 @@ impl Measured {
         self.elapsed += other.elapsed;
     }
 
-    fn print(mut self, out: &mut impl io::Write, what: &str) -> io::Result<Figures> {
+    fn figures(mut self) -> Figures {
         self.latencies.sort_unstable();
         let at = |share: usize| {
             let last = self.latencies.len().saturating_sub(1);
             self.latencies.get(last * share / 100).copied().unwrap_or_default()
         };
-        let (p50, p99) = (at(50), at(99));
         let count = self.latencies.len();
-        let rate = u128::try_from(count).unwrap_or(0) * 1_000 / self.elapsed.as_millis().max(1);
         let total: Duration = self.latencies.iter().sum();
-        let mean = total / u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        Figures {
+            p50: at(50),
+            p99: at(99),
+            mean: total / u32::try_from(count).unwrap_or(u32::MAX).max(1),
+            rate_per_s: u128::try_from(count).unwrap_or(0) * 1_000
+                / self.elapsed.as_millis().max(1),
+            count,
+        }
+    }
+}
+
+impl Figures {
+    fn print(&self, out: &mut impl io::Write, what: &str) -> io::Result<()> {
+        let Self { p50, p99, mean, rate_per_s, count } = self;
         writeln!(
             out,
-            "{what:<34} p50 {p50:>9.2?}  mean {mean:>9.2?}  p99 {p99:>9.2?}  {rate:>6}/s  ({count})"
-        )?;
-        Ok(Figures { p50, mean })
+            "{what:<34} p50 {p50:>9.2?}  mean {mean:>9.2?}  p99 {p99:>9.2?}  {rate_per_s:>6}/s  ({count})"
+        )
+    }
+
+    fn json(&self) -> String {
+        let (p50, p99) = (self.p50.as_micros(), self.p99.as_micros());
+        let rate = self.rate_per_s;
+        format!("{{\"p50_us\":{p50},\"p99_us\":{p99},\"rate_per_s\":{rate}}}")
     }
 }
 
@@ -179,7 +198,7 @@ async fn open_group(
     Ok(opened)
 }
 
-async fn run(dir: &Path, seconds: u32) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn run(dir: &Path, seconds: u32, json: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
     let one_voter = Voters::open(dir, 1).await?;
     let three_voters = Voters::open(dir, VOTERS).await?;
     let slice = Duration::from_millis(250);
@@ -194,11 +213,36 @@ async fn run(dir: &Path, seconds: u32) -> Result<(), Box<dyn Error + Send + Sync
         three.add(measure_commits(three_voters.leader(), 1, slice).await?);
         many.add(measure_commits(three_voters.leader(), 16, slice).await?);
     }
+    let measured = [
+        ("disk", "append + fdatasync", disk.figures()),
+        ("one_voter", "commit, 1 voter, 1 writer", alone.figures()),
+        ("three_voters", "commit, 3 voters, 1 writer", three.figures()),
+        ("many_writers", "commit, 3 voters, 16 writers", many.figures()),
+    ];
+    if json {
+        print_json(&measured)?
+    } else {
+        print_table(&measured)?
+    }
+    one_voter.shutdown().await;
+    three_voters.shutdown().await;
+    Ok(())
+}
+
+type Rows = [(&'static str, &'static str, Figures); 4];
+
+fn print_json(rows: &Rows) -> io::Result<()> {
+    let parts: Vec<_> =
+        rows.iter().map(|(key, _, figures)| format!("\"{key}\":{}", figures.json())).collect();
+    writeln!(io::stdout(), "{{{}}}", parts.join(","))
+}
+
+fn print_table(rows: &Rows) -> io::Result<()> {
     let mut out = io::stdout();
-    let disk = disk.print(&mut out, "append + fdatasync")?;
-    let alone = alone.print(&mut out, "commit, 1 voter, 1 writer")?;
-    let three = three.print(&mut out, "commit, 3 voters, 1 writer")?;
-    many.print(&mut out, "commit, 3 voters, 16 writers")?;
+    for (_, what, figures) in rows {
+        figures.print(&mut out, what)?;
+    }
+    let [(_, _, disk), (_, _, alone), (_, _, three), _] = rows;
     for (what, figures) in [("1 voter", alone), ("3 voters", three)] {
         let (p50, mean) = (ratio(figures.p50, disk.p50), ratio(figures.mean, disk.mean));
         writeln!(
@@ -206,8 +250,6 @@ async fn run(dir: &Path, seconds: u32) -> Result<(), Box<dyn Error + Send + Sync
             "a commit on {what} takes {p50} fdatasyncs at the median, {mean} on average"
         )?;
     }
-    one_voter.shutdown().await;
-    three_voters.shutdown().await;
     Ok(())
 }
 
@@ -245,7 +287,9 @@ fn ratio(commit: Duration, disk: Duration) -> String {
 }
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut arguments = env::args_os().skip(1);
+    let (flags, arguments): (Vec<_>, Vec<_>) =
+        env::args_os().skip(1).partition(|argument| argument == "--json");
+    let mut arguments = arguments.into_iter();
     let parent = arguments.next().map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let seconds = match arguments.next() {
         Some(text) => text.to_string_lossy().parse()?,
@@ -254,7 +298,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let dir = parent.join(format!("commit-cost-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(&dir, seconds));
+    let outcome = runtime.block_on(run(&dir, seconds, !flags.is_empty()));
     fs::remove_dir_all(&dir)?;
     outcome
 }

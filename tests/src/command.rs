@@ -103,7 +103,9 @@ impl Command {
         Self::of_program(&meshos_binary(), home, wrapper, arguments)
     }
 
-    fn of_program<S: AsRef<OsStr>>(
+    /// A program, started by `wrapper`, which must execute what follows it.
+    #[must_use]
+    pub fn of_program<S: AsRef<OsStr>>(
         program: &Path,
         home: &Path,
         wrapper: &[String],

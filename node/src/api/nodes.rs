@@ -127,6 +127,8 @@ mod tests {
             resources: "cpus:1;mem:32".parse().unwrap(),
             attributes: Attributes::default(),
             isolation: Vec::new(),
+            cpu_quota: false,
+            task_pids_max: None,
             allow_root_tasks: false,
             open_http: false,
             stop_tasks: false,

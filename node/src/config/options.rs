@@ -60,6 +60,10 @@ pub(crate) struct NodeOptions {
     pub attributes: Attributes,
     /// The isolators; empty: chosen for the machine.
     pub isolation: Vec<IsolatorName>,
+    /// Cap each task at its cpus.
+    pub cpu_quota: bool,
+    /// The most processes and threads of one task.
+    pub task_pids_max: Option<u32>,
     pub allow_root_tasks: bool,
     /// HTTP without credentials, on loopback only.
     pub open_http: bool,

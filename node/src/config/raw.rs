@@ -234,6 +234,13 @@ settings! {
     /// posix/cpu,posix/mem [default: the best that works on this machine]
     #[arg(value_name = "NAMES")]
     isolation: String,
+    /// Hold each task to its cpus even while others idle (cgroups/cpu); without it they are a weight
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    cpu_quota: bool,
+    /// The most processes and threads that a task may have (cgroups/pids); 0 sets no limit
+    /// [default: 8192]
+    #[arg(value_name = "N")]
+    task_pids_max: u32,
     /// Let tasks run as root
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     allow_root_tasks: bool,

@@ -21,6 +21,9 @@ use crate::{detect::Machine, logging};
 
 const PORT_DEFAULT: u16 = 5050;
 const TIMING_FACTOR_MAX: u32 = 100;
+/// More than any usual program has, and a quarter of what Linux has process ids for by default on
+/// small machines (`kernel.pid_max` 32,768), so that no task takes them all.
+const TASK_PIDS_MAX: u32 = 8_192;
 const HOSTNAME_BYTES_MAX: usize = 253;
 const TOKEN_BYTES_MAX: u64 = 4_096;
 /// Where a token's text begins, so that it can be told from the name of a file.
@@ -85,6 +88,9 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         resources,
         attributes,
         isolation,
+        cpu_quota: raw.cpu_quota.is_some_and(|given| given.value),
+        task_pids_max: Some(raw.task_pids_max.map_or(TASK_PIDS_MAX, |given| given.value))
+            .filter(|max| *max > 0),
         allow_root_tasks: raw.allow_root_tasks.is_some_and(|given| given.value),
         open_http,
         stop_tasks: raw.stop_tasks.is_some_and(|given| given.value),

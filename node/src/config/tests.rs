@@ -113,6 +113,8 @@ fn a_node_that_is_told_nothing_is_alone_on_loopback() {
     assert_eq!(options.times.agent_timeout, Duration::from_secs(75));
     assert_eq!(options.times.agent_timeout_when_dead, Duration::from_secs(20));
     assert!(!options.open_http && !options.stop_tasks && !options.allow_root_tasks);
+    assert_eq!((options.cpu_quota, options.task_pids_max), (false, Some(8_192)));
+    assert_eq!(resolved(&["--task-pids-max", "0"]).options.task_pids_max, None);
     assert!(options.seeds.is_empty() && options.isolation.is_empty() && warnings.is_empty());
 }
 
@@ -181,6 +183,8 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         resources = 'cpus:2;mem:64'
         attributes = 'rack:abc'
         isolation = 'posix/cpu'
+        cpu_quota = true
+        task_pids_max = 100
         allow_root_tasks = true
         open_http = true
         stop_tasks = true
@@ -231,6 +235,7 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
     assert_eq!(options.times.gossip, Duration::from_millis(200));
     assert_eq!(options.times.agent_timeout_when_dead, Duration::from_secs(5));
     assert!(options.allow_root_tasks && options.open_http && options.stop_tasks);
+    assert_eq!((options.cpu_quota, options.task_pids_max), (true, Some(100)));
     assert!(from_file.logging.json);
 }
 

@@ -2,7 +2,13 @@
 
 mod containers;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use anyhow::{Context as _, Result};
 use meshos_control::agent::{Agent, AgentConfig, Effect, Event, View};
@@ -21,7 +27,7 @@ use crate::{
     net::Net,
     storage::{AgentStore, StoreHandle, Written, start_writer},
 };
-use containers::Containers;
+use containers::{Containers, TaskRules};
 
 /// Events that may wait for the agent's loop; whoever brings more waits.
 const MAILBOX_MAX: usize = 16_384;
@@ -35,6 +41,7 @@ pub(crate) struct Options {
     /// The fence on disk when the node started.
     pub fence: Option<Fence>,
     pub allow_root_tasks: bool,
+    pub task_pids_max: Option<u32>,
     pub containerizer: Arc<dyn Containerizer>,
     pub container_events: mpsc::Receiver<ContainerEvent>,
     pub leader: watch::Receiver<Option<Leader>>,
@@ -55,12 +62,18 @@ pub(crate) struct Handle {
     mailbox: mpsc::Sender<Input>,
     view: Snapshot<View>,
     sandboxes: PathBuf,
+    store_writes: Arc<AtomicU64>,
 }
 
 impl Handle {
     /// The newest picture of the agent.
     pub(crate) fn view(&self) -> Arc<View> {
         self.view.get()
+    }
+
+    /// How many durable transactions the agent's records have cost since the node started.
+    pub(crate) fn store_writes(&self) -> u64 {
+        self.store_writes.load(Ordering::Relaxed)
     }
 
     /// Where the sandboxes are.
@@ -118,17 +131,18 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     };
     let agent = Agent::recover(options.config, recovered, options.clock.now(), &mut effects);
     let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
-    let store = spawn_store(store, sender.clone())?;
+    let store_writes = Arc::new(AtomicU64::new(0));
+    let store = spawn_store(store, sender.clone(), Arc::clone(&store_writes))?;
     let sandboxes = options.data_dir.join("sandboxes");
     let containers = Containers::new(
         options.containerizer,
         options.container_events,
         sandboxes.clone(),
-        options.allow_root_tasks,
+        TaskRules { allow_root: options.allow_root_tasks, pids_max: options.task_pids_max },
         sender.clone(),
     );
     let view = Snapshot::new(agent.view());
-    let handle = Handle { mailbox: sender.clone(), view: view.clone(), sandboxes };
+    let handle = Handle { mailbox: sender.clone(), view: view.clone(), sandboxes, store_writes };
     let service = Service {
         agent,
         mailbox,
@@ -143,10 +157,17 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     Ok((service, handle))
 }
 
-fn spawn_store(store: AgentStore, mailbox: mpsc::Sender<Input>) -> Result<StoreHandle> {
+fn spawn_store(
+    store: AgentStore,
+    mailbox: mpsc::Sender<Input>,
+    writes: Arc<AtomicU64>,
+) -> Result<StoreHandle> {
     let tell = move |written| {
         let event = match written {
-            Written::Durable(write) => Event::Persisted(write),
+            Written::Durable(write) => {
+                writes.fetch_add(1, Ordering::Relaxed);
+                Event::Persisted(write)
+            }
             Written::Failed { why } => Event::StorageFailed { why },
         };
         // The loop is gone only when the node stops.

@@ -132,6 +132,8 @@ catalogue! {
         "Tasks on this node, by state; ended ones until their framework has acknowledged it";
     AGENT_STORAGE_FAILED = Gauge "meshos_agent_storage_failed" [] Everywhere
         "1 when this node's disk refuses the agent's writes";
+    AGENT_STORE_WRITES = Counter "meshos_agent_store_writes_total" [] Everywhere
+        "Durable transactions of the agent's records; one holds the changes of all tasks that waited for it";
     AGENT_LAUNCHES = Counter "meshos_agent_launches_total" [] Everywhere
         "Launches taken on";
     AGENT_LAUNCHES_REFUSED = Counter "meshos_agent_launches_refused_total" [] Everywhere

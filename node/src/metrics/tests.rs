@@ -41,6 +41,7 @@ const NOT_SHOWN: &[&str] = &[
     "meshos_agent_registered",
     "meshos_agent_registrations_total",
     "meshos_agent_stale_instructions_total",
+    "meshos_agent_store_writes_total",
     "meshos_agent_tasks",
     "meshos_agent_tasks_ended_total",
     "meshos_agent_updates_acknowledged_total",

@@ -174,6 +174,7 @@ impl Node {
             data_dir: self.options.data_dir.clone(),
             fence,
             allow_root_tasks: self.options.allow_root_tasks,
+            task_pids_max: self.options.task_pids_max,
             containerizer,
             container_events,
             leader: tracker.leader(),
@@ -278,6 +279,7 @@ async fn start_containerizer(
         meshos_isolation::Options {
             isolation: options.isolation.clone(),
             allow_root: options.allow_root_tasks,
+            cpu_quota: options.cpu_quota,
             ..meshos_isolation::Options::new(&options.data_dir, program)
         },
         events,

@@ -1,6 +1,15 @@
 //! Nodes elect a leader, and another when it dies; `meshos dev` does it all in one command.
 
-use meshos_tests::{Cluster, ClusterOptions, Command, Slot, cgroups_below, free_ports, of_path};
+use std::{
+    fs,
+    os::unix::fs::chown,
+    time::{Duration, Instant},
+};
+
+use meshos_tests::{
+    Cluster, ClusterOptions, Command, PATIENCE, Slot, cgroups_below, free_ports, meshos_binary,
+    of_path, poll_until, say,
+};
 
 #[test]
 fn three_nodes_elect_a_leader_and_another_when_it_is_killed() {
@@ -42,6 +51,61 @@ fn a_node_beside_the_seeds_joins_and_is_told_the_leader() {
     assert_eq!(cluster.leader().index, 0);
     let voters = cluster.nodes[2].json("/api/voters").expect("the voters are known");
     assert_eq!(voters.as_array().map(Vec::len), Some(1), "{voters}");
+}
+
+#[test]
+fn twenty_nodes_learn_of_a_new_leader() {
+    let mut cluster =
+        Cluster::start_with(ClusterOptions { seeds: 3, others: 17, ..ClusterOptions::default() });
+    let first = cluster.leader();
+    cluster.nodes[first.index].kill();
+    let killed = Instant::now();
+    let mut waiting = cluster.running();
+    let mut heard: Vec<Duration> = Vec::new();
+    let mut leaders = Vec::new();
+    poll_until(PATIENCE, "every node follows a leader of a higher term", || {
+        waiting.retain(|index| {
+            let told = cluster.leader_told_by(*index).filter(|told| told.term > first.term);
+            heard.extend(told.is_some().then(|| killed.elapsed()));
+            let missing = told.is_none();
+            leaders.extend(told);
+            missing
+        });
+        waiting.is_empty().then_some(())
+    });
+    let newest = leaders.iter().max_by_key(|told| told.term).expect("a leader was told");
+    assert!(leaders.iter().all(|told| told.term < newest.term || told == newest), "{leaders:?}");
+    say(format_args!(
+        "of 19 nodes the first followed the new leader {:?} after the kill, the last {:?} later",
+        heard[0],
+        heard[heard.len() - 1] - heard[0]
+    ));
+}
+
+#[test]
+fn root_dev_serves_a_user_who_is_not_root() {
+    const NOBODY: u32 = 65_534;
+    let _slot = Slot::take();
+    let home = tempfile::tempdir().unwrap();
+    // Whoever it runs as must reach it, wherever it was built.
+    let program = home.path().join("meshos");
+    fs::copy(meshos_binary(), &program).unwrap();
+    chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let id = NOBODY.to_string();
+    let become_user = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--"];
+    let become_user = become_user.map(str::to_owned);
+    let base = free_ports(30).to_string();
+    let dev = ["dev", "--base-port", &base, "--timing-factor", "4", "--dir", "cluster"];
+    let mut dev = Command::of_program(&program, home.path(), &become_user, dev).start();
+    dev.wait_for_output("ready\n");
+    let run = ["run", "--", "id", "-u"];
+    let run = Command::of_program(&program, home.path(), &become_user, run)
+        .env("MESHOS_NODE", format!("127.0.0.1:{base}"));
+    assert_eq!(run.run().success().stdout, format!("{NOBODY}\n"));
+    dev.interrupt();
+    let ended = dev.wait();
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(of_path(home.path()).is_empty(), "{:?}", of_path(home.path()));
 }
 
 #[test]

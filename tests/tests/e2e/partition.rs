@@ -111,6 +111,10 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
     inside.submit_on(&far_node, gated(&journal, &late[..5], "gate", 0));
     inside.submit_on(&alone.node_id, gated(&journal, &late[5..], "gate", 0));
     assert_deposed(&cluster, &network, &alone, &inside, cut);
+    let sent = inside.launched();
+    let (across, others_late): (Vec<String>, Vec<String>) =
+        late.iter().cloned().partition(|id| late[..5].contains(id) && sent.contains_key(id));
+    assert!(!across.is_empty(), "nothing was launched across the cut: {sent:?}");
 
     // The other side goes on under a leader of a higher term.
     let new = poll_until(PATIENCE, "the majority has a leader", || {
@@ -136,8 +140,12 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
     network.heal(alone.index);
     cluster.wait_until_ready();
     wait_until("the framework inside is back", || is_connected(&inside));
-    // Each late task was started once, or never will be.
-    inside.wait_for_all("each late task was started or dropped", &late, |state| {
+    // What was launched across the cut must not come out of any queue now. The rest was started once, by the old leader
+    // on its own side or by the new one, or never will be.
+    inside.wait_for_all("no task launched across the cut was started", &across, |state| {
+        state == TaskState::Dropped
+    });
+    inside.wait_for_all("each other late task was started or dropped", &others_late, |state| {
         matches!(state, TaskState::Running | TaskState::Dropped)
     });
     let after = ids("after", 5);
@@ -162,7 +170,10 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
     assert_updates_in_order(&inside);
     assert_updates_in_order(&outside);
     let (births, states) = (journal.births(), inside.states());
-    for id in &late {
+    for id in &across {
+        assert_eq!((births.get(id), states[id]), (None, TaskState::Dropped), "{id}");
+    }
+    for id in &others_late {
         assert_eq!(
             births.contains_key(id),
             states[id] == TaskState::Finished,

@@ -14,6 +14,9 @@ use crate::cmd;
 /// How long the node may take until it leads.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long it may take to end when asked.
+const END_LIMIT: Duration = Duration::from_secs(20);
+
 /// A running node; ended, with its launcher and its directory, when dropped.
 #[derive(Debug)]
 pub struct OneNode {
@@ -41,7 +44,14 @@ impl OneNode {
                 .stdout(Stdio::null()),
         )?;
         let node = Command::new(&binary)
-            .args(["node", "--open-http", "--allow-root-tasks", "--isolation", isolation])
+            .args([
+                "node",
+                "--open-http",
+                "--allow-root-tasks",
+                "--stop-tasks",
+                "--isolation",
+                isolation,
+            ])
             .args(["--resources", "cpus:64;mem:65536;disk:65536"])
             .arg("--listen")
             .arg(format!("127.0.0.1:{port}"))
@@ -114,15 +124,18 @@ impl OneNode {
 
 impl Drop for OneNode {
     fn drop(&mut self) {
+        // Asked to end it ends its tasks and its launcher, and removes their cgroups.
+        let asked =
+            Command::new("kill").arg("-TERM").arg(self.node.id().to_string()).status().is_ok();
+        let give_up = Instant::now() + END_LIMIT;
+        while asked && Instant::now() < give_up && matches!(self.node.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.node.kill().ok();
         let data = self.folder.join("data").canonicalize().unwrap_or_default();
-        let launcher = find_launcher(&data).ok().flatten();
-        let mut pids = vec![self.node.id()];
-        pids.extend(launcher);
-        for pid in pids {
-            let killed = Command::new("kill").arg("-KILL").arg(pid.to_string()).status();
-            if let Err(error) = killed {
-                cmd::complain(format_args!("cannot end process {pid}: {error}"));
-            }
+        if let Ok(Some(launcher)) = find_launcher(&data) {
+            cmd::complain(format_args!("the launcher {launcher} has outlived its node"));
+            Command::new("kill").arg("-KILL").arg(launcher.to_string()).status().ok();
         }
         if let Err(error) = self.node.wait().and_then(|_| std::fs::remove_dir_all(&self.folder)) {
             cmd::complain(format_args!("cannot clean up {}: {error}", self.folder.display()));

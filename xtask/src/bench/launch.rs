@@ -11,6 +11,7 @@ use super::bare;
 use super::cluster::OneNode;
 use super::cpu;
 use super::figures::{Figures, milliseconds};
+use super::{release, run};
 use crate::cmd;
 
 /// `cargo xtask bench launch`.
@@ -39,6 +40,7 @@ fn bench() -> anyhow::Result<Figures> {
         figures.add("launch_rate_cgroups_per_s", cgroups.rate_per_s, "1/s")?;
     }
     let again = bare::measure(TASKS)?;
+    run::measure(&mut figures)?;
     figures.add("bare_cpu_after_ms", milliseconds(again.cpu_per_task()), "ms")?;
     Ok(figures)
 }
@@ -51,7 +53,7 @@ struct Cost {
 }
 
 fn measure(isolation: &str) -> anyhow::Result<Cost> {
-    let burst = burst_program()?;
+    let burst = release::example("burst")?;
     let folder = cmd::workspace_root().join(format!("target/bench-launch-{}", std::process::id()));
     let node = OneNode::start(folder, isolation)?;
     let credentials = node.framework_credentials()?;
@@ -74,20 +76,4 @@ fn measure(isolation: &str) -> anyhow::Result<Cost> {
         running_p50_ms: number("running_p50_us")? / 1_000.0,
         running_p99_ms: number("running_p99_us")? / 1_000.0,
     })
-}
-
-/// The example framework that runs many short tasks, in release mode.
-fn burst_program() -> anyhow::Result<std::path::PathBuf> {
-    let mut build = cmd::cargo(&[
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "meshos-sdk",
-        "--example",
-        "burst",
-    ]);
-    cmd::run(build.stdout(std::process::Stdio::null()))?;
-    let target = crate::tidy::metadata::Metadata::of_workspace()?.target_directory;
-    Ok(target.join("release/examples/burst"))
 }

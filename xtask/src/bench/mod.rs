@@ -1,17 +1,20 @@
 //! `cargo xtask bench`: measurements, each in a file of its own, next to a bare yardstick taken in the same run.
 //!
 //! Figures are CPU time and ratios where possible: wall-clock time on a busy machine says little. To add a bench, write
-//! `bench/NAME.rs` with a `pub const BENCH: Bench` and add it to the registry in `registry.rs`. A bench of the product
-//! gets the release binary from `release::binary`.
+//! `bench/NAME.rs` with a `pub const BENCH: Bench` and add it to the list in `index.rs`. A bench of the product
+//! gets what it runs from `release`.
 
 pub mod bare;
 pub mod cluster;
 pub mod cpu;
+pub mod dev;
 pub mod disk;
 pub mod figures;
 pub mod idle;
+mod index;
 pub mod launch;
-mod registry;
+pub mod registry;
 pub mod release;
+pub mod run;
 
-pub use registry::{BENCHES, Bench, command};
+pub use index::{BENCHES, Bench, command};

@@ -1,70 +1,48 @@
-//! Which benches there are, and how one is run by name.
+//! What a durable change of the registry costs on three voters, beside the disk's own append and fdatasync.
 
-use anyhow::bail;
+use std::process::Command;
 
+use anyhow::Context;
+use serde_json::Value;
+
+use super::Bench;
 use super::figures::Figures;
-use super::{bare, disk, idle, launch};
+use super::release;
 use crate::cmd;
 
-/// A measurement that can be asked for by name.
-#[derive(Debug)]
-pub struct Bench {
-    /// What is typed after `cargo xtask bench`.
-    pub name: &'static str,
-    /// What it measures, in one line.
-    pub about: &'static str,
-    /// Measures; progress goes to standard error.
-    pub run: fn() -> anyhow::Result<Figures>,
-}
+/// `cargo xtask bench registry`.
+pub const BENCH: Bench = Bench {
+    name: "registry",
+    about: "durable registry writes on three voters with 1 and 16 writers, beside the disk's fdatasync",
+    run: bench,
+};
 
-/// Every bench there is.
-pub const BENCHES: &[Bench] = &[bare::BENCH, disk::BENCH, idle::BENCH, launch::BENCH];
+/// How long each of the four measurements takes, in slices that take turns.
+const SECONDS: u32 = 10;
 
-/// Runs one bench and prints its figures, or lists the benches when no name is given.
-///
-/// # Errors
-/// When the name is unknown (the error lists the known ones) or the measurement failed.
-pub fn command(name: Option<&str>, json: bool) -> anyhow::Result<()> {
-    let Some(name) = name else {
-        if json {
-            bail!("--json needs the name of a bench, one of: {}", known_names());
-        }
-        for bench in BENCHES {
-            cmd::say(format_args!("{:<10} {}", bench.name, bench.about));
-        }
-        return Ok(());
-    };
-    let figures = (find(name)?.run)()?;
-    cmd::say(if json { figures.to_json() } else { figures.to_table() });
-    Ok(())
-}
-
-fn find(name: &str) -> anyhow::Result<&'static Bench> {
-    match BENCHES.iter().find(|bench| bench.name == name) {
-        Some(bench) => Ok(bench),
-        None => bail!("there is no bench \"{name}\", the known ones are: {}", known_names()),
+fn bench() -> anyhow::Result<Figures> {
+    let program = release::example("commit_cost")?;
+    let folder = cmd::workspace_root().join("target");
+    let mut command = Command::new(program);
+    command.arg(folder).arg(SECONDS.to_string()).arg("--json");
+    let told: Value = serde_json::from_str(&cmd::capture(&mut command)?)
+        .context("the measuring program printed no JSON")?;
+    let mut figures = Figures::default();
+    for (part, name) in [
+        ("disk", "fdatasync"),
+        ("one_voter", "commit_1_voter"),
+        ("three_voters", "commit_1_writer"),
+        ("many_writers", "commit_16_writers"),
+    ] {
+        let number = |key: &str| {
+            told[part][key].as_f64().with_context(|| format!("no {part}.{key} in {told}"))
+        };
+        figures.add(&format!("{name}_p50_ms"), number("p50_us")? / 1_000.0, "ms")?;
+        figures.add(&format!("{name}_p99_ms"), number("p99_us")? / 1_000.0, "ms")?;
+        figures.add(&format!("{name}_rate_per_s"), number("rate_per_s")?, "1/s")?;
     }
-}
-
-fn known_names() -> String {
-    BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_name_is_refused_with_the_known_ones() {
-        let error = find("no-such-bench").unwrap_err().to_string();
-        assert!(BENCHES.iter().all(|bench| error.contains(bench.name)), "{error}");
-    }
-
-    #[test]
-    fn names_are_unique() {
-        let mut names: Vec<_> = BENCHES.iter().map(|bench| bench.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), BENCHES.len());
-    }
+    let p50 = |part: &str| told[part]["p50_us"].as_f64().unwrap_or(f64::NAN);
+    let ratio = p50("three_voters") / p50("disk");
+    figures.add("commit_p50_in_fdatasyncs", ratio, "fdatasyncs")?;
+    Ok(figures)
 }

@@ -25,11 +25,19 @@ const LAUNCHES_MAX: usize = 256;
 /// Bytes in one MB of the `mem` resource.
 const MB: u64 = 1 << 20;
 
+/// What the node's operator has set for all tasks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TaskRules {
+    pub allow_root: bool,
+    /// The most processes and threads of one task.
+    pub pids_max: Option<u32>,
+}
+
 /// Starts and ends containers beside the agent's loop.
 pub(super) struct Containers {
     containerizer: Arc<dyn Containerizer>,
     sandboxes: PathBuf,
-    allow_root: bool,
+    rules: TaskRules,
     launches: Arc<Semaphore>,
     mailbox: mpsc::Sender<Input>,
 }
@@ -39,12 +47,12 @@ impl Containers {
         containerizer: Arc<dyn Containerizer>,
         events: mpsc::Receiver<ContainerEvent>,
         sandboxes: PathBuf,
-        allow_root: bool,
+        rules: TaskRules,
         mailbox: mpsc::Sender<Input>,
     ) -> Self {
         tokio::spawn(pass_on(events, mailbox.clone()));
         let launches = Arc::new(Semaphore::new(LAUNCHES_MAX));
-        Self { containerizer, sandboxes, allow_root, launches, mailbox }
+        Self { containerizer, sandboxes, rules, launches, mailbox }
     }
 
     pub(super) fn start(
@@ -135,9 +143,9 @@ impl Containers {
             command,
             environment,
             user: named,
-            allow_root: self.allow_root,
+            allow_root: self.rules.allow_root,
             sandbox,
-            limits: limits(&task.resources),
+            limits: limits(&task.resources, self.rules.pids_max),
             uris: task.command.uris.into_iter().map(as_isolated_uri).collect(),
         })
     }
@@ -176,11 +184,11 @@ async fn launch_container(
     }
 }
 
-fn limits(resources: &Resources) -> isolation::Limits {
+fn limits(resources: &Resources, pids_max: Option<u32>) -> isolation::Limits {
     let cpus_millis = u32::try_from(resources.cpus().millis()).unwrap_or(u32::MAX);
     let mem_millis = u64::try_from(resources.mem().millis()).unwrap_or(0);
     let memory = mem_millis.saturating_mul(MB) / 1000;
-    isolation::Limits { cpus_millis, memory_bytes: (memory > 0).then_some(memory), pids_max: None }
+    isolation::Limits { cpus_millis, memory_bytes: (memory > 0).then_some(memory), pids_max }
 }
 
 fn as_isolated(container: &ContainerId) -> isolation::ContainerId {

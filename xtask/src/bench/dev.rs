@@ -1,0 +1,133 @@
+//! A cluster of the release binary, started as a user starts one: `meshos dev`.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use super::release;
+use crate::cmd;
+
+/// Ports that a node of `meshos dev` takes, and those up to the next one's.
+const PORTS_PER_NODE: u16 = 10;
+/// Longer than any answer of a node on loopback takes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running cluster; it is ended, with all its tasks, when dropped.
+#[derive(Debug)]
+pub struct DevCluster {
+    binary: PathBuf,
+    process: Child,
+    base: u16,
+    nodes: u16,
+}
+
+impl DevCluster {
+    /// Starts that many nodes and waits until all are ready.
+    ///
+    /// # Errors
+    /// When the binary does not compile or the cluster does not become ready.
+    pub fn start(nodes: u16) -> anyhow::Result<Self> {
+        let binary = release::binary()?;
+        let base = free_ports(nodes)?;
+        let mut process = Command::new(&binary)
+            .args(["dev", "--nodes", &nodes.to_string(), "--base-port", &base.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start `meshos dev`")?;
+        let output = process.stdout.take().context("the cluster has no output")?;
+        let cluster = Self { binary, process, base, nodes };
+        let mut lines = BufReader::new(output).lines();
+        // It gives up by itself when a node does not come up.
+        let ready = lines.any(|line| line.is_ok_and(|line| line == "ready"));
+        anyhow::ensure!(ready, "`meshos dev` ended before it was ready");
+        Ok(cluster)
+    }
+
+    /// The addresses of all nodes.
+    pub fn addresses(&self) -> Vec<String> {
+        (0..self.nodes)
+            .map(|index| format!("127.0.0.1:{}", self.base + PORTS_PER_NODE * index))
+            .collect()
+    }
+
+    /// A node that does not lead.
+    ///
+    /// # Errors
+    /// When no leader is known.
+    pub fn follower(&self) -> anyhow::Result<String> {
+        let mut ask = self.command(&self.addresses()[0]);
+        let told: Value = serde_json::from_str(&cmd::capture(ask.args(["leader", "--json"]))?)?;
+        let leader = told["address"].as_str().context("the leader has no address")?;
+        let other = self.addresses().into_iter().find(|address| address != leader);
+        other.context("a cluster of one has no follower")
+    }
+
+    /// A command that talks to this node; its subcommand is still to be added.
+    pub fn command(&self, node: &str) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env("MESHOS_NODE", node).stdin(Stdio::null());
+        command
+    }
+
+    /// The metric's value on each node.
+    ///
+    /// # Errors
+    /// When a node does not answer, or does not export it.
+    pub fn metric(&self, name: &str) -> anyhow::Result<Vec<f64>> {
+        let value_on = |address: &String| -> anyhow::Result<f64> {
+            let text = get(address, "/metrics")?;
+            let row = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let row = row.with_context(|| format!("{address} exports no {name}"))?;
+            Ok(row.trim().parse()?)
+        };
+        self.addresses().iter().map(value_on).collect()
+    }
+}
+
+impl Drop for DevCluster {
+    fn drop(&mut self) {
+        let interrupt =
+            Command::new("kill").arg("-INT").arg(self.process.id().to_string()).status();
+        if let Err(error) = interrupt.and_then(|_| self.process.wait()) {
+            cmd::complain(format_args!("cannot end the cluster: {error}"));
+        }
+    }
+}
+
+/// One GET, without a library: the answers of a node on loopback to a client that closes.
+fn get(address: &str, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "{address} answers {answer:.200}");
+    Ok(answer)
+}
+
+/// The first of ports that are free for that many nodes.
+fn free_ports(nodes: u16) -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let base = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let free = (0..nodes).all(|index| {
+            [0, 1].into_iter().all(|more| {
+                let port = base.checked_add(PORTS_PER_NODE * index + more);
+                port.is_some_and(|port| {
+                    TcpListener::bind(("127.0.0.1", port)).is_ok()
+                        && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+                })
+            })
+        });
+        if free {
+            return Ok(base);
+        }
+    }
+    bail!("no ports are free for {nodes} nodes on loopback")
+}
