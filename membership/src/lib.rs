@@ -1,12 +1,13 @@
 //! Who is in the cluster, who leads it, and how a node proves who it is.
 //!
-//! Five parts, each of which hides the library it stands on:
+//! Six parts, each of which hides the library it stands on:
 //!
 //! * [`identity`]: a node's ids and its fence, kept in its data directory.
 //! * [`keys`]: the cluster's keys, the certificates made from them and the join token.
 //! * [`gossip`]: each node's facts, spread to every other node. A hint, never an authority.
 //! * [`view`]: what gossip has shown, as plain data and as changes; it does not show how facts
 //!   spread, so that the way they spread can change.
+//! * [`recovery`]: the word of the cluster's authority by which nodes believe a rebuilt group.
 //! * [`raft`] and [`bootstrap`]: the group of voters that elects the leader and keeps the registry,
 //!   and how that group forms without a special command.
 
@@ -15,4 +16,5 @@ pub mod gossip;
 pub mod identity;
 pub mod keys;
 pub mod raft;
+pub mod recovery;
 pub mod view;

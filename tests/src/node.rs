@@ -46,6 +46,21 @@ impl NodeArguments {
         Self { data_dir, home, address, port, flags: Vec::new(), wrapper: Vec::new() }
     }
 
+    /// Names these seeds in the place of those named before.
+    pub fn name_seeds(&mut self, seeds: &[String]) {
+        let mut old = std::mem::take(&mut self.flags).into_iter();
+        while let Some(flag) = old.next() {
+            if flag == "--seed" {
+                old.next();
+            } else {
+                self.flags.push(flag);
+            }
+        }
+        for seed in seeds {
+            self.flags.extend(["--seed".to_owned(), seed.clone()]);
+        }
+    }
+
     /// The whole command.
     ///
     /// # Panics

@@ -55,6 +55,16 @@ pub enum IdentityError {
         /// What is on disk.
         newest: Fence,
     },
+    /// The kept statement on a rebuilt group of voters is not one.
+    #[error(
+        "file {path} is not usable ({reason}): if this is the node that was recovered, run `meshos voters recover` again with the keys of this cluster, else remove the file"
+    )]
+    BadRecovery {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// The system's source of randomness failed, so no ids can be made.
     #[error("the system's random number generator failed: ids cannot be made")]
     NoRandomness,

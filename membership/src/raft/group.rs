@@ -312,6 +312,16 @@ impl RaftGroup {
             .collect()
     }
 
+    /// The term in which the members of the group, as this node knows them, were written. A group
+    /// that was rebuilt has it at or above the term that its statement names.
+    #[must_use]
+    pub fn members_term(&self) -> Option<Term> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let log_id = *metrics.membership_config.log_id();
+        log_id.map(|log_id| Term(log_id.leader_id.term))
+    }
+
     /// Where the log stands, for metrics and operators.
     #[must_use]
     pub fn status(&self) -> Status {

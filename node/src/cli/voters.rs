@@ -5,14 +5,17 @@ use std::{net::ToSocketAddrs as _, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use meshos_membership::{
-    identity::{DataDir, FenceStore},
-    raft::{self, Voter},
+    identity::{DataDir, FenceStore, IdentityError, NodeIdentity},
+    keys::{Authority, ClusterKeys},
+    raft::{self, Recovered, Voter},
+    recovery::{Recovery, RecoveryStore, SignedRecovery},
 };
 use meshos_protocol::ids::{NodeId, Term};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{api::Common, output, table::Table, text::plain};
+use crate::config::Places;
 
 const HELP: &str = "\
 Examples:
@@ -25,12 +28,22 @@ const RECOVER_HELP: &str = "\
 Use this when more than half of the voters are lost for good: the remaining ones can neither elect a \
 leader nor agree to change the group. It rewrites the raft log of ONE survivor, which then is the only \
 voter; what only the lost voters had is lost. Cluster id, frameworks and agents stay as this node's \
-log has them.
+log has them, and tasks run on.
+
+The other nodes believe a leader only when most of the voters they know confirm it. Those are lost, so \
+this signs a statement with the cluster's CA key that names the new voter; the survivor presents it to \
+the other nodes, which take it when it is for terms above all they have obeyed. The key is in the \
+directory that `meshos keygen` made and every seed was given.
 
   1. Stop the node, on the survivor whose log reaches farthest.
-  2. Run this on its machine, as the node's user, with the highest term in any node's log.
+  2. Run this on its machine, as the node's user, with the highest term in any node's log:
+       meshos voters recover --data-dir DIR --keys DIR --address HOST:PORT --term-above TERM --yes
   3. Make sure that the lost voters never come back with their data: empty it.
-  4. Start the node with --seed naming itself alone, then the others; then add voters.";
+  4. Start the node with --seed naming itself alone. The other nodes need no restart: they follow it, \
+and frameworks go on with their ids.
+  5. Bring the group to three voters again: `meshos voters add NODE`, twice.
+
+When a node logs that it has obeyed a later term than the statement reaches, do it again with that term.";
 
 /// Show or change the group that elects the leader
 #[derive(Debug, Args)]
@@ -73,6 +86,10 @@ struct Recover {
     /// The data directory of the survivor, whose node is stopped
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// The directory with the cluster's keys, whose CA key signs what the other nodes will believe
+    /// [default: the throwaway keys of this user's nodes that were started without keys]
+    #[arg(long, value_name = "DIR", env = "MESHOS_KEYS", hide_env = true)]
+    keys: Option<PathBuf>,
     /// Where the survivor's QUIC port will be reached
     #[arg(long, value_name = "HOST:PORT")]
     address: String,
@@ -168,19 +185,72 @@ impl Recover {
             "there is no data directory {}: name the one of the stopped node",
             self.data_dir.display()
         );
+        // Before anything is changed: without the statement no other node would follow.
+        let authority = self.authority()?;
         // Held while the log is rewritten, so that no node can start in it.
         let data_dir = DataDir::open(&self.data_dir)?;
         let Some(identity) = data_dir.load()? else {
             bail!("{} is not the data directory of a node", self.data_dir.display());
         };
-        let seen = FenceStore::load(&data_dir)?.current().map_or(0, |fence| fence.term.0);
-        let own = Voter {
+        let cluster = identity.cluster_id.context(
+            "this node has not been told its cluster yet: there is nothing to recover, choose another survivor",
+        )?;
+        let mut kept = match RecoveryStore::load(&data_dir, authority.certificate()) {
+            // One that this node could not use either, such as an earlier try with other keys.
+            Err(IdentityError::BadRecovery { .. }) => RecoveryStore::blank(&data_dir),
+            loaded => loaded?,
+        };
+        let recovered = self.rewrite(&data_dir, &identity, &kept)?;
+        let own = self.own(&identity);
+        let above = recovered.above;
+        let recovery = Recovery { cluster, above, voters: vec![own.clone()] };
+        let signed = SignedRecovery::sign(recovery, &authority)?;
+        kept.store(signed).context(
+            "the raft log is rewritten, but not the statement for the other nodes: run this once more",
+        )?;
+        self.print(&own, recovered)
+    }
+
+    fn own(&self, identity: &NodeIdentity) -> Voter {
+        Voter {
             raft_id: identity.raft_id,
             node_id: identity.node_id,
             address: self.address.clone(),
+        }
+    }
+
+    /// All terms that this node and the operator know of are below the one that is led next.
+    fn rewrite(
+        &self,
+        data_dir: &DataDir,
+        identity: &NodeIdentity,
+        kept: &RecoveryStore,
+    ) -> Result<Recovered> {
+        let obeyed = FenceStore::load(data_dir)?.current().map(|fence| fence.term);
+        let stated = kept.held().map(|held| held.recovery().above);
+        let seen = [Some(Term(self.term_above)), obeyed, stated].into_iter().flatten().max();
+        let above = seen.unwrap_or_default();
+        Ok(raft::recover_offline(&self.data_dir, &self.own(identity), above)?)
+    }
+
+    /// The CA with its key.
+    fn authority(&self) -> Result<Authority> {
+        const WHY: &str = "the statement by which the other nodes accept the rebuilt group must be signed with the \
+            cluster's CA key";
+        let directory = match &self.keys {
+            Some(directory) => directory.clone(),
+            None => Places::of_process()
+                .loopback_keys()
+                .filter(|keys| keys.is_dir())
+                .with_context(|| {
+                    format!("{WHY}: name the directory that `meshos keygen` made with --keys DIR")
+                })?,
         };
-        let recovered =
-            raft::recover_offline(&self.data_dir, &own, Term(self.term_above.max(seen)))?;
+        let keys = ClusterKeys::load(&directory).context(WHY)?;
+        Ok(keys.authority)
+    }
+
+    fn print(&self, own: &Voter, recovered: Recovered) -> Result<()> {
         if self.json {
             return output::json(&json!({
                 "node_id": own.node_id,
@@ -190,7 +260,7 @@ impl Recover {
             }));
         }
         output::line(&format!(
-            "node {} is the only voter now; it will lead in a term above {}.\n\
+            "node {} is the only voter now; it will lead in a term above {}, and the other nodes will accept it.\n\
              Start it with --seed naming itself alone, then add voters with `meshos voters add NODE`.",
             plain(&own.node_id.to_string()),
             recovered.above
@@ -205,6 +275,7 @@ mod tests {
     fn recover(data_dir: &str, yes: bool) -> Recover {
         Recover {
             data_dir: data_dir.into(),
+            keys: Some("/no-keys".into()),
             address: "127.0.0.1:5051".to_owned(),
             term_above: 7,
             yes,
@@ -218,5 +289,10 @@ mod tests {
         assert!(error.ends_with("then add --yes"), "{error}");
         let error = recover("/nowhere", true).execute().unwrap_err().to_string();
         assert!(error.starts_with("there is no data directory /nowhere"), "{error}");
+        let scratch = tempfile::tempdir().unwrap();
+        let error = recover(&scratch.path().display().to_string(), true).execute().unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("signed with the cluster's CA key"), "{error}");
+        assert!(error.contains("key file /no-keys/ca.pem is missing"), "{error}");
     }
 }

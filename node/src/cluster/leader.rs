@@ -1,21 +1,32 @@
 //! Who leads: claims come in from raft, from announcements and from gossip; only what a majority
-//! of the voters confirms is believed, and it is on disk before anyone acts on it.
+//! of the voters confirms is believed, and it is on disk before anyone acts on it. When the voters
+//! that the node knows confirm nothing, those count that a statement of the cluster's authority
+//! names, if the leader presents one.
 
 mod confirm;
+mod rebuilt;
 mod voters;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::Result;
-use meshos_membership::{gossip, identity::FenceStore, raft::RaftGroup, view::ViewChange};
+use anyhow::{Context as _, Result};
+use meshos_membership::{
+    gossip,
+    identity::FenceStore,
+    raft::RaftGroup,
+    recovery::{RecoveryStore, SignedRecovery},
+    view::ViewChange,
+};
 use meshos_protocol::{
     ids::{ClusterId, Fence, NodeId, Term},
     messages::node::{Announcement, Reply, Request},
 };
+use rustls_pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{Net, Target};
+use rebuilt::{Held, Rebuilt};
 use voters::KnownVoters;
 
 /// Claims that may wait; more are dropped, since claims are repeated.
@@ -26,6 +37,8 @@ const RETRY: Duration = Duration::from_millis(50);
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 /// How often a node that follows nobody asks the voters.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often one does that could not confirm a newer claim.
+const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(5);
 /// How long one question may take.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -49,6 +62,10 @@ pub(crate) struct TrackerOptions {
     pub gossip: gossip::Handle,
     pub cluster: watch::Receiver<Option<ClusterId>>,
     pub fence: FenceStore,
+    /// The statement on rebuilt voters that this node holds, if any.
+    pub recovery: RecoveryStore,
+    /// The certificate of the cluster's authority, which signs such statements.
+    pub authority: CertificateDer<'static>,
     pub data_dir: PathBuf,
     /// The seeds' QUIC addresses: whom to ask before any voter is known.
     pub seeds: Vec<String>,
@@ -73,6 +90,7 @@ pub(crate) struct LeaderTracker {
     leader: watch::Receiver<Option<Leader>>,
     raft: Arc<RaftGroup>,
     cluster: watch::Receiver<Option<ClusterId>>,
+    recovery: Held,
     me: Target,
     http_address: String,
 }
@@ -85,16 +103,37 @@ impl LeaderTracker {
     ) -> Result<Self> {
         let (claims, queue) = mpsc::channel(CLAIMS_MAX);
         let (publish, leader) = watch::channel(None);
+        let TrackerOptions { net, raft, gossip, cluster, fence, seeds, data_dir, .. } = options;
+        let rebuilt = Rebuilt::new(options.recovery, options.authority);
+        let mut voters = KnownVoters::load(&data_dir, &seeds);
+        let obeyed = fence.current().map(|fence| fence.term);
+        if let Some(recovery) = rebuilt.recovery()
+            && obeyed.is_none_or(|obeyed| obeyed <= recovery.above)
+        {
+            voters.replace(recovery);
+        }
         let tracker = Self {
             claims,
             leader,
-            raft: Arc::clone(&options.raft),
-            cluster: options.cluster.clone(),
-            me: Target { node: Some(options.net.node()), address: options.agent_address.clone() },
-            http_address: options.http_address.clone(),
+            raft: Arc::clone(&raft),
+            cluster: cluster.clone(),
+            recovery: rebuilt.held(),
+            me: Target { node: Some(net.node()), address: options.agent_address },
+            http_address: options.http_address,
         };
-        let voters = KnownVoters::load(&options.data_dir, &options.seeds);
-        let run = Run { tracker: tracker.clone(), options, queue, publish, voters };
+        let run = Run {
+            tracker: tracker.clone(),
+            net,
+            raft,
+            gossip,
+            cluster,
+            fence,
+            queue,
+            publish,
+            voters,
+            rebuilt,
+            unconfirmed: false,
+        };
         tokio::spawn(async move { shutdown.run_until_cancelled(run.run()).await });
         Ok(tracker)
     }
@@ -135,20 +174,39 @@ impl LeaderTracker {
             agent_address: leader.agent_address,
             http_address: leader.http_address,
             voters: Vec::new(),
+            recovery: self.statement_below(leader.fence.term),
         })
+    }
+
+    /// The statement that this node holds, if leaders of this term are of the rebuilt group.
+    fn statement_below(&self, term: Term) -> Vec<u8> {
+        let held = self.recovery.borrow();
+        let held = held.as_ref().filter(|held| held.recovery().above < term);
+        held.map(|held| held.bytes().to_vec()).unwrap_or_default()
     }
 
     fn own_announcement(&self) -> Option<Announcement> {
         let led = self.raft.leadership().borrow().led?;
         let cluster = (*self.cluster.borrow())?;
         let voters = self.raft.voters().into_iter().map(|status| status.voter);
+        // A leader of the old group may hold the statement too; it is not for that one.
+        let recovery = match self.raft.members_term() {
+            Some(term) if !self.is_superseded(term) => self.statement_below(led.term),
+            Some(_) | None => Vec::new(),
+        };
         Some(Announcement {
             fence: Fence { cluster, term: led.term },
             leader: self.me.node?,
             agent_address: self.me.address.clone(),
             http_address: self.http_address.clone(),
             voters: voters.map(|voter| (voter.node_id, voter.address)).collect(),
+            recovery,
         })
+    }
+
+    /// Whether a group whose members were written in this term was rebuilt since.
+    fn is_superseded(&self, members_term: Term) -> bool {
+        self.recovery.borrow().as_ref().is_some_and(|held| members_term < held.recovery().above)
     }
 
     fn claim(&self, claim: Claim) {
@@ -160,18 +218,26 @@ impl LeaderTracker {
 
 struct Run {
     tracker: LeaderTracker,
-    options: TrackerOptions,
+    net: Net,
+    raft: Arc<RaftGroup>,
+    gossip: gossip::Handle,
+    cluster: watch::Receiver<Option<ClusterId>>,
+    fence: FenceStore,
     queue: mpsc::Receiver<Claim>,
     publish: watch::Sender<Option<Leader>>,
     voters: KnownVoters,
+    rebuilt: Rebuilt,
+    /// A claim of a newer term was given up: the voters are asked until one is confirmed.
+    unconfirmed: bool,
 }
 
 impl Run {
     async fn run(mut self) {
-        let leadership = self.options.raft.leadership();
+        let leadership = self.raft.leadership();
         tokio::spawn(claims_of_raft(leadership, self.tracker.clone()));
-        tokio::spawn(claims_of_gossip(self.options.gossip.clone(), self.tracker.clone()));
+        tokio::spawn(claims_of_gossip(self.gossip.clone(), self.tracker.clone()));
         let mut ask = tokio::time::interval(ASK_INTERVAL);
+        let mut ask_again = tokio::time::interval(ASK_AGAIN_INTERVAL);
         loop {
             tokio::select! {
                 biased;
@@ -179,19 +245,16 @@ impl Run {
                     Some(claim) => self.consider(claim).await,
                     None => return,
                 },
-                _ = ask.tick() => {
-                    if self.publish.borrow().is_none() {
-                        self.ask_voters();
-                    }
-                }
+                _ = ask.tick(), if self.publish.borrow().is_none() => self.ask_voters(),
+                _ = ask_again.tick(), if self.unconfirmed => self.ask_voters(),
             }
         }
     }
 
-    /// A node that follows nobody asks around.
+    /// A node that follows nobody, or could not confirm a newer claim, asks around.
     fn ask_voters(&self) {
         for voter in self.voters.targets() {
-            let (net, tracker) = (self.options.net.clone(), self.tracker.clone());
+            let (net, tracker) = (self.net.clone(), self.tracker.clone());
             tokio::spawn(async move {
                 if let Some(announcement) = ask_for_leader(&net, &voter).await {
                     tracker.announced(&announcement);
@@ -201,7 +264,7 @@ impl Run {
     }
 
     async fn consider(&mut self, claim: Claim) {
-        let newest = self.options.fence.current().map(|fence| fence.term);
+        let newest = self.fence.current().map(|fence| fence.term);
         let followed = self.publish.borrow().as_ref().map(|leader| leader.fence.term);
         let old = newest.is_some_and(|newest| claim.term < newest)
             || followed.is_some_and(|followed| claim.term <= followed);
@@ -224,54 +287,61 @@ impl Run {
             }
         }
         tracing::warn!(term = %claim.term, leader = %claim.leader, "a claim to lead was not confirmed");
+        self.unconfirmed = true;
     }
 
-    async fn attempt(&self, claim: &Claim) -> Option<Announcement> {
+    async fn attempt(&mut self, claim: &Claim) -> Option<Announcement> {
         let announcement = self.details(claim).await?;
         if announcement.fence.term != claim.term || announcement.leader != claim.leader {
             return None;
         }
-        let voters = self.voters_to_ask();
-        let agreed = confirm::by_majority(
-            &self.options.net,
-            &self.tracker,
-            &voters,
-            claim.term,
-            claim.leader,
-        )
-        .await;
-        agreed.then_some(announcement)
+        if self.is_confirmed_by(&self.voters_to_ask(), claim).await {
+            return Some(announcement);
+        }
+        let (cluster, fence) = (*self.cluster.borrow(), self.fence.current());
+        let signed: SignedRecovery = self.rebuilt.offered(&announcement, cluster, fence)?;
+        let voters = rebuilt::voters_of(signed.recovery());
+        self.is_confirmed_by(&voters, claim).await.then_some(announcement)
+    }
+
+    async fn is_confirmed_by(&self, voters: &[Target], claim: &Claim) -> bool {
+        confirm::by_majority(&self.net, &self.tracker, voters, claim.term, claim.leader).await
     }
 
     /// The voters as the raft group has them where this node is a member, else as last told.
     fn voters_to_ask(&self) -> Vec<Target> {
-        let members = self.options.raft.voters();
-        if members.iter().any(|status| status.voter.node_id == self.options.net.node()) {
+        let members = self.raft.voters();
+        let is_member = members.iter().any(|status| status.voter.node_id == self.net.node());
+        let superseded =
+            self.raft.members_term().is_some_and(|term| self.tracker.is_superseded(term));
+        if is_member && !superseded {
             return confirm::voting(&members);
         }
         self.voters.targets()
     }
 
     async fn details(&self, claim: &Claim) -> Option<Announcement> {
-        if claim.leader == self.options.net.node() {
+        if claim.leader == self.net.node() {
             return self.tracker.own_announcement();
         }
         let target = Target { node: Some(claim.leader), address: claim.address.clone() };
-        ask_for_leader(&self.options.net, &target).await
+        ask_for_leader(&self.net, &target).await
     }
 
     async fn follow(&mut self, announcement: Announcement) {
-        let ours = *self.options.cluster.borrow();
+        let ours = *self.cluster.borrow();
         if ours.is_some_and(|ours| ours != announcement.fence.cluster) {
             tracing::error!(theirs = %announcement.fence.cluster, "a leader of another cluster is refused");
             return;
         }
-        // The fence is on disk before anyone acts under it.
-        if let Err(error) = self.options.fence.store(announcement.fence) {
-            tracing::error!(%error, "the fence cannot be written: the new leader is not followed");
+        // All is on disk before anyone acts under the fence, and the fence last: behind it only the
+        // new voters can convince this node.
+        if let Err(error) = self.write(&announcement) {
+            tracing::error!(error = format!("{error:#}"), "the new leader is not followed");
+            self.unconfirmed = true;
             return;
         }
-        self.voters.learn(&announcement.voters);
+        self.unconfirmed = false;
         let leader = Leader {
             fence: announcement.fence,
             node: announcement.leader,
@@ -280,6 +350,14 @@ impl Run {
         };
         tracing::info!(leader = %leader.node, term = %leader.fence.term, "leader confirmed");
         self.publish.send_replace(Some(leader));
+    }
+}
+
+impl Run {
+    fn write(&mut self, announcement: &Announcement) -> Result<()> {
+        self.rebuilt.keep(announcement).context("the statement on the voters cannot be written")?;
+        self.voters.learn(&announcement.voters).context("the known voters cannot be written")?;
+        self.fence.store(announcement.fence).context("the fence cannot be written")
     }
 }
 

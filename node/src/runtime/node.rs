@@ -9,6 +9,7 @@ use meshos_membership::{
     gossip,
     identity::{FenceStore, NodeIdentity},
     raft::{self, RaftGroup, Timing},
+    recovery::RecoveryStore,
     view::{Health, NodeFacts},
 };
 use meshos_protocol::ids::{ClusterId, Fence};
@@ -93,7 +94,10 @@ impl Node {
         let stop = CancellationToken::new();
         let fence = FenceStore::load(&self.identity.data_dir)?;
         let fence_now = fence.current();
-        let tracker = LeaderTracker::start(self.tracker_options(fence), stop.clone()).await?;
+        let authority = &self.identity.credentials.authority;
+        let recovery = RecoveryStore::load(&self.identity.data_dir, authority)?;
+        let tracking = self.tracker_options(fence, recovery);
+        let tracker = LeaderTracker::start(tracking, stop.clone()).await?;
         let (master_service, master) = master::Service::new(self.master_options());
         let (events, container_events) = mpsc::channel(CONTAINER_EVENTS_MAX);
         let containerizer = start_containerizer(&self.options, events).await?;
@@ -135,13 +139,15 @@ impl Node {
         ended
     }
 
-    fn tracker_options(&self, fence: FenceStore) -> TrackerOptions {
+    fn tracker_options(&self, fence: FenceStore, recovery: RecoveryStore) -> TrackerOptions {
         TrackerOptions {
             net: self.net.clone(),
             raft: Arc::clone(&self.raft),
             gossip: self.gossip.clone(),
             cluster: self.registry.cluster(),
             fence,
+            recovery,
+            authority: self.identity.credentials.authority.clone(),
             data_dir: self.options.data_dir.clone(),
             seeds: self.options.seeds.iter().map(|seed| seed.quic.clone()).collect(),
             agent_address: self.options.agent_address().to_string(),

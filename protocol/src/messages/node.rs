@@ -116,7 +116,8 @@ pub enum SignSubject {
     Unknown,
 }
 
-/// A leader's claim; believed only when a majority of the voters confirms it.
+/// A leader's claim; believed only when a majority of the voters confirms it, of those that the
+/// node knows or of those that a statement of the cluster's authority names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
     /// Cluster and term.
@@ -129,6 +130,10 @@ pub struct Announcement {
     pub http_address: String,
     /// The voters as the leader knows them: node and QUIC address.
     pub voters: Vec<(NodeId, String)>,
+    /// When the group was rebuilt: the statement, signed by the cluster's authority, on which nodes
+    /// believe it that no majority of the old voters can convince. Opaque here.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub recovery: Vec<u8>,
 }
 
 /// The answer to a request.

@@ -1,12 +1,13 @@
 //! What several of these tests do.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use meshos_sdk::{
     TaskBuilder,
     protocol::task::{TaskDescription, TaskState},
 };
-use meshos_tests::{Framework, Journal};
+use meshos_tests::{Cluster, Framework, Journal, sweep};
+use serde_json::Value;
 
 /// A task of a small size that runs a line of shell.
 pub(crate) fn shell(id: &str, line: impl Into<String>) -> TaskDescription {
@@ -90,4 +91,34 @@ pub(crate) fn assert_updates_in_order(framework: &Framework) {
             ended.insert(written.task, written.state);
         }
     }
+}
+
+/// Ends a node with its launcher and tasks and removes its data, as when its machine is lost.
+pub(crate) fn wipe(cluster: &mut Cluster, index: usize) {
+    cluster.nodes[index].kill();
+    let data_dir = cluster.nodes[index].data_dir().to_owned();
+    sweep(&data_dir);
+    fs::remove_dir_all(&data_dir).unwrap();
+}
+
+/// The voters as a node tells them: node and raft id.
+pub(crate) fn voters(cluster: &Cluster, asked: usize) -> Vec<(String, u64)> {
+    let rows = cluster.nodes[asked].json("/api/voters").unwrap_or(Value::Array(Vec::new()));
+    let rows = rows.as_array().expect("a list").iter().filter(|row| row["role"] == "voter");
+    let voter = |row: &Value| Some((row["node_id"].as_str()?.to_owned(), row["raft_id"].as_u64()?));
+    rows.filter_map(voter).collect()
+}
+
+/// Makes a node that does not run the only voter, as an operator does, and its only seed.
+#[track_caller]
+pub(crate) fn recover(cluster: &mut Cluster, survivor: usize, term_above: u64) {
+    let node = &mut cluster.nodes[survivor];
+    let data_dir = node.data_dir().display().to_string();
+    let (address, above) = (node.quic().to_string(), term_above.to_string());
+    let command = ["voters", "recover", "--data-dir", &data_dir, "--address", &address];
+    let command = [&command[..], &["--term-above", &above, "--yes"]].concat();
+    let recovered = node.command(&command).run();
+    assert_eq!(recovered.code(), 0, "{recovered:?}");
+    let seed = node.http().to_string();
+    node.arguments().name_seeds(&[seed]);
 }

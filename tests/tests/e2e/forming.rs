@@ -1,9 +1,8 @@
 //! When a cluster forms, and when it must not.
 
-use std::fs;
+use meshos_tests::{Cluster, ClusterOptions, PATIENCE, poll_until, wait_until};
 
-use meshos_tests::{Cluster, ClusterOptions, PATIENCE, poll_until, sweep, wait_until};
-use serde_json::Value;
+use crate::common::{recover, voters, wipe};
 
 /// Waits until a node says that it has no leader because it waits for the seed of another.
 #[track_caller]
@@ -16,20 +15,6 @@ fn assert_waits_for(cluster: &Cluster, node: usize, other: usize) {
         answer.json()["error"].as_str().filter(|why| why.contains(&seed)).map(drop)
     });
     cluster.nodes[node].wait_for_log(&format!("waiting for seed {seed}"));
-}
-
-fn wipe(cluster: &mut Cluster, index: usize) {
-    cluster.nodes[index].kill();
-    let data_dir = cluster.nodes[index].data_dir().to_owned();
-    sweep(&data_dir);
-    fs::remove_dir_all(&data_dir).unwrap();
-}
-
-fn voters(cluster: &Cluster, asked: usize) -> Vec<(String, u64)> {
-    let rows = cluster.nodes[asked].json("/api/voters").unwrap_or(Value::Array(Vec::new()));
-    let rows = rows.as_array().expect("a list").iter().filter(|row| row["role"] == "voter");
-    let voter = |row: &Value| Some((row["node_id"].as_str()?.to_owned(), row["raft_id"].as_u64()?));
-    rows.filter_map(voter).collect()
 }
 
 fn cluster_id(cluster: &Cluster, asked: usize) -> String {
@@ -114,7 +99,6 @@ fn wiped_and_new_seeds_never_make_a_second_cluster() {
 
     // The one that remembers comes back: it knows that it is one of three.
     cluster.nodes[remembers].start();
-    let seed = cluster.nodes[remembers].http().to_string();
     for index in [0, 1] {
         wait_until("the new seeds have heard of the old cluster", || {
             let answer = cluster.nodes[index].get("/api/leader");
@@ -130,34 +114,7 @@ fn wiped_and_new_seeds_never_make_a_second_cluster() {
 
     // An operator makes the survivor the whole group; then the others join it.
     cluster.nodes[remembers].kill();
-    let data_dir = cluster.nodes[remembers].data_dir().display().to_string();
-    let address = cluster.nodes[remembers].quic().to_string();
-    let above = (term + 1).to_string();
-    let recover = [
-        "voters",
-        "recover",
-        "--data-dir",
-        &data_dir,
-        "--address",
-        &address,
-        "--term-above",
-        &above,
-        "--yes",
-    ];
-    let recovered = cluster.nodes[remembers].command(&recover).run();
-    assert_eq!(recovered.code(), 0, "{recovered:?}");
-    let flags = &mut cluster.nodes[remembers].arguments().flags;
-    let mut kept = Vec::new();
-    let mut old = std::mem::take(flags).into_iter();
-    while let Some(flag) = old.next() {
-        if flag == "--seed" {
-            old.next();
-        } else {
-            kept.push(flag);
-        }
-    }
-    kept.extend(["--seed".to_owned(), seed]);
-    *flags = kept;
+    recover(&mut cluster, remembers, term + 1);
     cluster.nodes[remembers].start();
     wait_until("the survivor leads", || {
         cluster.leader_told_by(remembers).is_some_and(|leader| leader.index == remembers)

@@ -12,6 +12,7 @@ mod leader_kills;
 mod lost_machine;
 mod metrics;
 mod partition;
+mod rebuilding;
 mod restarts;
 mod run_command;
 mod sharing;

@@ -1,7 +1,12 @@
 //! The voters that a node knows, kept over restarts.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
 
+use meshos_membership::recovery::Recovery;
 use meshos_protocol::{codec, ids::NodeId};
 
 use crate::net::Target;
@@ -19,7 +24,7 @@ impl KnownVoters {
     /// Reads what an earlier run of the node knew.
     pub(super) fn load(data_dir: &Path, seeds: &[String]) -> Self {
         let file = data_dir.join(FILE);
-        let voters = std::fs::read(&file)
+        let voters = fs::read(&file)
             .ok()
             .and_then(|bytes| match codec::decode::<Vec<(NodeId, String)>>(&bytes) {
                 Ok(voters) => Some(voters),
@@ -45,18 +50,57 @@ impl KnownVoters {
         self.voters.iter().map(voter).collect()
     }
 
-    /// Takes the voters of a leader that was confirmed. Losing the file costs nothing but asking
-    /// the seeds again, so it is not flushed.
-    pub(super) fn learn(&mut self, voters: &[(NodeId, String)]) {
+    /// Takes the voters of a statement that was kept and not acted on before the node ended.
+    pub(super) fn replace(&mut self, recovery: &Recovery) {
+        let voter = |voter: &meshos_membership::raft::Voter| (voter.node_id, voter.address.clone());
+        self.voters = recovery.voters.iter().map(voter).collect();
+    }
+
+    /// Takes the voters of a leader that was confirmed. They are on disk when this returns: once
+    /// the node has a fence of a rebuilt group, the old voters convince it of nothing.
+    pub(super) fn learn(&mut self, voters: &[(NodeId, String)]) -> io::Result<()> {
         if voters.is_empty() || voters == self.voters.as_slice() {
-            return;
+            return Ok(());
+        }
+        let fresh = self.file.with_extension("new");
+        let mut file = File::create(&fresh)?;
+        file.write_all(&codec::encode(voters))?;
+        file.sync_all()?;
+        fs::rename(&fresh, &self.file)?;
+        if let Some(directory) = self.file.parent() {
+            File::open(directory)?.sync_all()?;
         }
         self.voters = voters.to_vec();
-        let fresh = self.file.with_extension("new");
-        let written = std::fs::write(&fresh, codec::encode(&self.voters))
-            .and_then(|()| std::fs::rename(&fresh, &self.file));
-        if let Err(error) = written {
-            tracing::warn!(file = %self.file.display(), %error, "known voters cannot be written");
-        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshos_membership::raft::Voter;
+    use meshos_protocol::ids::{ClusterId, Term};
+
+    use super::*;
+
+    #[test]
+    fn the_seeds_are_asked_until_voters_are_known() {
+        let scratch = tempfile::tempdir().unwrap();
+        let load = || KnownVoters::load(scratch.path(), &["s:1".to_owned()]);
+        assert_eq!(load().targets(), [Target { node: None, address: "s:1".to_owned() }]);
+        let node = NodeId::from_bits(7);
+        let told = vec![(node, "v:1".to_owned())];
+        load().learn(&told).unwrap();
+        let mut known = load();
+        assert_eq!(known.targets(), [Target { node: Some(node), address: "v:1".to_owned() }]);
+
+        // What a statement names stands only until a leader that was confirmed tells better.
+        let other = NodeId::from_bits(8);
+        let voter = Voter { raft_id: 8, node_id: other, address: "w:1".to_owned() };
+        let recovery =
+            Recovery { cluster: ClusterId::from_u128(1), above: Term(3), voters: vec![voter] };
+        known.replace(&recovery);
+        assert_eq!(known.targets(), [Target { node: Some(other), address: "w:1".to_owned() }]);
+        known.learn(&told).unwrap();
+        assert_eq!(load().targets(), known.targets());
     }
 }

@@ -1,0 +1,131 @@
+//! Most of the voters are lost for good: an operator rebuilds the group on a survivor.
+
+use meshos_sdk::protocol::task::TaskState;
+use meshos_tests::{Cluster, ClusterOptions, Framework, FrameworkOptions, Journal, wait_until};
+
+use crate::common::{
+    assert_alive, assert_started_at_most_once, assert_updates_in_order, gated, ids, recover, shell,
+    voters, wait_for_running, wipe,
+};
+
+/// Seeds are the first three nodes.
+const OTHERS: [usize; 2] = [3, 4];
+
+fn seeds_and_others() -> Cluster {
+    Cluster::start_with(ClusterOptions { others: OTHERS.len(), ..ClusterOptions::default() })
+}
+
+/// Waits until a voter has all of the leader's log.
+#[track_caller]
+fn wait_until_caught_up(cluster: &Cluster, leader: usize, voter: &str) {
+    wait_until("the survivor has the whole log", || {
+        let rows = cluster.nodes[leader].json("/api/voters").unwrap_or_default();
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        rows.iter().any(|row| row["node_id"] == voter && row["lag"] == 0)
+    });
+}
+
+/// Loses all seeds but one that did not lead, together with a node that keeps its data, and rebuilds the group on it.
+fn lose_voters_and_recover(cluster: &mut Cluster, away: usize) -> usize {
+    let leader = cluster.leader();
+    let survivor = (0..3).find(|index| *index != leader.index).unwrap();
+    let survivor_id = cluster.nodes[survivor].id();
+    wait_until_caught_up(cluster, leader.index, &survivor_id);
+    cluster.nodes[away].kill();
+    for lost in (0..3).filter(|index| *index != survivor) {
+        wipe(cluster, lost);
+    }
+    cluster.nodes[survivor].kill();
+    recover(cluster, survivor, leader.term);
+    cluster.nodes[survivor].start();
+    survivor
+}
+
+#[test]
+fn nodes_accept_the_rebuilt_group_and_their_tasks_do_not_notice() {
+    let mut cluster = seeds_and_others();
+    let [near, away] = OTHERS;
+    let mut journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("rebuilding", &[near]));
+    let id = framework.id();
+    let stay = [ids("near", 3), ids("away", 3)];
+    for (index, tasks) in OTHERS.iter().zip(&stay) {
+        framework.submit_on(&cluster.nodes[*index].id(), gated(&journal, tasks, "gate", 0));
+        wait_for_running(&framework, &journal, tasks);
+    }
+    let stay = stay.concat();
+    let before = cluster.leader();
+
+    // One of the other nodes hears of it all while it runs, the other when it comes back.
+    let survivor = lose_voters_and_recover(&mut cluster, away);
+    let after = cluster.leader_after(before.term);
+    assert_eq!(after.index, survivor);
+    cluster.nodes[near].wait_for_log("their statement is kept");
+    cluster.nodes[away].start();
+    cluster.wait_until_ready();
+    assert_alive(&journal, &stay);
+    assert_eq!(framework.id(), id);
+    for index in OTHERS {
+        let (node, task) = (cluster.nodes[index].id(), format!("new-{index}"));
+        framework.submit_on(&node, [shell(&task, "exit 0")]);
+        framework.wait_for_state(&task, TaskState::Finished);
+    }
+
+    // A node that took the statement follows the new group after a restart too.
+    cluster.nodes[away].kill();
+    cluster.nodes[away].start();
+    cluster.wait_until_ready();
+    assert_grows_and_outlives_the_survivor(&mut cluster, survivor);
+    assert_alive(&journal, &stay);
+    framework.submit([shell("last", "exit 0")]);
+    framework.wait_for_state("last", TaskState::Finished);
+    journal.open_gate("gate");
+    framework.wait_for_all("the old tasks end", &stay, |state| state == TaskState::Finished);
+    assert_eq!(framework.id(), id);
+    assert_started_at_most_once(&journal);
+    assert_updates_in_order(&framework);
+}
+
+/// The other nodes become voters, so that the survivor can be lost too.
+#[track_caller]
+fn assert_grows_and_outlives_the_survivor(cluster: &mut Cluster, survivor: usize) {
+    for index in OTHERS {
+        let node = cluster.nodes[index].id();
+        let added = cluster.nodes[survivor].command(&["voters", "add", &node]).run();
+        assert_eq!(added.code(), 0, "{added:?}");
+    }
+    assert_eq!(voters(cluster, survivor).len(), 3);
+    let term = cluster.leader().term;
+    cluster.nodes[survivor].kill();
+    let next = cluster.leader_after(term);
+    assert!(OTHERS.contains(&next.index), "{next:?}");
+    cluster.wait_until_ready();
+}
+
+#[test]
+fn a_group_is_not_rebuilt_without_the_key_that_other_nodes_believe() {
+    let mut cluster = Cluster::start(1);
+    let term = cluster.leader().term;
+    cluster.nodes[0].kill();
+    let node = &cluster.nodes[0];
+    let nowhere = cluster.path().join("nowhere").display().to_string();
+    let (data_dir, address) = (node.data_dir().display().to_string(), node.quic().to_string());
+    let command = ["voters", "recover", "--data-dir", &data_dir, "--address", &address];
+    let command = [&command[..], &["--term-above", "9", "--yes", "--keys", &nowhere]].concat();
+    let refused = node.command(&command).run();
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    assert!(refused.stderr.contains("signed with the cluster's CA key"), "{refused:?}");
+
+    // Nothing was changed; and a statement of another cluster's authority is found at the start.
+    let keys = cluster.path().join("others").display().to_string();
+    assert_eq!(node.command(&["keygen", "--dir", &keys]).run().code(), 0);
+    let command = ["voters", "recover", "--data-dir", &data_dir, "--address", &address];
+    let command = [&command[..], &["--term-above", "9", "--yes", "--keys", &keys]].concat();
+    assert_eq!(node.command(&command).run().code(), 0);
+    let ended = node.run_to_end();
+    assert_eq!(ended.code(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("run `meshos voters recover` again"), "{ended:?}");
+    recover(&mut cluster, 0, 9);
+    cluster.nodes[0].start();
+    assert!(cluster.leader().term > term.max(9));
+}
