@@ -12,3 +12,6 @@ pub(crate) use incoming::{Handler, Peer};
 pub(crate) use joining::dial_unknown;
 pub(crate) use link::Link;
 pub(crate) use pool::Target;
+
+#[cfg(test)]
+mod tests;

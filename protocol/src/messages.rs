@@ -11,6 +11,7 @@
 //! | scheduler | a framework | any node | [`scheduler::CallFrame`] | [`scheduler::EventFrame`] |
 //! | relay | a gateway | the leader | [`scheduler::CallFrame`] | [`scheduler::EventFrame`] |
 //! | request | any node | any node | [`node::RequestFrame`] | [`node::ReplyFrame`] |
+//! | bulk | any node | any node | [`node::RequestFrame`] | [`node::ReplyFrame`] |
 //!
 //! Calls that may be repeated without harm: kill, acknowledge, decline, revive, suppress and
 //! reconcile. An accept is never repeated by anyone.
@@ -60,6 +61,9 @@ pub enum StreamClass {
     },
     /// Requests and replies between nodes.
     Request,
+    /// The same for those that are large or slow, so that the small ones need not wait behind them:
+    /// a heartbeat behind a part of a snapshot would cost the leader its lease.
+    Bulk,
     /// A class that this build does not know; refused.
     #[serde(other)]
     Unknown,

@@ -17,7 +17,7 @@ use meshos_sdk::wire::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{Link, Net};
+use super::{Link, Net, requests};
 
 /// Connections whose handshake may be under way at a time.
 const HANDSHAKES_MAX: usize = 256;
@@ -193,6 +193,10 @@ async fn serve_stream(
             handler.relay(*gateway, principal, opened);
         }
         (StreamClass::Request, _) => serve_requests(peer, opened, handler).await?,
+        (StreamClass::Bulk, Peer::Node(_)) => {
+            requests::give_way(&opened.send);
+            serve_requests(peer, opened, handler).await?;
+        }
         (class, peer) => tracing::error!(?class, ?peer, "a stream was admitted for nobody"),
     }
     Ok(())
@@ -214,7 +218,13 @@ fn same_cluster(
 /// Least rights: each kind of peer may open only what it needs.
 fn allowed(peer: &Peer, class: &StreamClass) -> Verdict {
     let permitted = match (peer, class) {
-        (Peer::Node(_), StreamClass::Agent | StreamClass::Relay { .. } | StreamClass::Request)
+        (
+            Peer::Node(_),
+            StreamClass::Agent
+            | StreamClass::Relay { .. }
+            | StreamClass::Request
+            | StreamClass::Bulk,
+        )
         | (Peer::Framework(_), StreamClass::Scheduler)
         | (Peer::Operator(_) | Peer::Anonymous, StreamClass::Request) => true,
         (Peer::Node(_), StreamClass::Scheduler | StreamClass::Unknown)

@@ -8,20 +8,23 @@ use std::{
 use meshos_protocol::{
     ids::ClusterId,
     messages::{
-        StreamClass, StreamHello,
+        Refusal, StreamClass, StreamHello,
         node::{Reply, Request},
     },
 };
 use meshos_sdk::wire::{self, Opened, WireError};
 use tokio::sync::{OnceCell, watch};
 
-use super::requests::RequestClient;
+use super::requests::{self, RequestClient};
 
-/// One connection to a node, with a stream for requests that is opened at the first one.
+/// One connection to a node, with a stream for requests and one for bulky requests, each opened at
+/// the first one.
 pub(crate) struct Link {
     connection: quinn::Connection,
     cluster: watch::Receiver<Option<ClusterId>>,
     requests: OnceCell<RequestClient>,
+    /// Absent inside when the peer's release does not know such a stream.
+    bulk: OnceCell<Option<RequestClient>>,
     /// Set when the peer did not answer a new stream in time: another connection is better.
     deaf: AtomicBool,
 }
@@ -31,7 +34,13 @@ impl Link {
         connection: quinn::Connection,
         cluster: watch::Receiver<Option<ClusterId>>,
     ) -> Self {
-        Self { connection, cluster, requests: OnceCell::new(), deaf: AtomicBool::new(false) }
+        Self {
+            connection,
+            cluster,
+            requests: OnceCell::new(),
+            bulk: OnceCell::new(),
+            deaf: AtomicBool::new(false),
+        }
     }
 
     /// Whether the connection is over.
@@ -56,16 +65,21 @@ impl Link {
         limit: Duration,
     ) -> Result<Reply, WireError> {
         let limit_ms = meshos_protocol::time::millis(limit);
+        let bulky = requests::is_bulky(&request);
         let ask = async {
-            let open = || async {
-                Ok::<_, WireError>(RequestClient::start(self.open(StreamClass::Request).await?))
+            let bulk = if bulky { self.bulk_stream().await? } else { None };
+            let stream = match bulk {
+                Some(stream) => stream,
+                None => self.request_stream().await?,
             };
-            self.requests.get_or_try_init(open).await?.ask(request).await
+            stream.ask(request).await
         };
         match tokio::time::timeout(limit, ask).await {
             Ok(answer) => answer,
             Err(_) => {
-                if !self.requests.initialized() {
+                let opened =
+                    if bulky { self.bulk.initialized() } else { self.requests.initialized() };
+                if !opened {
                     self.deaf.store(true, Ordering::Relaxed);
                 }
                 Err(WireError::TimedOut(limit_ms))
@@ -73,10 +87,33 @@ impl Link {
         }
     }
 
-    /// Ends the connection when its request stream is broken, so that the next use dials anew.
+    async fn request_stream(&self) -> Result<&RequestClient, WireError> {
+        let open = async || Ok(RequestClient::start(self.open(StreamClass::Request).await?));
+        self.requests.get_or_try_init(open).await
+    }
+
+    /// None with a peer of an older release, which takes bulky requests among the others.
+    async fn bulk_stream(&self) -> Result<Option<&RequestClient>, WireError> {
+        let open = async || match self.open(StreamClass::Bulk).await {
+            Ok(opened) => {
+                requests::give_way(&opened.send);
+                Ok(Some(RequestClient::start(opened)))
+            }
+            Err(WireError::Refused { cause: Refusal::Identity | Refusal::Version, message }) => {
+                tracing::debug!(%message, "a peer takes bulky requests among the others");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        };
+        Ok(self.bulk.get_or_try_init(open).await?.as_ref())
+    }
+
+    /// Ends the connection when a stream for requests is broken, so that the next use dials anew.
     pub(super) fn is_usable(&self) -> bool {
+        let bulk = self.bulk.get().and_then(Option::as_ref);
         !self.is_closed()
             && !self.deaf.load(Ordering::Relaxed)
             && self.requests.get().is_none_or(|client| !client.is_broken())
+            && bulk.is_none_or(|client| !client.is_broken())
     }
 }

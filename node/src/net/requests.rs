@@ -18,6 +18,34 @@ use tokio::sync::oneshot;
 /// Requests that may wait for their replies on one stream.
 const PENDING_MAX: usize = 4_096;
 
+/// Raft's messages from this size on are bulky: a few entries, or a heartbeat, are far below it.
+pub(super) const BULKY_BYTES: usize = 64 << 10;
+/// Of a stream that gives way to the others of its connection; theirs is 0.
+const PRIORITY_BULK: i32 = -1;
+
+/// Whether a request is large, has an answer that may be, or may take long: none that is small and
+/// urgent may stand in line behind it.
+pub(super) fn is_bulky(request: &Request) -> bool {
+    match request {
+        Request::Raft { body } => body.len() >= BULKY_BYTES,
+        // All of them, since they tell a sequence.
+        Request::Hints { .. } | Request::Http { .. } => true,
+        Request::Probe { .. }
+        | Request::Announce(_)
+        | Request::Leader
+        | Request::ConfirmLeader { .. }
+        | Request::JoinVoters { .. }
+        | Request::Sign { .. }
+        | Request::Unknown => false,
+    }
+}
+
+/// Lets the other streams of the connection go first.
+pub(super) fn give_way(stream: &quinn::SendStream) {
+    // It fails only when the connection is over, which the next write tells.
+    let _open = stream.set_priority(PRIORITY_BULK);
+}
+
 type Pending = Arc<Mutex<Waiting>>;
 
 #[derive(Default)]

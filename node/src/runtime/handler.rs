@@ -51,7 +51,7 @@ impl Handler for NodeHandler {
     fn admit(&self, class: &StreamClass) -> Result<(), (Refusal, String)> {
         match class {
             StreamClass::Agent | StreamClass::Relay { .. } => self.master.admit(),
-            StreamClass::Scheduler | StreamClass::Request => Ok(()),
+            StreamClass::Scheduler | StreamClass::Request | StreamClass::Bulk => Ok(()),
             StreamClass::Unknown => {
                 Err((Refusal::Version, "this release does not know that class of stream".into()))
             }
