@@ -5,9 +5,12 @@
 //!
 //! Everything in it is a hint. Registration, leadership and task truth go by other ways.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
-use meshos_protocol::ids::{Generation, NodeId, Term};
+use meshos_protocol::ids::{ClusterId, Generation, NodeId, Term};
 
 /// What one node tells the others about itself. Each text is at most
 /// [`crate::gossip::VALUE_BYTES_MAX`] bytes long on its way.
@@ -29,6 +32,8 @@ pub struct NodeFacts {
     pub roles: String,
     /// How the node fares.
     pub health: Health,
+    /// The cluster that it belongs to, once it knows.
+    pub cluster: Option<ClusterId>,
 }
 
 /// How a node fares. Coarse on purpose: each change costs a gossip message on every node, so the
@@ -84,6 +89,18 @@ pub enum Refusal {
         /// The limit.
         nodes_max: usize,
     },
+    /// The node belongs to another cluster, which has the same gossip key.
+    #[error(
+        "node {node} is refused: it belongs to cluster {theirs}, this node to {ours}; correct the seeds of one of them"
+    )]
+    OtherCluster {
+        /// Who.
+        node: NodeId,
+        /// This node's cluster.
+        ours: ClusterId,
+        /// The other node's.
+        theirs: ClusterId,
+    },
     /// A peer keeps this node out of a cluster that is full.
     #[error(
         "node {by} refuses this node: its cluster has reached its limit of {nodes_max} nodes; remove nodes or join another cluster"
@@ -120,6 +137,11 @@ impl ClusterView {
     /// The peers that the failure detector calls alive, in order of their ids.
     pub fn alive(&self) -> impl Iterator<Item = &Peer> {
         self.peers.values().filter(|peer| peer.alive)
+    }
+
+    /// The clusters that live peers belong to. A hint, for a node that does not know its own yet.
+    pub fn clusters(&self) -> BTreeSet<ClusterId> {
+        self.alive().filter_map(|peer| peer.facts.cluster).collect()
     }
 
     /// The claim of the highest term among the live peers. A hint: ask that node over QUIC.

@@ -1,5 +1,7 @@
 //! The machine: what it remembers, and how it decides.
 
+mod readiness;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -25,6 +27,8 @@ pub const PROMISE: Duration = Duration::from_secs(6);
 const PROBES_OPEN_MAX: usize = 16;
 /// How many voters of an answer are looked at.
 const VOTERS_SEEN_MAX: usize = 16;
+/// How many clusters that gossip names are remembered: two are one too many already.
+const CLUSTERS_SEEN_MAX: usize = 8;
 const VERSION: u16 = 1;
 
 /// What is known of one seed.
@@ -45,7 +49,8 @@ pub struct Bootstrap {
     leader: Option<Voter>,
     /// Set for good when this process hears of any group or cluster.
     group_exists: bool,
-    cluster_seen: Option<ClusterId>,
+    /// The clusters that gossip has named.
+    clusters_seen: BTreeSet<ClusterId>,
     admitted: BTreeSet<NodeId>,
     /// To whom this seed has promised to take the log from nobody else, and until when. The node
     /// is absent after a restart, when an earlier process may have promised to anybody.
@@ -70,7 +75,7 @@ impl Bootstrap {
             voters: Vec::new(),
             leader: None,
             group_exists,
-            cluster_seen: None,
+            clusters_seen: BTreeSet::new(),
             admitted: BTreeSet::new(),
             promise: None,
             decided: None,
@@ -111,7 +116,9 @@ impl Bootstrap {
                 self.group_exists = true;
             }
             Event::ClusterSeen(cluster_id) => {
-                self.cluster_seen.get_or_insert(cluster_id);
+                if self.clusters_seen.len() < CLUSTERS_SEEN_MAX {
+                    self.clusters_seen.insert(cluster_id);
+                }
             }
         }
         self.decide(now, effects);
@@ -174,6 +181,10 @@ impl Bootstrap {
             }));
             return;
         }
+        if let Some(cluster_id) = self.clusters_seen.first().copied() {
+            effects.push(Effect::Answer(SeedAnswer::Sees { node_id, cluster_id }));
+            return;
+        }
         let could_begin = request.empty
             && request.own_seed.is_some()
             && request.own_seed.as_deref() == self.seeds.first()
@@ -198,10 +209,14 @@ impl Bootstrap {
         self.promise.filter(|(_, until)| now < *until).map(|(holder, _)| holder)
     }
 
+    /// Whether a cluster may be this node's: the one it knows, else one that gossip names, else any.
     fn is_ours(&self, cluster_id: Option<ClusterId>) -> bool {
         match (self.own.cluster_id, cluster_id) {
             (Some(own), Some(theirs)) => own == theirs,
-            _ => true,
+            (None, Some(theirs)) => {
+                self.clusters_seen.is_empty() || self.clusters_seen.contains(&theirs)
+            }
+            (_, None) => true,
         }
     }
 
@@ -292,7 +307,10 @@ impl Bootstrap {
             }
             Some((
                 _,
-                SeedAnswer::Empty { .. } | SeedAnswer::Promised { .. } | SeedAnswer::Unknown,
+                SeedAnswer::Empty { .. }
+                | SeedAnswer::Promised { .. }
+                | SeedAnswer::Sees { .. }
+                | SeedAnswer::Unknown,
             ))
             | None => None,
         })
@@ -342,9 +360,14 @@ impl Bootstrap {
             reason,
             needs_operator,
         };
-        if let Some(cluster_id) = self.cluster_seen {
+        // Seeds that were not asked yet may know it.
+        let all_heard = self
+            .seeds
+            .iter()
+            .all(|seed| self.own.seed.as_deref() == Some(seed) || self.heard.contains_key(seed));
+        if let Some(alive) = self.foreign_clusters().filter(|_| all_heard) {
             let text = format!(
-                "cluster {cluster_id} is alive but no seed knows it; bring back a seed that has its data"
+                "gossip tells that {alive} is alive, but no seed knows it; bring back a seed that has its data, or stop the nodes of that cluster and then the seeds to begin a new one"
             );
             waiting.push(missing(text, true));
         } else if self.group_exists {
@@ -363,64 +386,13 @@ impl Bootstrap {
         Some(Decision::Initialise { members })
     }
 
-    /// The voter at `seed`, if it is empty, has the same list and is not in `members` already.
-    fn readiness(&self, now: Mono, seed: &str, members: &[Voter]) -> Result<Voter, (String, bool)> {
-        let heard = self.heard.get(seed);
-        let silent = |why: &str| (format!("waiting for seed {seed}: {why}"), false);
-        let Some((at, answer)) = heard.and_then(|heard| heard.answer.as_ref()) else {
-            let why = heard.and_then(|heard| heard.failure.as_deref());
-            return Err(silent(why.unwrap_or("it has not answered yet")));
-        };
-        if now.since(*at) > ANSWER_FRESH {
-            let why = heard.and_then(|heard| heard.failure.as_deref());
-            return Err(silent(why.unwrap_or("it has not answered for a while")));
-        }
-        match answer {
-            SeedAnswer::Unknown => {
-                Err((format!("seed {seed} runs a release that answers in another way"), true))
-            }
-            SeedAnswer::Promised { .. } => {
-                let text = format!("seed {seed} restarted, or answered another node, a moment ago");
-                Err((text, false))
-            }
-            SeedAnswer::Member { cluster_id: Some(cluster_id), .. } => {
-                let text =
-                    format!("seed {seed} belongs to cluster {cluster_id} and knows no voters");
-                Err((text, false))
-            }
-            SeedAnswer::Member { cluster_id: None, .. } => {
-                Err((format!("waiting for the group that seed {seed} is forming"), false))
-            }
-            SeedAnswer::Empty { seeds, .. }
-                if !seeds.iter().map(String::as_str).eq(self.seeds.iter()) =>
-            {
-                let text = format!(
-                    "seed {seed} was started with the seeds {}, this node with {}; start all with the same",
-                    seeds.join(", "),
-                    self.seeds
-                );
-                Err((text, true))
-            }
-            SeedAnswer::Empty { own_seed, .. } if own_seed.as_deref() != Some(seed) => {
-                let name = own_seed.as_deref().unwrap_or("no seed");
-                let text = format!(
-                    "the node at seed {seed} takes itself for {name}; say with --advertise which it is"
-                );
-                Err((text, true))
-            }
-            SeedAnswer::Empty { voter, .. } => {
-                let twin = members.iter().any(|member| {
-                    member.raft_id == voter.raft_id || member.node_id == voter.node_id
-                });
-                if twin {
-                    let text = format!(
-                        "seed {seed} has the identity of another seed; was a data directory copied?"
-                    );
-                    return Err((text, true));
-                }
-                Ok(voter.clone().into())
-            }
-        }
+    /// The clusters that gossip names and no seed, in words.
+    fn foreign_clusters(&self) -> Option<String> {
+        let known: BTreeSet<ClusterId> =
+            self.members().filter_map(|(_, cluster_id, _)| cluster_id).collect();
+        let unknown = self.clusters_seen.difference(&known).map(|id| format!("cluster {id}"));
+        let unknown: Vec<String> = unknown.collect();
+        (!unknown.is_empty()).then(|| unknown.join(" and "))
     }
 
     fn probe(&mut self, now: Mono, effects: &mut Vec<Effect>) {

@@ -35,7 +35,8 @@
 //!
 //! What is left: all seeds wiped at once, or all that had the log wiped while those that never had
 //! it wait. No seed can then tell the cluster from one that never was. Other nodes can: whoever
-//! knows a cluster id spreads it by gossip, and [`Event::ClusterSeen`] stops the forming.
+//! knows a cluster id spreads it by gossip, and [`Event::ClusterSeen`] stops the forming: a seed that
+//! has heard of a cluster begins none, and does not call itself empty to whoever would.
 
 mod machine;
 mod seeds;

@@ -57,7 +57,8 @@ pub enum Event {
     },
     /// The registry has the cluster's id, from the log or a snapshot.
     ClusterKnown(ClusterId),
-    /// Gossip, sealed with the cluster's key, names a cluster. A hint: it only ever stops forming.
+    /// Gossip, sealed with the cluster's key, names a cluster that lives. A hint: it only ever stops
+    /// forming a cluster, and joining one that nobody in gossip belongs to.
     ClusterSeen(ClusterId),
 }
 

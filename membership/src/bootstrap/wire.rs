@@ -61,6 +61,13 @@ pub enum SeedAnswer {
         /// The answering node.
         node_id: NodeId,
     },
+    /// Nothing, but gossip tells it of a cluster that lives: it takes part in no other.
+    Sees {
+        /// The answering node.
+        node_id: NodeId,
+        /// The cluster that gossip names.
+        cluster_id: ClusterId,
+    },
     /// Something that a newer release says.
     #[serde(other)]
     Unknown,

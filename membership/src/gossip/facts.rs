@@ -28,6 +28,7 @@ const ATTRIBUTES: &str = "attributes";
 const VERSION: &str = "version";
 const ROLES: &str = "roles";
 const HEALTH: &str = "health";
+const CLUSTER: &str = "cluster";
 const LEADER: &str = "leader";
 
 /// Set last, so a peer that has it has all others. Its value names the form of the facts.
@@ -57,7 +58,9 @@ pub(super) fn encode(
         (ROLES, facts.roles.clone()),
         (HEALTH, health),
     ];
-    // An absent claim is an empty value: deleting a key would leave a tombstone to be carried.
+    // What is absent is an empty value: deleting a key would leave a tombstone to be carried.
+    let cluster = facts.cluster.map(|cluster| cluster.to_string()).unwrap_or_default();
+    pairs.push((CLUSTER, cluster));
     let claim = claim.map(|claim| format!("{}:{}", claim.term, claim.leader)).unwrap_or_default();
     pairs.push((LEADER, claim));
     pairs.push((FORM, FORM_1.to_owned()));
@@ -84,6 +87,8 @@ pub(super) fn decode<'a>(
         version: text(VERSION)?.to_owned(),
         roles: text(ROLES)?.to_owned(),
         health: decode_health(text(HEALTH)?)?,
+        // Nodes of an older release do not say it.
+        cluster: text(CLUSTER).and_then(|cluster| cluster.parse().ok()),
     };
     Some((facts, text(LEADER).and_then(decode_claim)))
 }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use meshos_protocol::ids::ClusterId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,15 @@ impl Handle {
             differs
         });
         Ok(())
+    }
+
+    /// Says to which cluster this node belongs. Peers of any other are not shown from here on.
+    pub fn set_cluster(&self, cluster: ClusterId) {
+        self.publish.send_if_modified(|published| {
+            let differs = published.facts.cluster != Some(cluster);
+            published.facts.cluster = Some(cluster);
+            differs
+        });
     }
 
     /// Says whom this node, a voter, takes for the leader; `None` when it knows none or is no

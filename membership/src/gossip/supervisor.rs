@@ -26,7 +26,7 @@ use super::{
     own::{self, Spoiled},
     wire::{SealedTransport, Wire},
 };
-use crate::view::{ClusterView, LeaderClaim, NodeFacts, Peer};
+use crate::view::{ClusterView, LeaderClaim, NodeFacts, Peer, Refusal};
 
 /// How long chitchat remembers nodes that died and keys that were deleted. Its messages name each of
 /// them until half of this has passed.
@@ -267,6 +267,7 @@ impl Supervisor {
         if Instant::now() < run.settled_at {
             assemble::carry_over(&mut peers, &before.peers);
         }
+        self.refuse_other_clusters(&mut peers);
         self.admit(&mut peers, &before.peers);
         let refusals = self.wire.refusals();
         let view = ClusterView { peers, restarts: self.restarts, refusals };
@@ -276,11 +277,24 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Leaves out the peers of other clusters, once this node knows its own.
+    fn refuse_other_clusters(&self, peers: &mut BTreeMap<NodeId, Peer>) {
+        let Some(ours) = self.published.borrow().facts.cluster else { return };
+        peers.retain(|node, peer| match peer.facts.cluster {
+            Some(theirs) if theirs != ours => {
+                let node = *node;
+                self.wire.refuse(node, Refusal::OtherCluster { node, ours, theirs });
+                false
+            }
+            Some(_) | None => true,
+        });
+    }
+
     /// Keeps the cluster within its limit.
     fn admit(&self, peers: &mut BTreeMap<NodeId, Peer>, before: &BTreeMap<NodeId, Peer>) {
         let nodes_max = self.options.nodes_max;
         for node in assemble::limit(peers, before, nodes_max - 1) {
-            self.wire.refuse(node, crate::view::Refusal::ClusterFull { node, nodes_max });
+            self.wire.refuse(node, Refusal::ClusterFull { node, nodes_max });
         }
         let full = assemble::alive(peers) + 1 >= nodes_max;
         self.wire.set_admitted(peers.keys().copied().collect(), full);

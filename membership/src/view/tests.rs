@@ -19,6 +19,7 @@ fn peer(bits: u64) -> Peer {
             version: "0.1.0".into(),
             roles: "agent".into(),
             health: Health::default(),
+            cluster: None,
         },
         alive: true,
         leader_claim: None,

@@ -154,6 +154,7 @@ mod tests {
             version: "9.9.9".to_owned(),
             roles: String::new(),
             health: Health::default(),
+            cluster: None,
         };
         let node_id = NodeId::from_bits(bits);
         let peer = Peer {

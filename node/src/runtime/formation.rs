@@ -4,7 +4,7 @@
 mod join;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,6 +15,7 @@ use meshos_membership::{
         Bootstrap, Decision, Effect, Event, Own, ProbeAnswer, ProbeRequest, SeedAnswer, SeedList,
         Waiting, own_seed,
     },
+    gossip,
     identity::{DataDir, NodeIdentity},
     raft::{RaftGroup, Voter},
 };
@@ -150,11 +151,17 @@ impl Formation {
     }
 
     /// Runs until the node must not go on; ends only with an error.
-    pub(crate) async fn run(self, data_dir: &DataDir, mut node: NodeIdentity) -> Result<()> {
+    pub(crate) async fn run(
+        self,
+        data_dir: &DataDir,
+        mut node: NodeIdentity,
+        gossip: &gossip::Handle,
+    ) -> Result<()> {
         let queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut queue = queue.context("the forming of the cluster runs already")?;
         let mut cluster = self.shared.registry.cluster();
         let mut leadership = self.shared.raft.leadership();
+        let mut seen = ClustersSeen { changes: gossip.changes(), told: BTreeSet::new() };
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         cluster.mark_changed();
         let mut event = Some(Event::Started);
@@ -175,8 +182,13 @@ impl Formation {
                     let known = *cluster.borrow_and_update();
                     if let Some(cluster) = known {
                         data_dir.set_cluster_id(&mut node, cluster)?;
+                        gossip.set_cluster(cluster);
                     }
                     known.map(Event::ClusterKnown)
+                }
+                cluster = seen.next(gossip), if node.cluster_id.is_none() => {
+                    tracing::warn!(%cluster, "gossip tells of a cluster");
+                    Some(Event::ClusterSeen(cluster))
                 }
                 Ok(()) = leadership.changed() => self.group(),
                 _ = look.tick() => self.group(),
@@ -271,6 +283,29 @@ impl Formation {
             // A full queue loses an answer; the seed is asked again.
             let _queued = shared.events.try_send(event);
         });
+    }
+}
+
+/// Tells each cluster that live peers belong to, once.
+struct ClustersSeen {
+    changes: gossip::Changes,
+    told: BTreeSet<ClusterId>,
+}
+
+impl ClustersSeen {
+    /// The next one. Cancel-safe.
+    async fn next(&mut self, gossip: &gossip::Handle) -> ClusterId {
+        loop {
+            let seen = gossip.view().clusters();
+            if let Some(new) = seen.difference(&self.told).next().copied() {
+                self.told.insert(new);
+                return new;
+            }
+            if self.changes.next().await.is_none() {
+                // Gossip has ended: the node stops.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl Node {
         services.spawn(serve(self.net.clone(), handler, stop.clone()));
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
-            ended = formation.run(&self.identity.data_dir, node) => ended,
+            ended = formation.run(&self.identity.data_dir, node, &self.gossip) => ended,
             failed = storage_failed(&self.raft) => Err(failed),
         };
         if self.options.stop_tasks {
@@ -324,6 +324,7 @@ fn facts(options: &NodeOptions) -> NodeFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         roles: "agent".to_owned(),
         health: Health::default(),
+        cluster: None,
     }
 }
 

@@ -84,6 +84,33 @@ fn a_wiped_seed_does_not_form_a_cluster_of_its_own_and_votes_again_under_a_new_i
 }
 
 #[test]
+fn wiped_seeds_that_hear_of_the_old_cluster_by_gossip_say_so_and_form_nothing() {
+    let mut cluster =
+        Cluster::start_with(ClusterOptions { others: 1, ..ClusterOptions::default() });
+    let before = cluster_id(&cluster, 3);
+    // It serves from when it is told the leader; to which cluster it belongs it asks the seeds.
+    cluster.nodes[3].wait_for_log("JoinAsNode");
+    (0..3).for_each(|seed| wipe(&mut cluster, seed));
+    // The node that is left knows the cluster and nothing else that could bring it back.
+    cluster.nodes[0].start();
+    cluster.nodes[1].start();
+    for seed in [0, 1] {
+        cluster.nodes[seed].wait_for_log("gossip tells of a cluster");
+    }
+    // Now every seed is there and empty.
+    cluster.nodes[2].start();
+    for seed in 0..3 {
+        let what = format!("node {seed} tells why no cluster forms");
+        poll_until(PATIENCE, &what, || {
+            let answer = cluster.nodes[seed].get("/api/leader").ok()?;
+            assert_ne!(answer.status, 200, "a second cluster: {}", answer.text());
+            answer.text().contains(&before).then_some(())
+        });
+    }
+    assert!((0..3).all(|seed| voters(&cluster, seed).is_empty()));
+}
+
+#[test]
 fn wiped_and_new_seeds_never_make_a_second_cluster() {
     let mut cluster = Cluster::start(3);
     let cluster_before = cluster_id(&cluster, 0);

@@ -251,6 +251,35 @@ fn gossip_of_a_cluster_stops_the_forming() {
     a.answer("b:1", empty("b:1", 0));
     let effects = a.answer("c:1", empty("c:1", 0));
     assert!(waiting(&effects)[0].reason.contains(&X.to_string()), "{effects:?}");
+    // It promises nobody its log either, and who asks is told why.
+    let effects = a.hand(Event::Probed(probe_of("b:1", 0)));
+    let sees = SeedAnswer::Sees { node_id: voter("a:1", 0).node_id, cluster_id: X };
+    assert_eq!(effects, [Effect::Answer(sees.clone())]);
+    let mut b = Node::seed("b:1");
+    b.answer("c:1", empty("c:1", 0));
+    let effects = b.answer("a:1", sees);
+    let told = waiting(&effects)
+        .iter()
+        .any(|one| one.needs_operator && one.seed == "a:1" && one.reason.contains(&X.to_string()));
+    assert!(told, "{effects:?}");
+}
+
+#[test]
+fn of_two_clusters_the_one_that_gossip_knows_is_joined() {
+    let voters = [voter("b:1", 0)];
+    let mut a = Node::seed("a:1");
+    a.hand(Event::ClusterSeen(X));
+    let effects = a.answer("b:1", member("b:1", Some(Y), &voters));
+    assert_eq!(decided(&effects), None, "{effects:?}");
+    let told = |one: &Waiting| one.needs_operator && one.reason.contains(&Y.to_string());
+    assert!(waiting(&effects).iter().any(told), "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Admit(_))), "{effects:?}");
+    // A straggler of an older cluster keeps nobody out of one that lives.
+    let effects = a.hand(Event::ClusterSeen(Y));
+    assert!(
+        matches!(decided(&effects), Some(Decision::JoinAsLearner { cluster_id, .. }) if *cluster_id == Y),
+        "{effects:?}"
+    );
 }
 
 #[test]

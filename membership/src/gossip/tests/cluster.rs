@@ -1,11 +1,16 @@
 //! Real nodes over loopback UDP.
 
-use std::{net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use chitchat::{
     ChitchatConfig, ChitchatId, FailureDetectorConfig, ProtocolVersion, spawn_chitchat,
 };
-use meshos_protocol::ids::{Generation, NodeId, Term};
+use meshos_protocol::ids::{ClusterId, Generation, NodeId, Term};
 use tokio::{
     net::UdpSocket,
     task::JoinHandle,
@@ -143,6 +148,28 @@ async fn five_nodes_find_each_other_and_see_a_change_a_leader_and_a_death() {
         assert_eq!(node.handle.counters(), refused, "no packet of ours was refused");
     }
     for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_a_cluster_hears_of_all_and_one_with_a_cluster_of_its_own_alone() {
+    let (ours, theirs) = (ClusterId::from_u128(1), ClusterId::from_u128(2));
+    let old = start(options(1, &[])).await;
+    let forming = start(options(2, &[&old])).await;
+    let other = start(options(3, &[&old])).await;
+    old.handle.set_cluster(ours);
+    let both = BTreeSet::from([ours, theirs]);
+    forming.sees("a cluster", |view| view.clusters() == BTreeSet::from([ours])).await;
+    other.handle.set_cluster(theirs);
+    forming.sees("both clusters", |view| view.clusters() == both).await;
+    // Those that know their cluster refuse the other's nodes, and nobody else.
+    let view = old.sees("no stranger", |view| !view.peers.contains_key(&id(3))).await;
+    assert!(view.peers.contains_key(&id(2)));
+    let refusal = Refusal::OtherCluster { node: id(3), ours, theirs };
+    old.sees("a refusal", |view| view.refusals.newest.as_ref() == Some(&refusal)).await;
+    other.sees("no stranger", |view| !view.peers.contains_key(&id(1))).await;
+    for node in [old, forming, other] {
         node.stop().await;
     }
 }

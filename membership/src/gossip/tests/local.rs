@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use chitchat::{
     Chitchat, ChitchatConfig, ChitchatId, ChitchatMessage, FailureDetectorConfig, ProtocolVersion,
 };
-use meshos_protocol::ids::{Generation, NodeId, Term};
+use meshos_protocol::ids::{ClusterId, Generation, NodeId, Term};
 use proptest::prelude::*;
 
 use crate::{
@@ -29,6 +29,7 @@ pub(super) fn facts_of(bits: u64) -> NodeFacts {
         version: "0.1.0".into(),
         roles: "agent".into(),
         health: Health::default(),
+        cluster: None,
     }
 }
 
@@ -46,7 +47,7 @@ proptest! {
         texts in prop::array::uniform4(".{0,100}"),
         numbers in any::<(u32, u16, u16, bool)>(),
         claim in prop::option::of((any::<u64>(), any::<u64>())),
-        port in any::<u16>(),
+        (port, cluster) in any::<(u16, Option<u128>)>(),
     ) {
         let [resources, attributes, version, roles] = texts;
         let (load_thousandths, memory_pressure_thousandths, disk_pressure_thousandths, draining) =
@@ -63,6 +64,7 @@ proptest! {
                 disk_pressure_thousandths,
                 draining,
             },
+            cluster: cluster.map(ClusterId::from_u128),
             ..facts_of(1)
         };
         let claim = claim
@@ -71,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn a_peers_nonsense_is_no_facts_or_claim(key in 0usize..10, value in ".{0,30}") {
+    fn a_peers_nonsense_is_no_facts_or_claim(key in 0usize..11, value in ".{0,30}") {
         let mut pairs = facts::encode(&facts_of(1), None).unwrap();
         pairs[key].1 = value;
         let get = |wanted: &str| {
@@ -84,12 +86,15 @@ proptest! {
 #[test]
 fn incomplete_or_oversized_facts_are_not_shown() {
     let pairs = facts::encode(&facts_of(1), None).unwrap();
-    for missing in pairs.iter().map(|(key, _)| *key).filter(|key| *key != "leader") {
+    // Nodes of an older release say nothing of their cluster.
+    for missing in pairs.iter().map(|(key, _)| *key) {
         let get = |wanted: &str| {
             let found = pairs.iter().find(|(key, _)| *key == wanted && wanted != missing);
             found.map(|(_, value)| value.as_str())
         };
-        assert_eq!(facts::decode(get), None, "{missing}");
+        let may_be_absent = ["leader", "cluster"].contains(&missing);
+        let expected = may_be_absent.then(|| (facts_of(1), None));
+        assert_eq!(facts::decode(get), expected, "{missing}");
     }
     let long = "x".repeat(VALUE_BYTES_MAX + 1);
     let facts = NodeFacts { attributes: long.clone(), ..facts_of(1) };
