@@ -109,3 +109,6 @@ pub(super) fn voters_of(recovery: &Recovery) -> Vec<Target> {
     };
     recovery.voters.iter().map(target).collect()
 }
+
+#[cfg(test)]
+mod tests;
