@@ -5,6 +5,7 @@ mod formation;
 mod handler;
 mod identity;
 mod node;
+mod replace;
 
 pub(crate) use formation::Formation;
 pub(crate) use node::run;

@@ -125,6 +125,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// The sentence.
+    pub(super) fn into_message(self) -> String {
+        self.message
+    }
+
     /// The call breaks a rule.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self { status: 400, message: message.into(), allow: None }

@@ -132,6 +132,7 @@ mod tests {
             allow_root_tasks: false,
             open_http: false,
             stop_tasks: false,
+            replace_voters_after: None,
             times: Times {
                 factor: 1,
                 gossip: second,

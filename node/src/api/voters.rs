@@ -93,9 +93,8 @@ impl Api {
                 "gossip knows no node {node}: is it running and of this cluster?"
             ))
         })?;
-        let admitted = self.ask_to_admit(node, address).await?;
-        let Admitted { node_id, raft_id, address } = admitted;
-        let voter = Voter { raft_id, node_id, address };
+        let voter = self.ask_to_admit(node, address).await?;
+        let raft_id = voter.raft_id;
         tracing::info!(%voter, principal = %call.principal, "an operator adds a voter");
         self.options.raft.add_voter(voter, CATCH_UP_LIMIT).await.map_err(failed)?;
         Answer::json(&json!({ "node_id": node, "raft_id": raft_id, "added": true }))
@@ -103,7 +102,7 @@ impl Api {
 
     /// A node takes raft's requests from members only, and learns those from the log that it does
     /// not have yet.
-    async fn ask_to_admit(&self, node: NodeId, address: String) -> Result<Admitted, Failure> {
+    async fn ask_to_admit(&self, node: NodeId, address: String) -> Result<Voter, Failure> {
         let mut call = Call::read("/api/voters/admit-leader".to_owned());
         call.method = "POST".to_owned();
         let answer = self.forward_to_node(&Target { node: Some(node), address }, &call).await?;
@@ -115,7 +114,33 @@ impl Api {
             return Err(refused());
         }
         let admitted: Admitted = serde_json::from_slice(&answer.body).map_err(|_| refused())?;
-        if admitted.node_id == node { Ok(admitted) } else { Err(refused()) }
+        if admitted.node_id != node {
+            return Err(refused());
+        }
+        let Admitted { node_id, raft_id, address } = admitted;
+        Ok(Voter { raft_id, node_id, address })
+    }
+
+    /// Makes a healthy node a voter in the place of one that is gone; for the leader itself.
+    pub(crate) async fn replace_voter(
+        &self,
+        gone: &Voter,
+        by: NodeId,
+        at: String,
+    ) -> Result<Voter, String> {
+        let voter = self.ask_to_admit(by, at).await.map_err(Failure::into_message)?;
+        let raft = &self.options.raft;
+        let replaced = raft.replace_voter(gone.raft_id, voter.clone(), CATCH_UP_LIMIT).await;
+        let Err(error) = replaced else { return Ok(voter) };
+        // Whoever did not receive the log in time must not stay half a member.
+        let is_half =
+            |status: &VoterStatus| status.voter == voter && status.role == VoterRole::Learner;
+        if raft.voters().iter().any(is_half)
+            && let Err(error) = raft.remove_voter(voter.raft_id, REMOVE_LIMIT).await
+        {
+            tracing::warn!(%voter, %error, "a learner that is not needed stays for now");
+        }
+        Err(error.to_string())
     }
 
     /// The other side: takes the log of the leader that this node follows, and of nobody else.

@@ -22,7 +22,10 @@ Examples:
   meshos voters                   show the voters
   meshos voters add NODE          make a node of the cluster a voter
   meshos voters remove NODE       take a voter out, for example one whose machine is gone
-  meshos voters recover --help    when more than half of the voters are lost for good";
+  meshos voters recover --help    when more than half of the voters are lost for good
+
+While most of the voters are there, the leader itself replaces one that is gone for an hour by a healthy \
+node; see --replace-voters-after of `meshos node`.";
 
 const RECOVER_HELP: &str = "\
 Use this when more than half of the voters are lost for good: the remaining ones can neither elect a \

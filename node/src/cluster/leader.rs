@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use meshos_membership::{
     gossip,
     identity::FenceStore,
-    raft::RaftGroup,
+    raft::{RaftGroup, VoterStatus},
     recovery::{RecoveryStore, SignedRecovery},
     view::ViewChange,
 };
@@ -188,7 +188,8 @@ impl LeaderTracker {
     fn own_announcement(&self) -> Option<Announcement> {
         let led = self.raft.leadership().borrow().led?;
         let cluster = (*self.cluster.borrow())?;
-        let voters = self.raft.voters().into_iter().map(|status| status.voter);
+        let voters = confirm::voting(&self.raft.voters());
+        let voters = voters.into_iter().filter_map(|voter| Some((voter.node?, voter.address)));
         // A leader of the old group may hold the statement too; it is not for that one.
         let recovery = match self.raft.members_term() {
             Some(term) if !self.is_superseded(term) => self.statement_below(led.term),
@@ -199,7 +200,7 @@ impl LeaderTracker {
             leader: self.me.node?,
             agent_address: self.me.address.clone(),
             http_address: self.http_address.clone(),
-            voters: voters.map(|voter| (voter.node_id, voter.address)).collect(),
+            voters: voters.collect(),
             recovery,
         })
     }
@@ -311,13 +312,32 @@ impl Run {
     /// The voters as the raft group has them where this node is a member, else as last told.
     fn voters_to_ask(&self) -> Vec<Target> {
         let members = self.raft.voters();
-        let is_member = members.iter().any(|status| status.voter.node_id == self.net.node());
-        let superseded =
-            self.raft.members_term().is_some_and(|term| self.tracker.is_superseded(term));
-        if is_member && !superseded {
+        if self.is_current_member(&members) {
             return confirm::voting(&members);
         }
         self.voters.targets()
+    }
+
+    /// Whether this node is in the group as its own log has it, and nobody whom it believed since
+    /// has said that the log is behind: a voter that was away is replaced without being told, and
+    /// the whole group may have been rebuilt.
+    fn is_current_member(&self, members: &[VoterStatus]) -> bool {
+        let own = self.net.node();
+        let Some(written) = self.raft.members_term() else { return false };
+        let obeyed = self.fence.current().map(|fence| fence.term);
+        let replaced = self.voters.leave_out(own) && obeyed.is_some_and(|term| written < term);
+        let is_member = members.iter().any(|status| status.voter.node_id == own);
+        is_member && !replaced && !self.tracker.is_superseded(written)
+    }
+
+    /// A member whose log does not know the leader takes the log from it all the same: it became a
+    /// voter while this node was away, and was confirmed.
+    fn take_log_from(&self, leader: NodeId) {
+        let members = self.raft.voters();
+        let knows = |node| members.iter().any(|status| status.voter.node_id == node);
+        if knows(self.net.node()) && !knows(leader) {
+            self.raft.admit([leader]);
+        }
     }
 
     async fn details(&self, claim: &Claim) -> Option<Announcement> {
@@ -342,6 +362,7 @@ impl Run {
             return;
         }
         self.unconfirmed = false;
+        self.take_log_from(announcement.leader);
         let leader = Leader {
             fence: announcement.fence,
             node: announcement.leader,

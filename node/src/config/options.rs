@@ -69,6 +69,8 @@ pub(crate) struct NodeOptions {
     pub open_http: bool,
     /// End all tasks when the node is stopped by a signal.
     pub stop_tasks: bool,
+    /// A voter that was not heard for so long is replaced by a healthy node; absent: never.
+    pub replace_voters_after: Option<Duration>,
     pub times: Times,
 }
 

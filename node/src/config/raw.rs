@@ -182,6 +182,9 @@ macro_rules! settings {
                 if self.agent_port.is_some() || self.agent_listen.is_some() {
                     (lower.agent_port, lower.agent_listen) = (None, None);
                 }
+                if self.replace_voters_after.is_some() || self.no_replace_voters.is_some() {
+                    (lower.replace_voters_after, lower.no_replace_voters) = (None, None);
+                }
                 Self { $($name: self.$name.or(lower.$name),)* }
             }
         }
@@ -250,6 +253,13 @@ settings! {
     /// End all tasks when SIGTERM or SIGINT stops the node; without it they live on
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     stop_tasks: bool,
+    /// A voter that was not heard for so long is replaced by a healthy node, if there is one
+    /// [default: 1h]
+    #[arg(value_name = "TIME")]
+    replace_voters_after: String,
+    /// Never replace voters; an operator does it with `meshos voters`
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    no_replace_voters: bool,
     /// Multiplies the heartbeat (100 ms) and election times (300-600 ms), for slow machines; the
     /// same on all nodes [default: 1]
     #[arg(value_name = "N")]

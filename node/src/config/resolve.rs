@@ -69,6 +69,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     });
     let hostname = check.read(raw.hostname.as_ref(), || machine.hostname(), parse_hostname);
     let times = check.times(&raw);
+    let replace_voters_after = check.replace_voters_after(&raw);
     let logging = logging::Options {
         filter: check.read(
             raw.log_level.as_ref(),
@@ -94,6 +95,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         allow_root_tasks: raw.allow_root_tasks.is_some_and(|given| given.value),
         open_http,
         stop_tasks: raw.stop_tasks.is_some_and(|given| given.value),
+        replace_voters_after,
         times,
     };
     let Check { problems, warnings, .. } = check;
@@ -379,6 +381,19 @@ impl Check<'_> {
             )));
         }
         times
+    }
+
+    fn replace_voters_after(&mut self, raw: &Raw) -> Option<Duration> {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
+        let after = self.time(raw.replace_voters_after.as_ref(), hour, second, 30 * 24 * hour);
+        let never = raw.no_replace_voters.as_ref().filter(|given| given.value);
+        if let (Some(after), Some(never)) = (&raw.replace_voters_after, never) {
+            self.problems.push(format!(
+                "{} and {} exclude each other: give one of them",
+                after.from, never.from
+            ));
+        }
+        never.is_none().then_some(after)
     }
 
     fn time(

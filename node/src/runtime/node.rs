@@ -10,6 +10,7 @@ use meshos_membership::{
     identity::{FenceStore, NodeIdentity},
     raft::{self, RaftGroup, Timing},
     recovery::RecoveryStore,
+    replacement::Rules,
     view::{Health, NodeFacts},
 };
 use meshos_protocol::ids::{ClusterId, Fence};
@@ -17,7 +18,10 @@ use meshos_sdk::wire::Idle;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{announce::Announcer, formation::Formation, handler::NodeHandler, identity::Identity};
+use super::{
+    announce::Announcer, formation::Formation, handler::NodeHandler, identity::Identity,
+    replace::Replacer,
+};
 use crate::{
     api::{self, Api},
     clock::Clock,
@@ -106,6 +110,7 @@ impl Node {
             agent::start(self.agent_options(fence_now, &tracker, containers)).await?;
         let formation = self.formation()?;
         let api = self.api(&tracker, &master, &agent, &formation);
+        let replacing = (master.clone(), Arc::clone(&api));
         let handler = self.handler(&tracker, master, &api, &formation, &stop);
         let http = http::Service::bind(&self.options, api).await?;
         let announcer = Announcer {
@@ -115,6 +120,9 @@ impl Node {
             tracker,
         };
         let mut services = JoinSet::new();
+        if let Some(replacer) = self.replacer(&replacing) {
+            services.spawn(replacer.run(stop.clone()));
+        }
         services.spawn(gossip.run(stop.clone()));
         services.spawn(master_service.run(stop.clone()));
         services.spawn(agent_service.run(stop.clone()));
@@ -220,6 +228,20 @@ impl Node {
             formation: formation.clone(),
             registry: self.registry.clone(),
         }))
+    }
+
+    /// Replaces voters that are gone, unless the operator wants to do it.
+    fn replacer(&self, (master, api): &(master::Handle, Arc<Api>)) -> Option<Replacer> {
+        let gone_after = self.options.replace_voters_after?;
+        let seeds = &self.options.seeds;
+        Some(Replacer {
+            rules: Rules { gone_after, voters: seeds.len() },
+            seeds: seeds.iter().map(|seed| seed.quic.clone()).collect(),
+            raft: Arc::clone(&self.raft),
+            gossip: self.gossip.clone(),
+            master: master.clone(),
+            api: Arc::clone(api),
+        })
     }
 
     fn handler(

@@ -1,4 +1,5 @@
-//! Most of the voters are lost for good: an operator rebuilds the group on a survivor.
+//! Voters are lost for good: a healthy node takes the place of one; when most are lost, an operator rebuilds the group on a
+//! survivor.
 
 use meshos_sdk::protocol::task::TaskState;
 use meshos_tests::{Cluster, ClusterOptions, Framework, FrameworkOptions, Journal, wait_until};
@@ -100,6 +101,48 @@ fn assert_grows_and_outlives_the_survivor(cluster: &mut Cluster, survivor: usize
     let next = cluster.leader_after(term);
     assert!(OTHERS.contains(&next.index), "{next:?}");
     cluster.wait_until_ready();
+}
+
+/// Waits until exactly these nodes vote, and demands that there are never fewer than three voters meanwhile.
+#[track_caller]
+fn wait_for_voters(cluster: &Cluster, asked: usize, expected: &[String; 3]) {
+    wait_until("the voters are as expected", || {
+        let now: Vec<String> = voters(cluster, asked).into_iter().map(|(node, _)| node).collect();
+        assert!(now.len() >= 3 || now.is_empty(), "fewer than three voters: {now:?}");
+        now.len() == 3 && expected.iter().all(|node| now.contains(node))
+    });
+}
+
+#[test]
+fn a_voter_that_stays_away_is_replaced_by_a_healthy_node_and_may_vote_again_later() {
+    let after = ["--replace-voters-after".to_owned(), "3s".to_owned()];
+    let options = ClusterOptions { others: 1, flags: after.to_vec(), ..ClusterOptions::default() };
+    let mut cluster = Cluster::start_with(options);
+    let (spare, leader) = (3, cluster.leader().index);
+    let lost = (0..3).find(|index| *index != leader).unwrap();
+    let other = (0..3).find(|index| *index != leader && *index != lost).unwrap();
+    let id = [0, 1, 2, 3].map(|index| cluster.nodes[index].id());
+    let ids = |indices: [usize; 3]| indices.map(|index| id[index].clone());
+    wait_for_voters(&cluster, leader, &ids([0, 1, 2]));
+    cluster.nodes[lost].kill();
+    wait_for_voters(&cluster, leader, &ids([leader, other, spare]));
+
+    // It comes back and follows, although its log says that it votes with nodes that are not all there.
+    cluster.nodes[lost].start();
+    cluster.wait_until_ready();
+    wait_for_voters(&cluster, leader, &ids([leader, other, spare]));
+    cluster.nodes[leader].kill();
+    let next = cluster.wait_until_ready();
+    assert!([other, spare].contains(&next.index), "{next:?}");
+    // Now it is the healthy node.
+    wait_for_voters(&cluster, next.index, &ids([lost, other, spare]));
+
+    // Nobody is left to take the place of the next one: the group waits for it, as it is.
+    cluster.nodes[lost].kill();
+    cluster.wait_until_ready();
+    cluster.nodes[lost].start();
+    cluster.wait_until_ready();
+    wait_for_voters(&cluster, next.index, &ids([lost, other, spare]));
 }
 
 #[test]

@@ -50,6 +50,11 @@ impl KnownVoters {
         self.voters.iter().map(voter).collect()
     }
 
+    /// Whether voters are known and `node` is none of them.
+    pub(super) fn leave_out(&self, node: NodeId) -> bool {
+        !self.voters.is_empty() && self.voters.iter().all(|(voter, _)| *voter != node)
+    }
+
     /// Takes the voters of a statement that was kept and not acted on before the node ended.
     pub(super) fn replace(&mut self, recovery: &Recovery) {
         let voter = |voter: &meshos_membership::raft::Voter| (voter.node_id, voter.address.clone());
@@ -91,6 +96,8 @@ mod tests {
         let told = vec![(node, "v:1".to_owned())];
         load().learn(&told).unwrap();
         let mut known = load();
+        assert!(!known.leave_out(node) && known.leave_out(NodeId::from_bits(9)));
+        assert!(!KnownVoters::load(Path::new("/nowhere"), &[]).leave_out(node));
         assert_eq!(known.targets(), [Target { node: Some(node), address: "v:1".to_owned() }]);
 
         // What a statement names stands only until a leader that was confirmed tells better.
