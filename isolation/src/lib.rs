@@ -9,7 +9,7 @@
 //! * **Isolators** ([`isolator`], [`isolators`]) hold containers to their limits through control groups, or only report
 //!   use where there are none.
 //! * A **sandbox** ([`sandbox`]) is a container's own directory; the **fetcher** ([`fetch_main`]) fills it, in a process that
-//!   has the rights of the task's user and no others.
+//!   has the rights of the task's user and no others. Long after its container's end it is removed ([`garbage`]).
 //! * **Users** ([`user`]): tasks run as the user they name, never as root by accident.
 //!
 //! ```text
@@ -35,6 +35,7 @@ mod containerizer;
 mod environment;
 mod error;
 mod fetcher;
+pub mod garbage;
 pub mod isolator;
 pub mod isolators;
 mod launcher;

@@ -25,7 +25,9 @@ pub const STDERR: &str = "stderr";
 /// Mode of a sandbox: its owner's alone. Operators read it through the node.
 const SANDBOX_MODE: u32 = 0o750;
 /// Mode of the directories above it that have to be made: may be passed through, not listed.
-const PARENT_MODE: u32 = 0o711;
+pub(crate) const PARENT_MODE: u32 = 0o711;
+/// How often the directories above a sandbox are made again that were removed, being empty, at the same moment.
+const PARENT_TRIES_MAX: u32 = 16;
 
 /// Opens a regular file or a directory inside `root` for reading.
 ///
@@ -51,12 +53,30 @@ pub(crate) fn open_at(
     flags: OFlag,
     mode: Mode,
 ) -> io::Result<File> {
+    open_resolved(root, relative, flags, mode, ResolveFlag::empty())
+}
+
+/// Opens a directory beneath an open directory, through no symlink and on the same mount: what is mounted in a sandbox
+/// is not the sandbox's.
+pub(crate) fn open_directory_at(root: impl AsFd, relative: &Path) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    open_resolved(root, relative, flags, Mode::empty(), ResolveFlag::RESOLVE_NO_XDEV)
+}
+
+fn open_resolved(
+    root: impl AsFd,
+    relative: &Path,
+    flags: OFlag,
+    mode: Mode,
+    resolve: ResolveFlag,
+) -> io::Result<File> {
     if !is_plain(relative) {
         let what = "the path must be relative and without '..'";
         return Err(io::Error::new(ErrorKind::InvalidInput, what));
     }
     let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let resolve = ResolveFlag::RESOLVE_BENEATH
+    let resolve = resolve
+        | ResolveFlag::RESOLVE_BENEATH
         | ResolveFlag::RESOLVE_NO_SYMLINKS
         | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     let how = OpenHow::new().flags(flags).mode(mode).resolve(resolve);
@@ -101,13 +121,23 @@ pub(crate) fn create(path: &Path, identity: &Identity) -> Result<(), LaunchError
     check_passage(path, identity, ids.uid).map_err(failed)
 }
 
+/// Again when the last sandbox beside this one was removed, and its empty parents with it, in between.
 fn make_with_parents(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).mode(PARENT_MODE).create(parent)?;
-    }
-    match DirBuilder::new().mode(SANDBOX_MODE).create(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+    let mut tries = 0;
+    loop {
+        let made = match path.parent() {
+            Some(parent) => DirBuilder::new().recursive(true).mode(PARENT_MODE).create(parent),
+            None => Ok(()),
+        };
+        match made.and_then(|()| DirBuilder::new().mode(SANDBOX_MODE).create(path)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && tries < PARENT_TRIES_MAX => {
+                tries += 1;
+            }
+            other => return other,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use duration::parse_duration;
+pub(crate) use duration::{parse_duration, print_duration};
 pub(crate) use file::read_file;
 pub(crate) use options::{KeySource, NodeOptions, Seed, Times};
 pub(crate) use places::{Places, TOKEN_FILE};

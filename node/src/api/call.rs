@@ -140,6 +140,11 @@ impl Failure {
         Self { status: 404, message: message.into(), allow: None }
     }
 
+    /// There was such a thing, and it will not come back.
+    pub(super) fn gone(message: impl Into<String>) -> Self {
+        Self { status: 410, message: message.into(), allow: None }
+    }
+
     /// The path takes other methods.
     pub(super) fn method(allow: &'static str) -> Self {
         let message = format!("this path takes {allow} only");

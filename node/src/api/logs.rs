@@ -1,8 +1,11 @@
 //! What a task wrote, from any node.
 
-use std::{io, path::Path};
+use std::{io, time::Duration};
 
-use meshos_protocol::ids::{ContainerId, FrameworkId, NodeId};
+use meshos_protocol::{
+    ids::{ContainerId, FrameworkId, NodeId, TaskId},
+    task::TaskState,
+};
 use serde::Deserialize;
 
 use super::{
@@ -12,7 +15,14 @@ use super::{
     route::{Leading, LogRequest, TaskName},
     sandbox,
 };
-use crate::net::Target;
+use crate::{config::print_duration, driver::agent::Sandboxes, net::Target};
+
+/// A task in its container.
+struct Run {
+    framework: FrameworkId,
+    container: ContainerId,
+    state: TaskState,
+}
 
 /// What the leader says of a task's place.
 #[derive(Deserialize)]
@@ -30,7 +40,7 @@ impl Api {
     ) -> Result<Answer, Failure> {
         let here = call.forwarded
             || request.node == Some(self.options.node)
-            || (request.node.is_none() && self.container_of(&request.name).is_some());
+            || (request.node.is_none() && self.run_of(&request.name).is_some());
         if here {
             return self.read_log(request).await;
         }
@@ -82,8 +92,8 @@ impl Api {
         })
     }
 
-    /// The container of a task that this node's agent still knows.
-    fn container_of(&self, name: &TaskName) -> Option<(FrameworkId, ContainerId)> {
+    /// The run of a task that this node's agent still knows.
+    fn run_of(&self, name: &TaskName) -> Option<Run> {
         let view = self.options.agent.view();
         let mut known = view.tasks.iter().map(|task| &task.record).filter(|record| {
             record.launch.description.task_id == name.task
@@ -91,7 +101,11 @@ impl Api {
         });
         let first = known.next()?;
         let another = known.next().is_some();
-        (!another).then(|| (first.framework, first.container.clone()))
+        (!another).then(|| Run {
+            framework: first.framework,
+            container: first.container.clone(),
+            state: first.state,
+        })
     }
 
     /// `host:port` of a node's QUIC port, as gossip has it.
@@ -101,8 +115,8 @@ impl Api {
     }
 
     async fn read_log(&self, request: &LogRequest) -> Result<Answer, Failure> {
-        let known = self.container_of(&request.name);
-        let sandboxes = self.options.agent.sandboxes().to_owned();
+        let known = self.run_of(&request.name);
+        let sandboxes = self.options.agent.sandboxes().clone();
         let (node, request) = (self.options.node, request.clone());
         let read = move || read_here(&sandboxes, node, known.as_ref(), &request);
         match tokio::task::spawn_blocking(read).await {
@@ -113,9 +127,9 @@ impl Api {
 }
 
 fn read_here(
-    sandboxes: &Path,
+    sandboxes: &Sandboxes,
     node: NodeId,
-    known: Option<&(FrameworkId, ContainerId)>,
+    known: Option<&Run>,
     request: &LogRequest,
 ) -> Result<Answer, Failure> {
     let task = &request.name.task;
@@ -123,19 +137,19 @@ fn read_here(
         Failure::unavailable(format!("the sandbox of task {task} cannot be read: {error}"))
     };
     let framework = match (known, request.name.framework) {
-        (Some((framework, _)), _) => *framework,
+        (Some(run), _) => run.framework,
         (None, Some(framework)) => framework,
         (None, None) => {
-            only_one(&sandbox::framework_of(sandboxes, task).map_err(failed)?, request)?
+            only_one(&sandbox::framework_of(sandboxes.root(), task).map_err(failed)?, request)?
         }
     };
-    let container = known.map(|(_, container)| container);
-    let found = sandbox::of_task(sandboxes, framework, task, container).map_err(failed)?;
-    let sandbox = found.ok_or_else(|| {
-        Failure::not_found(format!(
-            "node {node} has no sandbox of task {task} of framework {framework}"
-        ))
-    })?;
+    let container = known.map(|run| &run.container);
+    let found = sandbox::of_task(sandboxes.root(), framework, task, container).map_err(failed)?;
+    // A live task may not have its sandbox yet.
+    let is_live = known.is_some_and(|run| !run.state.is_terminal());
+    let Some(sandbox) = found.filter(|path| is_live || path.is_dir()) else {
+        return Err(gone(sandboxes, node, framework, task));
+    };
     match sandbox::read(&sandbox, request.file, request.offset, request.length) {
         Ok(bytes) => Ok(Answer::bytes(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::not_found(format!(
@@ -144,6 +158,22 @@ fn read_here(
         ))),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// An ended task has no sandbox any more, and why.
+fn gone(sandboxes: &Sandboxes, node: NodeId, framework: FrameworkId, task: &TaskId) -> Failure {
+    let (rule, status) = (sandboxes.rule(), sandboxes.status());
+    let headroom = f64::from(rule.headroom) / 1_000.0;
+    let disk = f64::from(status.disk.used()) / 10.0;
+    // Down to seconds, which is enough for people.
+    let allowed = Duration::from_secs(status.allowed_age.as_secs());
+    Failure::gone(format!(
+        "task {task} of framework {framework} has no sandbox on node {node} any more: the sandboxes of ended tasks \
+         are removed, {} after their end at the latest (--gc-delay) and sooner as the disk fills (--gc-disk-headroom \
+         {headroom}); now that {disk} % of it is used, {} after",
+        print_duration(rule.delay),
+        print_duration(allowed),
+    ))
 }
 
 fn only_one(frameworks: &[FrameworkId], request: &LogRequest) -> Result<FrameworkId, Failure> {

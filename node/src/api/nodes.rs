@@ -141,6 +141,7 @@ mod tests {
                 reconnect_grace: second,
                 offer_timeout: second,
             },
+            sandbox_rule: meshos_isolation::garbage::Rule { delay: second, headroom: 0 },
         }
     }
 

@@ -154,6 +154,11 @@ impl ApiError {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// Whether there was such a thing, and will never be again.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused { status: 410, .. })
+    }
+
     /// Whether another node may be luckier.
     fn is_of_the_node(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::NoAnswer { .. })

@@ -64,7 +64,7 @@ impl LogReader {
     /// What comes next; nothing at the present end of the file, or when there is no file yet.
     ///
     /// # Errors
-    /// When the node that has it cannot be asked.
+    /// When the node that has it cannot be asked, or has removed it.
     pub(super) async fn next(&mut self, api: &Api) -> Result<Vec<u8>, ApiError> {
         let path = format!("{}?offset={}{}", self.path, self.offset, self.node);
         let bytes = match api.bytes(&path).await {
@@ -73,6 +73,11 @@ impl LogReader {
         };
         self.offset += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(bytes)
+    }
+
+    /// Whether something has been read.
+    pub(super) fn has_begun(&self) -> bool {
+        self.offset > 0
     }
 }
 
@@ -150,7 +155,7 @@ async fn follow(api: &Api, reader: &mut LogReader, printer: &Printer<'_>) -> Res
             Ok(_) => failures = 0,
             Err(error) => {
                 failures += 1;
-                if failures > FAILURES_MAX || over {
+                if failures > FAILURES_MAX || over || error.is_gone() {
                     return Err(error.into());
                 }
             }

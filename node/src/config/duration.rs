@@ -1,9 +1,11 @@
-//! Durations as people write them: `500ms`, `75s`, `2m`, `1h`.
+//! Durations as people write them: `500ms`, `75s`, `2m`, `1h`, `3d`, `1w`.
 
 use std::time::Duration;
 
 /// The longest duration that is read: ten years. Whatever is longer is a slip.
 const MILLIS_MAX: u64 = 10 * 365 * 24 * 3_600 * 1_000;
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// Reads a whole number and its unit.
 ///
@@ -21,8 +23,10 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "s" => 1_000,
         "m" | "min" => 60 * 1_000,
         "h" => 3_600 * 1_000,
+        "d" => DAY_MS,
+        "w" => 7 * DAY_MS,
         "" => return Err(format!("the unit is missing; write {number}s or {number}ms")),
-        other => return Err(format!("unknown unit {other:?}; use ms, s, m or h")),
+        other => return Err(format!("unknown unit {other:?}; use ms, s, m, h, d or w")),
     };
     number
         .parse::<u64>()
@@ -38,6 +42,10 @@ pub(crate) fn print_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
         0 => "0s".to_owned(),
+        _ if millis.is_multiple_of((7 * DAY_MS).into()) => {
+            format!("{}w", millis / u128::from(7 * DAY_MS))
+        }
+        _ if millis.is_multiple_of(DAY_MS.into()) => format!("{}d", millis / u128::from(DAY_MS)),
         _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
         _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
         _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
@@ -51,9 +59,15 @@ mod tests {
 
     #[test]
     fn numbers_with_units_are_read_and_printed() {
-        for (text, millis) in
-            [("75s", 75_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0)]
-        {
+        for (text, millis) in [
+            ("75s", 75_000),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("0s", 0),
+            ("3d", 259_200_000),
+            ("1w", 604_800_000),
+        ] {
             let duration = parse_duration(text).unwrap();
             assert_eq!(duration, Duration::from_millis(millis));
             assert_eq!(print_duration(duration), text);
@@ -68,8 +82,8 @@ mod tests {
             ("", "expected a whole number with a unit, for example 75s, 500ms or 2m"),
             ("-5s", "expected a whole number with a unit, for example 75s, 500ms or 2m"),
             ("75", "the unit is missing; write 75s or 75ms"),
-            ("1.5s", "unknown unit \".5s\"; use ms, s, m or h"),
-            ("5 days", "unknown unit \"days\"; use ms, s, m or h"),
+            ("1.5s", "unknown unit \".5s\"; use ms, s, m, h, d or w"),
+            ("5 days", "unknown unit \"days\"; use ms, s, m, h, d or w"),
             ("99999999999999999999h", "it is longer than ten years"),
             ("18446744073709551615h", "it is longer than ten years"),
         ];

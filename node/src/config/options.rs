@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use meshos_isolation::IsolatorName;
+use meshos_isolation::{IsolatorName, garbage};
 use meshos_protocol::{attributes::Attributes, resources::Resources};
 
 /// A node of the designated group.
@@ -72,6 +72,8 @@ pub(crate) struct NodeOptions {
     /// A voter that was not heard for so long is replaced by a healthy node; absent: never.
     pub replace_voters_after: Option<Duration>,
     pub times: Times,
+    /// How long the sandboxes of ended tasks are kept.
+    pub sandbox_rule: garbage::Rule,
 }
 
 impl NodeOptions {

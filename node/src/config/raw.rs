@@ -1,6 +1,6 @@
 //! The settings as they were given, each with where it came from.
 
-use std::{borrow::Cow, fmt, path::Path, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, fmt, path::Path, str::FromStr, sync::Arc};
 
 use clap::Args;
 use toml::de::DeValue;
@@ -113,6 +113,32 @@ impl Form for u32 {
     fn from_toml(value: &DeValue<'_>) -> Option<Self> {
         let integer = value.as_integer()?;
         Self::from_str_radix(integer.as_str(), integer.radix()).ok()
+    }
+}
+
+/// A number as it was written, to be read where its limits are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Number(pub String);
+
+impl FromStr for Number {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Form for Number {
+    const EXPECTED: &'static str = "a number";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        let float = || value.as_float().map(|float| float.as_str());
+        let whole = || value.as_integer().map(|integer| integer.as_str());
+        value.as_str().or_else(float).or_else(whole).map(|text| Self(text.to_owned()))
     }
 }
 
@@ -280,6 +306,15 @@ settings! {
     /// An offer that nobody answers is taken back after so long when others wait [default: 60s]
     #[arg(value_name = "TIME")]
     offer_timeout: String,
+    /// The sandbox of an ended task is removed after so long, sooner as the disk fills: after this
+    /// time multiplied by what is left of 1 when the headroom and the used part of the disk are
+    /// taken away; but not within 30s of the end [default: 1w]
+    #[arg(value_name = "TIME")]
+    gc_delay: String,
+    /// The part of the disk that the removal of sandboxes is to keep free, from 0 to 1
+    /// [default: 0.1]
+    #[arg(value_name = "PART")]
+    gc_disk_headroom: Number,
     /// How much is logged: error, warn, info, debug or trace, also by module, for example
     /// warn,meshos=debug [default: info]
     #[arg(value_name = "LEVEL")]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use meshos_isolation::IsolatorName;
+use meshos_isolation::{IsolatorName, garbage};
 use meshos_membership::keys::JoinToken;
 use meshos_protocol::{attributes::Attributes, resources::Resources};
 
@@ -24,6 +24,8 @@ const TIMING_FACTOR_MAX: u32 = 100;
 /// More than any usual program has, and a quarter of what Linux has process ids for by default on
 /// small machines (`kernel.pid_max` 32,768), so that no task takes them all.
 const TASK_PIDS_MAX: u32 = 8_192;
+/// In thousandths.
+const GC_HEADROOM_DEFAULT: u32 = 100;
 const HOSTNAME_BYTES_MAX: usize = 253;
 const TOKEN_BYTES_MAX: u64 = 4_096;
 /// Where a token's text begins, so that it can be told from the name of a file.
@@ -70,6 +72,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     let hostname = check.read(raw.hostname.as_ref(), || machine.hostname(), parse_hostname);
     let times = check.times(&raw);
     let replace_voters_after = check.replace_voters_after(&raw);
+    let sandbox_rule = check.sandbox_rule(&raw);
     let logging = logging::Options {
         filter: check.read(
             raw.log_level.as_ref(),
@@ -97,6 +100,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         stop_tasks: raw.stop_tasks.is_some_and(|given| given.value),
         replace_voters_after,
         times,
+        sandbox_rule,
     };
     let Check { problems, warnings, .. } = check;
     if problems.is_empty() {
@@ -420,6 +424,20 @@ impl Check<'_> {
         )
     }
 
+    /// The defaults are Mesos's.
+    fn sandbox_rule(&mut self, raw: &Raw) -> garbage::Rule {
+        let day = Duration::from_secs(24 * 3_600);
+        let (least, most) = (Duration::from_secs(1), 3_650 * day);
+        let headroom = raw
+            .gc_disk_headroom
+            .as_ref()
+            .map(|given| Given { value: given.value.0.clone(), from: given.from.clone() });
+        garbage::Rule {
+            delay: self.time(raw.gc_delay.as_ref(), 7 * day, least, most),
+            headroom: self.read(headroom.as_ref(), || GC_HEADROOM_DEFAULT, parse_part),
+        }
+    }
+
     /// The time that was given, for the default of another; what is wrong with it is told elsewhere.
     fn time_or(&self, given: Option<&Given<String>>, default: Duration) -> Duration {
         given.and_then(|given| parse_duration(&given.value).ok()).unwrap_or(default)
@@ -432,6 +450,19 @@ fn read_token(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     file.take(TOKEN_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(text.trim().to_owned())
+}
+
+/// Reads a part of a whole, from 0 to 1, as thousandths.
+fn parse_part(text: &str) -> Result<u32, String> {
+    let wrong =
+        || "expected a part from 0 to 1 with at most three decimals, for example 0.1".to_owned();
+    let (whole, decimals) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let all_digits = decimals.bytes().all(|digit| digit.is_ascii_digit());
+    if whole.len() != 1 || decimals.len() > 3 || !all_digits {
+        return Err(wrong());
+    }
+    let thousandths = format!("{whole}{decimals:0<3}").parse::<u32>().map_err(|_| wrong())?;
+    if thousandths <= garbage::WHOLE { Ok(thousandths) } else { Err(wrong()) }
 }
 
 fn parse_hostname(text: &str) -> Result<String, String> {

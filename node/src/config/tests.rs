@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use meshos_isolation::IsolatorName;
+use meshos_isolation::{IsolatorName, garbage::Rule};
 use meshos_protocol::resources::Resources;
 
 use super::{
@@ -112,6 +112,8 @@ fn a_node_that_is_told_nothing_is_alone_on_loopback() {
     assert_eq!(options.resources, Lab.resources(Path::new("/")).unwrap());
     assert_eq!(options.times.agent_timeout, Duration::from_secs(75));
     assert_eq!(options.times.agent_timeout_when_dead, Duration::from_secs(20));
+    let rule = Rule { delay: Duration::from_secs(7 * 24 * 3_600), headroom: 100 };
+    assert_eq!(options.sandbox_rule, rule);
     assert!(!options.open_http && !options.stop_tasks && !options.allow_root_tasks);
     assert_eq!((options.cpu_quota, options.task_pids_max), (false, Some(8_192)));
     assert_eq!(resolved(&["--task-pids-max", "0"]).options.task_pids_max, None);
@@ -194,6 +196,8 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         agent_timeout_dead = '5s'
         reconnect_grace = '4s'
         offer_timeout = '3s'
+        gc_delay = '2d'
+        gc_disk_headroom = 0.25
         log_level = 'debug'
         log_json = true
     ";
@@ -237,6 +241,8 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
     assert!(options.allow_root_tasks && options.open_http && options.stop_tasks);
     assert_eq!((options.cpu_quota, options.task_pids_max), (true, Some(100)));
     assert!(from_file.logging.json);
+    let rule = Rule { delay: Duration::from_secs(2 * 24 * 3_600), headroom: 250 };
+    assert_eq!(options.sandbox_rule, rule);
 }
 
 #[test]
@@ -380,6 +386,21 @@ fn a_node_that_could_never_be_offered_is_warned() {
 fn a_shorter_agent_timeout_takes_the_one_of_dead_nodes_with_it() {
     let times = resolved(&["--agent-timeout", "5s"]).options.times;
     assert_eq!(times.agent_timeout_when_dead, Duration::from_secs(5));
+}
+
+#[test]
+fn a_part_of_the_disk_is_a_number_or_a_text() {
+    for (text, headroom) in [("0", 0), ("1", 1_000), ("0.05", 50), ("'0.125'", 125), ("1.0", 1_000)]
+    {
+        let raw = toml(&format!("gc_disk_headroom = {text}")).unwrap();
+        assert_eq!(resolve(raw, &Lab).unwrap().options.sandbox_rule.headroom, headroom, "{text}");
+    }
+    assert_eq!(
+        toml("gc_disk_headroom = true").unwrap_err().to_string(),
+        "node.toml:1: `gc_disk_headroom` is of the type boolean: expected a number"
+    );
+    let raw = toml("gc_disk_headroom = 1e-1").unwrap();
+    assert!(resolve(raw, &Lab).unwrap_err().to_string().contains("node.toml:1"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Drives the agent: its stream to the leader, its disk and its containers.
 
 mod containers;
+mod sandboxes;
 
 use std::{
     path::PathBuf,
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use meshos_control::agent::{Agent, AgentConfig, Effect, Event, View};
-use meshos_isolation::{ContainerEvent, Containerizer};
+use meshos_isolation::{ContainerEvent, Containerizer, garbage::Rule};
 use meshos_protocol::{
     ids::Fence,
     messages::{StreamClass, agent::ToAgentFrame},
@@ -28,6 +29,7 @@ use crate::{
     storage::{AgentStore, StoreHandle, Written, start_writer},
 };
 use containers::{Containers, TaskRules};
+pub(crate) use sandboxes::{Sandboxes, Status as SandboxStatus};
 
 /// Events that may wait for the agent's loop; whoever brings more waits.
 const MAILBOX_MAX: usize = 16_384;
@@ -42,6 +44,8 @@ pub(crate) struct Options {
     pub fence: Option<Fence>,
     pub allow_root_tasks: bool,
     pub task_pids_max: Option<u32>,
+    /// How long the sandboxes of ended tasks are kept.
+    pub sandbox_rule: Rule,
     pub containerizer: Arc<dyn Containerizer>,
     pub container_events: mpsc::Receiver<ContainerEvent>,
     pub leader: watch::Receiver<Option<Leader>>,
@@ -61,7 +65,7 @@ enum Input {
 pub(crate) struct Handle {
     mailbox: mpsc::Sender<Input>,
     view: Snapshot<View>,
-    sandboxes: PathBuf,
+    sandboxes: Sandboxes,
     store_writes: Arc<AtomicU64>,
 }
 
@@ -76,8 +80,8 @@ impl Handle {
         self.store_writes.load(Ordering::Relaxed)
     }
 
-    /// Where the sandboxes are.
-    pub(crate) fn sandboxes(&self) -> &std::path::Path {
+    /// The sandboxes.
+    pub(crate) fn sandboxes(&self) -> &Sandboxes {
         &self.sandboxes
     }
 
@@ -97,6 +101,7 @@ pub(crate) struct Service {
     mailbox: mpsc::Receiver<Input>,
     store: StoreHandle,
     containers: Containers,
+    sandboxes: Sandboxes,
     leader: LeaderStream<ToAgentFrame>,
     publisher: Publisher<View>,
     clock: Clock,
@@ -121,6 +126,8 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         boot_changed,
         "agent recovers"
     );
+    let sandboxes = Sandboxes::new(options.data_dir.join("sandboxes"), options.sandbox_rule);
+    containers::hold(&sandboxes, &found, &loaded.tasks);
     let mut effects = Vec::new();
     let recovered = meshos_control::agent::Recovered {
         agent: loaded.agent,
@@ -133,7 +140,6 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
     let store_writes = Arc::new(AtomicU64::new(0));
     let store = spawn_store(store, sender.clone(), Arc::clone(&store_writes))?;
-    let sandboxes = options.data_dir.join("sandboxes");
     let containers = Containers::new(
         options.containerizer,
         options.container_events,
@@ -148,6 +154,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         mailbox,
         store,
         containers,
+        sandboxes: handle.sandboxes.clone(),
         leader: LeaderStream::new(options.net, StreamClass::Agent, options.leader),
         publisher: Publisher::new(view),
         clock: options.clock,
@@ -181,6 +188,7 @@ impl Service {
     /// Runs until `shutdown`. Tasks live on.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
+        tokio::spawn(self.sandboxes.clone().collect(shutdown.clone()));
         self.flush();
         loop {
             let deadline = self.agent.next_deadline().map(|mono| self.clock.instant(mono));

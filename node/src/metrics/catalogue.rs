@@ -154,6 +154,14 @@ catalogue! {
         "Status updates acknowledged";
     AGENT_REGISTRATIONS = Counter "meshos_agent_registrations_total" [] Everywhere
         "Registrations sent";
+    AGENT_SANDBOXES_REMOVED = Counter "meshos_agent_sandboxes_removed_total" [] Everywhere
+        "Sandboxes of ended tasks removed from this node";
+    AGENT_SANDBOX_FAILURES = Counter "meshos_agent_sandbox_failures_total" [] Everywhere
+        "Times that a part of a sandbox could not be read or removed; it is tried again";
+    AGENT_SANDBOX_DISK = Gauge "meshos_agent_sandbox_disk_bytes" ["amount"] Everywhere
+        "The file system that this node's sandboxes are on; amount is total or used";
+    AGENT_SANDBOX_AGE = Gauge "meshos_agent_sandbox_age_allowed_milliseconds" [] Everywhere
+        "How old the sandbox of an ended task may grow as full as the disk is now";
     AGENT_STALE = Counter "meshos_agent_stale_instructions_total" [] Everywhere
         "Instructions dropped because their fence was old or not confirmed";
 

@@ -15,6 +15,7 @@ use meshos_protocol::{
     ids::NodeId,
     resources::{Amount, Resources},
     task::TaskState,
+    time::millis,
 };
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     catalogue as all,
     catalogue::Metric,
 };
-use crate::cluster::Leader;
+use crate::{cluster::Leader, driver::agent::SandboxStatus};
 
 /// Bytes in one MB of the resources mem and disk.
 const MB: f64 = 1_048_576.0;
@@ -171,6 +172,15 @@ fn agent_counters(canvas: &Canvas, counters: &agent::Counters) {
     for (state, value) in ended {
         canvas.counter(&all::AGENT_TASKS_ENDED, &[state.name()], value);
     }
+}
+
+/// The sandboxes of ended tasks.
+pub(super) fn sandboxes(canvas: &Canvas, status: SandboxStatus) {
+    canvas.counter(&all::AGENT_SANDBOXES_REMOVED, &[], status.removed);
+    canvas.counter(&all::AGENT_SANDBOX_FAILURES, &[], status.failures);
+    canvas.gauge(&all::AGENT_SANDBOX_DISK, &["total"], long(status.disk.total_bytes));
+    canvas.gauge(&all::AGENT_SANDBOX_DISK, &["used"], long(status.disk.used_bytes));
+    canvas.gauge(&all::AGENT_SANDBOX_AGE, &[], long(millis(status.allowed_age)));
 }
 
 /// Whom this node follows.

@@ -23,7 +23,7 @@ use super::{
     master::Totals,
     parts, process,
 };
-use crate::cluster::Leader;
+use crate::{cluster::Leader, driver::agent::SandboxStatus};
 
 /// Set, it has the test write the document instead of comparing it.
 const UPDATE: &str = "MESHOS_UPDATE_DOCS";
@@ -40,6 +40,10 @@ const NOT_SHOWN: &[&str] = &[
     "meshos_agent_memory_bytes",
     "meshos_agent_registered",
     "meshos_agent_registrations_total",
+    "meshos_agent_sandbox_age_allowed_milliseconds",
+    "meshos_agent_sandbox_disk_bytes",
+    "meshos_agent_sandbox_failures_total",
+    "meshos_agent_sandboxes_removed_total",
     "meshos_agent_stale_instructions_total",
     "meshos_agent_store_writes_total",
     "meshos_agent_tasks",
@@ -311,6 +315,7 @@ fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
         counters: agent::Counters { launches: 3, ..agent::Counters::default() },
     };
     parts::agent(&canvas, &view);
+    parts::sandboxes(&canvas, SandboxStatus { removed: 5, ..Default::default() });
     parts::leader(&canvas, Some(&leader), false);
     parts::raft(&canvas, status, &[voter], &Health::Running);
     parts::gossip(&canvas, &ClusterView::default(), Default::default());
@@ -332,6 +337,7 @@ fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
     assert_eq!(values[format!("meshos_raft_lag_entries{{node=\"{node}\"}}").as_str()], 3.0);
     assert_eq!(values["meshos_gossip_members_alive"], 1.0);
     assert_eq!(values["meshos_agent_launches_total"], 3.0);
+    assert_eq!(values["meshos_agent_sandboxes_removed_total"], 5.0);
     assert_eq!(values["meshos_http_requests_total{status=\"404\"}"], 1.0);
     assert_eq!(values["meshos_http_connections"], 1.0);
     assert!(values["meshos_process_resident_memory_bytes"] > 0.0);

@@ -189,6 +189,7 @@ impl Node {
             fence,
             allow_root_tasks: self.options.allow_root_tasks,
             task_pids_max: self.options.task_pids_max,
+            sandbox_rule: self.options.sandbox_rule,
             containerizer,
             container_events,
             leader: tracker.leader(),

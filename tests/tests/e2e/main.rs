@@ -15,6 +15,7 @@ mod partition;
 mod rebuilding;
 mod restarts;
 mod run_command;
+mod sandboxes;
 mod sharing;
 mod surroundings;
 mod wordcount;

@@ -152,7 +152,11 @@ impl Stream {
     async fn read(&mut self) -> Result<Vec<u8>, ApiError> {
         // It is never closed.
         let _permit = self.reads.acquire().await.ok();
-        self.reader.next(&self.api).await
+        match self.reader.next(&self.api).await {
+            // A launch that failed early has made none.
+            Err(error) if error.is_gone() && !self.reader.has_begun() => Ok(Vec::new()),
+            other => other,
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Carries out what the agent wishes of containers.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
-use meshos_control::agent::{Event, FoundContainer};
+use meshos_control::agent::{Event, FoundContainer, TaskRecord};
 use meshos_isolation::{
     self as isolation, ContainerEvent, ContainerSpec, Containerizer, ExitStatus, LaunchError,
     Limitation, RecoveredState,
@@ -18,7 +19,7 @@ use meshos_protocol::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Input;
+use super::{Input, Sandboxes};
 
 /// Launches that may be under way at a time; a fetch counts as one.
 const LAUNCHES_MAX: usize = 256;
@@ -36,7 +37,7 @@ pub(super) struct TaskRules {
 /// Starts and ends containers beside the agent's loop.
 pub(super) struct Containers {
     containerizer: Arc<dyn Containerizer>,
-    sandboxes: PathBuf,
+    sandboxes: Sandboxes,
     rules: TaskRules,
     launches: Arc<Semaphore>,
     mailbox: mpsc::Sender<Input>,
@@ -46,7 +47,7 @@ impl Containers {
     pub(super) fn new(
         containerizer: Arc<dyn Containerizer>,
         events: mpsc::Receiver<ContainerEvent>,
-        sandboxes: PathBuf,
+        sandboxes: Sandboxes,
         rules: TaskRules,
         mailbox: mpsc::Sender<Input>,
     ) -> Self {
@@ -65,7 +66,11 @@ impl Containers {
         let containerizer = Arc::clone(&self.containerizer);
         let launches = Arc::clone(&self.launches);
         let mailbox = self.mailbox.clone();
-        let spec = self.spec(&container, framework, user, launch);
+        let task = launch.description.task_id.as_str();
+        let sandbox = self.sandboxes.path(framework, task, &container);
+        // Before anything of it is there.
+        self.sandboxes.hold(&container, Some(sandbox.clone()));
+        let spec = self.spec(&container, framework, user, launch, sandbox);
         tokio::spawn(async move {
             let Ok(_slot) = launches.acquire().await else { return };
             let event = match spec {
@@ -92,9 +97,16 @@ impl Containers {
         });
     }
 
+    /// The sandbox ages from now on, and may be removed once the container is released.
     pub(super) fn release(&self, container: ContainerId) {
-        self.spawn(container, "release", |containerizer, container| async move {
-            containerizer.release(&container).await
+        let sandboxes = self.sandboxes.clone();
+        self.spawn(container.clone(), "release", |containerizer, isolated| async move {
+            let (noted, ended) = (sandboxes.clone(), container.clone());
+            // An error means that the runtime shuts down: then it is released at the next start.
+            let _noted = tokio::task::spawn_blocking(move || noted.note_end(&ended)).await;
+            containerizer.release(&isolated).await?;
+            sandboxes.let_go(&container);
+            Ok(())
         });
     }
 
@@ -118,9 +130,9 @@ impl Containers {
         framework: FrameworkId,
         user: &str,
         launch: TaskLaunch,
+        sandbox: PathBuf,
     ) -> Result<ContainerSpec, String> {
         let task = launch.description;
-        let sandbox = sandbox_path(&self.sandboxes, framework, task.task_id.as_str(), container);
         let command = match task.command.line {
             CommandLine::Shell { line } => isolation::Command::Shell(line),
             CommandLine::Exec { program, arguments } => {
@@ -149,16 +161,6 @@ impl Containers {
             uris: task.command.uris.into_iter().map(as_isolated_uri).collect(),
         })
     }
-}
-
-/// Where a task's sandbox is.
-pub(crate) fn sandbox_path(
-    sandboxes: &Path,
-    framework: FrameworkId,
-    task: &str,
-    container: &ContainerId,
-) -> PathBuf {
-    sandboxes.join(framework.to_string()).join(task).join(container.as_str())
 }
 
 async fn launch_container(
@@ -260,6 +262,19 @@ pub(super) async fn recover(
         })
     });
     Ok(known.collect())
+}
+
+/// Holds the sandboxes of all containers that the launcher knows: they run, or are to be released.
+pub(super) fn hold(sandboxes: &Sandboxes, found: &[FoundContainer], records: &[TaskRecord]) {
+    let recorded: BTreeMap<&ContainerId, &TaskRecord> =
+        records.iter().map(|record| (&record.container, record)).collect();
+    for FoundContainer { container, .. } in found {
+        let sandbox = recorded.get(container).map(|record| {
+            let task = record.launch.description.task_id.as_str();
+            sandboxes.path(record.framework, task, container)
+        });
+        sandboxes.hold(container, sandbox);
+    }
 }
 
 /// Whether the machine was restarted since the node last ran here; remembers the present boot.
