@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use common::{Node, Place, id};
+use common::{Node, Place, demand_root, id};
 use meshos_isolation::{Containerizer, ExitStatus, IsolatorName, LaunchError, Uri};
 
 /// A server that gives `answer(path)` and closes.
@@ -169,9 +169,7 @@ async fn what_cannot_be_fetched_is_named_and_nothing_is_started() {
 
 #[tokio::test]
 async fn root_files_are_fetched_with_the_rights_of_the_tasks_user() {
-    if !common::needs_root("root_files_are_fetched_with_the_rights_of_the_tasks_user") {
-        return;
-    }
+    demand_root();
     let mut node = Node::posix().await;
     let secret = node.place.path().join("secret");
     fs::write(&secret, "x").unwrap();

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use common::{Node, Place, cgroups, eventually, id, is_alive, kill, line_of, needs_root, pid_of};
+use common::{Node, Place, cgroups, demand_root, eventually, id, is_alive, kill, line_of, pid_of};
 use meshos_isolation::{
     Containerizer, ExitStatus, IsolatorName, LaunchError, Limitation, Limits, RecoveredState,
 };
@@ -28,9 +28,7 @@ fn container_directories(tag: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn root_cgroups_are_chosen_where_they_can_be_used() {
-    if !needs_root("root_cgroups_are_chosen_where_they_can_be_used") {
-        return;
-    }
+    demand_root();
     let node = Place::new(&[]).start().await;
     assert_eq!(node.containerizer.isolators(), IsolatorName::CGROUPS);
     node.stop().await;
@@ -38,9 +36,7 @@ async fn root_cgroups_are_chosen_where_they_can_be_used() {
 
 #[tokio::test]
 async fn root_memory_over_the_limit_is_named() {
-    if !needs_root("root_memory_over_the_limit_is_named") {
-        return;
-    }
+    demand_root();
     let mut node = Node::cgroups().await;
     let mut spec = node.shell("c1", HUNGRY);
     spec.limits = limits(1000, Some(32 * MIB), None);
@@ -62,9 +58,7 @@ async fn root_memory_over_the_limit_is_named() {
 
 #[tokio::test]
 async fn root_a_container_ends_when_a_part_of_it_hits_the_limit() {
-    if !needs_root("root_a_container_ends_when_a_part_of_it_hits_the_limit") {
-        return;
-    }
+    demand_root();
     let mut node = Node::cgroups().await;
     let sandbox = node.place.sandbox("c1");
     let line = format!(
@@ -86,9 +80,7 @@ async fn root_a_container_ends_when_a_part_of_it_hits_the_limit() {
 
 #[tokio::test]
 async fn root_a_failure_within_the_limit_is_no_limitation() {
-    if !needs_root("root_a_failure_within_the_limit_is_no_limitation") {
-        return;
-    }
+    demand_root();
     let mut node = Node::cgroups().await;
     let mut spec = node.shell("c1", "kill -KILL $$");
     spec.limits = limits(1000, Some(64 * MIB), None);
@@ -99,9 +91,7 @@ async fn root_a_failure_within_the_limit_is_no_limitation() {
 
 #[tokio::test]
 async fn root_processes_are_limited() {
-    if !needs_root("root_processes_are_limited") {
-        return;
-    }
+    demand_root();
     let mut node = Node::cgroups().await;
     let line = "n=0; while sleep 1000 & do n=$((n+1)); echo $n > n; [ $n -lt 100 ] || break; done";
     let mut spec = node.shell("c1", line);
@@ -116,9 +106,7 @@ async fn root_processes_are_limited() {
 
 #[tokio::test]
 async fn root_cpu_is_capped_by_the_quota_and_measured() {
-    if !needs_root("root_cpu_is_capped_by_the_quota_and_measured") {
-        return;
-    }
+    demand_root();
     let node = Node::cgroups().await;
     let mut spec = node.shell("c1", "while :; do :; done");
     spec.limits = limits(200, Some(64 * MIB), Some(10));
@@ -143,9 +131,7 @@ async fn root_cpu_is_capped_by_the_quota_and_measured() {
 
 #[tokio::test]
 async fn root_destroy_empties_the_cgroup_and_release_removes_it() {
-    if !needs_root("root_destroy_empties_the_cgroup_and_release_removes_it") {
-        return;
-    }
+    demand_root();
     let mut node = Node::cgroups().await;
     let tag = node.containerizer.tag().to_owned();
     let sandbox = node.place.sandbox("c1");
@@ -168,9 +154,7 @@ async fn root_destroy_empties_the_cgroup_and_release_removes_it() {
 
 #[tokio::test]
 async fn root_leftovers_end_with_the_command() {
-    if !needs_root("root_leftovers_end_with_the_command") {
-        return;
-    }
+    demand_root();
     let mut node = Node::cgroups().await;
     let line = "env -i setsid sh -c 'echo $$ > daemon; exec sleep 1000' & while ! [ -s daemon ]; do sleep 0.01; done";
     node.launch_shell("c1", line).await;
@@ -183,9 +167,7 @@ async fn root_leftovers_end_with_the_command() {
 
 #[tokio::test]
 async fn root_cgroups_survive_the_launcher_and_strangers_are_removed() {
-    if !needs_root("root_cgroups_survive_the_launcher_and_strangers_are_removed") {
-        return;
-    }
+    demand_root();
     let mut node = Node::cgroups().await;
     let tag = node.containerizer.tag().to_owned();
     let kept = node.launch_shell("kept", "exec sleep 1000").await;
@@ -212,9 +194,7 @@ async fn root_cgroups_survive_the_launcher_and_strangers_are_removed() {
 
 #[tokio::test]
 async fn root_a_failed_launch_leaves_no_cgroup() {
-    if !needs_root("root_a_failed_launch_leaves_no_cgroup") {
-        return;
-    }
+    demand_root();
     let node = Node::cgroups().await;
     let tag = node.containerizer.tag().to_owned();
     let command = meshos_isolation::Command::Exec { path: "/no/such".to_owned(), args: Vec::new() };
@@ -226,9 +206,7 @@ async fn root_a_failed_launch_leaves_no_cgroup() {
 
 #[tokio::test]
 async fn root_tasks_run_as_the_user_they_name() {
-    if !needs_root("root_tasks_run_as_the_user_they_name") {
-        return;
-    }
+    demand_root();
     let mut node = Node::cgroups().await;
     let mut spec =
         node.shell("c1", "id -u; id -g; id -G; grep ^Cap /proc/self/status; echo x > mine");
@@ -247,9 +225,7 @@ async fn root_tasks_run_as_the_user_they_name() {
 
 #[tokio::test]
 async fn root_tasks_as_root_need_leave_from_both_sides() {
-    if !needs_root("root_tasks_as_root_need_leave_from_both_sides") {
-        return;
-    }
+    demand_root();
     for (of_node, of_task) in [(false, true), (true, false)] {
         let mut place = Place::new(&IsolatorName::POSIX);
         place.options.allow_root = of_node;
@@ -267,9 +243,7 @@ async fn root_tasks_as_root_need_leave_from_both_sides() {
 
 #[tokio::test]
 async fn root_a_directory_that_the_user_cannot_pass_is_named() {
-    if !needs_root("root_a_directory_that_the_user_cannot_pass_is_named") {
-        return;
-    }
+    demand_root();
     let node = Node::posix().await;
     let closed = node.place.path().join("closed");
     fs::create_dir(&closed).unwrap();

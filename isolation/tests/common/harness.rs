@@ -20,16 +20,11 @@ pub(crate) fn runtime() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_meshos-isolation-runtime"))
 }
 
-pub(crate) fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-/// Whether a test that needs root runs. Where it does not, it says so.
-pub(crate) fn needs_root(test: &str) -> bool {
-    if !is_root() {
-        eprintln!("{test}: not run, because it needs root");
-    }
-    is_root()
+/// Says what is wrong when a test that needs root was not left out by its name.
+#[track_caller]
+pub(crate) fn demand_root() {
+    let is_root = nix::unistd::geteuid().is_root();
+    assert!(is_root, "needs root: run it as root, or leave it out with `-- --skip root_`");
 }
 
 pub(crate) struct Node {
