@@ -19,6 +19,10 @@ const IDENTITY_HEADER: &str = "meshos-identity 1";
 /// Raft ids stay below 2^53, so that readers of JSON which know only doubles show them right.
 const RAFT_ID_MASK: u64 = (1 << 53) - 1;
 
+/// May be passed through and not listed: the sandboxes of other users' tasks are in it. What is nobody else's business
+/// has a mode of its own.
+const MODE: u32 = 0o711;
+
 /// Who a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeIdentity {
@@ -49,7 +53,7 @@ impl DataDir {
         let path = path.as_ref();
         DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
+            .mode(MODE)
             .create(path)
             .map_err(IdentityError::io("create data directory", path))?;
         let lock = lock(path)?;

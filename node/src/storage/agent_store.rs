@@ -1,13 +1,17 @@
 //! The file and its tables.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use meshos_control::agent::{Change, TaskRecord};
 use meshos_protocol::{
     codec,
     ids::{AgentId, FrameworkId, TaskId},
 };
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 /// (framework number, task id) to the record as MessagePack.
 const TASKS: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("tasks");
@@ -18,6 +22,9 @@ const AGENT_ID: &str = "agent_id";
 const FORMAT: &str = "format";
 const FORMAT_NOW: &[u8] = b"1";
 const FILE: &str = "agent.redb";
+/// What redb keeps in memory of the file; by itself it would take up to a gigabyte. It is read at the start only, and the
+/// records of some thousand tasks fit.
+const CACHE_BYTES: usize = 4 << 20;
 
 /// Why the agent's file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +72,13 @@ impl AgentStore {
     /// redb repairs a file whose last write was torn; what was durable is there.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let path = data_dir.join(FILE);
-        let database = Database::create(&path)
-            .map_err(|error| StoreError::Storage { path: path.clone(), why: error.to_string() })?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        let failed = |why: String| StoreError::Storage { path: path.clone(), why };
+        let database = builder.create(&path).map_err(|error| failed(error.to_string()))?;
+        // redb makes it as the umask says; the environment of tasks is in it.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))
+            .map_err(|error| failed(error.to_string()))?;
         let store = Self { path, database };
         store.check_format()?;
         Ok(store)

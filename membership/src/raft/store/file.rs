@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -85,6 +86,9 @@ impl LogFile {
             return Err(damaged(&path, "the log was here before and is now missing or empty"));
         }
         let database = if bytes == 0 { create(&path, raft_id)? } else { reopen(&path)? };
+        // redb makes it as the umask says.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .map_err(|source| io_error(&path, source))?;
         let file = Self { database, path };
         let stored = file.load(raft_id)?;
         if !marked {

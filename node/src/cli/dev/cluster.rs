@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    layout::{Layout, NodePlace},
+    layout::{DIRECTORY_MODE, Layout, NodePlace},
     ready,
 };
 use crate::cli::{output, process};
@@ -153,7 +153,7 @@ impl Cluster {
             let data_dir = &place.data_dir;
             DirBuilder::new()
                 .recursive(true)
-                .mode(0o700)
+                .mode(DIRECTORY_MODE)
                 .create(data_dir)
                 .with_context(|| format!("cannot make {}", data_dir.display()))?;
             let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&place.log);

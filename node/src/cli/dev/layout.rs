@@ -1,9 +1,9 @@
 //! Where each node of the cluster lies, listens, and what it offers.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, Permissions},
     net::{TcpListener, UdpSocket},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,8 @@ use crate::detect::{Machine as _, ThisMachine};
 
 /// From one node's ports to the next one's.
 const PORT_STEP: u16 = 10;
+/// Of the cluster's directories: other users' tasks pass through them to their sandboxes.
+pub(super) const DIRECTORY_MODE: u32 = 0o711;
 const CPUS_MIN: i64 = 1;
 const MEM_MB_MIN: i64 = 64;
 
@@ -198,7 +200,7 @@ fn check_free(port: u16) -> Result<()> {
 }
 
 fn make_dir(dir: &Path) -> Result<PathBuf> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir);
     made.and_then(|()| fs::canonicalize(dir))
         .with_context(|| format!("cannot use the directory {}", dir.display()))
 }
@@ -208,7 +210,9 @@ fn temporary_dir() -> Result<PathBuf> {
     let made = nix::unistd::mkdtemp(&template).with_context(|| {
         format!("cannot make a directory in {}", std::env::temp_dir().display())
     })?;
-    fs::canonicalize(&made).with_context(|| format!("cannot use the directory {}", made.display()))
+    fs::set_permissions(&made, Permissions::from_mode(DIRECTORY_MODE))
+        .and_then(|()| fs::canonicalize(&made))
+        .with_context(|| format!("cannot use the directory {}", made.display()))
 }
 
 #[cfg(test)]
