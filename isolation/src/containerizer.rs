@@ -32,7 +32,8 @@ pub trait Containerizer: Send + Sync + fmt::Debug {
     async fn terminate(&self, container: &ContainerId) -> Result<(), Error>;
 
     /// Kills everything in the container and returns when nothing of it is left. Idempotent; a container that is
-    /// not known is no error. The exit is still announced, and still has to be released.
+    /// not known is no error. The exit is still announced, and still has to be released. A launch that is under way is
+    /// called off: it returns [`LaunchError::Destroyed`], or the container ends as soon as it has started.
     async fn destroy(&self, container: &ContainerId) -> Result<(), Error>;
 
     /// The exit status is on the agent's disk: kills leftovers, forgets the container and removes its cgroups.

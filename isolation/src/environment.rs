@@ -12,6 +12,9 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// limit, which is 2 MiB where nobody changed it.
 const TEXT_BYTES_MAX: usize = 2 << 20;
 
+/// How many URIs are fetched for one container; each may bring as much as [`crate::FetchOptions`] allows.
+const URIS_MAX: usize = 256;
+
 /// A container's environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Environment {
@@ -46,6 +49,10 @@ pub(crate) fn build(spec: &ContainerSpec, tag: &str, user: &str) -> Environment 
 /// Refuses what the kernel cannot take.
 pub(crate) fn check(spec: &ContainerSpec) -> Result<(), LaunchError> {
     let invalid = |reason: String| Err(LaunchError::Invalid { reason });
+    if spec.uris.len() > URIS_MAX {
+        let count = spec.uris.len();
+        return invalid(format!("it has {count} URIs to fetch; at most {URIS_MAX} are allowed"));
+    }
     let words: Vec<&str> = match &spec.command {
         Command::Shell(line) => vec![line],
         Command::Exec { path, args } => {
@@ -137,6 +144,9 @@ mod tests {
         let mut empty = spec(&[]);
         empty.command = Command::Exec { path: String::new(), args: Vec::new() };
         assert!(check(&empty).is_err());
+        let mut greedy = spec(&[]);
+        greedy.uris = vec![crate::container::Uri::new("/x"); URIS_MAX + 1];
+        assert!(check(&greedy).is_err());
         let mut long = spec(&[]);
         long.command = Command::Shell("x".repeat(TEXT_BYTES_MAX));
         assert!(check(&long).is_err());

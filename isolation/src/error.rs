@@ -111,6 +111,9 @@ pub enum LaunchError {
         /// Why, for example `command not found in PATH ...`.
         reason: String,
     },
+    /// Somebody asked for its end while it was being launched.
+    #[error("the container was destroyed before it was started")]
+    Destroyed,
     /// The launcher could not be asked, or died before it started the container.
     #[error("the container was not started: {reason}")]
     Launcher {

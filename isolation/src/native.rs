@@ -78,8 +78,8 @@ pub struct NativeContainerizer {
     isolation: Arc<Isolation>,
     fetcher: Fetcher,
     users: Box<dyn UserDatabase>,
-    /// Containers between the start of their launch and its end.
-    launching: Mutex<BTreeSet<ContainerId>>,
+    /// Containers between the start of their launch and its end, and how that is called off.
+    launching: Mutex<BTreeMap<ContainerId, CancellationToken>>,
     _shutdown: DropGuard,
 }
 
@@ -221,6 +221,7 @@ impl NativeContainerizer {
         &self,
         spec: ContainerSpec,
         identity: Identity,
+        destroyed: &CancellationToken,
     ) -> Result<Started, LaunchError> {
         let stopped = |error: Error| LaunchError::Launcher { reason: error.to_string() };
         let ids = identity.switch_to.as_ref().map(|ids| LaunchIds {
@@ -231,7 +232,10 @@ impl NativeContainerizer {
         if !spec.uris.is_empty() {
             let (path, owner) = (spec.sandbox.clone(), identity.clone());
             self.blocking(move |_| sandbox::create(&path, &owner)).await.map_err(stopped)??;
-            self.fetcher.fetch(&spec.sandbox, ids.clone(), &spec.uris).await?;
+            let fetched = self.fetcher.fetch(&spec.sandbox, ids.clone(), &spec.uris);
+            // A fetch may take an hour: nobody who wants its end waits for that.
+            let fetched = destroyed.run_until_cancelled(fetched).await;
+            fetched.unwrap_or(Err(LaunchError::Destroyed))?;
         }
         let launch = self
             .blocking(move |isolation| prepare(isolation, spec, &identity, ids))
@@ -240,6 +244,11 @@ impl NativeContainerizer {
         let container = launch.container.clone();
         let command = launch.command.to_string();
         let sandbox = PathBuf::from(&launch.sandbox);
+        if destroyed.is_cancelled() {
+            self.clean_up(&container).await;
+            return Err(LaunchError::Destroyed);
+        }
+        // From here on the launcher, which takes calls in order, sees to it that a destroyed container ends.
         let error = match self.client.call(Call::Launch(Box::new(launch))).await {
             Ok(Answer::Started { pid }) => return Ok(Started { pid }),
             Ok(Answer::Failed { kind, reason }) => {
@@ -269,17 +278,28 @@ impl NativeContainerizer {
     fn claim(&self, container: &ContainerId) -> Result<Claim<'_>, LaunchError> {
         let exists = || LaunchError::Exists { container: container.clone() };
         let mut launching = self.launching.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.client.pid(container).is_some() || !launching.insert(container.clone()) {
+        if self.client.pid(container).is_some() || launching.contains_key(container) {
             return Err(exists());
         }
-        Ok(Claim { launching: &self.launching, container: container.clone() })
+        let destroyed = CancellationToken::new();
+        launching.insert(container.clone(), destroyed.clone());
+        Ok(Claim { launching: &self.launching, container: container.clone(), destroyed })
+    }
+
+    /// Ends a launch that is under way.
+    fn call_off(&self, container: &ContainerId) {
+        let launching = self.launching.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(destroyed) = launching.get(container) {
+            destroyed.cancel();
+        }
     }
 }
 
 /// Keeps a container's name taken while it is being launched.
 struct Claim<'a> {
-    launching: &'a Mutex<BTreeSet<ContainerId>>,
+    launching: &'a Mutex<BTreeMap<ContainerId, CancellationToken>>,
     container: ContainerId,
+    destroyed: CancellationToken,
 }
 
 impl Drop for Claim<'_> {
@@ -294,7 +314,7 @@ impl Containerizer for NativeContainerizer {
     async fn recover(&self) -> Result<Vec<RecoveredContainer>, Error> {
         let known = self.client.known();
         let mut keep: BTreeSet<_> = known.iter().map(|known| known.container.clone()).collect();
-        keep.extend(self.launching.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        keep.extend(self.launching.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned());
         let recovered = self.blocking(move |isolation| {
             if let Err(error) = isolation.remove_strangers(&keep) {
                 tracing::warn!(%error, "could not look for cgroups of unknown containers");
@@ -322,8 +342,8 @@ impl Containerizer for NativeContainerizer {
         environment::check(&spec)?;
         let allow_root = self.options.allow_root && spec.allow_root;
         let identity = user::resolve(self.users.as_ref(), spec.user.as_deref(), allow_root)?;
-        let _claim = self.claim(&spec.container)?;
-        self.try_launch(spec, identity).await
+        let claim = self.claim(&spec.container)?;
+        self.try_launch(spec, identity, &claim.destroyed).await
     }
 
     async fn terminate(&self, container: &ContainerId) -> Result<(), Error> {
@@ -331,6 +351,7 @@ impl Containerizer for NativeContainerizer {
     }
 
     async fn destroy(&self, container: &ContainerId) -> Result<(), Error> {
+        self.call_off(container);
         self.done("kill a container", Call::Destroy { container: container.clone() }).await
     }
 

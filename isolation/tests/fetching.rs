@@ -168,6 +168,26 @@ async fn what_cannot_be_fetched_is_named_and_nothing_is_started() {
 }
 
 #[tokio::test]
+async fn a_container_that_is_being_fetched_for_can_be_destroyed() {
+    let mut node = Node::posix().await;
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut spec = node.shell("c1", "true");
+    spec.uris = vec![Uri::new(format!("http://{}/x", silent.local_addr().unwrap()))];
+    let container = id("c1");
+    let destroy = async {
+        // The fetch is under way once it has connected.
+        tokio::task::spawn_blocking(move || silent.accept().unwrap()).await.unwrap();
+        node.containerizer.destroy(&container).await.unwrap();
+    };
+    let (launched, ()) = tokio::join!(node.containerizer.launch(spec), destroy);
+    assert!(matches!(launched, Err(LaunchError::Destroyed)), "{launched:?}");
+    assert_eq!(node.containerizer.recover().await.unwrap(), []);
+    node.launch_shell("c1", "exit 1").await;
+    assert_eq!(node.exited("c1").await.0, ExitStatus::Code(1), "the name is free");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn root_files_are_fetched_with_the_rights_of_the_tasks_user() {
     demand_root();
     let mut node = Node::posix().await;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use crate::sandbox::{STDERR, STDOUT, is_plain, open_at};
@@ -64,28 +64,36 @@ pub(super) fn make_symlink(root: &File, path: &Path, to: &Path) -> io::Result<()
     Ok(())
 }
 
-/// Makes a hard link to a file of the sandbox; not to what a symlink there names.
+/// Makes a hard link to a file of the sandbox; not to what a symlink there names, nor to the symlink, which would lead
+/// elsewhere from another directory.
 pub(super) fn make_link(root: &File, path: &Path, to: &Path) -> io::Result<()> {
     let (to_parent, to_name) = open_parent(root, to)?;
+    let kind = fstatat(&to_parent, to_name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?.st_mode;
+    if kind & libc::S_IFMT != libc::S_IFREG {
+        let what = format!("it is a hard link to {to:?}, which is no regular file");
+        return Err(io::Error::new(ErrorKind::InvalidData, what));
+    }
     let (parent, name) = open_parent(root, path)?;
     remove(&parent, &name)?;
     linkat(&to_parent, to_name.as_os_str(), &parent, name.as_os_str(), AtFlags::empty())?;
     Ok(())
 }
 
-/// Whether a symlink in a directory that deep leads to a place inside.
+/// Whether a symlink in a directory that deep leads to a place inside. A `..` behind a name would count from wherever that
+/// name leads, which may be a symlink too, so it is allowed in front only: there it counts from real directories.
 fn stays_inside(depth: usize, to: &Path) -> bool {
     use std::path::Component;
-    let mut depth = Some(depth);
+    let mut up = 0;
+    let mut named = false;
     for part in to.components() {
-        depth = match part {
-            Component::Normal(_) => depth.map(|depth| depth + 1),
-            Component::CurDir => depth,
-            Component::ParentDir => depth.and_then(|depth| depth.checked_sub(1)),
-            Component::RootDir | Component::Prefix(_) => None,
-        };
+        match part {
+            Component::Normal(_) => named = true,
+            Component::CurDir => {}
+            Component::ParentDir if !named => up += 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
+        }
     }
-    depth.is_some()
+    up <= depth
 }
 
 fn remove(parent: &File, name: &OsString) -> io::Result<()> {
@@ -137,8 +145,11 @@ mod tests {
             (0, "..", false),
             (1, "../b", true),
             (1, "../../b", false),
-            (2, "../x/../../y", true),
+            (2, "../../y", true),
             (2, "../../../y", false),
+            // With `x` a symlink to `../..` this would lead out.
+            (2, "x/..", false),
+            (2, "../x/../../y", false),
             (0, "/etc/passwd", false),
             (0, "a/../..", false),
         ] {

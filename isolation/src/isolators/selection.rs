@@ -10,7 +10,7 @@ use crate::container::{ContainerId, Limits};
 use crate::containerizer::{Limitation, Usage};
 use crate::error::{Error, LaunchError};
 use crate::isolator::{Isolator, IsolatorError, IsolatorName};
-use crate::linux::cgroups::{self, CgroupBackend, Controller};
+use crate::linux::cgroups::{self, CgroupBackend, Controller, Unusable};
 
 /// What the selection needs to know.
 #[derive(Debug, Clone)]
@@ -48,9 +48,15 @@ impl Isolation {
     /// # Errors
     /// When a named isolator cannot work here.
     pub fn select(options: &IsolationOptions) -> Result<Self, Error> {
+        Self::select_by(options, cgroups::detect)
+    }
+
+    fn select_by(
+        options: &IsolationOptions,
+        detect: impl FnOnce(&str) -> Result<Arc<dyn CgroupBackend>, Unusable>,
+    ) -> Result<Self, Error> {
         let wants_cgroups = options.names.iter().any(|name| name.needs_cgroups());
-        let detected =
-            (options.names.is_empty() || wants_cgroups).then(|| cgroups::detect(&options.tag));
+        let detected = (options.names.is_empty() || wants_cgroups).then(|| detect(&options.tag));
         let (names, backend) = match detected {
             None => (options.names.clone(), None),
             Some(Ok(backend)) if options.names.is_empty() => {
@@ -242,15 +248,81 @@ fn failed(isolator: &str) -> impl FnOnce(IsolatorError) -> LaunchError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::cgroups::{CgroupTree, FakeTree, V2Backend};
+
+    fn options(names: &[IsolatorName]) -> IsolationOptions {
+        IsolationOptions { names: names.to_vec(), cpu_quota: false, tag: "unit".to_owned() }
+    }
+
+    #[test]
+    fn without_control_groups_only_use_is_reported_unless_they_were_asked_for() {
+        let unusable = |_: &str| Err(Unusable { reason: "they are not mounted".to_owned() });
+        let isolation = Isolation::select_by(&options(&[]), unusable).unwrap();
+        assert_eq!(isolation.names(), IsolatorName::POSIX);
+        assert!(!isolation.leaves_traces());
+        let asked = options(&[IsolatorName::PosixCpu, IsolatorName::CgroupsMem]);
+        let error = Isolation::select_by(&asked, unusable).unwrap_err().to_string();
+        assert!(error.contains("they are not mounted; use posix/cpu,posix/mem"), "{error}");
+        let asked = options(&IsolatorName::POSIX);
+        let not_looked_for = |_: &str| panic!("nobody asked for control groups");
+        assert_eq!(
+            Isolation::select_by(&asked, not_looked_for).unwrap().names(),
+            IsolatorName::POSIX
+        );
+    }
+
+    /// The version 2 backend over a tree in memory, chosen as on a machine that has it.
+    fn over_version_2() -> (Isolation, Arc<V2Backend<FakeTree>>) {
+        let backend = Arc::new(V2Backend::over_fake("unit"));
+        let shared: Arc<dyn CgroupBackend> = backend.clone();
+        (Isolation::select_by(&options(&[]), |_| Ok(shared)).unwrap(), backend)
+    }
+
+    #[test]
+    fn a_container_of_version_2_has_one_directory_its_limits_and_a_named_oom() {
+        let (isolation, backend) = over_version_2();
+        assert_eq!(isolation.names(), IsolatorName::CGROUPS);
+        let id = ContainerId::new("c1").unwrap();
+        let limits = Limits { cpus_millis: 2_000, memory_bytes: Some(64 << 20), pids_max: Some(7) };
+        let prepared = isolation.prepare(&id, &limits).unwrap();
+        let directory = PathBuf::from("/cg/meshos/unit/c1");
+        assert_eq!(prepared.cgroups, [directory.clone()], "entered once, whole processes");
+        assert_eq!(prepared.tracking, Some(directory.clone()));
+        let read = |file: &str| backend.tree().read(&directory.join(file)).unwrap();
+        assert_eq!(
+            (read("cpu.weight"), read("cpu.max")),
+            ("79".to_owned(), "max 100000".to_owned())
+        );
+        assert_eq!((read("memory.max"), read("pids.max")), ("67108864".to_owned(), "7".to_owned()));
+        assert_eq!(isolation.limitation(&id), None, "oom 1 alone is no kill");
+        backend.tree().set(&directory.join("memory.events"), "oom 3\noom_kill 2\n");
+        let limitation = Limitation::Memory { limit_bytes: 64 << 20, usage_max_bytes: 0, kills: 2 };
+        assert_eq!(isolation.limitation(&id), Some(limitation));
+        assert!(isolation.alarm().is_none(), "the kernel kills the whole group");
+        let usage = isolation.usage(&id, 1).unwrap();
+        assert_eq!((usage.cpu_user_us, usage.memory_bytes), (Some(10), Some(4096)));
+        isolation.cleanup(&id).unwrap();
+        isolation.cleanup(&id).unwrap();
+        assert!(!backend.tree().exists(&directory));
+        isolation.remove_parents();
+        assert!(!backend.tree().exists(&PathBuf::from("/cg/meshos")));
+    }
+
+    #[test]
+    fn strangers_of_version_2_are_removed_and_others_kept() {
+        let (isolation, _) = over_version_2();
+        let [kept, lost] = ["kept", "lost"].map(|name| ContainerId::new(name).unwrap());
+        for id in [&kept, &lost] {
+            isolation.prepare(id, &Limits::default()).unwrap();
+        }
+        isolation.remove_strangers(&BTreeSet::from([kept.clone()])).unwrap();
+        let backend = isolation.backend.as_ref().unwrap();
+        assert_eq!(backend.list(Controller::Tracking).unwrap(), [kept]);
+    }
 
     #[test]
     fn posix_isolators_can_be_asked_for_anywhere() {
-        let options = IsolationOptions {
-            names: IsolatorName::POSIX.to_vec(),
-            cpu_quota: false,
-            tag: "unit".to_owned(),
-        };
-        let isolation = Isolation::select(&options).unwrap();
+        let isolation = Isolation::select(&options(&IsolatorName::POSIX)).unwrap();
         assert_eq!(isolation.names(), IsolatorName::POSIX);
         let id = ContainerId::new("c1").unwrap();
         let prepared = isolation.prepare(&id, &Limits::default()).unwrap();

@@ -12,7 +12,8 @@ use nix::sys::signal::Signal;
 use crate::sys;
 
 /// The variable that marks every process of a container: `<tag>/<container>`. Unlike the session it survives
-/// `setsid`, and unlike descent it survives the death of the parent.
+/// `setsid`, and unlike descent it survives the death of the parent. A process that has left its session, lost its parent
+/// and was started without this variable is found by a control group alone.
 pub const MARK_VARIABLE: &str = "MESHOS_CONTAINER";
 /// How much of a process's environment is searched for the mark: the mark is put first.
 const ENVIRON_BYTES_MAX: usize = 4096;

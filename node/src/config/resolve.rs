@@ -73,6 +73,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     let times = check.times(&raw);
     let replace_voters_after = check.replace_voters_after(&raw);
     let sandbox_rule = check.sandbox_rule(&raw);
+    check.limits_are_kept(&raw, &isolation);
     let logging = logging::Options {
         filter: check.read(
             raw.log_level.as_ref(),
@@ -422,6 +423,22 @@ impl Check<'_> {
                 ))
             },
         )
+    }
+
+    /// Warns of limits that the isolators that were chosen do not keep.
+    fn limits_are_kept(&mut self, raw: &Raw, isolation: &[IsolatorName]) {
+        let quota = raw.cpu_quota.as_ref().is_some_and(|given| given.value);
+        let limits = [
+            ("--cpu-quota", quota, IsolatorName::CgroupsCpu),
+            ("--task-pids-max", raw.task_pids_max.is_some(), IsolatorName::CgroupsPids),
+        ];
+        for (limit, given, keeper) in limits {
+            if given && !isolation.is_empty() && !isolation.contains(&keeper) {
+                self.warnings.push(format!(
+                    "{limit} has no effect, because --isolation does not name {keeper}"
+                ));
+            }
+        }
     }
 
     /// The defaults are Mesos's.

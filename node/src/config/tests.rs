@@ -383,6 +383,14 @@ fn a_node_that_could_never_be_offered_is_warned() {
 }
 
 #[test]
+fn limits_that_nothing_keeps_are_warned_of() {
+    let line = ["--cpu-quota", "--task-pids-max", "9", "--isolation", "posix/cpu,cgroups/pids"];
+    let warning = "--cpu-quota has no effect, because --isolation does not name cgroups/cpu";
+    assert_eq!(resolved(&line).warnings, [warning]);
+    assert!(resolved(&line[..3]).warnings.is_empty(), "what is chosen for the machine keeps them");
+}
+
+#[test]
 fn a_shorter_agent_timeout_takes_the_one_of_dead_nodes_with_it() {
     let times = resolved(&["--agent-timeout", "5s"]).options.times;
     assert_eq!(times.agent_timeout_when_dead, Duration::from_secs(5));

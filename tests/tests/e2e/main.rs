@@ -4,6 +4,7 @@
 
 mod clock;
 mod common;
+mod containers;
 mod election;
 mod forming;
 mod gateways;

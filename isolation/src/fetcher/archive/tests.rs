@@ -57,7 +57,9 @@ fn no_entry_gets_out_of_the_sandbox() {
     std::fs::write(outside.path().join("target"), "untouched").unwrap();
     let target = outside.path().join("target");
     let (out, target) = (outside.path().to_str().unwrap(), target.to_str().unwrap());
-    let attacks: [&[(&str, EntryType, &str)]; 9] = [
+    let attacks: [&[(&str, EntryType, &str)]; 11] = [
+        &[("a/b/link", EntryType::Symlink, "../../x"), ("moved", EntryType::Link, "a/b/link")],
+        &[("a/b/up", EntryType::Symlink, "../.."), ("a/b/out", EntryType::Symlink, "up/..")],
         &[("../evil", EntryType::Regular, "")],
         &[("a/../../evil", EntryType::Regular, "")],
         &[(target, EntryType::Regular, "")],

@@ -193,6 +193,22 @@ mod tests {
     }
 
     #[test]
+    fn everything_is_killed_at_once_where_the_kernel_can() {
+        let group = tempfile::tempdir().unwrap();
+        let (kill_file, events) =
+            (group.path().join("cgroup.kill"), group.path().join("cgroup.events"));
+        fs::write(&kill_file, "").unwrap();
+        for (populated, left) in
+            [("populated 1\nfrozen 0\n", true), ("populated 0\nfrozen 1\n", false)]
+        {
+            fs::write(&events, populated).unwrap();
+            assert_eq!(kill(group.path()).unwrap(), left);
+            assert_eq!(fs::read_to_string(&kill_file).unwrap(), "1");
+        }
+        assert!(!kill(&group.path().join("gone")).unwrap());
+    }
+
+    #[test]
     fn keyed_files_are_read_by_whole_keys() {
         let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
         assert_eq!(keyed(text, "oom_kill"), Some(3));

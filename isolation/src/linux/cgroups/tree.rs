@@ -91,13 +91,18 @@ pub struct FakeTree {
     /// The files that each new directory gets, with their content.
     template: Vec<(&'static str, &'static str)>,
     nodes: Mutex<BTreeMap<PathBuf, Option<String>>>,
+    written: Mutex<Vec<(PathBuf, String)>>,
 }
 
 impl FakeTree {
     /// A tree of one directory, `root`, whose directories get the files of `template`.
     #[must_use]
     pub fn new(root: &Path, template: &[(&'static str, &'static str)]) -> Self {
-        let tree = Self { template: template.to_vec(), nodes: Mutex::default() };
+        let tree = Self {
+            template: template.to_vec(),
+            nodes: Mutex::default(),
+            written: Mutex::default(),
+        };
         tree.add(root);
         tree
     }
@@ -105,6 +110,12 @@ impl FakeTree {
     /// Sets a file's content, as the kernel does.
     pub fn set(&self, file: &Path, text: &str) {
         self.nodes().insert(file.to_owned(), Some(text.to_owned()));
+    }
+
+    /// All that was written, in order.
+    #[must_use]
+    pub fn written(&self) -> Vec<(PathBuf, String)> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn nodes(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Option<String>>> {
@@ -144,6 +155,8 @@ impl CgroupTree for FakeTree {
         match self.nodes().get_mut(file) {
             Some(Some(content)) => {
                 text.clone_into(content);
+                let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+                written.push((file.to_owned(), text.to_owned()));
                 Ok(())
             }
             _ => Err(ErrorKind::NotFound.into()),

@@ -187,11 +187,24 @@ impl<T: CgroupTree> CgroupBackend for V2Backend<T> {
 }
 
 #[cfg(test)]
+impl V2Backend<super::tree::FakeTree> {
+    /// Over a tree in memory at `/cg`.
+    pub(crate) fn over_fake(tag: &str) -> Self {
+        let root = Path::new("/cg");
+        Self::open(super::tree::FakeTree::new(root, tests::FILES), root, tag).unwrap()
+    }
+
+    pub(crate) fn tree(&self) -> &super::tree::FakeTree {
+        &self.tree
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::super::tree::FakeTree;
     use super::*;
 
-    const FILES: &[(&str, &str)] = &[
+    pub(super) const FILES: &[(&str, &str)] = &[
         ("cgroup.controllers", "cpuset cpu io memory hugetlb pids"),
         ("cgroup.subtree_control", ""),
         ("cpu.weight", "100"),
@@ -207,8 +220,7 @@ mod tests {
     ];
 
     fn backend() -> V2Backend<FakeTree> {
-        let root = Path::new("/cg");
-        V2Backend::open(FakeTree::new(root, FILES), root, "tag").unwrap()
+        V2Backend::over_fake("tag")
     }
 
     fn id() -> ContainerId {
@@ -261,6 +273,52 @@ mod tests {
         backend.remove_parents();
         assert!(!backend.tree.exists(Path::new("/cg/meshos")));
         assert!(backend.tree.exists(Path::new("/cg")));
+    }
+
+    #[test]
+    fn controllers_are_passed_down_one_by_one_and_only_where_they_are_not() {
+        let root = Path::new("/cg");
+        let tree = FakeTree::new(root, FILES);
+        tree.set(&root.join("cgroup.subtree_control"), "cpuset cpu io memory");
+        let backend = V2Backend::open(tree, root, "tag").unwrap();
+        let written = backend.tree.written();
+        let lines = |directory: &str| -> Vec<&str> {
+            let file = Path::new(directory).join("cgroup.subtree_control");
+            let of_file = written.iter().filter(|(path, _)| *path == file);
+            of_file.map(|(_, text)| text.as_str()).collect()
+        };
+        assert_eq!(lines("/cg"), ["+pids"]);
+        assert_eq!(lines("/cg/meshos"), ["+cpu", "+memory", "+pids"]);
+        assert_eq!(lines("/cg/meshos/tag"), ["+cpu", "+memory", "+pids"]);
+        backend.create(&id(), Controller::Cpu).unwrap();
+        let in_container = |(path, _): &(PathBuf, String)| path.starts_with("/cg/meshos/tag/c1");
+        assert!(!backend.tree.written().iter().any(in_container), "a leaf keeps its controllers");
+    }
+
+    #[test]
+    fn a_kernel_without_swap_accounting_and_a_node_without_quota_write_less() {
+        let root = Path::new("/cg");
+        let files: Vec<_> =
+            FILES.iter().copied().filter(|(name, _)| *name != "memory.swap.max").collect();
+        let backend = V2Backend::open(FakeTree::new(root, &files), root, "tag").unwrap();
+        backend.create(&id(), Controller::Cpu).unwrap();
+        backend.set_cpu(&id(), 500, false).unwrap();
+        backend.set_memory(&id(), 64 << 20).unwrap();
+        let read = |file: &str| backend.tree.read(&backend.path(&id()).join(file)).unwrap();
+        // 1 + (512 - 2) * 9999 / 262142, not 512.
+        assert_eq!((read("cpu.weight"), read("cpu.max")), ("20".into(), "max 100000".into()));
+        assert_eq!(read("memory.oom.group"), "1");
+    }
+
+    #[test]
+    fn a_peak_is_told_where_the_kernel_counts_it() {
+        let backend = backend();
+        backend.create(&id(), Controller::Memory).unwrap();
+        backend.set_memory(&id(), 64 << 20).unwrap();
+        let path = backend.path(&id());
+        backend.tree.set(&path.join("memory.events"), "oom_kill 1\n");
+        backend.tree.set(&path.join("memory.peak"), "67000000\n");
+        assert_eq!(backend.oom(&id()).unwrap().usage_max_bytes, 67_000_000);
     }
 
     #[test]

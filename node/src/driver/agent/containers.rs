@@ -179,6 +179,7 @@ async fn launch_container(
                 | LaunchError::Sandbox { .. }
                 | LaunchError::Isolation { .. }
                 | LaunchError::Exec { .. }
+                | LaunchError::Destroyed
                 | LaunchError::Launcher { .. } => Reason::ContainerLaunchFailed,
             };
             Event::ContainerFailed { container, reason, message: error.to_string() }
