@@ -1,8 +1,9 @@
 //! The one thread that writes the agent's file.
 
-use std::{sync::mpsc, thread};
+use std::thread;
 
 use meshos_control::agent::{Change, WriteId};
+use tokio::sync::mpsc;
 
 use super::AgentStore;
 
@@ -26,7 +27,7 @@ pub(crate) enum Written {
 /// Hands changes to the writer.
 #[derive(Debug)]
 pub(crate) struct StoreHandle {
-    queue: mpsc::SyncSender<(WriteId, Change)>,
+    queue: mpsc::Sender<(WriteId, Change)>,
 }
 
 impl StoreHandle {
@@ -43,19 +44,20 @@ pub(crate) fn start_writer(
     store: AgentStore,
     written: impl Fn(Written) + Send + 'static,
 ) -> std::io::Result<(StoreHandle, thread::JoinHandle<()>)> {
-    let (queue, changes) = mpsc::sync_channel(WAITING_MAX);
+    // Unlike that of std it takes memory for what waits, not for what may.
+    let (queue, mut changes) = mpsc::channel(WAITING_MAX);
     let thread = thread::Builder::new()
         .name("agent-store".into())
-        .spawn(move || write_all(&store, &changes, &written))?;
+        .spawn(move || write_all(&store, &mut changes, &written))?;
     Ok((StoreHandle { queue }, thread))
 }
 
 fn write_all(
     store: &AgentStore,
-    queue: &mpsc::Receiver<(WriteId, Change)>,
+    queue: &mut mpsc::Receiver<(WriteId, Change)>,
     written: &impl Fn(Written),
 ) {
-    while let Ok(first) = queue.recv() {
+    while let Some(first) = queue.blocking_recv() {
         let mut newest = first.0;
         let mut changes = vec![first.1];
         while changes.len() < BATCH_MAX

@@ -13,6 +13,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("meshos-alloc", &["meshos-protocol"]),
     ("meshos-control", &["meshos-protocol", "meshos-alloc"]),
     ("meshos-membership", &["meshos-protocol"]),
+    ("base2histogram", &[]),
     ("meshos-isolation", &["meshos-protocol"]),
     ("meshos-sdk", &["meshos-protocol"]),
     (
