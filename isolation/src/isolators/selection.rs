@@ -286,7 +286,7 @@ mod tests {
         let limits = Limits { cpus_millis: 2_000, memory_bytes: Some(64 << 20), pids_max: Some(7) };
         let prepared = isolation.prepare(&id, &limits).unwrap();
         let directory = PathBuf::from("/cg/meshos/unit/c1");
-        assert_eq!(prepared.cgroups, [directory.clone()], "entered once, whole processes");
+        assert_eq!(prepared.cgroups, std::slice::from_ref(&directory), "entered once");
         assert_eq!(prepared.tracking, Some(directory.clone()));
         let read = |file: &str| backend.tree().read(&directory.join(file)).unwrap();
         assert_eq!(

@@ -473,7 +473,8 @@ fn read_token(path: &Path) -> Result<String, String> {
 fn parse_part(text: &str) -> Result<u32, String> {
     let wrong =
         || "expected a part from 0 to 1 with at most three decimals, for example 0.1".to_owned();
-    let (whole, decimals) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let text = text.trim();
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let all_digits = decimals.bytes().all(|digit| digit.is_ascii_digit());
     if whole.len() != 1 || decimals.len() > 3 || !all_digits {
         return Err(wrong());
