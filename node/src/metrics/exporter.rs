@@ -133,8 +133,7 @@ impl Inner {
             parts::cluster(&canvas, view);
         }
         self.kept.lock().totals.draw(&canvas);
-        parts::agent(&canvas, &agent.view());
-        canvas.counter(&all::AGENT_STORE_WRITES, &[], agent.store_writes());
+        parts::agent(&canvas, &agent.view(), agent.store_writes());
         parts::sandboxes(&canvas, agent.sandboxes().status());
         parts::leader(&canvas, tracker.borrow().as_ref(), led.is_some());
         parts::raft(&canvas, raft.status(), &raft.voters(), &raft.health().borrow());

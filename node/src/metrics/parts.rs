@@ -117,8 +117,9 @@ fn units(amount: Amount) -> f64 {
     amount.millis() as f64 / 1000.0
 }
 
-/// This node's agent.
-pub(super) fn agent(canvas: &Canvas, view: &agent::View) {
+/// This node's agent, and what its records have cost.
+pub(super) fn agent(canvas: &Canvas, view: &agent::View, store_writes: u64) {
+    canvas.counter(&all::AGENT_STORE_WRITES, &[], store_writes);
     canvas.gauge(&all::AGENT_REGISTERED, &[], flag(view.registered));
     canvas.gauge(&all::AGENT_STORAGE_FAILED, &[], flag(view.storage_failure.is_some()));
     for (amount, resources) in [("total", &view.resources), ("used", &view.used)] {

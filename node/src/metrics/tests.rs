@@ -314,7 +314,7 @@ fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
         tasks: Vec::new(),
         counters: agent::Counters { launches: 3, ..agent::Counters::default() },
     };
-    parts::agent(&canvas, &view);
+    parts::agent(&canvas, &view, 2);
     parts::sandboxes(&canvas, SandboxStatus { removed: 5, ..Default::default() });
     parts::leader(&canvas, Some(&leader), false);
     parts::raft(&canvas, status, &[voter], &Health::Running);
