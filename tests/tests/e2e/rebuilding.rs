@@ -103,6 +103,41 @@ fn assert_grows_and_outlives_the_survivor(cluster: &mut Cluster, survivor: usize
     cluster.wait_until_ready();
 }
 
+#[test]
+fn old_voters_that_come_back_with_their_data_convince_nobody() {
+    let mut cluster =
+        Cluster::start_with(ClusterOptions { others: 1, ..ClusterOptions::default() });
+    let other = 3;
+    let mut journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("loyal", &[other]));
+    let node = cluster.nodes[other].id();
+    let stay = ids("stay", 3);
+    framework.submit_on(&node, gated(&journal, &stay, "gate", 0));
+    wait_for_running(&framework, &journal, &stay);
+    let before = cluster.leader();
+    let survivor = (0..3).find(|index| *index != before.index).unwrap();
+    wait_until_caught_up(&cluster, before.index, &cluster.nodes[survivor].id());
+    (0..3).for_each(|index| cluster.nodes[index].kill());
+    recover(&mut cluster, survivor, before.term);
+    cluster.nodes[survivor].start();
+    assert_eq!(cluster.leader_after(before.term).index, survivor);
+
+    // Against what the operator was told they come back: a majority of the old group.
+    let lost: Vec<usize> = (0..3).filter(|index| *index != survivor).collect();
+    lost.iter().for_each(|index| cluster.nodes[*index].start());
+    for index in &lost {
+        wait_until("an old voter follows somebody", || cluster.leader_told_by(*index).is_some());
+    }
+    framework.submit_on(&node, [shell("new", "exit 0")]);
+    framework.wait_for_state("new", TaskState::Finished);
+    assert_eq!(cluster.leader_told_by(other).map(|leader| leader.index), Some(survivor));
+    assert_eq!(voters(&cluster, survivor).len(), 1);
+    assert_alive(&journal, &stay);
+    journal.open_gate("gate");
+    framework.wait_for_all("the tasks end", &stay, |state| state == TaskState::Finished);
+    assert_updates_in_order(&framework);
+}
+
 /// Waits until exactly these nodes vote, and demands that there are never fewer than three voters meanwhile.
 #[track_caller]
 fn wait_for_voters(cluster: &Cluster, asked: usize, expected: &[String; 3]) {
