@@ -157,7 +157,7 @@ pub enum ViewChange {
     PeerUp(Peer),
     /// A live peer's facts or addresses changed; it did not restart.
     PeerChanged(Peer),
-    /// The failure detector calls the peer dead.
+    /// The failure detector calls the peer dead, from now on or since before the reader began.
     PeerDown(Peer),
     /// The peer has been dead so long that gossip forgot it.
     PeerGone(NodeId),
@@ -171,6 +171,9 @@ pub enum ViewChange {
 
 /// What happened between two views, in the order in which a reader wants to hear it: restarts,
 /// then peers in order of their ids, then the leader hint.
+///
+/// Against an empty view all that is known is told, the dead peers among it: a reader that begins
+/// late knows who is dead as well as one that heard of each death.
 ///
 /// Changes of `leader_claim` alone show only as [`ViewChange::LeaderHint`], and facts of a dead
 /// peer do not change for a reader. Of several refusals in between only the newest is told.
@@ -206,7 +209,7 @@ fn peer_change(old: Option<&Peer>, new: &Peer) -> Option<ViewChange> {
             (!same).then(|| ViewChange::PeerChanged(new.clone()))
         }
         (true, false) => Some(ViewChange::PeerDown(new.clone())),
-        (false, false) => None,
+        (false, false) => old.is_none().then(|| ViewChange::PeerDown(new.clone())),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct MasterLimits {
     pub connections_max: usize,
     /// Open framework streams.
     pub sessions_max: usize,
+    /// Nodes that gossip calls dead and that are not on record.
+    pub strangers_down_max: usize,
     /// Tasks that one agent may report.
     pub tasks_per_agent_max: usize,
     /// Tasks of one framework that are live or end unacknowledged.
@@ -74,6 +76,7 @@ impl Default for MasterLimits {
         Self {
             connections_max: 55_000,
             sessions_max: 20_000,
+            strangers_down_max: 1_000,
             tasks_per_agent_max: 25_000,
             tasks_per_framework_max: 200_000,
             tasks_max: 1_000_000,

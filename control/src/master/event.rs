@@ -44,13 +44,19 @@ pub enum Event {
         /// The stream.
         connection: ConnectionId,
     },
-    /// Gossip calls a node dead: a hint that shortens the wait for its stream.
+    /// Gossip calls a node dead: a hint that shortens the wait for its stream. It holds until
+    /// [`Event::PeerUp`], so the shell tells a new master of every node that is dead already.
     PeerDown {
         /// The node.
         node: NodeId,
     },
     /// Gossip calls a node alive again.
     PeerUp {
+        /// The node.
+        node: NodeId,
+    },
+    /// Gossip has called a node dead for so long that it forgot it, and says no more of it.
+    PeerForgotten {
         /// The node.
         node: NodeId,
     },

@@ -52,6 +52,13 @@ impl Core {
         for (connection, stream) in &self.connections {
             assert_eq!(self.nodes.get(&stream.node), Some(connection), "one stream of each node");
         }
+        for node in &self.nodes_leaving {
+            let newest = self.registry.newest_agent_of(*node).map(|(agent, _)| agent);
+            assert!(
+                newest.is_some_and(|agent| self.agents.contains_key(&agent)),
+                "node {node} is leaving and has no agent"
+            );
+        }
         for agent in self.questions.agents() {
             let link = self.agents.get(&agent).map(|agent| agent.link);
             assert!(

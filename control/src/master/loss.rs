@@ -37,29 +37,47 @@ impl Core {
 
     /// The agent says that its node is being stopped: its loss need not be waited for long.
     pub(super) fn on_leaving(&mut self, connection: ConnectionId) {
-        if let Some(stream) = self.connections.get(&connection) {
-            self.peer_down(stream.node);
+        if let Some(stream) = self.connections.get(&connection)
+            && matches!(stream.phase, ConnectionPhase::Registered { .. })
+        {
+            self.nodes_leaving.insert(stream.node);
         }
     }
 
     pub(super) fn peer_down(&mut self, node: NodeId) {
-        let Some((agent, _)) = self.registry.newest_agent_of(node) else { return };
-        if self.nodes_down.insert(node) {
-            self.rearm_agent_timer(agent);
+        let known = self.registry.newest_agent_of(node).is_some();
+        let room = self.nodes_down.len() < self.config.limits.strangers_down_max;
+        if (known || room) && self.nodes_down.insert(node) {
+            self.rearm_agent_timer(node);
         }
     }
 
     pub(super) fn peer_up(&mut self, node: NodeId) {
-        if !self.nodes_down.remove(&node) {
-            return;
+        if self.nodes_down.remove(&node) {
+            self.rearm_agent_timer(node);
         }
-        if let Some((agent, _)) = self.registry.newest_agent_of(node) {
-            self.rearm_agent_timer(agent);
+        self.heard_again(node);
+    }
+
+    /// Gossip says no more of a node. It stays dead for the agent that is waited for.
+    pub(super) fn peer_forgotten(&mut self, node: NodeId) {
+        let newest = self.registry.newest_agent_of(node).map(|(agent, _)| agent);
+        if newest.is_none_or(|agent| !self.agents.contains_key(&agent)) {
+            self.nodes_down.remove(&node);
         }
     }
 
-    fn rearm_agent_timer(&mut self, agent: AgentId) {
-        if self.timers.is_set(Timer::AgentLost(agent)) {
+    /// A node that was being stopped is heard of: it has started again.
+    pub(super) fn heard_again(&mut self, node: NodeId) {
+        if self.nodes_leaving.remove(&node) {
+            self.rearm_agent_timer(node);
+        }
+    }
+
+    fn rearm_agent_timer(&mut self, node: NodeId) {
+        if let Some((agent, _)) = self.registry.newest_agent_of(node)
+            && self.timers.is_set(Timer::AgentLost(agent))
+        {
             self.arm_agent_timer(agent);
         }
     }
@@ -67,7 +85,9 @@ impl Core {
     /// Sets when an agent without a stream counts as unreachable.
     pub(super) fn arm_agent_timer(&mut self, agent: AgentId) {
         let Some(since) = self.away_since(agent) else { return };
-        let timeout: Duration = if self.nodes_down.contains(&agent.node) {
+        let node = agent.node;
+        let hurry = self.nodes_down.contains(&node) || self.nodes_leaving.contains(&node);
+        let timeout: Duration = if hurry {
             self.config.agent_timeout_dead.min(self.config.agent_timeout)
         } else {
             self.config.agent_timeout
@@ -108,6 +128,7 @@ impl Core {
             }
         }
         self.timers.clear(Timer::AgentLost(agent));
+        self.nodes_leaving.remove(&agent.node);
         self.pictures.agent_changed(agent);
         self.rescind_of_agent(cx, agent);
         self.allocator.remove_agent(agent);
@@ -152,7 +173,7 @@ impl Core {
         let Some(entry) = self.agents.remove(&agent) else { return };
         self.pictures.agent_gone(agent, entry.slot);
         self.timers.clear(Timer::AgentLost(agent));
-        self.nodes_down.remove(&agent.node);
+        self.nodes_leaving.remove(&agent.node);
         self.allocator.remove_agent(agent);
         if let Some(connection) = entry.link.connection() {
             if let Some(stream) = self.connections.get_mut(&connection) {

@@ -46,7 +46,9 @@ impl Core {
         }
         self.connections.insert(connection, Connection { node, phase: ConnectionPhase::Opened });
         self.nodes.insert(node, connection);
-        self.peer_up(node);
+        // What gossip says of it stands: a node that comes and goes while gossip calls it dead is
+        // not waited for any longer.
+        self.heard_again(node);
     }
 
     /// Ends a stream from this side.

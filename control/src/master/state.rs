@@ -48,8 +48,10 @@ pub(super) struct Core {
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     /// The newest stream of each node.
     pub(super) nodes: BTreeMap<NodeId, ConnectionId>,
-    /// Nodes with an agent on record that gossip calls dead.
+    /// Nodes that gossip calls dead, from its first word on them to the next.
     pub(super) nodes_down: BTreeSet<NodeId>,
+    /// Nodes whose agent said that it is being stopped, until they are heard of again.
+    pub(super) nodes_leaving: BTreeSet<NodeId>,
     pub(super) agents: BTreeMap<AgentId, Agent>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
@@ -83,6 +85,7 @@ impl Core {
             connections: BTreeMap::new(),
             nodes: BTreeMap::new(),
             nodes_down: BTreeSet::new(),
+            nodes_leaving: BTreeSet::new(),
             agents: BTreeMap::new(),
             sessions: BTreeMap::new(),
             frameworks: BTreeMap::new(),
@@ -143,6 +146,7 @@ impl Core {
             Event::AgentDisconnected { connection } => self.agent_disconnected(cx, connection),
             Event::PeerDown { node } => self.peer_down(node),
             Event::PeerUp { node } => self.peer_up(node),
+            Event::PeerForgotten { node } => self.peer_forgotten(node),
             Event::SessionOpened { session, principal, gateway } => {
                 self.session_opened(cx, session, principal, gateway);
             }

@@ -57,7 +57,7 @@ fn each_difference_of_peers_is_told_once() {
         ("nothing", vec![], vec![], vec![]),
         ("same", vec![peer(1)], vec![peer(1)], vec![]),
         ("up", vec![], vec![peer(1)], vec![PeerUp(peer(1))]),
-        ("first seen dead", vec![], vec![dead(peer(1))], vec![]),
+        ("first seen dead", vec![], vec![dead(peer(1))], vec![PeerDown(dead(peer(1)))]),
         ("down", vec![peer(1)], vec![dead(peer(1))], vec![PeerDown(dead(peer(1)))]),
         ("still down", vec![dead(peer(1))], vec![dead(on_rack(peer(1), "b"))], vec![]),
         ("back", vec![dead(peer(1))], vec![peer(1)], vec![PeerUp(peer(1))]),

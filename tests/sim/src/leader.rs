@@ -134,6 +134,9 @@ impl World {
             streams_numbered: 0,
         });
         self.plan_master_tick(candidate);
+        for node in self.believed_dead.clone() {
+            self.master_event(candidate, Event::PeerDown { node: self.nodes[node].id });
+        }
         for (entry, outcome) in later {
             self.master_event(candidate, Event::Applied { entry, outcome });
         }
@@ -470,8 +473,13 @@ impl World {
         self.master_event(node, Event::SessionClosed { session });
     }
 
-    /// Gossip tells every leader what it believes of a node.
+    /// Gossip tells every leader what it believes of a node, and every later one if it is dead.
     pub fn gossip(&mut self, node: usize, alive: bool) {
+        if alive {
+            self.believed_dead.remove(&node);
+        } else {
+            self.believed_dead.insert(node);
+        }
         let peer = self.nodes[node].id;
         for leader in 0..self.nodes.len() {
             if self.term_led_by(leader).is_some() {

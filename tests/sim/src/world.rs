@@ -1,6 +1,6 @@
 //! The whole cluster in one struct: what exists, and what happens next.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use meshos_control::{agent, master};
 use meshos_protocol::{
@@ -95,6 +95,8 @@ pub struct World {
     pub drivers: Vec<Driver>,
     /// What really happened, and what was told.
     pub oracle: Oracle,
+    /// The nodes that gossip calls dead.
+    pub believed_dead: BTreeSet<usize>,
     /// Whether things go wrong.
     pub faults: bool,
 }
@@ -118,6 +120,7 @@ impl World {
             net: Net::default(),
             drivers,
             oracle: Oracle::default(),
+            believed_dead: BTreeSet::new(),
             faults: false,
             setup,
         };

@@ -1,7 +1,8 @@
 //! The stories that the product promises, each told in simulation.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use meshos_control::master::NodeState;
 use meshos_protocol::{
     ids::{ContainerId, FrameworkId, TaskId},
     task::TaskState,
@@ -136,6 +137,36 @@ fn tasks_that_die_together_with_the_leaders_machine_are_reported_unreachable() {
     let others = world.drivers[0].beliefs.iter().filter(|(task, _)| !lost.contains(task));
     for (task, belief) in others {
         assert_eq!(belief.state, Some(TaskState::Running), "{task}");
+    }
+}
+
+#[test]
+fn a_machine_that_died_before_the_election_is_not_waited_for_longer_than_gossip_says() {
+    for seed in 0..10 {
+        let mut setup = Setup::of(machines(4, 4, 4096));
+        setup.frameworks = vec![endless(8)];
+        setup.master.agent_timeout = Duration::from_secs(600);
+        let dead = u64::try_from(setup.master.agent_timeout_dead.as_millis()).unwrap();
+        let mut world = World::new(setup, seed, false);
+        assert!(world.run_until(20_000, World::is_whole), "seed {seed}: the cluster forms");
+        let_all_run(&mut world);
+        let old = world.leader().unwrap();
+        let victim = 3;
+        assert!(!world.raft.voters.contains(&victim), "a majority of the voters lives");
+        world.reboot_machine(victim, 10_000_000);
+        let heard = world.run_until(3_000, |world| world.believed_dead.contains(&victim));
+        assert!(heard, "seed {seed}: gossip tells");
+        world.elect_someone(Some(old));
+        let id = world.nodes[victim].id;
+        let unreachable = |world: &World| {
+            let view = world.master_view();
+            view.is_some_and(|view| {
+                view.agents.iter().any(|row| row.id == id && row.state == NodeState::Unreachable)
+            })
+        };
+        assert!(!unreachable(&world), "seed {seed}: the old leader would have waited longer");
+        assert!(world.run_until(dead + 2_000, unreachable), "seed {seed}: the new one does not");
+        assert!(world.term_led_by(old).is_none(), "seed {seed}: it is the new leader's word");
     }
 }
 

@@ -2,14 +2,20 @@
 
 use meshos_sdk::protocol::task::TaskState;
 use meshos_tests::{
-    Cluster, Framework, FrameworkOptions, Journal, Note, of_path, sweep, wait_until,
+    Cluster, ClusterOptions, Framework, FrameworkOptions, Journal, Note, of_path, sweep, wait_until,
 };
 
 use crate::common::{assert_alive, assert_updates_in_order, gated, ids, wait_for_running};
 
+/// A time-out of agents so long that a test passes only if gossip's word shortens it.
+const ONLY_GOSSIP_IS_IN_TIME: &str = "30m";
+
 #[test]
 fn the_tasks_of_the_leaders_machine_are_unreachable_when_it_dies() {
-    let mut cluster = Cluster::start(3);
+    let mut cluster = Cluster::start_with(ClusterOptions {
+        agent_timeout: ONLY_GOSSIP_IS_IN_TIME,
+        ..ClusterOptions::default()
+    });
     let leader = cluster.leader();
     let gateway = cluster.follower();
     let worker = 3 - leader.index - gateway;
@@ -54,4 +60,41 @@ fn the_tasks_of_the_leaders_machine_are_unreachable_when_it_dies() {
     journal.open_gate("gate");
     framework.wait_for_all("the kept tasks finish", &kept, |state| state == TaskState::Finished);
     assert_updates_in_order(&framework);
+}
+
+#[test]
+fn a_machine_that_gossip_held_dead_before_the_election_is_lost_to_the_new_leader_early() {
+    let mut cluster = Cluster::start_with(ClusterOptions {
+        others: 1,
+        agent_timeout: ONLY_GOSSIP_IS_IN_TIME,
+        // The first leader must not be done with the machine before the second is elected.
+        agent_timeout_dead: "25s",
+        ..ClusterOptions::default()
+    });
+    let leader = cluster.leader();
+    let victim = 3;
+    let victim_id = cluster.nodes[victim].id();
+    let data_dir = cluster.nodes[victim].data_dir().to_owned();
+    cluster.nodes[victim].kill();
+    sweep(&data_dir);
+    let voters: Vec<usize> = (0..3).filter(|index| *index != leader.index).collect();
+    wait_until("gossip on the other voters calls the machine dead", || {
+        voters.iter().all(|index| {
+            let metrics = cluster.nodes[*index].get("/metrics").map(|answer| answer.text());
+            let metrics = metrics.unwrap_or_default();
+            metrics.lines().any(|line| line == "meshos_gossip_members_alive 3")
+                && metrics.lines().any(|line| line == "meshos_gossip_members_known 4")
+        })
+    });
+
+    cluster.nodes[leader.index].kill();
+    let second = cluster.leader_after(leader.term);
+    wait_until("the new leader lists the machine as unreachable", || {
+        let nodes = cluster.nodes[second.index].json("/api/nodes").unwrap_or_default();
+        let rows = nodes.as_array().map(Vec::as_slice).unwrap_or_default();
+        let row = rows.iter().find(|row| row["id"] == victim_id.as_str());
+        row.is_some_and(|row| row["state"] == "unreachable")
+    });
+    let told = cluster.leader();
+    assert_eq!(told.term, second.term, "it was this leader's word");
 }

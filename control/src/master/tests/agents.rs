@@ -78,6 +78,94 @@ fn gossip_shortens_the_wait_but_does_not_decide() {
 }
 
 #[test]
+fn a_new_master_that_is_told_of_the_dead_waits_for_them_the_short_time() {
+    let (world, _) = with_tasks();
+    let mut next = world.next_leader();
+    next.event(Event::PeerDown { node: node(1) });
+    next.pass(19_000);
+    next.expect(&[]);
+    next.pass(2_000);
+    assert_eq!(next.told()[0], "propose n1.1 unreachable");
+}
+
+#[test]
+fn a_node_that_comes_and_goes_while_gossip_calls_it_dead_is_waited_for_the_short_time() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::PeerDown { node: node(1) });
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.pass(10_000);
+    let reports = vec![report("a", TaskState::Running, &[]), report("b", TaskState::Staging, &[])];
+    let n1 = world.register(1, "cpus:4;mem:4096", reports);
+    world.told();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.pass(19_000);
+    assert!(!world.told().iter().any(|line| line.contains("propose")));
+    world.pass(2_000);
+    assert_eq!(world.told()[0], "propose n1.1 unreachable");
+}
+
+#[test]
+fn a_node_that_was_dead_before_its_agent_was_admitted_is_dead_still() {
+    let mut world = World::new();
+    world.event(Event::PeerDown { node: node(1) });
+    let n1 = world.register(1, "cpus:4;mem:4096", vec![]);
+    world.told();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.pass(21_000);
+    world.expect(&["propose n1.1 unreachable"]);
+}
+
+#[test]
+fn a_node_that_gossip_forgets_is_as_dead_as_before_while_it_is_waited_for() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::PeerDown { node: node(1) });
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.event(Event::PeerForgotten { node: node(1) });
+    world.pass(21_000);
+    assert!(world.told().contains(&"propose n1.1 unreachable".to_owned()));
+}
+
+#[test]
+fn an_agent_that_says_it_leaves_is_waited_for_the_short_time_until_it_comes_back() {
+    let (mut world, n1) = with_tasks();
+    world.say(n1, ToLeader::Leaving);
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.pass(10_000);
+    // It opens a stream and loses it before it has registered: it has started again.
+    let n1 = world.connect(1);
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.told();
+    world.pass(30_000);
+    assert!(!world.told().iter().any(|line| line.contains("propose")));
+    let reports = vec![report("a", TaskState::Running, &[]), report("b", TaskState::Staging, &[])];
+    let n1 = world.register(1, "cpus:4;mem:4096", reports);
+    world.say(n1, ToLeader::Leaving);
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.told();
+    world.pass(21_000);
+    assert!(world.told().contains(&"propose n1.1 unreachable".to_owned()));
+}
+
+#[test]
+fn dead_strangers_are_held_up_to_a_limit() {
+    let mut config = crate::master::MasterConfig::default();
+    config.limits.strangers_down_max = 2;
+    let mut world = World::with(config);
+    let n9 = world.register(8, "cpus:4;mem:4096", vec![]);
+    world.event(Event::PeerDown { node: node(101) });
+    world.event(Event::PeerDown { node: node(102) });
+    world.event(Event::PeerDown { node: node(1) });
+    let n1 = world.register(1, "cpus:4;mem:4096", vec![]);
+    // There is always room for a node on record.
+    world.event(Event::PeerDown { node: node(8) });
+    world.told();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.event(Event::AgentDisconnected { connection: n9 });
+    world.pass(21_000);
+    world.expect(&["propose n8.1 unreachable"]);
+}
+
+#[test]
 fn what_the_agent_does_not_know_after_a_reconnect_is_gone_or_dropped() {
     let (mut world, n1) = with_tasks();
     world.event(Event::AgentDisconnected { connection: n1 });

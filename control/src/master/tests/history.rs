@@ -47,7 +47,8 @@ pub(super) enum Step {
     Lose(usize),
     Peer {
         node: u64,
-        up: bool,
+        /// 0: alive, 1: dead, 2: forgotten.
+        word: u8,
     },
     Open(bool),
     Subscribe {
@@ -158,7 +159,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(stream, task, state)| Step::Ended { stream, task, state }),
         1 => (0usize..4).prop_map(Step::Leaving),
         1 => (0usize..4).prop_map(Step::Lose),
-        1 => (1u64..4, any::<bool>()).prop_map(|(node, up)| Step::Peer { node, up }),
+        1 => (1u64..4, 0u8..3).prop_map(|(node, word)| Step::Peer { node, word }),
         1 => prop::bool::weighted(0.9).prop_map(Step::Open),
         2 => (0usize..4, number(), number(), any::<bool>()).prop_map(
             |(session, framework, resume, nonce)| {

@@ -83,9 +83,13 @@ impl Player {
                     self.world.event(Event::AgentDisconnected { connection });
                 }
             }
-            Step::Peer { node: number, up } => {
+            Step::Peer { node: number, word } => {
                 let node = node(*number);
-                let event = if *up { Event::PeerUp { node } } else { Event::PeerDown { node } };
+                let event = match word {
+                    0 => Event::PeerUp { node },
+                    1 => Event::PeerDown { node },
+                    _ => Event::PeerForgotten { node },
+                };
                 self.world.event(event);
             }
             Step::Open(owner) => {

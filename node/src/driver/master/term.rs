@@ -153,12 +153,13 @@ impl Term<'_> {
         }
     }
 
-    /// Gossip is a hint: it only shortens the wait for an agent that is silent already.
+    /// Gossip is a hint: it only shortens the wait for an agent that is silent already. The first
+    /// changes that a new master hears are all that is known, the dead among it.
     fn heard(&mut self, change: &ViewChange) {
         match change {
             ViewChange::PeerUp(peer) => self.handle(Event::PeerUp { node: peer.node_id }),
             ViewChange::PeerDown(peer) => self.handle(Event::PeerDown { node: peer.node_id }),
-            ViewChange::PeerGone(node) => self.handle(Event::PeerDown { node: *node }),
+            ViewChange::PeerGone(node) => self.handle(Event::PeerForgotten { node: *node }),
             ViewChange::PeerChanged(_)
             | ViewChange::LeaderHint(_)
             | ViewChange::Refused(_)
