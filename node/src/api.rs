@@ -13,6 +13,8 @@ mod health;
 mod leader;
 mod logs;
 mod nodes;
+mod operations;
+mod pages;
 mod query;
 mod route;
 mod sandbox;

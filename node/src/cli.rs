@@ -6,7 +6,9 @@ mod explain;
 mod keygen;
 mod logs;
 mod node;
+mod operate;
 mod output;
+mod pages;
 mod process;
 mod run;
 mod show;
@@ -52,6 +54,10 @@ enum Command {
     Leader(show::Leader),
     Logs(logs::Arguments),
     Kill(show::Kill),
+    Drain(operate::Drain),
+    Undrain(operate::Undrain),
+    Gone(operate::Gone),
+    Weights(operate::Weights),
     Explain(explain::Arguments),
     Voters(voters::Arguments),
     Keygen(keygen::Arguments),
@@ -91,6 +97,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Leader(arguments) => arguments.execute().await,
             Command::Logs(arguments) => logs::execute(arguments).await,
             Command::Kill(arguments) => arguments.execute().await,
+            Command::Drain(arguments) => arguments.execute().await,
+            Command::Undrain(arguments) => arguments.execute().await,
+            Command::Gone(arguments) => arguments.execute().await,
+            Command::Weights(arguments) => arguments.execute().await,
             Command::Explain(arguments) => explain::execute(arguments).await,
             Command::Voters(arguments) => voters::execute(arguments).await,
             Command::Keygen(arguments) => keygen::execute(arguments),

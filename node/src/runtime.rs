@@ -3,6 +3,7 @@
 mod announce;
 mod formation;
 mod handler;
+mod health;
 mod identity;
 mod node;
 mod replace;

@@ -50,6 +50,11 @@ pub enum Effect {
         /// Which.
         container: ContainerId,
     },
+    /// End the node: the cluster does not take it in.
+    Halt {
+        /// Why, and what to do, a sentence.
+        why: String,
+    },
     /// Tell the leader, over the open stream.
     SendToLeader(ToLeader),
 }

@@ -8,6 +8,7 @@
 //! | module | what it decides |
 //! | --- | --- |
 //! | `recover` | what became of the recorded tasks while the node was down |
+//! | `fit` | whether a node with other resources than before may start |
 //! | `register` | the stream to the leader: fence, registration, the end of an agent id |
 //! | `launch` | from an instruction to a running container |
 //! | `kill` | the way from SIGTERM to SIGKILL |
@@ -20,6 +21,7 @@ mod deadlines;
 mod effect;
 mod end;
 mod event;
+mod fit;
 mod invariants;
 mod kill;
 mod launch;
@@ -37,6 +39,7 @@ mod tests;
 pub use config::AgentConfig;
 pub use effect::{Change, Effect, TaskRecord};
 pub use event::{Event, FoundContainer, WriteId};
+pub use fit::Misfit;
 pub use recover::Recovered;
 pub use state::Agent;
 pub use view::{Counters, TaskView, View};

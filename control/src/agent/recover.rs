@@ -57,6 +57,7 @@ impl Agent {
             deadlines: Deadlines::default(),
             storage: Storage::default(),
             stopping: false,
+            draining: false,
             held: Vec::new(),
             updates_minted: 0,
             containers_minted: 0,

@@ -77,8 +77,13 @@ impl Agent {
             return;
         }
         match frame.message {
-            ToAgent::Registered { agent } => self.registered(now, agent, effects),
+            ToAgent::Registered { agent, draining } => {
+                self.draining = draining;
+                self.registered(now, agent, effects);
+            }
+            ToAgent::Drain { draining } => self.draining = draining,
             ToAgent::Gone { message: _ } => self.gone(now, effects),
+            ToAgent::Refused { message } => self.refused(message, effects),
             ToAgent::Launch { framework, user, tasks } => {
                 for launch in tasks {
                     self.launch(now, framework, &user, launch, effects);
@@ -167,10 +172,20 @@ impl Agent {
         }
     }
 
+    /// The leader does not take this node in: it ends, and whoever started it is told why.
+    fn refused(&mut self, why: String, effects: &mut Vec<Effect>) {
+        if self.link == Link::Registering {
+            self.link = Link::Waiting;
+            self.held.clear();
+            effects.push(Effect::Halt { why });
+        }
+    }
+
     /// The agent id has ended, and every task under it: all of it is ended and forgotten, then the
     /// node registers as a new agent.
     fn gone(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.id = None;
+        self.draining = false;
         self.held.clear();
         self.link = Link::Waiting;
         self.write(Change::Agent(None), effects);

@@ -35,6 +35,8 @@ pub struct Agent {
     pub(super) storage: Storage,
     /// The node is being stopped together with its tasks.
     pub(super) stopping: bool,
+    /// The leader offers the agent no more.
+    pub(super) draining: bool,
     /// What is to be said once the registration that is under way is through.
     pub(super) held: Vec<ToLeader>,
     /// The number of the newest update.

@@ -29,6 +29,8 @@ pub struct View {
     pub registered: bool,
     /// Whether it is being stopped together with its tasks.
     pub stopping: bool,
+    /// Whether the leader offers it no more.
+    pub draining: bool,
     /// Why its disk refuses writes, if it does.
     pub storage_failure: Option<String>,
     /// All that it has.
@@ -120,6 +122,7 @@ impl Agent {
             fence: self.fence,
             registered: self.link == Link::Registered,
             stopping: self.stopping,
+            draining: self.draining,
             storage_failure: self.storage.failure().map(str::to_owned),
             resources: self.config.resources.clone(),
             used: self.used.clone(),

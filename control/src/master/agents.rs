@@ -65,6 +65,8 @@ pub(super) enum InFlight {
     Unreachable,
     /// It will be active again.
     Active,
+    /// It will take no new tasks.
+    Draining,
     /// It will be gone.
     Gone,
 }

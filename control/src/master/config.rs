@@ -22,6 +22,9 @@ pub struct MasterConfig {
     pub refuse_default: Duration,
     /// The pace of heartbeats that gateways keep towards drivers; told in the subscribed event.
     pub heartbeat: Duration,
+    /// How many nodes the cluster takes in: those on record that are not gone. A node beyond it is
+    /// refused, because gossip does not carry more.
+    pub nodes_max: usize,
     /// How many ended tasks are kept for reads.
     pub ended_tasks_max: usize,
     /// How many closed frameworks are shown to readers, the newest ones.
@@ -41,6 +44,7 @@ impl Default for MasterConfig {
             reconnect_grace: Duration::from_secs(30),
             refuse_default: Duration::from_secs(5),
             heartbeat: Duration::from_secs(15),
+            nodes_max: 250,
             ended_tasks_max: 1_000,
             closed_frameworks_shown_max: 1_000,
             limits: MasterLimits::default(),

@@ -112,6 +112,13 @@ pub enum OperatorCall {
         /// Which.
         agent: meshos_protocol::ids::AgentId,
     },
+    /// Stops offering an agent, or offers it again. Its tasks go on either way.
+    SetDraining {
+        /// Which.
+        agent: meshos_protocol::ids::AgentId,
+        /// It is offered no more.
+        draining: bool,
+    },
     /// Sets a role's weight.
     SetWeight {
         /// Which.

@@ -110,7 +110,8 @@ impl Core {
         if !away || changing {
             return;
         }
-        let state = AgentState::Unreachable { since: cx.now.wall };
+        let draining = self.registry.agent(agent) == Some(AgentState::Draining);
+        let state = AgentState::Unreachable { since: cx.now.wall, draining };
         self.propose_agent_state(cx, agent, state, InFlight::Unreachable, Caller::Nobody);
     }
 
@@ -159,6 +160,7 @@ impl Core {
         self.pictures.agent_changed(agent);
         self.allocator.set_agent_active(agent, false);
         self.rescind_of_agent(cx, agent);
+        self.tell_agent(cx, agent, ToAgent::Drain { draining: true });
         if let Some(entry) = self.agents.get_mut(&agent)
             && entry.link == Link::Unreachable
         {

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::registry::{AgentState, Command};
 
+/// The highest weight, in thousandths: shares stay exact far beyond it.
+const WEIGHT_MILLIS_MAX: u64 = 1_000_000_000;
+
 impl Core {
     pub(super) fn on_operator(&mut self, cx: &mut Cx<'_>, request: RequestId, call: OperatorCall) {
         let caller = Caller::Operator { request };
@@ -34,13 +37,20 @@ impl Core {
                 }
             }
             OperatorCall::MarkAgentGone { agent } => self.mark_agent_gone(cx, agent, caller),
-            OperatorCall::SetWeight { role, weight_millis: 0 } => {
-                let error = invalid(format!("the weight of role {role} must be above 0"));
-                self.answer(cx, caller, Err(error));
+            OperatorCall::SetDraining { agent, draining } => {
+                self.set_draining(cx, agent, draining, caller);
             }
             OperatorCall::SetWeight { role, weight_millis } => {
-                let command = Command::SetWeight { role, weight_millis };
-                self.propose(cx, command, Purpose::Records, caller);
+                if (1..=WEIGHT_MILLIS_MAX).contains(&weight_millis) {
+                    let command = Command::SetWeight { role, weight_millis };
+                    self.propose(cx, command, Purpose::Records, caller);
+                } else {
+                    let error = invalid(format!(
+                        "the weight of role {role} must be above 0 and at most {}",
+                        WEIGHT_MILLIS_MAX / 1_000
+                    ));
+                    self.answer(cx, caller, Err(error));
+                }
             }
         }
     }
@@ -60,22 +70,57 @@ impl Core {
     }
 
     fn mark_agent_gone(&mut self, cx: &mut Cx<'_>, agent: AgentId, caller: Caller) {
-        let changing = self.agents.get(&agent).is_some_and(|agent| agent.in_flight.is_some());
-        let error = match self.registry.agent(agent) {
-            None => Some(invalid(format!("agent {agent} is not on record"))),
-            Some(AgentState::Gone { .. }) => {
-                Some(invalid(format!("agent {agent} is gone already")))
-            }
-            Some(_) if changing => {
-                Some(busy(format!("agent {agent} is changing its state, try again")))
-            }
-            Some(_) => None,
-        };
-        if let Some(error) = error {
+        if let Err(error) = self.may_change_agent(agent) {
             self.answer(cx, caller, Err(error));
             return;
         }
         let state = AgentState::Gone { at: cx.now.wall };
         self.propose_agent_state(cx, agent, state, InFlight::Gone, caller);
+    }
+
+    fn set_draining(&mut self, cx: &mut Cx<'_>, agent: AgentId, draining: bool, caller: Caller) {
+        let current = match self.may_change_agent(agent) {
+            Ok(current) => current,
+            Err(error) => {
+                self.answer(cx, caller, Err(error));
+                return;
+            }
+        };
+        match (current, draining) {
+            (AgentState::Active, true) => {
+                self.propose_agent_state(
+                    cx,
+                    agent,
+                    AgentState::Draining,
+                    InFlight::Draining,
+                    caller,
+                );
+            }
+            (AgentState::Draining, false) => {
+                self.propose_agent_state(cx, agent, AgentState::Active, InFlight::Active, caller);
+            }
+            (AgentState::Active, false) | (AgentState::Draining, true) => {
+                self.answer(cx, caller, Ok(()));
+            }
+            (AgentState::Unreachable { .. } | AgentState::Gone { .. } | AgentState::Unknown, _) => {
+                let error = invalid(format!(
+                    "agent {agent} cannot be reached and is offered nothing: try again when it is back, or declare it gone"
+                ));
+                self.answer(cx, caller, Err(error));
+            }
+        }
+    }
+
+    /// The state on record of an agent whose state may be changed.
+    fn may_change_agent(&self, agent: AgentId) -> Result<AgentState, CallError> {
+        let changing = self.agents.get(&agent).is_some_and(|agent| agent.in_flight.is_some());
+        match self.registry.agent(agent) {
+            None => Err(invalid(format!("agent {agent} is not on record"))),
+            Some(AgentState::Gone { .. }) => Err(invalid(format!("agent {agent} is gone already"))),
+            Some(_) if changing => {
+                Err(busy(format!("agent {agent} is changing its state, try again")))
+            }
+            Some(state) => Ok(state),
+        }
     }
 }

@@ -60,6 +60,8 @@ pub(super) enum Caller {
 pub(super) struct Proposals {
     newest: ProposalId,
     pending: BTreeMap<ProposalId, (Purpose, Caller)>,
+    /// How many of them admit an agent.
+    admissions: usize,
 }
 
 impl Proposals {
@@ -67,10 +69,16 @@ impl Proposals {
         self.pending.len()
     }
 
+    /// How many agents are being admitted.
+    pub(super) const fn admissions(&self) -> usize {
+        self.admissions
+    }
+
     /// Takes the oldest proposal up to `id`.
     fn take_up_to(&mut self, id: ProposalId) -> Option<(ProposalId, Purpose, Caller)> {
         let entry = self.pending.first_entry().filter(|entry| *entry.key() <= id)?;
         let (id, (purpose, caller)) = entry.remove_entry();
+        self.admissions -= usize::from(matches!(purpose, Purpose::AdmitAgent { .. }));
         Some((id, purpose, caller))
     }
 }
@@ -86,6 +94,7 @@ impl Core {
     ) -> ProposalId {
         let id = self.proposals.newest.next();
         self.proposals.newest = id;
+        self.proposals.admissions += usize::from(matches!(purpose, Purpose::AdmitAgent { .. }));
         self.proposals.pending.insert(id, (purpose, caller));
         self.counters.proposals += 1;
         cx.out.push(Effect::Propose(Entry { term: self.fence.term, proposal: id, command }));
@@ -163,6 +172,7 @@ impl Core {
             }
             Command::SetWeight { role, .. } => {
                 self.allocator.set_weight(role, self.registry.weight_millis(role));
+                self.pictures.roles_changed();
             }
             Command::FormCluster { .. } | Command::Unknown => {}
         }

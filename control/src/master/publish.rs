@@ -45,6 +45,10 @@ impl Pictures {
         self.agents_changed.insert(agent);
     }
 
+    pub(super) fn roles_changed(&mut self) {
+        self.roles_changed = true;
+    }
+
     pub(super) fn framework_changed(&mut self, framework: FrameworkId) {
         self.frameworks_changed.insert(framework);
     }
@@ -183,7 +187,7 @@ impl Core {
         match self.registry.agent(agent) {
             Some(AgentState::Active) => (NodeState::Active, None),
             Some(AgentState::Draining) => (NodeState::Draining, None),
-            Some(AgentState::Unreachable { since }) => (NodeState::Unreachable, Some(since)),
+            Some(AgentState::Unreachable { since, .. }) => (NodeState::Unreachable, Some(since)),
             Some(AgentState::Gone { at }) => (NodeState::Gone, Some(at)),
             Some(AgentState::Unknown) | None => (NodeState::Unreachable, None),
         }

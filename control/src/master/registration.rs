@@ -173,9 +173,8 @@ impl Core {
                 .and_then(|(agent, state)| known(agent, Some(state))),
         };
         let Some((agent, state)) = agent else {
-            if !std::mem::replace(&mut report.admission_asked, true) {
-                let command = Command::AdmitAgent { node };
-                self.propose(cx, command, Purpose::AdmitAgent { connection }, Caller::Nobody);
+            if !report.admission_asked {
+                self.ask_for_admission(cx, connection, node);
             }
             return;
         };
@@ -186,16 +185,51 @@ impl Core {
             AgentState::Active | AgentState::Draining => {
                 self.register_agent(cx, connection, agent);
             }
-            AgentState::Unreachable { .. } | AgentState::Gone { .. } | AgentState::Unknown => {
-                self.propose_agent_state(
-                    cx,
-                    agent,
-                    AgentState::Active,
-                    InFlight::Active,
-                    Caller::Nobody,
-                );
+            AgentState::Unreachable { draining: true, .. } => {
+                let (state, in_flight) = (AgentState::Draining, InFlight::Draining);
+                self.propose_agent_state(cx, agent, state, in_flight, Caller::Nobody);
+            }
+            AgentState::Unreachable { draining: false, .. }
+            | AgentState::Gone { .. }
+            | AgentState::Unknown => {
+                let (state, in_flight) = (AgentState::Active, InFlight::Active);
+                self.propose_agent_state(cx, agent, state, in_flight, Caller::Nobody);
             }
         }
+    }
+
+    /// A node that is not on record wants to be admitted: there must be room for it.
+    fn ask_for_admission(&mut self, cx: &mut Cx<'_>, connection: ConnectionId, node: NodeId) {
+        let full = self.agents.len() + self.proposals.admissions() >= self.config.nodes_max;
+        let Some(stream) = self.connections.get_mut(&connection) else { return };
+        if full {
+            // The stream stays, silent, until its node ends: closed, it would only come back.
+            stream.phase = ConnectionPhase::Opened;
+            self.counters.dropped.add(DropReason::Busy);
+            let message = ToAgent::Refused { message: self.no_room_for(node) };
+            cx.out.push(Effect::SendToAgent { connection, message });
+            return;
+        }
+        if let ConnectionPhase::Admitting(report) = &mut stream.phase {
+            report.admission_asked = true;
+            let command = Command::AdmitAgent { node };
+            self.propose(cx, command, Purpose::AdmitAgent { connection }, Caller::Nobody);
+        }
+    }
+
+    fn no_room_for(&self, node: NodeId) -> String {
+        let nodes_max = self.config.nodes_max;
+        let lost = self.agents.values().filter(|agent| agent.link == Link::Unreachable).count();
+        let remedy = if lost > 0 {
+            format!(
+                "{lost} of them cannot be reached: declare those that will not come back gone with `meshos gone NODE --yes`"
+            )
+        } else {
+            "declare a node that is not needed gone with `meshos gone NODE --yes`, or start another cluster".to_owned()
+        };
+        format!(
+            "node {node} is refused: the cluster has reached its limit of {nodes_max} nodes; {remedy}"
+        )
     }
 
     /// The agent quotes an id that has ended: it must register anew.
@@ -280,6 +314,7 @@ impl Core {
         } else if entry.link.is_in_ledger() {
             let online = matches!(entry.link, Link::Online { .. });
             self.allocator.set_agent_active(agent, online);
+            self.tell_agent(cx, agent, ToAgent::Drain { draining: false });
         }
     }
 
@@ -293,7 +328,8 @@ impl Core {
         };
         self.counters.agents_registered += 1;
         self.timers.clear(Timer::AgentLost(agent));
-        let message = ToAgent::Registered { agent };
+        let draining = self.registry.agent(agent) == Some(AgentState::Draining);
+        let message = ToAgent::Registered { agent, draining };
         cx.out.push(Effect::SendToAgent { connection, message });
         self.adopt(cx, connection, agent, *report);
     }

@@ -97,6 +97,7 @@ impl Core {
         };
         for (role, weight_millis) in registry.weights() {
             core.allocator.set_weight(role, weight_millis);
+            core.pictures.roles_changed();
         }
         core.registry = registry;
         core.expect_agents(now);

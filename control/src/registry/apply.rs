@@ -104,19 +104,21 @@ impl Registry {
         let Some(current) = self.agents.get(&agent).copied() else {
             return Err(format!("agent {agent} is not on record"));
         };
-        match (current, state) {
-            (AgentState::Gone { .. }, AgentState::Gone { .. }) => return Ok(Outcome::Done),
-            (AgentState::Gone { .. }, _) => {
-                return Err(format!("agent {agent} is gone, which is final"));
+        if matches!(current, AgentState::Gone { .. }) {
+            let same = matches!(state, AgentState::Gone { .. });
+            let final_state = || format!("agent {agent} is gone, which is final");
+            return same.then_some(Outcome::Done).ok_or_else(final_state);
+        }
+        let state = match state {
+            AgentState::Unreachable { since, draining } => {
+                AgentState::Unreachable { since: self.dated(since), draining }
             }
-            (_, AgentState::Unknown) => {
+            AgentState::Gone { at } => AgentState::Gone { at: self.dated_last(at) },
+            AgentState::Active | AgentState::Draining => state,
+            AgentState::Unknown => {
                 return Err(format!("this release does not know the new state of agent {agent}"));
             }
-            (_, AgentState::Unreachable { since: at } | AgentState::Gone { at }) => {
-                self.note_date(at);
-            }
-            (_, AgentState::Active | AgentState::Draining) => {}
-        }
+        };
         self.agents.insert(agent, state);
         if matches!(state, AgentState::Gone { .. }) {
             self.forget_gone_agents();
@@ -194,6 +196,8 @@ impl Registry {
         if self.look_up(framework) == Lookup::Closed {
             return Ok(Outcome::Done);
         }
+        self.live_framework(framework)?;
+        let at = self.dated_last(at);
         let record = self.live_framework(framework)?;
         record.closed = Some(Closing { at, why: why.to_owned() });
         // Ten thousand of these are kept; what only matters to a living framework goes.
@@ -202,7 +206,6 @@ impl Registry {
         record.suppressed_roles.clear();
         let key = (record.principal.clone(), std::mem::take(&mut record.nonce));
         self.nonces.remove(&key);
-        self.note_date(at);
         self.forget_closed_frameworks();
         Ok(Outcome::Done)
     }

@@ -50,6 +50,21 @@ impl Registry {
         self.newest_date = self.newest_date.max(at);
     }
 
+    /// The date that a record gets whose entry says `at`: never before a date that an earlier entry
+    /// told. Records are kept by age and in order of their dates, so a leader whose clock is behind
+    /// would otherwise have its own records forgotten at once.
+    pub(super) fn dated(&mut self, at: Wall) -> Wall {
+        self.note_date(at);
+        self.newest_date
+    }
+
+    /// The same for a record that ends something: after every earlier date, so that of two ends the
+    /// later one counts as the newer, whatever the clocks said.
+    pub(super) fn dated_last(&mut self, at: Wall) -> Wall {
+        let after_all = Wall(self.newest_date.0.saturating_add(1));
+        self.dated(at.max(after_all))
+    }
+
     /// Whether `at` is so long before the newest date that its record may go.
     fn is_old(&self, at: Wall) -> bool {
         self.newest_date.since(at) > self.limits.agents_gone_kept
@@ -88,7 +103,7 @@ impl Registry {
         for (id, state) in &self.agents {
             match state {
                 AgentState::Gone { .. } => continue,
-                AgentState::Unreachable { since } => {
+                AgentState::Unreachable { since, .. } => {
                     let candidate = (*since, *id);
                     longest_unreachable =
                         Some(longest_unreachable.map_or(candidate, |old| old.min(candidate)));

@@ -125,6 +125,9 @@ pub enum AgentState {
     Unreachable {
         /// Since when.
         since: Wall,
+        /// Whether it drained before: it goes on with that when it comes back.
+        #[serde(default)]
+        draining: bool,
     },
     /// Declared gone for ever.
     Gone {

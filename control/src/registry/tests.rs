@@ -149,7 +149,7 @@ fn the_limit_of_agents_gives_way_only_to_agents_long_unreachable() {
     assert!(refused(&full));
     let state = |number, at| Command::SetAgentState {
         agent: AgentId::new(node(number), 1),
-        state: AgentState::Unreachable { since: Wall(at) },
+        state: AgentState::Unreachable { since: Wall(at), draining: false },
     };
     leader.apply(&mut registry, state(1, DAY_MS));
     assert!(refused(&leader.apply(&mut registry, Command::AdmitAgent { node: node(3) })));
@@ -157,6 +157,34 @@ fn the_limit_of_agents_gives_way_only_to_agents_long_unreachable() {
     let outcome = leader.apply(&mut registry, Command::AdmitAgent { node: node(3) });
     assert!(matches!(outcome, Outcome::AgentAdmitted { .. }), "{outcome:?}");
     assert_eq!(registry.agent(AgentId::new(node(1), 1)), None);
+}
+
+#[test]
+fn a_leader_whose_clock_is_behind_has_its_records_kept_as_long_as_any() {
+    let limits = Limits { frameworks_closed_max: 1, ..Limits::DEFAULT };
+    let (mut registry, mut leader) = (Registry::with_limits(limits), Leader::of(1));
+    for number in [1, 2] {
+        leader.apply(&mut registry, Command::AdmitAgent { node: node(number) });
+        leader.apply(&mut registry, admit("p", ""));
+    }
+    let gone = |number, at| Command::SetAgentState {
+        agent: AgentId::new(node(number), 1),
+        state: AgentState::Gone { at: Wall(at) },
+    };
+    let close = |number, at| Command::CloseFramework {
+        framework: FrameworkId(number),
+        at: Wall(at),
+        why: String::new(),
+    };
+    leader.apply(&mut registry, gone(1, 100 * DAY_MS));
+    leader.apply(&mut registry, gone(2, DAY_MS));
+    let dates: Vec<_> = registry.agents().map(|(_, state)| state).collect();
+    let first = AgentState::Gone { at: Wall(100 * DAY_MS) };
+    assert_eq!(dates, [first, AgentState::Gone { at: Wall(100 * DAY_MS + 1) }]);
+    leader.apply(&mut registry, close(1, 100 * DAY_MS));
+    leader.apply(&mut registry, close(2, DAY_MS));
+    let kept: Vec<u64> = registry.frameworks().map(|(id, _)| id.0).collect();
+    assert_eq!(kept, [2], "the one that was closed last");
 }
 
 #[test]
@@ -290,7 +318,8 @@ fn any_command() -> impl Strategy<Value = Command> {
     let state = prop_oneof![
         Just(AgentState::Active),
         Just(AgentState::Draining),
-        at().prop_map(|since| AgentState::Unreachable { since }),
+        (at(), any::<bool>())
+            .prop_map(|(since, draining)| AgentState::Unreachable { since, draining }),
         at().prop_map(|at| AgentState::Gone { at }),
         Just(AgentState::Unknown),
     ];

@@ -61,7 +61,7 @@ impl Api {
         Answer::json(&json!({ "framework_id": framework, "torn_down": true }))
     }
 
-    async fn operate(&self, call: OperatorCall) -> Result<(), Failure> {
+    pub(super) async fn operate(&self, call: OperatorCall) -> Result<(), Failure> {
         match tokio::time::timeout(OPERATE_LIMIT, self.options.master.operate(call)).await {
             Ok(Some(done)) => done.map_err(Failure::from),
             Ok(None) => Err(Failure::no_leader(&[])),

@@ -75,12 +75,17 @@ impl Answer {
         })?;
         if body.len() > ANSWER_BYTES_MAX {
             return Err(Failure::invalid(format!(
-                "the answer would have {} bytes, at most {ANSWER_BYTES_MAX} are sent: ask for fewer rows with \
-                 limit= and offset=",
+                "the answer would have {} bytes, at most {ANSWER_BYTES_MAX} are sent: ask for its pages with \
+                 picture= (any number) and offset=0, then offset= as each page says in \"next\"",
                 body.len()
             )));
         }
         Ok(Self::new(200, JSON, body))
+    }
+
+    /// What is JSON already.
+    pub(super) fn json_text(body: Vec<u8>) -> Self {
+        Self::new(200, JSON, body)
     }
 
     /// Bytes of a file.
@@ -212,6 +217,6 @@ mod tests {
     fn an_answer_too_large_for_a_frame_is_refused_and_says_what_to_do() {
         let failure = Answer::json(&"x".repeat(ANSWER_BYTES_MAX)).unwrap_err();
         assert_eq!(failure.status, 400);
-        assert!(failure.message.contains("limit="), "{failure}");
+        assert!(failure.message.contains("picture="), "{failure}");
     }
 }

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::{
     Api,
     call::{Answer, Call, Failure},
-    nodes,
-    route::Leading,
+    nodes, operations,
+    pages::Rows,
+    route::{Leading, Page},
     tasks,
 };
-use crate::{cluster::Leader, net::Target};
+use crate::{cluster::Leader, driver::master::Unexplained, net::Target};
 
 /// How long a call waits for a leader to be there before it is told that none is known.
 const LEADER_WAIT: Duration = Duration::from_secs(2);
@@ -172,17 +173,23 @@ impl Api {
                 term: view.fence.term.0,
                 cluster: view.fence.cluster.to_string(),
             }),
-            Leading::Nodes => {
+            Leading::Nodes(page) => {
                 let gossip = self.options.gossip.view();
                 let own = self.options.options.clone();
-                beside(move || Answer::json(&nodes::rows(view.agents.iter(), &gossip, &own)?)).await
+                let facts = self.options.facts.borrow().clone();
+                self.list(*page, move || {
+                    nodes::rows(view.agents.iter(), &gossip, (&own, &facts)).map(Rows::Nodes)
+                })
+                .await
             }
-            Leading::Frameworks => beside(move || Answer::json(&nodes::frameworks(&view))).await,
+            Leading::Frameworks(page) => {
+                self.list(*page, move || Ok(Rows::Frameworks(nodes::frameworks(&view)))).await
+            }
             Leading::Tasks(filter) => {
                 let filter = filter.clone();
-                beside(move || {
+                self.list(filter.page, move || {
                     let rows = tasks::rows(view.tasks.iter(), view.tasks_ended.iter(), &filter);
-                    Answer::json(&rows)
+                    Ok(Rows::Tasks(rows))
                 })
                 .await
             }
@@ -191,15 +198,35 @@ impl Api {
                 let agent = view.agents.iter().find(|agent| agent.id == task.node_id);
                 Answer::json(&tasks::located(task, agent.map(AsRef::as_ref)))
             }
-            Leading::Offers => beside(move || Answer::json(&nodes::offers(&view))).await,
+            Leading::Offers(page) => {
+                self.list(*page, move || Ok(Rows::Offers(nodes::offers(&view)))).await
+            }
             Leading::Explain(framework) => self.explain(*framework).await,
             Leading::Voters => Self::voters_known(&self.options.raft.voters(), true),
+            Leading::Weights => Answer::json(&operations::weights(&view)),
             Leading::KillTask => self.kill_task(call, &view).await,
             Leading::Teardown => self.teardown(call).await,
+            Leading::NodeGone => self.node_gone(call, &view).await,
+            Leading::DrainNode => self.drain_node(call, &view, true).await,
+            Leading::UndrainNode => self.drain_node(call, &view, false).await,
+            Leading::SetWeight => self.set_weight(call).await,
             Leading::AddVoter => self.add_voter(call).await,
             Leading::RemoveVoter => self.remove_voter(call).await,
             Leading::TransferLeader => self.transfer_leader(call).await,
         }
+    }
+
+    /// A list, or a page of it.
+    async fn list<F>(&self, page: Option<Page>, make: F) -> Result<Answer, Failure>
+    where
+        F: FnOnce() -> Result<Rows, Failure> + Send + 'static,
+    {
+        let pages = Arc::clone(&self.pages);
+        beside(move || match page {
+            None => Answer::json(&make()?),
+            Some(page) => pages.answer(page, make),
+        })
+        .await
     }
 
     async fn explain(
@@ -207,9 +234,12 @@ impl Api {
         framework: meshos_protocol::ids::FrameworkId,
     ) -> Result<Answer, Failure> {
         match self.options.master.explain(framework).await {
-            Some(Some(explanation)) => Answer::json(&explanation),
-            Some(None) => Err(Failure::not_found(format!("framework {framework} never existed"))),
-            None => Err(Failure::no_leader(&[])),
+            Ok(Some(explanation)) => Answer::json(&explanation),
+            Ok(None) => Err(Failure::not_found(format!("framework {framework} never existed"))),
+            Err(Unexplained::NotLeading) => Err(Failure::no_leader(&[])),
+            Err(Unexplained::Busy) => Err(Failure::unavailable(
+                "too many explanations are asked for at once: they are made one at a time, so that offers do not wait for them; try again",
+            )),
         }
     }
 }

@@ -3,25 +3,30 @@
 use std::sync::Arc;
 
 use meshos_control::master::{AgentView, FrameworkView, OfferView, View};
-use meshos_membership::view::{ClusterView, NodeFacts};
-use serde_json::Value;
+use meshos_membership::view::{ClusterView, Health, NodeFacts};
+use serde_json::{Value, json};
 
 use super::call::Failure;
 use crate::config::NodeOptions;
 
 /// All nodes, in the order of their ids: each the agent as the leader has it, and beside the maps
-/// the text forms. `own` are the options of this node, which gossip does not tell it.
+/// the text forms. `own` are the options of this node and what it says of itself, which gossip does
+/// not tell it.
 pub(super) fn rows<'a>(
     agents: impl Iterator<Item = &'a Arc<AgentView>>,
     gossip: &ClusterView,
-    own: &NodeOptions,
+    own: (&NodeOptions, &NodeFacts),
 ) -> Result<Vec<Value>, Failure> {
     let mut agents: Vec<&Arc<AgentView>> = agents.collect();
     agents.sort_unstable_by_key(|agent| agent.id);
     agents.into_iter().map(|agent| row(agent, gossip, own)).collect()
 }
 
-fn row(agent: &AgentView, gossip: &ClusterView, own: &NodeOptions) -> Result<Value, Failure> {
+fn row(
+    agent: &AgentView,
+    gossip: &ClusterView,
+    (own, own_facts): (&NodeOptions, &NodeFacts),
+) -> Result<Value, Failure> {
     let peer = gossip.peers.get(&agent.id);
     // Until it registers with this leader, an agent's facts are only what gossip has heard.
     let registered = !agent.address.is_empty();
@@ -31,6 +36,7 @@ fn row(agent: &AgentView, gossip: &ClusterView, own: &NodeOptions) -> Result<Val
     } else if !registered && let Some(facts) = peer.map(|peer| &peer.facts) {
         fill_in(&mut agent, facts);
     }
+    let facts = if agent.leader { Some(own_facts) } else { peer.map(|peer| &peer.facts) };
     let gossip_alive = if agent.leader { Some(true) } else { peer.map(|peer| peer.alive) };
     let mut row = serde_json::to_value(&agent)
         .map_err(|error| Failure::unavailable(format!("a node cannot be shown: {error}")))?;
@@ -38,11 +44,27 @@ fn row(agent: &AgentView, gossip: &ClusterView, own: &NodeOptions) -> Result<Val
     row["attributes_text"] = agent.attributes.to_string().into();
     // What gossip says of the node, a hint; null when it has not heard of it.
     row["gossip_alive"] = gossip_alive.into();
+    row["roles"] = facts.map_or_else(Vec::new, |facts| roles(&facts.roles)).into();
+    row["health"] = facts.map_or(Value::Null, |facts| health(facts.health));
     if agent.pid == 0 {
         // Not a number that somebody might send a signal to.
         row["pid"] = Value::Null;
     }
     Ok(row)
+}
+
+fn roles(text: &str) -> Vec<&str> {
+    text.split(',').filter(|role| !role.is_empty()).collect()
+}
+
+fn health(health: Health) -> Value {
+    let share = |thousandths: u16| f64::from(thousandths) / 1_000.0;
+    json!({
+        "load": f64::from(health.load_thousandths) / 1_000.0,
+        "memory_pressure": share(health.memory_pressure_thousandths),
+        "disk_pressure": share(health.disk_pressure_thousandths),
+        "draining": health.draining,
+    })
 }
 
 fn fill_in(agent: &mut AgentView, facts: &NodeFacts) {
@@ -83,7 +105,7 @@ mod tests {
     use std::{net::SocketAddr, time::Duration};
 
     use meshos_control::master::NodeState;
-    use meshos_membership::view::{Health, NodeFacts, Peer};
+    use meshos_membership::view::Peer;
     use meshos_protocol::{
         attributes::Attributes,
         ids::{AgentId, Generation, NodeId},
@@ -133,6 +155,7 @@ mod tests {
             open_http: false,
             stop_tasks: false,
             replace_voters_after: None,
+            nodes_max: 250,
             times: Times {
                 factor: 1,
                 gossip: second,
@@ -145,25 +168,28 @@ mod tests {
         }
     }
 
-    fn gossip_of(bits: u64) -> ClusterView {
+    fn facts(roles: &str, load_thousandths: u32) -> NodeFacts {
         let address: SocketAddr = "127.0.0.1:6000".parse().unwrap();
-        let facts = NodeFacts {
+        NodeFacts {
             address_http: address,
             address_agent_http: address,
             address_quic: address,
             resources: "cpus:8;mem:64".to_owned(),
             attributes: String::new(),
             version: "9.9.9".to_owned(),
-            roles: String::new(),
-            health: Health::default(),
+            roles: roles.to_owned(),
+            health: Health { load_thousandths, disk_pressure_thousandths: 20, ..Health::default() },
             cluster: None,
-        };
+        }
+    }
+
+    fn gossip_of(bits: u64) -> ClusterView {
         let node_id = NodeId::from_bits(bits);
         let peer = Peer {
             node_id,
             generation: Generation(1),
-            address_gossip: address,
-            facts,
+            address_gossip: "127.0.0.1:6000".parse().unwrap(),
+            facts: facts("agent", 500),
             alive: false,
             leader_claim: None,
         };
@@ -173,7 +199,9 @@ mod tests {
     #[test]
     fn a_node_is_one_flat_object_with_what_scripts_rely_on() {
         let agents = [agent(2, "h:2"), agent(1, "h:1")];
-        let rows = rows(agents.iter(), &ClusterView::default(), &own()).unwrap();
+        let rows =
+            rows(agents.iter(), &ClusterView::default(), (&own(), &facts("agent,voter", 2_250)))
+                .unwrap();
         let first = &rows[0];
         assert_eq!(first["id"], NodeId::from_bits(1).to_string());
         assert_eq!(first["address"], "h:1");
@@ -187,16 +215,30 @@ mod tests {
         assert_eq!(first["attributes"]["rack"], "abc");
         assert_eq!(rows[1]["id"], NodeId::from_bits(2).to_string());
         assert_eq!(rows[1]["gossip_alive"], Value::Null);
+        assert_eq!(first["roles"], json!(["agent", "voter"]), "the leader's own");
+        assert_eq!(first["health"]["load"], 2.25);
+        assert_eq!(first["health"]["disk_pressure"], 0.02);
+        assert_eq!(first["health"]["draining"], false);
+        assert_eq!((&rows[1]["roles"], &rows[1]["health"]), (&json!([]), &Value::Null));
     }
 
     #[test]
     fn gossip_fills_in_what_an_agent_has_not_yet_registered() {
-        let rows = rows([agent(3, ""), agent(1, "")].iter(), &gossip_of(3), &own()).unwrap();
+        let rows = rows(
+            [agent(3, ""), agent(1, "")].iter(),
+            &gossip_of(3),
+            (&own(), &facts("agent,voter", 0)),
+        )
+        .unwrap();
         assert_eq!(rows[1]["address"], "127.0.0.1:6000");
         assert_eq!(rows[1]["version"], "9.9.9");
         assert_eq!(rows[1]["resources_text"], "cpus:8;mem:64");
         assert_eq!(rows[1]["pid"], Value::Null);
         assert_eq!(rows[1]["gossip_alive"], false);
+        assert_eq!(
+            (&rows[1]["roles"], &rows[1]["health"]["load"]),
+            (&json!(["agent"]), &json!(0.5))
+        );
         assert_eq!(rows[0]["address"], "10.0.0.7:5050");
         assert_eq!(rows[0]["agent_address"], "10.0.0.7:5051");
         assert_eq!(rows[0]["pid"], std::process::id());

@@ -43,15 +43,20 @@ pub(super) enum Here {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Leading {
     Leader,
-    Nodes,
-    Frameworks,
+    Nodes(Option<Page>),
+    Frameworks(Option<Page>),
     Tasks(TaskFilter),
     Task(TaskName),
-    Offers,
+    Offers(Option<Page>),
     Explain(FrameworkId),
     Voters,
+    Weights,
     KillTask,
     Teardown,
+    NodeGone,
+    DrainNode,
+    UndrainNode,
+    SetWeight,
     AddVoter,
     RemoveVoter,
     TransferLeader,
@@ -62,17 +67,34 @@ impl Leading {
     pub(super) const fn may_repeat(&self) -> bool {
         match self {
             Self::Leader
-            | Self::Nodes
-            | Self::Frameworks
+            | Self::Nodes(_)
+            | Self::Frameworks(_)
             | Self::Tasks(_)
             | Self::Task(_)
-            | Self::Offers
+            | Self::Offers(_)
             | Self::Explain(_)
             | Self::Voters
+            | Self::Weights
             | Self::KillTask => true,
-            Self::Teardown | Self::AddVoter | Self::RemoveVoter | Self::TransferLeader => false,
+            Self::Teardown
+            | Self::NodeGone
+            | Self::DrainNode
+            | Self::UndrainNode
+            | Self::SetWeight
+            | Self::AddVoter
+            | Self::RemoveVoter
+            | Self::TransferLeader => false,
         }
     }
+}
+
+/// A page of a list: see `pages`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    /// The reader's number for the rows as they are when it begins.
+    pub picture: u64,
+    /// The first row of the page.
+    pub offset: usize,
 }
 
 /// Names a task; its id is enough when no other framework uses it.
@@ -90,6 +112,8 @@ pub(super) struct TaskFilter {
     pub state: Option<TaskState>,
     pub offset: usize,
     pub limit: Option<usize>,
+    /// Set, the rest is for the whole list, and the answer is a page of it.
+    pub page: Option<Page>,
 }
 
 /// A part of what a task wrote.
@@ -129,6 +153,15 @@ impl Route {
             return Ok(route);
         }
         match segments.as_slice() {
+            ["api", list @ ("nodes" | "frameworks" | "offers")] => {
+                read()?;
+                let page = page(&query.only(&["picture", "offset"])?)?;
+                Ok(Self::Leader(match *list {
+                    "nodes" => Leading::Nodes(page),
+                    "frameworks" => Leading::Frameworks(page),
+                    _ => Leading::Offers(page),
+                }))
+            }
             ["api", "tasks"] => {
                 read()?;
                 Ok(Self::Leader(Leading::Tasks(task_filter(query)?)))
@@ -160,10 +193,8 @@ fn fixed_read(segments: &[&str]) -> Option<Route> {
         ["metrics"] => Route::Here(Here::Metrics),
         ["api", "agent"] => Route::Here(Here::Agent),
         ["api", "leader"] => Route::Leader(Leading::Leader),
-        ["api", "nodes"] => Route::Leader(Leading::Nodes),
-        ["api", "frameworks"] => Route::Leader(Leading::Frameworks),
-        ["api", "offers"] => Route::Leader(Leading::Offers),
         ["api", "voters"] => Route::Leader(Leading::Voters),
+        ["api", "weights"] => Route::Leader(Leading::Weights),
         _ => return None,
     })
 }
@@ -173,6 +204,10 @@ fn fixed_change(segments: &[&str]) -> Option<Route> {
         ["api", "tasks", "kill"] => Route::Leader(Leading::KillTask),
         ["api", "frameworks", "teardown"] => Route::Leader(Leading::Teardown),
         ["api", "frameworks", "credentials"] => Route::Here(Here::Credentials),
+        ["api", "nodes", "gone"] => Route::Leader(Leading::NodeGone),
+        ["api", "nodes", "drain"] => Route::Leader(Leading::DrainNode),
+        ["api", "nodes", "undrain"] => Route::Leader(Leading::UndrainNode),
+        ["api", "weights", "set"] => Route::Leader(Leading::SetWeight),
         ["api", "voters", "add"] => Route::Leader(Leading::AddVoter),
         ["api", "voters", "remove"] => Route::Leader(Leading::RemoveVoter),
         ["api", "voters", "transfer"] => Route::Leader(Leading::TransferLeader),
@@ -197,15 +232,36 @@ fn task_name(of: &str, task: &str) -> Result<TaskName, Failure> {
     Ok(TaskName { framework, task })
 }
 
+fn page(query: &Query) -> Result<Option<Page>, Failure> {
+    let offset = query.get("offset")?;
+    match query.get("picture")? {
+        Some(picture) => Ok(Some(Page { picture, offset: offset.unwrap_or(0) })),
+        None if offset.is_some() => Err(Failure::invalid(
+            "parameter offset is for pages: name their picture with picture= and any number",
+        )),
+        None => Ok(None),
+    }
+}
+
 fn task_filter(query: Query) -> Result<TaskFilter, Failure> {
-    let query = query.only(&["framework", "node", "state", "limit", "offset"])?;
+    let query = query.only(&["framework", "node", "state", "limit", "offset", "picture"])?;
+    let limit = query.get("limit")?;
+    let picture: Option<u64> = query.get("picture")?;
+    if picture.is_some() && limit.is_some() {
+        return Err(Failure::invalid(
+            "parameters picture and limit exclude each other: pages are as long as fits",
+        ));
+    }
+    let page = if picture.is_some() { page(&query)? } else { None };
+    let offset = if page.is_some() { 0 } else { query.get("offset")?.unwrap_or(0) };
     let state = query.get::<String>("state")?.map(|name| task_state(&name)).transpose()?;
     Ok(TaskFilter {
         framework: query.get("framework")?,
         node: query.get("node")?,
         state,
-        offset: query.get("offset")?.unwrap_or(0),
-        limit: query.get("limit")?,
+        offset,
+        limit,
+        page,
     })
 }
 
@@ -250,6 +306,11 @@ mod tests {
             ("POST", "/api/tasks/kill", Route::Leader(Leading::KillTask)),
             ("POST", "/api/frameworks/credentials", Route::Here(Here::Credentials)),
             ("POST", "/api/voters/transfer", Route::Leader(Leading::TransferLeader)),
+            ("POST", "/api/nodes/gone", Route::Leader(Leading::NodeGone)),
+            ("POST", "/api/nodes/drain", Route::Leader(Leading::DrainNode)),
+            ("POST", "/api/nodes/undrain", Route::Leader(Leading::UndrainNode)),
+            ("GET", "/api/weights", Route::Leader(Leading::Weights)),
+            ("POST", "/api/weights/set", Route::Leader(Leading::SetWeight)),
         ];
         for (method, path, route) in cases {
             assert_eq!(Route::of(method, path).unwrap(), route, "{method} {path}");
@@ -266,10 +327,29 @@ mod tests {
             state: Some(TaskState::GoneByOperator),
             offset: 10,
             limit: Some(5),
+            page: None,
         };
         assert_eq!(route.unwrap(), Route::Leader(Leading::Tasks(filter)));
         for query in ["framework=2", "state=Running", "limit=-1", "status=running", "node=x"] {
             assert_eq!(status("GET", &format!("/api/tasks?{query}")), 400, "{query}");
+        }
+    }
+
+    #[test]
+    fn lists_are_read_whole_or_in_pages() {
+        let page = Some(Page { picture: 7, offset: 12 });
+        let paged = |list: &str| Route::of("GET", &format!("/api/{list}?picture=7&offset=12"));
+        assert_eq!(paged("nodes").unwrap(), Route::Leader(Leading::Nodes(page)));
+        assert_eq!(paged("frameworks").unwrap(), Route::Leader(Leading::Frameworks(page)));
+        assert_eq!(paged("offers").unwrap(), Route::Leader(Leading::Offers(page)));
+        let filter = TaskFilter { page, ..TaskFilter::default() };
+        assert_eq!(paged("tasks").unwrap(), Route::Leader(Leading::Tasks(filter)));
+        let whole = Route::of("GET", "/api/nodes").unwrap();
+        assert_eq!(whole, Route::Leader(Leading::Nodes(None)));
+        for query in
+            ["nodes?offset=1", "nodes?limit=1", "nodes?picture=x", "tasks?picture=1&limit=1"]
+        {
+            assert_eq!(status("GET", &format!("/api/{query}")), 400, "{query}");
         }
     }
 
@@ -300,6 +380,8 @@ mod tests {
         }
         assert_eq!(status("POST", "/api/nodes"), 405);
         assert_eq!(status("GET", "/api/tasks/kill"), 405);
+        assert_eq!(status("GET", "/api/nodes/gone"), 405);
+        assert_eq!(status("POST", "/api/weights"), 405);
         assert_eq!(status("DELETE", "/api/tasks"), 405);
         assert_eq!(status("GET", "/health?verbose"), 400);
         let allow = Answer::from(Route::of("GET", "/api/voters/add").unwrap_err()).allow;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use meshos_membership::{gossip, raft::RaftGroup};
+use meshos_membership::{gossip, raft::RaftGroup, view::NodeFacts};
 use meshos_protocol::ids::NodeId;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::{
     call::{Answer, Call, Failure},
+    pages::Pages,
     route::{Here, Route},
 };
 use crate::{
@@ -33,12 +35,15 @@ pub(crate) struct Options {
     pub gossip: gossip::Handle,
     pub formation: Formation,
     pub registry: RegistryHost,
+    /// What this node says of itself by gossip, which does not tell it back.
+    pub facts: watch::Receiver<NodeFacts>,
 }
 
 /// Answers calls.
 pub(crate) struct Api {
     pub(super) options: Options,
     metrics: Metrics,
+    pub(super) pages: Arc<Pages>,
 }
 
 #[derive(Serialize)]
@@ -60,8 +65,9 @@ impl Api {
             agent: options.agent.clone(),
             raft: Arc::clone(&options.raft),
             gossip: options.gossip.clone(),
+            facts: options.facts.clone(),
         });
-        Self { options, metrics }
+        Self { options, metrics, pages: Arc::default() }
     }
 
     /// What this node measures.

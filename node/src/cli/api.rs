@@ -71,6 +71,14 @@ impl Common {
         Ok(Api::new(&self.node)?.get(path).await?)
     }
 
+    /// Reads a whole list, however long.
+    ///
+    /// # Errors
+    /// Whatever went wrong, in a sentence.
+    pub(super) async fn list(&self, path: &str) -> Result<Value> {
+        Ok(super::pages::read(&Api::new(&self.node)?, path).await?)
+    }
+
     /// Has the node change something and gives its answer.
     ///
     /// # Errors

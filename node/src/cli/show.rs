@@ -129,7 +129,7 @@ pub(super) struct Task {
 
 impl Nodes {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let value = self.common.get("/api/nodes").await?;
+        let value = self.common.list("/api/nodes").await?;
         if self.common.json {
             output::json(&value)?;
         } else {
@@ -141,7 +141,7 @@ impl Nodes {
 
 impl Frameworks {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let value = self.common.get("/api/frameworks").await?;
+        let value = self.common.list("/api/frameworks").await?;
         if self.common.json {
             output::json(&value)?;
             return DONE;
@@ -161,7 +161,7 @@ impl Frameworks {
 
 impl Tasks {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let value = self.common.get("/api/tasks").await?;
+        let value = self.common.list("/api/tasks").await?;
         if self.common.json {
             output::json(&value)?;
             return DONE;
@@ -188,7 +188,7 @@ impl Tasks {
 
 impl Offers {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let value = self.common.get("/api/offers").await?;
+        let value = self.common.list("/api/offers").await?;
         if self.common.json {
             output::json(&value)?;
             return DONE;

@@ -28,6 +28,11 @@ fn every_command_of_the_contract_is_there() {
         "leader --json",
         "logs echo-F3 -f --stderr --json",
         "kill F3/echo-F3",
+        "drain aaaaaaaaaaaa --json",
+        "undrain aaaaaaaaaaaa",
+        "gone aaaaaaaaaaaa --yes --json",
+        "weights --json",
+        "weights set batch/low 0.5 --json",
         "voters --json",
         "voters add aaaaaaaaaaaa --json",
         "voters remove aaaaaaaaaaaa --raft-id 7",
@@ -53,6 +58,8 @@ fn what_cannot_be_meant_is_refused() {
         ("dev --nodes 0", "invalid value '0' for '--nodes <N>'"),
         ("run", "<COMMAND>"),
         ("voters add nobody", "nobody"),
+        ("gone nobody --yes", "nobody"),
+        ("weights set /x 1", "/x"),
         ("keygen framework a --days 0", "invalid value '0'"),
     ] {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
@@ -72,7 +79,7 @@ fn every_command_teaches() {
             assert!(told, "{} {} says nothing of itself", command.get_name(), argument.get_id());
         }
     }
-    for name in ["node", "dev", "run", "logs", "voters", "keygen"] {
+    for name in ["node", "dev", "run", "logs", "voters", "weights", "keygen"] {
         let command = cli.find_subcommand(name).unwrap();
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         assert!(help.contains("Examples:"), "{name} has no examples");

@@ -71,6 +71,8 @@ pub(crate) struct NodeOptions {
     pub stop_tasks: bool,
     /// A voter that was not heard for so long is replaced by a healthy node; absent: never.
     pub replace_voters_after: Option<Duration>,
+    /// How many nodes the cluster takes in.
+    pub nodes_max: usize,
     pub times: Times,
     /// How long the sandboxes of ended tasks are kept.
     pub sandbox_rule: garbage::Rule,

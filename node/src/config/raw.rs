@@ -290,6 +290,9 @@ settings! {
     /// same on all nodes [default: 1]
     #[arg(value_name = "N")]
     timing_factor: u32,
+    /// How many nodes the cluster takes in, at most 1000; the same on all nodes [default: 250]
+    #[arg(value_name = "N")]
+    nodes_max: u32,
     /// Time between two rounds of gossip [default: 1s]
     #[arg(value_name = "TIME")]
     gossip_interval: String,

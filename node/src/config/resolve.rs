@@ -7,7 +7,7 @@ use std::{
 };
 
 use meshos_isolation::{IsolatorName, garbage};
-use meshos_membership::keys::JoinToken;
+use meshos_membership::{gossip::NODES_MAX_DEFAULT, keys::JoinToken};
 use meshos_protocol::{attributes::Attributes, resources::Resources};
 
 use super::{
@@ -26,6 +26,8 @@ const TIMING_FACTOR_MAX: u32 = 100;
 const TASK_PIDS_MAX: u32 = 8_192;
 /// In thousandths.
 const GC_HEADROOM_DEFAULT: u32 = 100;
+/// What gossip carries at most.
+const NODES_MAX_LIMIT: u32 = 1_000;
 const HOSTNAME_BYTES_MAX: usize = 253;
 const TOKEN_BYTES_MAX: u64 = 4_096;
 /// Where a token's text begins, so that it can be told from the name of a file.
@@ -70,6 +72,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         IsolatorName::parse_list(text).map_err(|error| error.to_string())
     });
     let hostname = check.read(raw.hostname.as_ref(), || machine.hostname(), parse_hostname);
+    let nodes_max = check.nodes_max(raw.nodes_max.as_ref());
     let times = check.times(&raw);
     let replace_voters_after = check.replace_voters_after(&raw);
     let sandbox_rule = check.sandbox_rule(&raw);
@@ -100,6 +103,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         open_http,
         stop_tasks: raw.stop_tasks.is_some_and(|given| given.value),
         replace_voters_after,
+        nodes_max,
         times,
         sandbox_rule,
     };
@@ -348,6 +352,15 @@ impl Check<'_> {
             );
         }
         resources
+    }
+
+    fn nodes_max(&mut self, given: Option<&Given<u32>>) -> usize {
+        let Some(given) = given else { return NODES_MAX_DEFAULT };
+        if !(1..=NODES_MAX_LIMIT).contains(&given.value) {
+            let why = format!("expected a whole number from 1 to {NODES_MAX_LIMIT}");
+            self.problems.push(given.problem(why));
+        }
+        usize::try_from(given.value).unwrap_or(NODES_MAX_DEFAULT)
     }
 
     fn times(&mut self, raw: &Raw) -> Times {

@@ -191,6 +191,7 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         open_http = true
         stop_tasks = true
         timing_factor = 3
+        nodes_max = 40
         gossip_interval = '200ms'
         agent_timeout = '10s'
         agent_timeout_dead = '5s'
@@ -236,6 +237,7 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
     assert_eq!(options.seeds.len(), 3);
     assert_eq!(options.isolation, [IsolatorName::PosixCpu]);
     assert_eq!(options.times.factor, 3);
+    assert_eq!(options.nodes_max, 40);
     assert_eq!(options.times.gossip, Duration::from_millis(200));
     assert_eq!(options.times.agent_timeout_when_dead, Duration::from_secs(5));
     assert!(options.allow_root_tasks && options.open_http && options.stop_tasks);

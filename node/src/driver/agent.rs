@@ -67,9 +67,22 @@ pub(crate) struct Handle {
     view: Snapshot<View>,
     sandboxes: Sandboxes,
     store_writes: Arc<AtomicU64>,
+    /// Why the node is to end, once it is.
+    halted: watch::Receiver<Option<String>>,
 }
 
 impl Handle {
+    /// Waits until the agent wants its node to end, and tells why.
+    pub(crate) async fn halted(&self) -> String {
+        let mut halted = self.halted.clone();
+        let why = halted.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            // The loop has ended, because the node ends anyway.
+            None => std::future::pending().await,
+        }
+    }
+
     /// The newest picture of the agent.
     pub(crate) fn view(&self) -> Arc<View> {
         self.view.get()
@@ -106,6 +119,7 @@ pub(crate) struct Service {
     publisher: Publisher<View>,
     clock: Clock,
     stopping: Vec<oneshot::Sender<()>>,
+    halt: watch::Sender<Option<String>>,
     effects: Vec<Effect>,
 }
 
@@ -136,6 +150,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         containers: found,
         boot_changed,
     };
+    recovered.check_fit(&options.config.resources)?;
     let agent = Agent::recover(options.config, recovered, options.clock.now(), &mut effects);
     let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
     let store_writes = Arc::new(AtomicU64::new(0));
@@ -148,7 +163,8 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         sender.clone(),
     );
     let view = Snapshot::new(agent.view());
-    let handle = Handle { mailbox: sender.clone(), view: view.clone(), sandboxes, store_writes };
+    let (halt, halted) = watch::channel(None);
+    let handle = Handle { mailbox: sender.clone(), view: view.clone(), sandboxes, store_writes, halted };
     let service = Service {
         agent,
         mailbox,
@@ -159,6 +175,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         publisher: Publisher::new(view),
         clock: options.clock,
         stopping: Vec::new(),
+        halt,
         effects,
     };
     Ok((service, handle))
@@ -267,6 +284,9 @@ impl Service {
             Effect::Terminate { container } => self.containers.terminate(container),
             Effect::Destroy { container } => self.containers.destroy(container),
             Effect::Release { container } => self.containers.release(container),
+            Effect::Halt { why } => {
+                self.halt.send_replace(Some(why));
+            }
             Effect::SendToLeader(message) => {
                 // The stream is opened again and the core is told that it was closed.
                 if let Err(error) = self.leader.send(&message) {

@@ -3,8 +3,10 @@
 mod proposer;
 mod streams;
 mod term;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use meshos_control::master::{Explanation, MasterConfig, OperatorCall, View};
@@ -14,7 +16,10 @@ use meshos_protocol::{
     messages::{Refusal, scheduler::CallError},
 };
 use meshos_sdk::wire::Opened;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Snapshot;
@@ -26,6 +31,14 @@ use crate::{
 
 /// Events that may wait for the master's loop; whoever brings more waits.
 const MAILBOX_MAX: usize = 65_536;
+
+/// Explanations that may wait for their turn; more are refused.
+const EXPLAIN_WAITING_MAX: usize = 16;
+/// The least time between two explanations.
+const EXPLAIN_PAUSE: Duration = Duration::from_millis(20);
+/// After an explanation the loop is left alone for so many times as long as it took: explaining
+/// takes at most a twentieth of the loop's time, whoever asks and however large the cluster is.
+const EXPLAIN_REST: u32 = 19;
 
 /// What leading needs.
 pub(crate) struct Options {
@@ -45,9 +58,37 @@ enum Input {
     Agent { node: NodeId, opened: Opened },
     Relay { gateway: NodeId, principal: Principal, opened: Opened },
     Operator { call: OperatorCall, answer: oneshot::Sender<Result<(), CallError>> },
-    Explain { framework: FrameworkId, answer: oneshot::Sender<Option<Explanation>> },
+    Explain { framework: FrameworkId, answer: oneshot::Sender<Explained> },
     Stream(streams::StreamInput),
     ProposalsEnded,
+}
+
+/// What the loop found, and how long it took.
+struct Explained {
+    found: Option<Explanation>,
+    took: Duration,
+}
+
+/// Why there is no explanation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unexplained {
+    /// This node does not lead.
+    NotLeading,
+    /// Too many wait already.
+    Busy,
+}
+
+/// Lets one explanation at a time through to the loop, and the next only after a rest.
+struct Turnstile {
+    waiting: Semaphore,
+    /// When the next may go; whoever holds it is the one under way.
+    next: Mutex<Instant>,
+}
+
+impl Default for Turnstile {
+    fn default() -> Self {
+        Self { waiting: Semaphore::new(EXPLAIN_WAITING_MAX), next: Mutex::new(Instant::now()) }
+    }
 }
 
 /// The master while it leads, as the rest of the node reaches it.
@@ -60,6 +101,7 @@ struct Port {
 #[derive(Clone, Default)]
 pub(crate) struct Handle {
     port: Arc<ArcSwapOption<Port>>,
+    explaining: Arc<Turnstile>,
 }
 
 impl Handle {
@@ -95,13 +137,24 @@ impl Handle {
     }
 
     /// Why a framework is offered nothing, exactly and now: the one read that the master's loop
-    /// answers, since the reasons are not kept while nobody asks. None when this node does not
-    /// lead; nothing inside when the framework never existed.
-    pub(crate) async fn explain(&self, framework: FrameworkId) -> Option<Option<Explanation>> {
+    /// answers, since the reasons are not kept while nobody asks. One at a time, with rests in
+    /// between. Nothing inside when the framework never existed.
+    pub(crate) async fn explain(
+        &self,
+        framework: FrameworkId,
+    ) -> Result<Option<Explanation>, Unexplained> {
+        let _waiting = self.explaining.waiting.try_acquire().map_err(|_| Unexplained::Busy)?;
+        let mut next = self.explaining.next.lock().await;
+        tokio::time::sleep_until(*next).await;
+        // Should the caller go away now, the next one still waits for the least time.
+        *next = Instant::now() + EXPLAIN_PAUSE;
         let (answer, answered) = oneshot::channel();
-        let mailbox = self.port.load().as_ref().map(|port| port.mailbox.clone())?;
-        mailbox.send(Input::Explain { framework, answer }).await.ok()?;
-        answered.await.ok()
+        let port = self.port.load_full().ok_or(Unexplained::NotLeading)?;
+        let sent = port.mailbox.send(Input::Explain { framework, answer }).await;
+        sent.map_err(|_| Unexplained::NotLeading)?;
+        let explained = answered.await.map_err(|_| Unexplained::NotLeading)?;
+        *next = Instant::now() + EXPLAIN_PAUSE.max(explained.took * EXPLAIN_REST);
+        Ok(explained.found)
     }
 
     fn deliver(&self, input: Input) {

@@ -59,8 +59,13 @@ impl<V> Publisher<V> {
             self.due.get_or_insert(earliest);
             return;
         }
-        self.snapshot.set(view());
-        self.last = Some(now);
+        self.publish(view());
+    }
+
+    /// Publishes at once: whoever is about to be answered must find what it changed.
+    pub(crate) fn publish(&mut self, view: V) {
+        self.snapshot.set(view);
+        self.last = Some(Instant::now());
         self.due = None;
     }
 

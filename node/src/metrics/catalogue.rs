@@ -219,4 +219,10 @@ catalogue! {
         "Open file descriptors of the node's process";
     NODE_INFO = Gauge "meshos_node_info" ["node", "version"] Everywhere
         "1, with the node's id and release as labels";
+    NODE_LOAD = Gauge "meshos_node_load_average" [] Everywhere
+        "Load average of one minute, as the node last told it by gossip";
+    NODE_PRESSURE = Gauge "meshos_node_pressure_ratio" ["resource"] Everywhere
+        "Share of ten seconds in which something waited for the resource, memory or disk, as the node last told it";
+    NODE_DRAINING = Gauge "meshos_node_draining" [] Everywhere
+        "1 while the node is offered no more because an operator drains it";
 }

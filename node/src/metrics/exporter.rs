@@ -10,7 +10,7 @@ use std::{
 };
 
 use meshos_control::master::View;
-use meshos_membership::{gossip, raft::RaftGroup};
+use meshos_membership::{gossip, raft::RaftGroup, view::NodeFacts};
 use meshos_protocol::{ids::NodeId, time::Wall};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -60,6 +60,7 @@ pub(crate) struct Sources {
     pub agent: agent::Handle,
     pub raft: Arc<RaftGroup>,
     pub gossip: gossip::Handle,
+    pub facts: watch::Receiver<NodeFacts>,
 }
 
 /// What this node measures; cheap to clone.
@@ -125,7 +126,7 @@ impl Metrics {
 
 impl Inner {
     fn draw(&self) -> String {
-        let Sources { node, tracker, master, agent, raft, gossip } = &self.sources;
+        let Sources { node, tracker, master, agent, raft, gossip, facts } = &self.sources;
         let canvas = Canvas::new();
         let led = master.view().filter(|view| !view.deposed && raft.lease_valid());
         if let Some(view) = &led {
@@ -139,6 +140,7 @@ impl Inner {
         parts::raft(&canvas, raft.status(), &raft.voters(), &raft.health().borrow());
         parts::gossip(&canvas, &gossip.view(), gossip.counters());
         parts::node(&canvas, *node);
+        parts::health(&canvas, facts.borrow().health);
         self.http.draw(&canvas);
         process::draw(&canvas);
         let drawn = all::ALL.iter().copied().filter(|metric| metric.kind != Kind::Histogram);

@@ -9,7 +9,7 @@ use meshos_control::{
 use meshos_membership::{
     gossip,
     raft::{Health, Status, VoterRole, VoterStatus},
-    view::ClusterView,
+    view::{self, ClusterView},
 };
 use meshos_protocol::{
     ids::NodeId,
@@ -233,6 +233,16 @@ pub(super) fn gossip(canvas: &Canvas, view: &ClusterView, counters: gossip::Coun
     for (reason, count) in dropped {
         canvas.counter(&all::GOSSIP_PACKETS_DROPPED, &[reason], count);
     }
+}
+
+/// How this machine fares, as it tells the other nodes.
+pub(super) fn health(canvas: &Canvas, health: view::Health) {
+    let share = |thousandths: u16| f64::from(thousandths) / 1_000.0;
+    canvas.gauge(&all::NODE_LOAD, &[], f64::from(health.load_thousandths) / 1_000.0);
+    let memory = share(health.memory_pressure_thousandths);
+    canvas.gauge(&all::NODE_PRESSURE, &["memory"], memory);
+    canvas.gauge(&all::NODE_PRESSURE, &["disk"], share(health.disk_pressure_thousandths));
+    canvas.gauge(&all::NODE_DRAINING, &[], flag(health.draining));
 }
 
 /// Which node and release this is.

@@ -74,7 +74,10 @@ const NOT_SHOWN: &[&str] = &[
     "meshos_master_tasks_ended_reason_total",
     "meshos_master_updates_received_total",
     "meshos_master_updates_sent_total",
+    "meshos_node_draining",
     "meshos_node_info",
+    "meshos_node_load_average",
+    "meshos_node_pressure_ratio",
     "meshos_process_open_files",
     "meshos_raft_applied_index",
     "meshos_raft_last_index",
@@ -306,6 +309,7 @@ fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
         agent: None,
         fence: None,
         registered: true,
+        draining: false,
         stopping: false,
         storage_failure: None,
         resources: "cpus:2;mem:64".parse().unwrap(),
@@ -319,6 +323,7 @@ fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
     parts::leader(&canvas, Some(&leader), false);
     parts::raft(&canvas, status, &[voter], &Health::Running);
     parts::gossip(&canvas, &ClusterView::default(), Default::default());
+    parts::health(&canvas, Default::default());
     parts::node(&canvas, node);
     process::draw(&canvas);
     let http = HttpCounts::default();

@@ -15,12 +15,15 @@ use meshos_membership::{
 };
 use meshos_protocol::ids::{ClusterId, Fence};
 use meshos_sdk::wire::Idle;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    announce::Announcer, formation::Formation, handler::NodeHandler, identity::Identity,
-    replace::Replacer,
+    announce::Announcer, formation::Formation, handler::NodeHandler, health::HealthWatch,
+    identity::Identity, replace::Replacer,
 };
 use crate::{
     api::{self, Api},
@@ -45,6 +48,8 @@ struct Node {
     net: Net,
     gossip: gossip::Handle,
     raft: Arc<RaftGroup>,
+    /// What this node says of itself.
+    facts: watch::Sender<NodeFacts>,
 }
 
 /// Runs a node until `shutdown`. Its tasks live on, unless the options say otherwise.
@@ -66,8 +71,9 @@ impl Node {
             cluster: registry.cluster(),
             reset_secret: identity.reset_secret(),
         })?;
-        let (service, gossip) =
-            gossip::Service::bind(gossip_options(&options, &identity), facts(&options)).await?;
+        let facts = facts(&options);
+        let gossip_options = gossip_options(&options, &identity);
+        let (service, gossip) = gossip::Service::bind(gossip_options, facts.clone()).await?;
         let raft = RaftGroup::open(
             raft_options(&options, &identity),
             registry.clone(),
@@ -83,6 +89,7 @@ impl Node {
             net,
             gossip,
             raft: Arc::new(raft),
+            facts: watch::channel(facts).0,
         };
         Ok((node, service))
     }
@@ -119,6 +126,13 @@ impl Node {
             gossip: self.gossip.clone(),
             tracker,
         };
+        let health = HealthWatch {
+            node: node.node_id,
+            gossip: self.gossip.clone(),
+            raft: Arc::clone(&self.raft),
+            agent: agent.clone(),
+            facts: self.facts.clone(),
+        };
         let mut services = JoinSet::new();
         if let Some(replacer) = self.replacer(&replacing) {
             services.spawn(replacer.run(stop.clone()));
@@ -128,11 +142,13 @@ impl Node {
         services.spawn(agent_service.run(stop.clone()));
         services.spawn(http.run(stop.clone()));
         services.spawn(announcer.run(stop.clone()));
+        services.spawn(health.run(stop.clone()));
         services.spawn(serve(self.net.clone(), handler, stop.clone()));
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             ended = formation.run(&self.identity.data_dir, node, &self.gossip) => ended,
             failed = storage_failed(&self.raft) => Err(failed),
+            why = agent.halted() => Err(anyhow::Error::msg(why)),
         };
         if self.options.stop_tasks {
             agent.stop_tasks().await;
@@ -228,6 +244,7 @@ impl Node {
             gossip: self.gossip.clone(),
             formation: formation.clone(),
             registry: self.registry.clone(),
+            facts: self.facts.subscribe(),
         }))
     }
 
@@ -334,6 +351,7 @@ fn gossip_options(options: &NodeOptions, identity: &Identity) -> gossip::Options
     let others = options.seeds.iter().map(|seed| &seed.gossip).filter(|seed| **seed != own);
     gossip.seeds = others.cloned().collect();
     gossip.interval = options.times.gossip;
+    gossip.nodes_max = options.nodes_max;
     gossip
 }
 
@@ -369,6 +387,7 @@ fn master_config(options: &NodeOptions) -> MasterConfig {
         agent_timeout_dead: options.times.agent_timeout_when_dead,
         reconnect_grace: options.times.reconnect_grace,
         offer_timeout: options.times.offer_timeout,
+        nodes_max: options.nodes_max,
         ..MasterConfig::default()
     }
 }

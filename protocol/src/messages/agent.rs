@@ -104,6 +104,20 @@ pub enum ToAgent {
     Registered {
         /// To be kept on disk.
         agent: AgentId,
+        /// Whether it is offered no more; it tells the other nodes.
+        #[serde(default)]
+        draining: bool,
+    },
+    /// Whether the agent is offered from now on; its tasks go on either way. A hint, repeated at
+    /// every registration.
+    Drain {
+        /// It is offered no more.
+        draining: bool,
+    },
+    /// The agent is not admitted, and asking again would not help: its node is to end.
+    Refused {
+        /// Why, and what to do about it, for people.
+        message: String,
     },
     /// The agent id has ended: end its tasks, forget the id, register anew.
     Gone {

@@ -251,6 +251,11 @@ impl World {
                         "n{index} releases {container}, which runs"
                     );
                 }
+                Effect::Halt { why } => {
+                    self.note(format_args!("n{index} ends: {why}"));
+                    let generation = self.nodes[index].generation;
+                    self.plan(0, Happening::NodeDies { node: index, generation });
+                }
                 Effect::SendToLeader(message) => {
                     let stream = self.nodes[index].process.as_ref().and_then(|p| p.agent_stream);
                     if let Some(stream) = stream {

@@ -12,6 +12,7 @@ mod launchers;
 mod leader_kills;
 mod lost_machine;
 mod metrics;
+mod operators;
 mod partition;
 mod rebuilding;
 mod restarts;

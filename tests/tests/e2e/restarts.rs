@@ -66,3 +66,52 @@ fn tasks_outlive_a_node_that_is_told_to_stop() {
     framework.wait_for_all("the tasks end", &tasks, |state| state == TaskState::Finished);
     assert_updates_in_order(&framework);
 }
+
+#[test]
+fn a_node_with_too_little_for_its_tasks_does_not_start_and_one_with_more_does() {
+    let mut cluster = Cluster::start(3);
+    let victim = cluster.follower();
+    let gateway = cluster.leader().index;
+    let mut journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("shrunk", &[gateway]));
+    let node = cluster.nodes[victim].id();
+    let tasks = ids("task", 3);
+    framework.submit_on(&node, gated(&journal, &tasks, "gate", 0));
+    wait_for_running(&framework, &journal, &tasks);
+    cluster.nodes[victim].terminate();
+
+    // Each task holds a tenth of a cpu and 32 MB. What is given last holds.
+    let given = |cluster: &mut Cluster, resources: &str, attributes: &str| {
+        let arguments = cluster.nodes[victim].arguments();
+        let position = arguments.flags.iter().position(|flag| flag == "--resources").unwrap();
+        resources.clone_into(&mut arguments.flags[position + 1]);
+        arguments.flags.extend(["--attributes".to_owned(), attributes.to_owned()]);
+    };
+    given(&mut cluster, "cpus:0.2;mem:4096", "rack:b");
+    let refused = cluster.nodes[victim].run_to_end();
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    let what = "they hold cpus:0.3 and it has cpus:0.2 (task ";
+    assert!(refused.stderr.contains(what), "{refused:?}");
+    assert!(tasks.iter().all(|task| refused.stderr.contains(task.as_str())), "{refused:?}");
+    assert_alive(&journal, &tasks);
+
+    let arguments = cluster.nodes[victim].arguments();
+    let kept = arguments.flags.len() - 2;
+    arguments.flags.truncate(kept);
+    given(&mut cluster, "cpus:65;mem:4096", "rack:b");
+    cluster.nodes[victim].start();
+    cluster.wait_until_ready();
+    assert_alive(&journal, &tasks);
+    wait_until("the cluster sees what the node has now", || {
+        let rows = cluster.nodes[gateway].json("/api/nodes").unwrap_or_default();
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        rows.iter().any(|row| {
+            row["id"] == node.as_str()
+                && row["resources"]["cpus"] == 65
+                && row["attributes"]["rack"] == "b"
+        })
+    });
+    journal.open_gate("gate");
+    framework.wait_for_all("the tasks finish", &tasks, |state| state == TaskState::Finished);
+    assert_updates_in_order(&framework);
+}

@@ -134,7 +134,7 @@ fn ends_are_told_by_exit_code_signal_and_limit() {
 fn instructions_under_another_fence_are_dropped() {
     let mut rig = Rig::registered();
     rig.connect(5);
-    rig.tell(ToAgent::Registered { agent: super::rig::AGENT });
+    rig.tell(ToAgent::Registered { agent: super::rig::AGENT, draining: false });
     for term in [4, 6] {
         let message = launch_of(F1, vec![task("a")]);
         rig.event(Event::Message(ToAgentFrame { fence: fence(term), message }));
@@ -158,7 +158,7 @@ fn launches_before_the_registration_is_through_are_refused() {
     rig.connect(1);
     rig.launch("a");
     rig.said.clear();
-    rig.tell(ToAgent::Registered { agent: super::rig::AGENT });
+    rig.tell(ToAgent::Registered { agent: super::rig::AGENT, draining: false });
     let update = rig.update();
     assert_eq!(
         (update.state, update.reason),

@@ -200,7 +200,7 @@ impl World {
                             self.registrations += 1;
                             AgentId::new(NODE, self.registrations)
                         });
-                        self.rig.tell(ToAgent::Registered { agent });
+                        self.rig.tell(ToAgent::Registered { agent, draining: false });
                     }
                     ToLeader::Report { tasks, .. } => self.hear_reports(&tasks),
                     ToLeader::Update { status } => {

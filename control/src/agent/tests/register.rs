@@ -16,7 +16,7 @@ fn the_first_registration_has_no_agent_id_and_the_answer_is_kept() {
     let registration = rig.registration();
     assert_eq!((registration.agent, registration.fence), (None, fence(1)));
     assert!(!registration.more);
-    rig.tell(ToAgent::Registered { agent: AGENT });
+    rig.tell(ToAgent::Registered { agent: AGENT, draining: false });
     rig.flush();
     assert_eq!(rig.disk.agent, Some(AGENT));
     assert!(rig.agent.view().registered);
@@ -106,9 +106,37 @@ fn an_agent_id_that_ended_takes_its_tasks_along_before_the_node_registers_anew()
     assert!(registration.tasks.is_empty() && rig.said.is_empty());
     assert!(rig.disk.records.is_empty() && rig.containers.is_empty());
     assert_eq!(rig.starts.len(), 3, "the one that waited never started");
-    rig.tell(ToAgent::Registered { agent: AgentId::new(NODE, 2) });
+    rig.tell(ToAgent::Registered { agent: AgentId::new(NODE, 2), draining: false });
     rig.flush();
     assert_eq!(rig.disk.agent, Some(AgentId::new(NODE, 2)));
+}
+
+#[test]
+fn a_refused_agent_ends_its_node_and_says_why() {
+    let mut rig = Rig::fresh();
+    rig.connect(1);
+    rig.said.clear();
+    rig.tell(ToAgent::Refused { message: "the cluster is full".to_owned() });
+    assert_eq!(rig.halted.as_deref(), Some("the cluster is full"));
+    assert!(rig.said.is_empty());
+    // One that takes part is not sent away by such a word.
+    let mut rig = Rig::registered();
+    rig.tell(ToAgent::Refused { message: "too late".to_owned() });
+    assert_eq!(rig.halted, None);
+}
+
+#[test]
+fn an_agent_shows_whether_it_drains() {
+    let mut rig = Rig::registered();
+    assert!(!rig.agent.view().draining);
+    rig.tell(ToAgent::Drain { draining: true });
+    assert!(rig.agent.view().draining);
+    rig.launch("a");
+    rig.flush();
+    assert_eq!(rig.preparing.len(), 1, "what was on its way is still launched");
+    rig.connect(2);
+    rig.tell(ToAgent::Registered { agent: AGENT, draining: false });
+    assert!(!rig.agent.view().draining, "the newest leader's word holds");
 }
 
 #[test]

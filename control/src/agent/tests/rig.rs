@@ -111,6 +111,8 @@ pub(super) struct Rig {
     pub(super) starts: Vec<(FrameworkId, TaskId)>,
     pub(super) generation: u64,
     pub(super) boot_changed: bool,
+    /// Why the node was told to end.
+    pub(super) halted: Option<String>,
 }
 
 impl Rig {
@@ -118,7 +120,7 @@ impl Rig {
     pub(super) fn registered() -> Self {
         let mut rig = Self::fresh();
         rig.connect(1);
-        rig.tell(ToAgent::Registered { agent: AGENT });
+        rig.tell(ToAgent::Registered { agent: AGENT, draining: false });
         rig.flush();
         rig.said.clear();
         rig
@@ -144,6 +146,7 @@ impl Rig {
             starts: Vec::new(),
             generation: 1,
             boot_changed: false,
+            halted: None,
         }
     }
 
@@ -169,6 +172,7 @@ impl Rig {
                 }
                 Effect::Terminate { container } => self.terminated.push(container),
                 Effect::Destroy { container } => self.destroyed.push(container),
+                Effect::Halt { why } => self.halted = Some(why),
                 Effect::Release { container } => {
                     let known = self.containers.remove(&container);
                     assert!(
@@ -355,7 +359,7 @@ impl Rig {
         self.connect(term);
         let registration = self.registration();
         self.said.clear();
-        self.tell(ToAgent::Registered { agent: AGENT });
+        self.tell(ToAgent::Registered { agent: AGENT, draining: false });
         registration
     }
 }

@@ -85,7 +85,7 @@ fn updates_are_not_sent_without_a_leader_and_are_all_in_the_next_registration() 
         heads,
         [(TaskState::Finished, TaskState::Finished), (TaskState::Running, TaskState::Running)]
     );
-    rig.tell(ToAgent::Registered { agent: super::rig::AGENT });
+    rig.tell(ToAgent::Registered { agent: super::rig::AGENT, draining: false });
     assert!(rig.said.is_empty(), "the registration carried the heads");
     rig.wait(10_000);
     assert_eq!(rig.updates().len(), 2);
@@ -103,7 +103,7 @@ fn an_end_between_registration_and_its_answer_is_told_after_it() {
     rig.exits(&b, CODE_0);
     rig.flush();
     assert!(rig.said.is_empty());
-    rig.tell(ToAgent::Registered { agent: super::rig::AGENT });
+    rig.tell(ToAgent::Registered { agent: super::rig::AGENT, draining: false });
     let told = std::mem::take(&mut rig.said);
     assert!(matches!(&told[0], ToLeader::TaskEnded { task, .. } if *task == task_id("a")));
     assert!(matches!(&told[1], ToLeader::Update { status } if status.task == task_id("b")));

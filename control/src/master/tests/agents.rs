@@ -147,6 +147,59 @@ fn an_agent_that_says_it_leaves_is_waited_for_the_short_time_until_it_comes_back
 }
 
 #[test]
+fn a_node_beyond_the_limit_is_refused_and_told_what_to_do() {
+    let config = crate::master::MasterConfig { nodes_max: 2, ..Default::default() };
+    let mut world = World::with(config);
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    let n2 = world.register(2, "cpus:4;mem:4096", vec![]);
+    world.told();
+    world.register(3, "cpus:4;mem:4096", vec![]);
+    let refused = format!(
+        "n3 refused: node {} is refused: the cluster has reached its limit of 2 nodes; ",
+        node(3)
+    );
+    let remedy = "declare a node that is not needed gone with `meshos gone NODE --yes`, or start another cluster";
+    world.expect(&[&format!("{refused}{remedy}")]);
+    // Those on record are taken back, however full the cluster is.
+    world.event(Event::AgentDisconnected { connection: n2 });
+    world.register(2, "cpus:4;mem:4096", vec![]);
+    world.expect(&["n2 registered n2.1"]);
+    // One that cannot be reached still has its place, and is named.
+    let n2 = *world.connections.iter().rev().find(|(_, number)| **number == 2).unwrap().0;
+    world.event(Event::AgentDisconnected { connection: n2 });
+    world.pass(76_000);
+    world.told();
+    world.register(3, "cpus:4;mem:4096", vec![]);
+    assert!(world.told().pop().unwrap().contains("; 1 of them cannot be reached: declare those"));
+    // Declared gone, it makes room.
+    let call = OperatorCall::MarkAgentGone { agent: agent(2, 1) };
+    world.event(Event::Operator { request: RequestId(1), call });
+    world.told();
+    world.register(3, "cpus:4;mem:4096", vec![]);
+    world.expect(&[
+        "close n3: a newer stream of the same node replaces it",
+        "propose admit agent n3",
+        "n3 registered n3.1",
+    ]);
+    assert_eq!(world.master.view().counters.agents_admitted, 3);
+}
+
+#[test]
+fn admissions_under_way_count_towards_the_limit() {
+    let config = crate::master::MasterConfig { nodes_max: 2, ..Default::default() };
+    let mut world = World::with(config);
+    world.commits = false;
+    for number in 1..=3 {
+        world.register(number, "cpus:4;mem:4096", vec![]);
+    }
+    let told = world.told();
+    assert_eq!(told[..2], ["propose admit agent n1", "propose admit agent n2"]);
+    assert!(told[2].starts_with("n3 refused: "), "{told:?}");
+    world.commit();
+    world.expect(&["n1 registered n1.1", "n2 registered n2.1"]);
+}
+
+#[test]
 fn dead_strangers_are_held_up_to_a_limit() {
     let mut config = crate::master::MasterConfig::default();
     config.limits.strangers_down_max = 2;
@@ -328,7 +381,7 @@ fn a_draining_agent_keeps_its_tasks_and_is_not_offered() {
     // An earlier leader's word may be applied late; this one is of a newer term, to be applied.
     world.apply(crate::registry::Entry { term: Term(6), proposal, command });
     world.pass(60_000);
-    world.expect(&["s1 rescind O5.2"]);
+    world.expect(&["s1 rescind O5.2", "n1 drain true"]);
     assert_eq!(world.master.view().agents.iter().next().unwrap().state, NodeState::Draining);
     assert_eq!(world.master.view().tasks.len(), 2);
 }

@@ -313,7 +313,7 @@ fn operators_are_answered() {
         "operator 2 Invalid: framework F2 has no task a",
         "propose weight r 2000",
         "operator 3 ok",
-        "operator 4 Invalid: the weight of role r must be above 0",
+        "operator 4 Invalid: the weight of role r must be above 0 and at most 1000000",
         "propose close F1",
         "operator 5 ok",
         "s1 error FrameworkRemoved",

@@ -94,6 +94,7 @@ pub(super) enum Operation {
     Kill { framework: u64, task: u8 },
     Teardown(u64),
     Gone(u64, u32),
+    Drain { node: u64, registration: u32, draining: bool },
     Weight(u64),
 }
 
@@ -134,6 +135,9 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         (1u64..3, 0u8..4).prop_map(|(framework, task)| Operation::Kill { framework, task }),
         (1u64..3).prop_map(Operation::Teardown),
         (1u64..4, 1u32..3).prop_map(|(node, number)| Operation::Gone(node, number)),
+        (1u64..4, 1u32..3, any::<bool>()).prop_map(|(node, registration, draining)| {
+            Operation::Drain { node, registration, draining }
+        }),
         (0u64..3_000).prop_map(Operation::Weight),
     ];
     let number = || prop::option::of(0u8..4);

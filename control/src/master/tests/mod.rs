@@ -1,6 +1,7 @@
 //! Tests of the master: scenarios told step by step, and random histories.
 
 mod agents;
+mod draining;
 mod frameworks;
 mod history;
 mod leaders;

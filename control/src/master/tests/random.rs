@@ -284,6 +284,10 @@ impl Player {
             Operation::Gone(number, registration) => {
                 OperatorCall::MarkAgentGone { agent: agent(*number, *registration) }
             }
+            Operation::Drain { node, registration, draining } => OperatorCall::SetDraining {
+                agent: agent(*node, *registration),
+                draining: *draining,
+            },
             Operation::Weight(weight_millis) => {
                 OperatorCall::SetWeight { role: Role::default(), weight_millis: *weight_millis }
             }
@@ -304,6 +308,7 @@ impl Player {
         let admitted: BTreeSet<AgentId> = log.agents().map(|(agent, _)| agent).collect();
         for line in self.world.told() {
             if let Some((_, name)) = line.split_once(" registered n") {
+                let name = name.split(' ').next().unwrap();
                 let (number, registration) = name.split_once('.').unwrap();
                 let node = NodeId::from_bits(number.parse().unwrap());
                 let agent = AgentId::new(node, registration.parse().unwrap());

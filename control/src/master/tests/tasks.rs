@@ -391,3 +391,24 @@ fn what_a_framework_holds_on_several_agents_adds_up_by_amounts() {
     world.update(n1, first.id.as_str(), TaskState::Finished, 3);
     assert_eq!(used(&world), "cpus:1;mem:1024".parse().unwrap());
 }
+
+#[test]
+fn the_newest_ended_tasks_are_kept_for_readers_up_to_a_limit() {
+    assert_eq!(MasterConfig::default().ended_tasks_max, 1_000);
+    let mut world = World::new();
+    let n1 = world.register(1, "cpus:4;mem:4096", vec![]);
+    let s1 = world.framework("one");
+    for number in 1..=1_005_u64 {
+        world.pass(5_010);
+        let name = format!("t{number}");
+        world.accept(s1, &[number], vec![task(&name, "cpus:1;mem:1024")]);
+        world.update(n1, &name, TaskState::Finished, 1);
+        world.call(s1, acknowledge(&name, 1));
+        world.told();
+    }
+    let view = world.master.view();
+    let kept: Vec<&str> = view.tasks_ended.iter().map(|task| task.id.as_str()).collect();
+    assert_eq!(kept.len(), 1_000);
+    assert_eq!((kept[0], kept[999]), ("t6", "t1005"), "the newest, oldest first");
+    assert_eq!(view.tasks.len(), 0);
+}

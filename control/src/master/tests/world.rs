@@ -452,8 +452,13 @@ fn update(status: &StatusUpdate) -> String {
 
 fn to_agent(message: &ToAgent) -> String {
     match message {
-        ToAgent::Registered { agent } => format!("registered {}", agent_name(*agent)),
+        ToAgent::Registered { agent, draining } => {
+            let draining = if *draining { " draining" } else { "" };
+            format!("registered {}{draining}", agent_name(*agent))
+        }
+        ToAgent::Drain { draining } => format!("drain {draining}"),
         ToAgent::Gone { .. } => "gone".to_owned(),
+        ToAgent::Refused { message } => format!("refused: {message}"),
         ToAgent::Launch { framework, tasks, .. } => {
             let tasks: Vec<String> = tasks
                 .iter()

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Handle, Input, MAILBOX_MAX, Options, Port,
+    Explained, Handle, Input, MAILBOX_MAX, Options, Port,
     proposer::Proposer,
     streams::{StreamInput, Streams},
 };
@@ -185,8 +185,12 @@ impl Term<'_> {
                 self.handle(Event::Operator { request, call });
             }
             Input::Explain { framework, answer } => {
-                // Whoever asked may have gone.
-                let _heard = answer.send(self.master.explain_framework(framework));
+                // Whoever asked may have gone, and then it costs nothing.
+                if !answer.is_closed() {
+                    let began = std::time::Instant::now();
+                    let found = self.master.explain_framework(framework);
+                    let _heard = answer.send(Explained { found, took: began.elapsed() });
+                }
             }
             Input::Stream(input) => self.take_from_stream(input),
             Input::ProposalsEnded => self.depose("a proposal failed"),
@@ -268,6 +272,7 @@ impl Term<'_> {
             Effect::Hint(hint) => self.hints.send(hint),
             Effect::AnswerOperator { request, result } => {
                 if let Some(answer) = self.operators.remove(&request) {
+                    self.publisher.publish(self.master.view());
                     // The operator may have gone.
                     let _heard = answer.send(result);
                 }

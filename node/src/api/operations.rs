@@ -1,0 +1,141 @@
+//! What operators change of nodes and roles. Each change is committed before it is answered.
+
+use std::sync::Arc;
+
+use meshos_control::master::{AgentView, NodeState, OperatorCall, RoleView, View};
+use meshos_protocol::{
+    ids::{AgentId, NodeId},
+    resources::Amount,
+    role::Role,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    Api, bodies,
+    call::{Answer, Call, Failure},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeBody {
+    node_id: NodeId,
+}
+
+/// The weight is text, so that what is written is what is meant: no binary fractions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WeightBody {
+    role: Role,
+    weight: String,
+}
+
+/// A role and its weight.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct WeightRow<'a> {
+    role: &'a Role,
+    weight: String,
+    /// Frameworks in it or below it that wait for offers.
+    waiting: usize,
+}
+
+/// The roles that the leader knows, with their weights; at most a quarter of a second old.
+pub(super) fn weights(view: &View) -> Vec<WeightRow<'_>> {
+    view.roles.iter().map(weight_row).collect()
+}
+
+fn weight_row(role: &RoleView) -> WeightRow<'_> {
+    let weight = weight_text(role.weight_millis);
+    WeightRow { role: &role.role, weight, waiting: role.waiting }
+}
+
+impl Api {
+    pub(super) async fn node_gone(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
+        let NodeBody { node_id } = bodies::read(&call.body)?;
+        let agent = agent_of(view.agents.iter(), node_id)?;
+        tracing::info!(node = %node_id, principal = %call.principal, "an operator declares a node gone");
+        self.operate(OperatorCall::MarkAgentGone { agent }).await?;
+        Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "gone": true }))
+    }
+
+    pub(super) async fn drain_node(
+        &self,
+        call: &Call,
+        view: &View,
+        draining: bool,
+    ) -> Result<Answer, Failure> {
+        let NodeBody { node_id } = bodies::read(&call.body)?;
+        let agent = agent_of(view.agents.iter(), node_id)?;
+        tracing::info!(node = %node_id, draining, principal = %call.principal, "an operator drains a node or ends that");
+        self.operate(OperatorCall::SetDraining { agent, draining }).await?;
+        Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "draining": draining }))
+    }
+
+    pub(super) async fn set_weight(&self, call: &Call) -> Result<Answer, Failure> {
+        let WeightBody { role, weight } = bodies::read(&call.body)?;
+        let weight_millis = weight_millis(&weight)?;
+        tracing::info!(%role, weight_millis, principal = %call.principal, "an operator sets a weight");
+        self.operate(OperatorCall::SetWeight { role: role.clone(), weight_millis }).await?;
+        Answer::json(&json!({ "role": role, "weight": weight_text(weight_millis) }))
+    }
+}
+
+/// The agent of a node, if it may be operated on.
+fn agent_of<'a>(
+    mut agents: impl Iterator<Item = &'a Arc<AgentView>>,
+    node: NodeId,
+) -> Result<AgentId, Failure> {
+    match agents.find(|agent| agent.id == node) {
+        Some(agent) if agent.state == NodeState::Gone => {
+            Err(Failure::invalid(format!("node {node} is gone already")))
+        }
+        Some(agent) => Ok(agent.agent_id),
+        None => Err(Failure::not_found(format!(
+            "the leader knows no node {node}; `meshos nodes` lists what there is"
+        ))),
+    }
+}
+
+fn weight_millis(text: &str) -> Result<u64, Failure> {
+    let amount = text.parse::<Amount>().map_err(|error| {
+        Failure::invalid(format!("the weight {text:?} cannot be read: {error}"))
+    })?;
+    // What is too small or too large is refused by the master, in one place.
+    u64::try_from(amount.millis())
+        .map_err(|_| Failure::invalid(format!("the weight {text} must be above 0")))
+}
+
+fn weight_text(millis: u64) -> String {
+    Amount::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_decimal_numbers_and_exact() {
+        for (text, millis, shown) in
+            [("2", 2_000, "2"), ("0.001", 1, "0.001"), ("1.50", 1_500, "1.5"), ("0", 0, "0")]
+        {
+            assert_eq!(weight_millis(text).unwrap(), millis, "{text}");
+            assert_eq!(weight_text(millis), shown);
+        }
+        for text in ["", "-1", "x", "1e3"] {
+            assert_eq!(Answer::from(weight_millis(text).unwrap_err()).status, 400, "{text}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_read_strictly() {
+        let node = NodeId::from_bits(7);
+        let body = json!({ "node_id": node }).to_string();
+        assert_eq!(bodies::read::<NodeBody>(body.as_bytes()).unwrap().node_id, node);
+        let weight: WeightBody = bodies::read(br#"{"role":"a/b","weight":"1.5"}"#).unwrap();
+        assert_eq!((weight.role.as_str(), weight.weight.as_str()), ("a/b", "1.5"));
+        for body in [&b"{}"[..], br#"{"role":"/","weight":"1"}"#, br#"{"role":"a","weight":1}"#] {
+            assert!(bodies::read::<WeightBody>(body).is_err());
+        }
+        assert!(bodies::read::<NodeBody>(br#"{"node_id":"x"}"#).is_err());
+    }
+}

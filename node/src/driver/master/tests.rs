@@ -1,0 +1,80 @@
+//! Explanations take turns.
+
+use meshos_control::{
+    master::{Master, MasterConfig},
+    registry::Registry,
+};
+use meshos_protocol::{
+    ids::{Fence, Term},
+    time::{Mono, Now, Wall},
+};
+
+use super::*;
+
+/// A handle to a loop that the test plays.
+fn led() -> (Handle, mpsc::Receiver<Input>) {
+    let fence = Fence { cluster: ClusterId::from_u128(1), term: Term(1) };
+    let now = Now { mono: Mono(0), wall: Wall(0) };
+    let node = NodeId::from_bits(1);
+    let config = MasterConfig::default();
+    let master = Master::new(config, fence, node, Registry::new(), Vec::new(), now, 0);
+    let (mailbox, inputs) = mpsc::channel(64);
+    let handle = Handle::default();
+    let view = Snapshot::new(master.view());
+    handle.port.store(Some(Arc::new(Port { mailbox, view })));
+    (handle, inputs)
+}
+
+fn ask(handle: &Handle) -> tokio::task::JoinHandle<Result<Option<Explanation>, Unexplained>> {
+    let handle = handle.clone();
+    tokio::spawn(async move { handle.explain(FrameworkId(1)).await })
+}
+
+async fn next_question(inputs: &mut mpsc::Receiver<Input>) -> oneshot::Sender<Explained> {
+    let Some(Input::Explain { answer, .. }) = inputs.recv().await else {
+        panic!("not a question");
+    };
+    answer
+}
+
+#[tokio::test]
+async fn one_explanation_is_under_way_and_the_next_comes_after_a_rest() {
+    let (handle, mut inputs) = led();
+    let asked = [ask(&handle), ask(&handle)];
+    let answer = next_question(&mut inputs).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(inputs.try_recv().is_err(), "the second waits for the first");
+    let began = Instant::now();
+    let took = Duration::from_millis(5);
+    assert!(answer.send(Explained { found: None, took }).is_ok());
+    let answer = next_question(&mut inputs).await;
+    assert!(began.elapsed() >= took * EXPLAIN_REST, "after {:?}", began.elapsed());
+    assert!(answer.send(Explained { found: None, took }).is_ok());
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), Ok(None));
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_makes_room_for_the_next() {
+    let (handle, mut inputs) = led();
+    let first = ask(&handle);
+    let answer = next_question(&mut inputs).await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    assert!(answer.is_closed(), "the loop need not answer");
+    let _second = ask(&handle);
+    next_question(&mut inputs).await;
+}
+
+#[tokio::test]
+async fn more_than_may_wait_are_refused() {
+    let (handle, mut inputs) = led();
+    let asked: Vec<_> = (0..EXPLAIN_WAITING_MAX).map(|_| ask(&handle)).collect();
+    let _answer = next_question(&mut inputs).await;
+    assert_eq!(handle.explain(FrameworkId(1)).await, Err(Unexplained::Busy));
+    drop(asked);
+    assert_eq!(Handle::default().explain(FrameworkId(1)).await, Err(Unexplained::NotLeading));
+}
