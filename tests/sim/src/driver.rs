@@ -3,7 +3,7 @@
 //! It keeps what a careful framework keeps: the tasks it has accepted, written down before the
 //! accept is sent, and what it was told of them. It asks for those it has heard nothing of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo, Offer},
@@ -23,6 +23,9 @@ use crate::{
     setup::{FrameworkSetup, Setup},
     world::{Happening, World},
 };
+
+/// How many calls a driver keeps for saying them again.
+const SAID_MAX: usize = 12;
 
 /// What a framework does by itself.
 #[derive(Debug, Clone)]
@@ -96,6 +99,8 @@ pub struct Driver {
     pub(crate) thinking: bool,
     fidgeting: bool,
     pub(crate) suppressed: bool,
+    /// The newest calls that may be repeated.
+    said: VecDeque<Call>,
 }
 
 impl Driver {
@@ -128,6 +133,7 @@ impl Driver {
             thinking: false,
             fidgeting: false,
             suppressed: false,
+            said: VecDeque::new(),
         }
     }
 
@@ -178,6 +184,29 @@ impl Driver {
         self.offers.clear();
         self.requests.clear();
         self.beliefs.clear();
+        self.said.clear();
+    }
+
+    /// Keeps what may be said again: whether it arrived is not known when a stream breaks.
+    fn remember(&mut self, call: &Call) {
+        match call {
+            Call::Kill { .. }
+            | Call::Acknowledge { .. }
+            | Call::Decline { .. }
+            | Call::Revive { .. }
+            | Call::Suppress { .. } => {
+                if self.said.len() == SAID_MAX {
+                    self.said.pop_front();
+                }
+                self.said.push_back(call.clone());
+            }
+            Call::Subscribe(_)
+            | Call::Accept(_)
+            | Call::Reconcile { .. }
+            | Call::Teardown
+            | Call::Disconnect
+            | Call::Unknown => {}
+        }
     }
 
     pub(crate) fn request(&mut self) -> RequestId {
@@ -235,6 +264,7 @@ impl World {
         driver.subscription = None;
         driver.offers.clear();
         driver.requests.clear();
+        driver.said.clear();
         driver.thinking = false;
         driver.fidgeting = false;
         driver.suppressed = false;
@@ -247,6 +277,7 @@ impl World {
         let driver = &self.drivers[index];
         let Some(stream) = driver.stream else { return };
         let subscription = driver.subscription.unwrap_or_default();
+        self.drivers[index].remember(&call);
         self.send(stream, Side::Acceptor, Frame::Call(CallFrame { request, subscription, call }));
     }
 
@@ -341,10 +372,23 @@ impl World {
         driver.subscription = Some(subscription);
         driver.offers.retain(|offer, _| offer.term == fence.term);
         self.oracle.subscribed(index, framework);
+        self.driver_repeats(index);
         self.plan_act(index, 0, Act::Reconcile);
         if !std::mem::replace(&mut self.drivers[index].fidgeting, true) {
             let delay = self.dice.number(500..=4_000);
             self.plan_act(index, delay, Act::Fidget);
+        }
+    }
+
+    /// Says the newest of what it has said before once more, in the same order.
+    fn driver_repeats(&mut self, index: usize) {
+        if self.drivers[index].said.is_empty() || self.dice.chance(500) {
+            return;
+        }
+        let from = self.dice.index(self.drivers[index].said.len());
+        let again: Vec<Call> = self.drivers[index].said.drain(from..).collect();
+        for call in again {
+            self.call(index, call, None);
         }
     }
 

@@ -10,6 +10,8 @@ use meshos_protocol::{
     task::{StatusUpdate, TaskState},
 };
 
+use crate::invariants::RegistryMemory;
+
 /// Names a task of the whole cluster.
 pub type TaskKey = (FrameworkId, TaskId);
 
@@ -67,6 +69,8 @@ pub struct Oracle {
     pub offers: BTreeSet<OfferId>,
     /// How many callers gateways have had.
     pub callers: u64,
+    /// What the registry was made of.
+    pub registry: RegistryMemory,
 }
 
 impl Oracle {

@@ -7,13 +7,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use meshos_control::registry::{Entry, Outcome, Registry};
+use meshos_control::registry::{Entry, Limits, Outcome, Registry};
 use meshos_protocol::ids::Term;
 
 use crate::dice::Dice;
 
 /// How many past states of the registry are kept, so that a leader can start from one of them.
 const PAST_MAX: usize = 3;
+
+/// Limits of the registry so low that it has to forget within a run.
+pub const LIMITS: Limits =
+    Limits { agents_gone_max: 2, frameworks_closed_max: 2, ..Limits::DEFAULT };
 
 /// The group.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ impl Raft {
         Self {
             voters,
             log: Vec::new(),
-            past: VecDeque::from([Registry::new()]),
+            past: VecDeque::from([Registry::with_limits(LIMITS)]),
             votes,
             leader: None,
             proposed: BTreeMap::new(),

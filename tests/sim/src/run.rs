@@ -14,6 +14,11 @@ const SAFETY_MS: u64 = 45_000;
 /// Within which simulated time everything must come right.
 const LIVENESS_MS: u64 = 180_000;
 
+/// More tasks than can run in the time.
+const HUNGER: u64 = 1_000_000;
+/// How long frameworks are hungry before their shares are compared.
+const HUNGER_MS: u64 = 6_000;
+
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
@@ -39,6 +44,7 @@ pub fn seed(seed: u64, verbose: bool) -> Summary {
     world.faults = true;
     world.plan(0, Happening::Fault);
     world.run_ms(SAFETY_MS);
+    hunger(&mut world);
     settle(&mut world);
     end_frameworks(&mut world);
     Summary {
@@ -49,11 +55,36 @@ pub fn seed(seed: u64, verbose: bool) -> Summary {
     }
 }
 
+/// Ends all faults, has every framework want more than there is, and demands that they share.
+///
+/// # Panics
+/// When that does not come to pass in time.
+pub fn hunger(world: &mut World) {
+    calm(world);
+    for driver in &mut world.drivers {
+        driver.demand = HUNGER;
+    }
+    world.run_ms(HUNGER_MS);
+    demand(world, invariants::not_yet_fair);
+    for driver in &mut world.drivers {
+        driver.demand = 0;
+    }
+}
+
 /// Ends all faults and demands that every framework gets what it wants.
 ///
 /// # Panics
 /// When that does not come to pass in time.
 pub fn settle(world: &mut World) {
+    calm(world);
+    for driver in &mut world.drivers {
+        driver.offers_seen = 0;
+        driver.demand += 3;
+    }
+    demand(world, invariants::not_yet_settled);
+}
+
+fn calm(world: &mut World) {
     world.note(format_args!("the calm begins"));
     world.faults = false;
     world.net.heal();
@@ -62,11 +93,6 @@ pub fn settle(world: &mut World) {
         world.launcher_starts(node);
         world.start_node(node);
     }
-    for driver in &mut world.drivers {
-        driver.offers_seen = 0;
-        driver.demand += 3;
-    }
-    demand(world, invariants::not_yet_settled);
 }
 
 /// Ends all frameworks and demands that nothing is left of them.
@@ -86,6 +112,7 @@ fn demand(world: &mut World, not_yet: fn(&World) -> Option<String>) {
     let until = world.now_ms + LIVENESS_MS;
     while let Some(why) = not_yet(world) {
         assert!(world.now_ms < until, "after {LIVENESS_MS} ms of calm: {why}");
+        world.undrain();
         world.run_ms(250);
     }
 }

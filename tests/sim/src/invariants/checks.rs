@@ -1,14 +1,16 @@
 //! Which rule is looked at when.
 
 use super::{
-    accounted, capacity, conserved, demand, fencing, known_tasks, no_double_allocation, one_master,
-    start_once, terminal_final, truthful, update_order, updates_settled,
+    accounted, capacity, conserved, demand, fair_shares, fencing, known_tasks,
+    no_double_allocation, one_master, registry_forgets, start_once, terminal_final, truthful,
+    update_order, updates_settled,
 };
 use crate::world::World;
 
 /// What must hold after every step.
 pub fn check_always(world: &mut World) {
     one_master::check(world);
+    registry_forgets::check(world);
     fencing::check(world);
     capacity::check(world);
     no_double_allocation::check(world);
@@ -19,6 +21,12 @@ pub fn check_always(world: &mut World) {
         update_order::check(&key, life);
         truthful::check(&key, life);
     }
+}
+
+/// What must come to hold once nothing goes wrong any more, while every framework wants more than
+/// there is. Tells the first that does not hold yet.
+pub fn not_yet_fair(world: &World) -> Option<String> {
+    fair_shares::not_yet(world)
 }
 
 /// What must come to hold once nothing goes wrong any more, while frameworks still are there.

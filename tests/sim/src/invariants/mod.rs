@@ -9,14 +9,17 @@ mod capacity;
 mod checks;
 mod conserved;
 mod demand;
+mod fair_shares;
 mod fencing;
 mod known_tasks;
 mod no_double_allocation;
 mod one_master;
+mod registry_forgets;
 mod start_once;
 mod terminal_final;
 mod truthful;
 mod update_order;
 mod updates_settled;
 
-pub use checks::{check_always, not_yet_quiet, not_yet_settled};
+pub use checks::{check_always, not_yet_fair, not_yet_quiet, not_yet_settled};
+pub use registry_forgets::Memory as RegistryMemory;
