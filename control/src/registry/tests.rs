@@ -392,3 +392,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_unreachable_agent_of_an_older_release_is_read_as_one_that_did_not_drain() {
+    let old = serde_json::json!({ "t": "unreachable", "since": 5 });
+    let state: AgentState = serde_json::from_value(old).unwrap();
+    assert_eq!(state, AgentState::Unreachable { since: Wall(5), draining: false });
+}

@@ -72,7 +72,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         IsolatorName::parse_list(text).map_err(|error| error.to_string())
     });
     let hostname = check.read(raw.hostname.as_ref(), || machine.hostname(), parse_hostname);
-    let nodes_max = check.nodes_max(raw.nodes_max.as_ref());
+    let nodes_max = check.nodes_max(raw.nodes_max.as_ref(), &seeds);
     let times = check.times(&raw);
     let replace_voters_after = check.replace_voters_after(&raw);
     let sandbox_rule = check.sandbox_rule(&raw);
@@ -354,13 +354,17 @@ impl Check<'_> {
         resources
     }
 
-    fn nodes_max(&mut self, given: Option<&Given<u32>>) -> usize {
+    fn nodes_max(&mut self, given: Option<&Given<u32>>, seeds: &[Seed]) -> usize {
         let Some(given) = given else { return NODES_MAX_DEFAULT };
+        let nodes_max = usize::try_from(given.value).unwrap_or(usize::MAX);
         if !(1..=NODES_MAX_LIMIT).contains(&given.value) {
             let why = format!("expected a whole number from 1 to {NODES_MAX_LIMIT}");
             self.problems.push(given.problem(why));
+        } else if nodes_max < seeds.len() {
+            let why = format!("the seeds alone are {}: name at least that many", seeds.len());
+            self.problems.push(given.problem(why));
         }
-        usize::try_from(given.value).unwrap_or(NODES_MAX_DEFAULT)
+        nodes_max
     }
 
     fn times(&mut self, raw: &Raw) -> Times {

@@ -170,3 +170,10 @@ fn a_new_leader_makes_the_old_stream_void() {
     assert_eq!(registration.fence, fence(2));
     assert_eq!(registration.tasks[0].state, TaskState::Running);
 }
+
+#[test]
+fn the_word_of_a_leader_of_an_older_release_is_understood() {
+    let old = serde_json::json!({ "t": "registered", "agent": AGENT });
+    let message: ToAgent = serde_json::from_value(old).unwrap();
+    assert_eq!(message, ToAgent::Registered { agent: AGENT, draining: false });
+}
