@@ -74,7 +74,7 @@ fn run(allocator: &mut Allocator) -> (Vec<Grant>, Duration) {
 }
 
 fn decline(allocator: &mut Allocator, grants: &[Grant]) {
-    for Grant { framework, role, agent, resources } in grants {
+    for Grant { framework, role, agent, resources, .. } in grants {
         allocator.recover_offered(*agent, *framework, role, resources, Some(NEVER));
     }
 }
@@ -122,7 +122,7 @@ fn one_agent_frees(agents: u64, frameworks: u64) {
         times.push(freed + took);
         assert_eq!(grants.len(), 1, "round {round}");
         // The receiver runs the same task again and is offered the agent's rest no more.
-        let Grant { framework: taker, role, agent, resources } = &grants[0];
+        let Grant { framework: taker, role, agent, resources, .. } = &grants[0];
         allocator.accept(*agent, *taker, role, resources, &used, Some(NEVER));
         allocator.recover_allocated(*agent, *taker, role, &used);
         allocator.add_allocated(*agent, framework, role, &used);

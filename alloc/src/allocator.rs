@@ -2,10 +2,14 @@
 
 mod agents;
 mod frameworks;
+mod gangs;
 mod invariants;
 mod offers;
+mod reclaim;
+mod roles;
 mod run;
 mod views;
+mod wishes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,14 +25,19 @@ use meshos_protocol::{
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
+pub use reclaim::{Rescind, RescindCause};
 pub use views::{AgentState, RoleState};
+pub use wishes::validate_wishes;
+
+use reclaim::Offered;
 
 use crate::{
     agent::Agent,
     arena::{Arena, Key, KeySet},
     membership::{Framework, Membership, Stamp},
-    options::Options,
-    policy::Policy,
+    options::{OfferMode, Options},
+    quota::Headroom,
+    split::PartMin,
     tree::{Scope, Tree},
 };
 
@@ -41,8 +50,10 @@ pub struct Grant {
     pub role: Role,
     /// Whose they are.
     pub agent: AgentId,
-    /// All that is free there and may be given to the role.
+    /// What of it.
     pub resources: Resources,
+    /// It belongs together with all others of the same run for this framework in this role.
+    pub together: bool,
 }
 
 /// The allocator.
@@ -55,7 +66,7 @@ pub struct Grant {
 /// more can come back than was given out. So late and repeated calls cannot break the ledger.
 #[derive(Debug)]
 pub struct Allocator {
-    filter_max: Duration,
+    options: Settings,
     rng: ChaCha8Rng,
     tree: Tree,
     agents: Arena<Agent>,
@@ -71,13 +82,38 @@ pub struct Allocator {
     /// The agents by the time at which their filters must be looked at.
     expiries: BTreeSet<(Mono, Key<Agent>)>,
     stamps: u64,
+    /// The region that the leader stands in.
+    region: Option<String>,
+    /// Those who want several things together, by the time at which they give up.
+    gangs: BTreeSet<(Mono, Key<Membership>)>,
+    failed_gangs: Vec<(FrameworkId, Role)>,
+    /// Those who were not offered something because a role of theirs was at its limit, and how much
+    /// more they might have had then.
+    limited: BTreeMap<Key<Membership>, Headroom>,
+    /// Some of them might have more now.
+    limits_moved: bool,
+    /// The offers that are wanted back, and those that nobody was told of yet.
+    wanted_back: BTreeSet<Offered>,
+    rescinds_untold: BTreeMap<Offered, RescindCause>,
+}
+
+/// What an allocator was told at its start, without the policy.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    filter_max: Duration,
+    offers: OfferMode,
+    split: Option<PartMin>,
 }
 
 impl Allocator {
     /// An allocator without agents and frameworks. All it decides follows from the calls and `seed`.
     pub fn new(options: Options, seed: u64) -> Self {
         Self {
-            filter_max: options.filter_max,
+            options: Settings {
+                filter_max: options.filter_max,
+                offers: options.offers,
+                split: options.split.filter(|_| options.offers == OfferMode::Exclusive),
+            },
             rng: ChaCha8Rng::seed_from_u64(seed),
             tree: Tree::new(options.policy),
             agents: Arena::default(),
@@ -89,28 +125,40 @@ impl Allocator {
             fresh: BTreeSet::new(),
             expiries: BTreeSet::new(),
             stamps: 0,
+            region: None,
+            gangs: BTreeSet::new(),
+            failed_gangs: Vec::new(),
+            limited: BTreeMap::new(),
+            limits_moved: false,
+            wanted_back: BTreeSet::new(),
+            rescinds_untold: BTreeMap::new(),
         }
-    }
-
-    /// The policy in force.
-    pub fn policy(&self) -> &dyn Policy {
-        self.tree.policy()
     }
 
     /// When a refusal that is made now for so long ends; nothing when it does not last at all.
     pub fn refuse_until(&self, now: Mono, refuse: Duration) -> Option<Mono> {
-        (!refuse.is_zero()).then(|| now.after(refuse.min(self.filter_max)))
+        (!refuse.is_zero()).then(|| now.after(refuse.min(self.options.filter_max)))
     }
 
     /// Whether a run may find something to offer. Filters that run out are announced by
     /// [`Allocator::next_deadline`] instead.
     pub fn needs_run(&self) -> bool {
-        !self.dirty.is_empty() || !self.fresh.is_empty()
+        !self.dirty.is_empty() || !self.fresh.is_empty() || self.limits_moved
     }
 
-    /// When the earliest filter runs out: a run is due then.
+    /// Makes the next run look at everything, as if all agents had changed. It offers the same as
+    /// without; that is a law which [`crate::conformance`] asserts.
+    pub fn look_at_everything(&mut self) {
+        for key in self.agent_keys.values().copied().collect::<Vec<_>>() {
+            self.agent_changed(key, true);
+        }
+    }
+
+    /// When the earliest filter runs out or somebody gives up: a run is due then.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.expiries.first().map(|(at, _)| *at)
+        let filters = self.expiries.first().map(|(at, _)| *at);
+        let gangs = self.gangs.first().map(|(at, _)| *at);
+        filters.into_iter().chain(gangs).min()
     }
 
     /// Brings what is kept about an agent up to date after a change of it. `more`: it may have

@@ -13,6 +13,12 @@ impl<T> Key<T> {
         Self(u32::try_from(index).expect("an arena holds fewer than 2^32 values"), PhantomData)
     }
 
+    /// The key of the first value, for tests.
+    #[cfg(test)]
+    pub(crate) fn first() -> Self {
+        Self::new(0)
+    }
+
     /// The index as such, dense from zero.
     pub(crate) fn index(self) -> usize {
         usize::try_from(self.0).expect("a 32-bit index fits")
@@ -99,6 +105,11 @@ impl<T> Arena<T> {
         self.slots.get(key.index())?.as_ref()
     }
 
+    /// The values, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().flatten()
+    }
+
     /// The values in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
         self.slots
@@ -165,6 +176,10 @@ impl<T> KeySet<T> {
     pub(crate) fn contains(&self, key: Key<T>) -> bool {
         let (word, bit) = Self::place(key);
         self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -23,6 +23,12 @@ pub enum SkipRule {
     Refused,
     /// The framework gave this agent back without refusing it, and others go first.
     TurnTaken,
+    /// The role, or one above it, would exceed its limit.
+    QuotaLimit,
+    /// The framework has said what it wants, and what it may have here is not that.
+    NotRequested,
+    /// What it may have here is less than the framework wants to be offered.
+    BelowWish,
     /// What is free is held for somebody who has not yet answered an offer.
     OfferedElsewhere,
     /// Something is free, but less than is worth an offer.
@@ -31,12 +37,20 @@ pub enum SkipRule {
     NothingFree,
     /// What is free is reserved for roles that are neither this one nor above it.
     ReservedForOtherRole,
+    /// What is free is revocable, shared or reserved in a way that the framework does not understand.
+    NotUnderstood,
+    /// The agent does not fulfil the framework's constraints.
+    Constraint,
+    /// The agent is in another region and the framework does not say that it goes there.
+    OtherRegion,
     /// The agent has GPUs and the framework does not say that it uses them.
     Gpu,
     /// The agent's total lacks cpus or memory, so it is never offered.
     NotOfferable,
     /// The agent is not offered to anybody at present.
     AgentInactive,
+    /// All that the framework has said it wants is offered or used already.
+    DemandMet,
     /// The framework has suppressed offers for the role.
     Suppressed,
     /// The framework is not connected, or not in the role any more.
@@ -45,16 +59,23 @@ pub enum SkipRule {
 
 impl SkipRule {
     /// All rules, the nearest to an offer first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::Refused,
         Self::TurnTaken,
+        Self::QuotaLimit,
+        Self::NotRequested,
+        Self::BelowWish,
         Self::OfferedElsewhere,
         Self::BelowMinimum,
         Self::NothingFree,
         Self::ReservedForOtherRole,
+        Self::NotUnderstood,
+        Self::Constraint,
+        Self::OtherRegion,
         Self::Gpu,
         Self::NotOfferable,
         Self::AgentInactive,
+        Self::DemandMet,
         Self::Suppressed,
         Self::Inactive,
     ];
@@ -63,15 +84,22 @@ impl SkipRule {
         match self {
             Self::Refused => 0,
             Self::TurnTaken => 1,
-            Self::OfferedElsewhere => 2,
-            Self::BelowMinimum => 3,
-            Self::NothingFree => 4,
-            Self::ReservedForOtherRole => 5,
-            Self::Gpu => 6,
-            Self::NotOfferable => 7,
-            Self::AgentInactive => 8,
-            Self::Suppressed => 9,
-            Self::Inactive => 10,
+            Self::QuotaLimit => 2,
+            Self::NotRequested => 3,
+            Self::BelowWish => 4,
+            Self::OfferedElsewhere => 5,
+            Self::BelowMinimum => 6,
+            Self::NothingFree => 7,
+            Self::ReservedForOtherRole => 8,
+            Self::NotUnderstood => 9,
+            Self::Constraint => 10,
+            Self::OtherRegion => 11,
+            Self::Gpu => 12,
+            Self::NotOfferable => 13,
+            Self::AgentInactive => 14,
+            Self::DemandMet => 15,
+            Self::Suppressed => 16,
+            Self::Inactive => 17,
         }
     }
 }

@@ -18,16 +18,30 @@
 mod agent;
 mod allocator;
 mod arena;
+pub mod conformance;
+mod constraints;
+mod decay;
+mod demand;
 mod explain;
 mod filters;
 mod membership;
+mod mix;
 mod options;
 pub mod policy;
+mod profile;
+mod quota;
 mod share;
+mod split;
 mod tree;
 
-pub use allocator::{AgentState, Allocator, Grant, RoleState};
+pub use allocator::{
+    AgentState, Allocator, Grant, Rescind, RescindCause, RoleState, validate_wishes,
+};
+pub use constraints::WishError;
 pub use explain::{Explanation, NearMiss, RoleExplanation, SkipRule};
-pub use options::{FILTER_MAX, Options};
-pub use policy::Policy;
+pub use options::{FILTER_MAX, OfferMode, Options};
+pub use policy::{Policy, PolicyChoice, PolicyChoiceError};
+pub use profile::AgentProfile;
+pub use quota::{Quota, QuotaError};
 pub use share::Share;
+pub use split::PartMin;

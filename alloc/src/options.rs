@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::policy::{Drf, Policy};
+use crate::{
+    policy::{Drf, Policy},
+    split::PartMin,
+};
 
 /// The longest refusal, as in Mesos: 365 days.
 pub const FILTER_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -14,11 +17,33 @@ pub struct Options {
     pub policy: Box<dyn Policy>,
     /// The longest time for which an agent can be refused; longer ones are cut.
     pub filter_max: Duration,
+    /// Whether one or several are offered the same resources at once.
+    pub offers: OfferMode,
+    /// When more wait than agents have something free, agents are offered in parts that hold at
+    /// least this much. Nothing: always as a whole.
+    pub split: Option<PartMin>,
+}
+
+/// Whether one or several are offered the same resources at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OfferMode {
+    /// What is offered to one is offered to nobody else until it has answered.
+    #[default]
+    Exclusive,
+    /// Several are offered the same; the first to accept gets it, and the offers of the others are
+    /// taken back.
+    Optimistic,
 }
 
 impl Default for Options {
-    /// Weighted dominant resource fairness, and refusals of up to [`FILTER_MAX`].
+    /// Weighted dominant resource fairness, refusals of up to [`FILTER_MAX`], exclusive offers, and
+    /// parts of at least a processor and 1 GB.
     fn default() -> Self {
-        Self { policy: Box::new(Drf), filter_max: FILTER_MAX }
+        Self {
+            policy: Box::new(Drf),
+            filter_max: FILTER_MAX,
+            offers: OfferMode::Exclusive,
+            split: Some(PartMin::default()),
+        }
     }
 }

@@ -1,12 +1,27 @@
 //! The plug: in which order those who want offers are served.
 //!
-//! A policy ranks; it does not allocate. Who holds what, filters, reservations, suppression and
-//! explanations are the allocator's and the same under every policy. So a policy is a formula, and
-//! cannot break the ledger.
+//! A policy ranks; it does not allocate. Who holds what, quota, filters, reservations, constraints,
+//! suppression and explanations are the allocator's and the same under every policy. So a policy is
+//! a formula, and cannot break the ledger. Every policy, also one of another crate, must pass
+//! [`crate::conformance`].
 
-use std::fmt;
+mod choice;
+mod drf;
+mod fair_decay;
+mod max_min;
+mod priority;
+mod random;
+
+use std::{fmt, time::Duration};
 
 use meshos_protocol::{ids::FrameworkId, resources::ScalarQuantities, role::Role, time::Mono};
+
+pub use choice::{PolicyChoice, PolicyChoiceError};
+pub use drf::{Drf, dominant_share};
+pub use fair_decay::FairDecay;
+pub use max_min::MaxMin;
+pub use priority::Priority;
+pub use random::Random;
 
 use crate::Share;
 
@@ -29,6 +44,12 @@ pub trait Policy: fmt::Debug + Send + Sync {
         let _ = (now, draw);
         false
     }
+
+    /// After how long past use counts half. Nothing, the default: the past does not count, and
+    /// [`Account::past`] is always empty.
+    fn half_life(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// One who is ranked.
@@ -50,8 +71,15 @@ pub struct Account<'a> {
     pub party: Party<'a>,
     /// Its weight in thousandths, at least one.
     pub weight_millis: u64,
+    /// Its priority; more is more urgent, and who was given none has 0. Only roles have one.
+    pub priority: i32,
+    /// How often it has been granted an offer in the present run.
+    pub turns: u64,
     /// What it holds, offered or allocated, of all agents together.
     pub held: &'a ScalarQuantities,
+    /// What it held on average in the past, newer times counting more: empty unless the policy has
+    /// a [`Policy::half_life`].
+    pub past: &'a ScalarQuantities,
     /// What all agents have together.
     pub total: &'a ScalarQuantities,
 }
@@ -65,72 +93,9 @@ pub struct Rank {
     pub share: Share,
 }
 
-/// Weighted dominant resource fairness, level by level (Ghodsi et al., NSDI 2011).
-///
-/// The share is `max over resources of (held / total) / weight`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Drf;
-
-impl Policy for Drf {
-    fn name(&self) -> &'static str {
-        "drf"
-    }
-
-    fn rank(&self, account: &Account<'_>) -> Rank {
-        Rank { band: 0, share: dominant_share(account) }
-    }
-}
-
-/// The largest of the party's shares of single resources, divided by its weight. Resources of which
-/// no agent has any do not count.
-pub fn dominant_share(account: &Account<'_>) -> Share {
-    let mut dominant = (0u128, 1u128);
-    for (name, held) in account.held.iter() {
-        let total = positive(account.total.get(name).millis());
-        let held = positive(held.millis());
-        // Both factors are below 2^63, so the products fit.
-        if total != 0 && held * dominant.1 > dominant.0 * total {
-            dominant = (held, total);
-        }
-    }
-    let weight = u128::from(account.weight_millis.max(1));
-    // Below 2^73 over 2^127.
-    Share::new(dominant.0 * 1000, dominant.1 * weight)
-}
-
 fn positive(millis: i64) -> u128 {
     u128::try_from(millis).unwrap_or(0)
 }
 
 #[cfg(test)]
-mod tests {
-    use meshos_protocol::resources::Resources;
-
-    use super::*;
-
-    fn share_of(held: &str, total: &str, weight_millis: u64) -> Share {
-        let quantities = |text: &str| text.parse::<Resources>().unwrap().quantities();
-        let (held, total) = (quantities(held), quantities(total));
-        dominant_share(&Account { party: Party::Direct, weight_millis, held: &held, total: &total })
-    }
-
-    #[test]
-    fn the_dominant_resource_is_the_scarcest_one_held() {
-        assert_eq!(share_of("cpus:3;mem:12", "cpus:9;mem:18", 1000), Share::new(2, 3));
-        assert_eq!(share_of("cpus:6;mem:2", "cpus:9;mem:18", 1000), Share::new(2, 3));
-        assert_eq!(share_of("", "cpus:9;mem:18", 1000), Share::ZERO);
-    }
-
-    #[test]
-    fn weights_divide_the_share() {
-        assert_eq!(share_of("cpus:3", "cpus:9", 2000), Share::new(1, 6));
-        assert_eq!(share_of("cpus:3", "cpus:9", 500), Share::new(2, 3));
-        assert_eq!(share_of("cpus:3", "cpus:9", 0), share_of("cpus:3", "cpus:9", 1));
-    }
-
-    #[test]
-    fn what_nobody_has_does_not_count() {
-        assert_eq!(share_of("cpus:1;gone:5", "cpus:4", 1000), Share::new(1, 4));
-        assert_eq!(share_of("gone:5", "", 1000), Share::ZERO);
-    }
-}
+mod tests;

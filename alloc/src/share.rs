@@ -100,6 +100,9 @@ fn compare_exactly(mut a: u128, mut b: u128, mut c: u128, mut d: u128) -> Orderi
 impl Ord for Share {
     fn cmp(&self, other: &Self) -> Ordering {
         self.approximation.cmp(&other.approximation).then_with(|| {
+            if (self.numerator, self.denominator) == (other.numerator, other.denominator) {
+                return Ordering::Equal;
+            }
             let left = self.numerator.checked_mul(other.denominator);
             let right = other.numerator.checked_mul(self.denominator);
             match (left, right) {

@@ -48,11 +48,30 @@ pub struct Capabilities {
     pub task_killing_state: bool,
     /// Uses GPUs; agents that have them are offered to no one else.
     pub gpu_resources: bool,
+    /// Uses volumes that others use at the same time.
+    pub shared_resources: bool,
+    /// Uses what may be taken back at any time.
+    pub revocable_resources: bool,
+    /// Understands reservations that refine others.
+    pub reservation_refinement: bool,
+    /// Runs tasks far from the leader; without it, agents in another region are not offered.
+    pub region_aware: bool,
+    /// Asks for resources that are of use together only.
+    pub gang_offers: bool,
 }
 
 impl Default for Capabilities {
     fn default() -> Self {
-        Self { partition_aware: true, task_killing_state: true, gpu_resources: false }
+        Self {
+            partition_aware: true,
+            task_killing_state: true,
+            gpu_resources: false,
+            shared_resources: false,
+            revocable_resources: false,
+            reservation_refinement: true,
+            region_aware: false,
+            gang_offers: false,
+        }
     }
 }
 

@@ -15,3 +15,4 @@ pub mod role;
 pub mod task;
 mod text;
 pub mod time;
+pub mod wishes;

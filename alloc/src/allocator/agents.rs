@@ -1,14 +1,13 @@
 //! Agents come, change and go.
 
 use meshos_protocol::{
-    attributes::Attributes,
     ids::{AgentId, FrameworkId},
     resources::Resources,
     role::Role,
 };
 
-use super::Allocator;
-use crate::{agent::Agent, tree::Charge};
+use super::{Allocator, run::forget_constraints};
+use crate::{agent::Agent, arena::Key, options::OfferMode, profile::AgentProfile, tree::Charge};
 
 impl Allocator {
     /// Adds an agent with what its tasks use. It is offered from the next run on.
@@ -18,12 +17,14 @@ impl Allocator {
         &mut self,
         agent: AgentId,
         total: Resources,
-        attributes: Attributes,
+        profile: impl Into<AgentProfile>,
         used: &[(FrameworkId, Role, Resources)],
     ) {
         self.remove_agent(agent);
         self.tree.change_total(&total, &Resources::new());
-        let key = self.agents.insert(Agent::new(agent, total, attributes));
+        let optimistic = self.options.offers == OfferMode::Optimistic;
+        let key = self.agents.insert(Agent::new(agent, total, profile.into(), optimistic));
+        self.agents[key].remote = self.is_remote(key);
         self.agent_keys.insert(agent, key);
         for (framework, role, resources) in used {
             self.add_allocated(agent, *framework, role, resources);
@@ -33,14 +34,23 @@ impl Allocator {
 
     /// Changes what an agent has and says of itself. When that is less than what is held of it,
     /// nothing of it is free until enough has come back.
-    pub fn update_agent(&mut self, agent: AgentId, total: Resources, attributes: Attributes) {
+    pub fn update_agent(
+        &mut self,
+        agent: AgentId,
+        total: Resources,
+        profile: impl Into<AgentProfile>,
+    ) {
         let Some(&key) = self.agent_keys.get(&agent) else { return };
         let page = &mut self.agents[key];
-        page.attributes = attributes;
+        page.profile = profile.into();
         let before = page.set_total(total.clone());
         if before != total {
             self.tree.change_total(&total, &before);
+            self.limits_moved |= !self.limited.is_empty();
         }
+        self.agents[key].remote = self.is_remote(key);
+        forget_constraints(&mut self.memberships, key);
+        self.disappoint(key);
         self.agent_changed(key, true);
     }
 
@@ -63,8 +73,11 @@ impl Allocator {
             let node = self.memberships[holder].node;
             self.tree.charge(node, &holding.offered, Charge::ReturnOffer);
             self.tree.charge(node, &holding.allocated, Charge::ReturnTask);
+            self.is_back((key, holder));
+            self.demand_answered(key, holder, &Resources::new(), true);
             self.holds_on_one_less(holder);
         }
+        forget_constraints(&mut self.memberships, key);
         self.open.remove(key);
         self.dirty.remove(key);
         if let Some(page) = self.agents.remove(key) {
@@ -72,6 +85,28 @@ impl Allocator {
                 self.expiries.remove(&(at, key));
             }
             self.tree.change_total(&Resources::new(), page.total());
+            self.limits_moved |= !self.limited.is_empty();
+        }
+    }
+
+    /// Says in which region the leader stands. Agents in other regions are offered to those only
+    /// who say that they go there. Without a region, all are alike.
+    pub fn set_region(&mut self, region: Option<String>) {
+        if self.region == region {
+            return;
+        }
+        self.region = region;
+        for key in self.agent_keys.values().copied().collect::<Vec<_>>() {
+            self.agents[key].remote = self.is_remote(key);
+            self.agent_changed(key, true);
+        }
+    }
+
+    fn is_remote(&self, key: Key<Agent>) -> bool {
+        let domain = self.agents[key].profile.domain.as_ref();
+        match (&self.region, domain) {
+            (Some(here), Some(domain)) => domain.region != *here,
+            _ => false,
         }
     }
 }

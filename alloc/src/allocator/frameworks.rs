@@ -56,8 +56,7 @@ impl Allocator {
         let Some(entry) = self.frameworks.get_mut(&framework) else { return };
         entry.active = false;
         for key in self.memberships_of(framework) {
-            self.memberships[key].subscribed = false;
-            self.membership_changed(key, false);
+            self.unsubscribe(key);
             self.take_back_offers(key);
             self.forget_if_unused(key);
         }
@@ -86,12 +85,6 @@ impl Allocator {
         }
     }
 
-    /// Weighs a role against its siblings, in thousandths; 1000 is the weight of a role that was
-    /// never weighed, and zero counts as one. It shows in what is offered from now on.
-    pub fn set_weight(&mut self, role: &Role, weight_millis: u64) {
-        self.tree.set_weight(role, weight_millis);
-    }
-
     fn apply_roles(
         &mut self,
         framework: FrameworkId,
@@ -115,17 +108,25 @@ impl Allocator {
                 // It starts anew, whatever was refused before it left.
                 (membership.stamp, membership.born) = (stamp, stamp);
             }
-            let more = capabilities.gpu_resources && !membership.gpus;
+            let more = understands_more(capabilities, membership.capabilities);
             membership.subscribed = true;
             membership.suppressed = suppressed.contains(role);
-            membership.gpus = capabilities.gpu_resources;
+            membership.capabilities = capabilities;
             self.membership_changed(key, more);
         }
         for key in left {
-            self.memberships[key].subscribed = false;
-            self.membership_changed(key, false);
+            self.unsubscribe(key);
             self.forget_if_unused(key);
         }
+    }
+
+    /// A framework leaves a role, and takes its wishes with it.
+    fn unsubscribe(&mut self, key: Key<Membership>) {
+        self.forget_gang(key);
+        let membership = &mut self.memberships[key];
+        membership.subscribed = false;
+        membership.wishes = None;
+        self.membership_changed(key, false);
     }
 
     /// The membership of a framework in a role, made without a subscription when there is none.
@@ -142,7 +143,8 @@ impl Allocator {
             node: tree.insert(role, framework, key),
             subscribed: false,
             suppressed: false,
-            gpus: entry.capabilities.gpu_resources,
+            capabilities: entry.capabilities,
+            wishes: None,
             stamp,
             born: stamp,
             agents: 0,
@@ -203,4 +205,13 @@ impl Allocator {
             .map(|(_, key)| *key)
             .collect()
     }
+}
+
+/// Whether a framework may be offered what it could not be offered before.
+fn understands_more(now: Capabilities, before: Capabilities) -> bool {
+    (now.gpu_resources && !before.gpu_resources)
+        || (now.shared_resources && !before.shared_resources)
+        || (now.revocable_resources && !before.revocable_resources)
+        || (now.reservation_refinement && !before.reservation_refinement)
+        || (now.region_aware && !before.region_aware)
 }

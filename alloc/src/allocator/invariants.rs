@@ -1,11 +1,16 @@
 //! What holds between any two calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use meshos_protocol::resources::ScalarQuantities;
+use meshos_protocol::resources::{Resources, ScalarQuantities};
 
 use super::Allocator;
-use crate::{arena::Key, membership::Membership, tree::Scope};
+use crate::{
+    arena::Key,
+    demand::Demand,
+    membership::Membership,
+    tree::{Scope, counts},
+};
 
 /// What a membership holds, added up from the agents.
 #[derive(Default)]
@@ -45,6 +50,26 @@ impl Allocator {
         let known: usize = self.frameworks.values().map(|entry| entry.memberships.len()).sum();
         assert_eq!(known, self.memberships.len(), "memberships belong to frameworks");
         self.tree.check_invariants();
+        self.check_wishes();
+    }
+
+    fn check_wishes(&self) {
+        let gangs = self.memberships.iter().filter_map(|(key, membership)| {
+            let demand = membership.demand().filter(|demand| !demand.is_met())?;
+            Some((demand.together_until()?, key))
+        });
+        assert_eq!(gangs.collect::<BTreeSet<_>>(), self.gangs, "gangs are found by their time");
+        for (agent, holder) in &self.wanted_back {
+            let holding = &self.agents[*agent].holdings()[holder];
+            assert!(!holding.offered.is_empty(), "nothing is wanted back that is not offered");
+        }
+        for (key, membership) in self.memberships.iter() {
+            let given = membership.demand().map(Demand::given).unwrap_or_default();
+            for agent in given {
+                let holding = &self.agents[agent].holdings()[&key];
+                assert!(!holding.offered.is_empty(), "{membership:?}: offered by request");
+            }
+        }
     }
 
     /// Checks the agents one by one, and adds up who holds what of them.
@@ -54,7 +79,7 @@ impl Allocator {
         let mut expiries = 0;
         for (key, page) in self.agents.iter() {
             page.check_invariants();
-            total += &page.total().quantities();
+            total += &counted(page.total());
             assert_eq!(self.agent_keys.get(&page.id), Some(&key), "{}", page.id);
             assert_eq!(self.open.contains(key), page.is_open(), "{}", page.id);
             if let Some(at) = page.filters.next_expiry() {
@@ -64,9 +89,9 @@ impl Allocator {
             for (holder, holding) in page.holdings() {
                 let sum = sums.entry(*holder).or_default();
                 sum.agents += 1;
-                sum.held += &holding.allocated.quantities();
-                sum.held += &holding.offered.quantities();
-                sum.offered += &holding.offered.quantities();
+                sum.held += &counted(&holding.allocated);
+                sum.held += &counted(&holding.offered);
+                sum.offered += &counted(&holding.offered);
             }
         }
         assert_eq!(self.agents.len(), self.agent_keys.len(), "agents are found by their ids");
@@ -74,4 +99,9 @@ impl Allocator {
         assert_eq!(&total, self.tree.total(), "the total is the sum of the agents");
         sums
     }
+}
+
+/// What of resources shares and quota count.
+fn counted(resources: &Resources) -> ScalarQuantities {
+    resources.filter(counts).quantities()
 }

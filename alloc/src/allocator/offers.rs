@@ -20,6 +20,9 @@ impl Allocator {
     ///
     /// With `refuse_until` the framework is not offered that rest, or less, before then. Without,
     /// it may be offered the rest at once, as its share says.
+    ///
+    /// Returns how much of `used` is allocated: all of it, unless it was not offered or, when offers
+    /// are optimistic, somebody else was faster. Then nothing of it should be started.
     pub fn accept(
         &mut self,
         agent: AgentId,
@@ -28,12 +31,19 @@ impl Allocator {
         offered: &Resources,
         used: &Resources,
         refuse_until: Option<Mono>,
-    ) {
-        let Some((agent, holder)) = self.find(agent, framework, role) else { return };
+    ) -> Resources {
+        let Some((agent, holder)) = self.find(agent, framework, role) else {
+            return Resources::new();
+        };
         let used = used.intersection(offered);
         let accepted = self.agents[agent].accept(holder, &used);
         self.tree.charge(self.memberships[holder].node, &accepted, Charge::Accept);
-        self.return_offered(agent, holder, &offered.saturating_sub(&used), refuse_until, false);
+        self.demand_answered(agent, holder, &accepted, false);
+        self.return_offered(agent, holder, &offered.saturating_sub(&accepted), refuse_until, false);
+        self.offers_settled(agent, holder);
+        self.disappoint(agent);
+        self.agent_changed(agent, false);
+        accepted
     }
 
     /// What was offered is free again: declined, rescinded or timed out.
@@ -51,6 +61,7 @@ impl Allocator {
     ) {
         let Some((agent, holder)) = self.find(agent, framework, role) else { return };
         self.return_offered(agent, holder, resources, refuse_until, true);
+        self.offers_settled(agent, holder);
     }
 
     /// Counts a task that runs already: one that an agent reports to a new leader, or again.
@@ -69,6 +80,7 @@ impl Allocator {
         let first = self.agents[agent].adopt(holder, resources);
         self.memberships[holder].agents += usize::from(first);
         self.tree.charge(self.memberships[holder].node, resources, Charge::Adopt);
+        self.disappoint(agent);
         self.agent_changed(agent, false);
     }
 
@@ -87,7 +99,7 @@ impl Allocator {
 
     /// Takes back all that a membership is offered, on whatever agent.
     pub(super) fn take_back_offers(&mut self, holder: Key<Membership>) {
-        if self.tree.node(self.memberships[holder].node).offered().is_empty() {
+        if self.memberships[holder].agents == 0 {
             return;
         }
         let offers: Vec<_> = self
@@ -98,6 +110,7 @@ impl Allocator {
             .collect();
         for (agent, offered) in offers {
             self.return_offered(agent, holder, &offered, None, false);
+            self.offers_settled(agent, holder);
         }
     }
 
@@ -137,6 +150,17 @@ impl Allocator {
         self.settle(agent, holder, &returned, Charge::ReturnOffer);
     }
 
+    /// Looks whether all offers of an agent to a membership have been answered.
+    fn offers_settled(&mut self, agent: Key<Agent>, holder: Key<Membership>) {
+        let holding = self.agents[agent].holdings().get(&holder);
+        if holding.is_none_or(|holding| holding.offered.is_empty()) {
+            self.is_back((agent, holder));
+            if self.memberships.get(holder).is_some() {
+                self.demand_answered(agent, holder, &Resources::new(), true);
+            }
+        }
+    }
+
     /// Keeps the agents sorted by when their filters must be looked at.
     pub(super) fn expiry_changed(&mut self, agent: Key<Agent>, before: Option<Mono>) {
         let after = self.agents[agent].filters.next_expiry();
@@ -161,6 +185,7 @@ impl Allocator {
             return;
         }
         self.tree.charge(self.memberships[holder].node, &returned.resources, charge);
+        self.limits_moved |= !self.limited.is_empty();
         if returned.last {
             self.holds_on_one_less(holder);
         }

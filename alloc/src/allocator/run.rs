@@ -5,42 +5,59 @@ use rand_core::RngCore;
 
 use super::{Allocator, Grant};
 use crate::{
-    agent::Agent,
-    arena::Key,
+    agent::{Agent, Portion},
+    arena::{Arena, Key},
     explain::SkipRule,
     filters::Covers,
     membership::Membership,
-    tree::{Charge, Scope},
+    mix::mix,
+    quota::Headroom,
+    split::{PARTS_MAX, part_of},
+    tree::{Charge, Scope, Tree},
 };
 
 impl Allocator {
-    /// Offers what is free to those who are next, and appends what is offered to `grants`.
+    /// Offers what is free to those who are next, and appends what is offered to `grants`. Then
+    /// [`Allocator::take_rescinds`] says which offers are wanted back.
     ///
-    /// Agents are gone through in a new random order. Each goes as a whole to the first in the order
-    /// of service who may have it and has not refused it; being charged for it moves the receiver
-    /// back in that order, so many agents are shared out by the policy. What a role may not have
-    /// because it is reserved goes on to the next.
+    /// Agents are gone through in a new random order. Each goes to the first in the order of service
+    /// who may have it and has not refused it: as a whole, or in parts when more wait than agents
+    /// have something free. Being charged for it moves the receiver back in that order, so many
+    /// agents are shared out by the policy. What a role may not have because it is reserved goes on
+    /// to the next. Those who want several things together or not at all come before the others.
     ///
     /// Only what has changed since the last run is looked at: agents that have more free than they
     /// had or a filter less, for everybody; and all agents, for those frameworks that came, revived
     /// or were activated. For all others the last run has found that they may not have it.
     pub fn allocate(&mut self, now: Mono, grants: &mut Vec<Grant>) {
+        self.advance(now);
         self.expire_filters(now);
+        self.expire_gangs(now);
+        self.wake_limited();
+        // Drawn whether it is needed or not, so that runs which find nothing change nothing.
+        let draw = self.rng.next_u64();
         if !self.needs_run() {
             return;
         }
-        let draw = self.rng.next_u64();
         self.tree.begin_run(now, draw);
+        // Counted before anything is offered, so that it does not matter what is looked at.
+        let crowded = self.options.split.is_some() && self.tree.waiting() > self.open.len();
+        self.offer_gangs(draw, grants);
         for agent in self.candidates(draw) {
             let scope = if self.dirty.contains(agent) { Scope::Waiting } else { Scope::Fresh };
-            while let Some((holder, portion)) = self.next_taker(agent, scope) {
-                self.grant(agent, holder, portion, grants);
+            let mut given = Vec::new();
+            while let Some((holder, portion)) = self.next_taker(agent, scope, crowded, &given) {
+                self.grant(agent, holder, portion, false, grants);
+                if crowded {
+                    given.push(holder);
+                }
             }
         }
         self.dirty.clear();
         for membership in std::mem::take(&mut self.fresh) {
             self.tree.set_in(Scope::Fresh, self.memberships[membership].node, false);
         }
+        self.reclaim();
     }
 
     fn expire_filters(&mut self, now: Mono) {
@@ -59,8 +76,16 @@ impl Allocator {
     /// must be the same whichever other agents are looked at.
     fn candidates(&self, draw: u64) -> Vec<Key<Agent>> {
         let keys = if self.fresh.is_empty() { &self.dirty } else { &self.open };
+        self.drawn(draw, keys.iter())
+    }
+
+    /// Agents in the order of the run that drew `draw`.
+    pub(super) fn drawn(
+        &self,
+        draw: u64,
+        keys: impl Iterator<Item = Key<Agent>>,
+    ) -> Vec<Key<Agent>> {
         let mut drawn: Vec<_> = keys
-            .iter()
             .map(|key| {
                 let id = self.agents[key].id;
                 (place(draw, id), id, key)
@@ -70,67 +95,200 @@ impl Allocator {
         drawn.into_iter().map(|(_, _, key)| key).collect()
     }
 
-    /// Who is offered what of an agent.
+    /// Who is offered what of an agent. Those in `given` have a part of it already, and come after
+    /// all others.
     fn next_taker(
         &mut self,
         agent: Key<Agent>,
         scope: Scope,
-    ) -> Option<(Key<Membership>, Resources)> {
-        let page = &self.agents[agent];
-        if !page.is_open() {
+        crowded: bool,
+        given: &[Key<Membership>],
+    ) -> Option<(Key<Membership>, Portion)> {
+        if !self.agents[agent].is_open() {
             return None;
         }
+        let (mut found, turns_taken) = self.look(agent, scope, given);
+        if found.is_none() && turns_taken {
+            found = self.look_again(agent, scope, given);
+            self.agents[agent].filters.end_turns(&self.memberships);
+        }
+        if found.is_none() && !given.is_empty() {
+            found = self.look_again(agent, scope, &[]);
+        }
+        let (taker, mut portion) = found?;
+        if crowded && !portion.whole {
+            self.split(agent, taker, scope, given, &mut portion);
+        }
+        Some((taker, portion))
+    }
+
+    /// The first who may have something of an agent, and whether anybody was left out because it
+    /// has had its turn.
+    fn look(
+        &mut self,
+        agent: Key<Agent>,
+        scope: Scope,
+        given: &[Key<Membership>],
+    ) -> (Option<(Key<Membership>, Portion)>, bool) {
+        let page = &self.agents[agent];
+        let (tree, memberships, limited) = (&self.tree, &mut self.memberships, &mut self.limited);
         let mut covers = Covers::default();
         let mut portion = None;
         let mut turns_taken = false;
-        let memberships = &mut self.memberships;
-        let mut taker = self.tree.first(scope, |key| {
-            let membership = &mut memberships[key];
-            let found = page
-                .portion_for(key, membership, true, |refused, free| covers.check(refused, free));
+        let taker = tree.first(scope, |key| {
+            if tree.has_quota() {
+                // Whatever keeps it from the agent: with more headroom it might want more of it.
+                let headroom = tree.headroom(memberships[key].node);
+                if !headroom.is_unlimited() {
+                    limited.entry(key).or_default().narrow_to(&headroom);
+                }
+            }
+            if given.contains(&key) {
+                return false;
+            }
+            remember_constraint(page, agent, &mut memberships[key]);
+            let look = Look { tree, page, agent, turns: true };
+            let found =
+                look.at(key, &memberships[key], |refused, free| covers.check(refused, free));
             match found {
                 Ok(found) => portion = Some(found),
                 Err(rule) => {
                     turns_taken |= rule == SkipRule::TurnTaken;
-                    membership.skips.count(rule);
+                    memberships[key].skips.count(rule);
                 }
             }
             portion.is_some()
         });
-        if taker.is_none() && turns_taken {
-            taker = self.tree.first(scope, |key| {
-                let found = page.portion_for(key, &memberships[key], false, |refused, free| {
-                    covers.check(refused, free)
-                });
-                portion = found.ok();
-                portion.is_some()
-            });
-            self.agents[agent].filters.end_turns(&self.memberships);
-        }
+        (taker.zip(portion), turns_taken)
+    }
+
+    /// The same, and nobody is left out because it has had its turn.
+    fn look_again(
+        &self,
+        agent: Key<Agent>,
+        scope: Scope,
+        given: &[Key<Membership>],
+    ) -> Option<(Key<Membership>, Portion)> {
+        let mut covers = Covers::default();
+        let mut portion = None;
+        let look = Look { tree: &self.tree, page: &self.agents[agent], agent, turns: false };
+        let taker = self.tree.first(scope, |key| {
+            let covers = |refused, free: &Resources| covers.check(refused, free);
+            if !given.contains(&key) {
+                portion = look.at(key, &self.memberships[key], covers).ok();
+            }
+            portion.is_some()
+        });
         taker.zip(portion)
     }
 
-    fn grant(
+    /// Cuts a portion to its part when others want the agent, too.
+    fn split(
+        &self,
+        agent: Key<Agent>,
+        taker: Key<Membership>,
+        scope: Scope,
+        given: &[Key<Membership>],
+        portion: &mut Portion,
+    ) {
+        let Some(least) = self.options.split else { return };
+        let most = least.parts(&portion.resources, PARTS_MAX);
+        if most < 2 {
+            return;
+        }
+        let mut covers = Covers::default();
+        let look = Look { tree: &self.tree, page: &self.agents[agent], agent, turns: true };
+        let mut willing = 0;
+        self.tree.first(scope, |key| {
+            if !given.contains(&key) {
+                let found = look
+                    .at(key, &self.memberships[key], |refused, free| covers.check(refused, free));
+                willing += usize::from(found.is_ok());
+            }
+            willing == most
+        });
+        let part = part_of(&portion.resources, willing.max(1));
+        let enough =
+            self.memberships[taker].wishes.as_ref().is_none_or(|wishes| wishes.is_enough(&part));
+        if enough && part.is_allocatable() {
+            portion.resources = part;
+        }
+    }
+
+    pub(super) fn grant(
         &mut self,
         agent: Key<Agent>,
         holder: Key<Membership>,
-        portion: Resources,
+        portion: Portion,
+        together: bool,
         grants: &mut Vec<Grant>,
     ) {
+        let Portion { resources, requested, .. } = portion;
         let page = &mut self.agents[agent];
         page.filters.lift(holder);
-        let first = page.offer(holder, &portion);
+        let first = page.offer(holder, &resources);
         let id = page.id;
         let membership = &mut self.memberships[holder];
         membership.agents += usize::from(first);
-        self.tree.charge(membership.node, &portion, Charge::Offer);
-        grants.push(Grant {
-            framework: membership.framework,
-            role: membership.role.clone(),
-            agent: id,
-            resources: portion,
-        });
+        self.tree.charge(membership.node, &resources, Charge::Offer);
+        let (framework, role) = (membership.framework, membership.role.clone());
+        grants.push(Grant { framework, role, agent: id, resources, together });
+        if let Some(demand) = membership.demand_mut() {
+            demand.give(agent, requested);
+            self.membership_changed(holder, false);
+        }
         self.agent_changed(agent, false);
+    }
+}
+
+/// One look at an agent for a membership.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) page: &'a Agent,
+    pub(super) agent: Key<Agent>,
+    pub(super) turns: bool,
+}
+
+impl<'a> Look<'a> {
+    /// What of an open agent would be offered to a membership, or the rule by which nothing is.
+    pub(super) fn at(
+        self,
+        key: Key<Membership>,
+        membership: &Membership,
+        covers: impl FnOnce(&'a std::sync::Arc<Resources>, &Resources) -> bool,
+    ) -> Result<Portion, SkipRule> {
+        if let Some(rule) = self.page.unsuited(self.agent, membership) {
+            return Err(rule);
+        }
+        if membership.demand().is_some_and(|demand| demand.together_until().is_some()) {
+            return Err(SkipRule::NotRequested);
+        }
+        self.page.portion_for(key, membership, self.turns, self.headroom(membership), covers)
+    }
+
+    pub(super) fn headroom(self, membership: &Membership) -> Option<Headroom> {
+        self.tree.has_quota().then(|| self.tree.headroom(membership.node))
+    }
+}
+
+/// Constraints are checked once for each agent.
+fn remember_constraint(page: &Agent, agent: Key<Agent>, membership: &mut Membership) {
+    if let Some(wishes) = &mut membership.wishes
+        && let Some(constraints) = &wishes.constraints
+        && !wishes.checked.contains(agent)
+    {
+        wishes.passed.set(agent, constraints.allow(&page.profile));
+        wishes.checked.insert(agent);
+    }
+}
+
+/// Forgets what was found of an agent.
+pub(super) fn forget_constraints(memberships: &mut Arena<Membership>, agent: Key<Agent>) {
+    for membership in memberships.iter_mut() {
+        if let Some(wishes) = &mut membership.wishes {
+            wishes.checked.remove(agent);
+        }
     }
 }
 
@@ -138,13 +296,4 @@ impl Allocator {
 pub(crate) fn place(draw: u64, agent: AgentId) -> u64 {
     let id = agent.node.bits() ^ u64::from(agent.registration).rotate_left(32);
     mix(mix(id) ^ draw)
-}
-
-/// Spreads the bits of a number over all of it: the output function of splitmix64 (Steele, Lea and
-/// Flood, OOPSLA 2014).
-fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }

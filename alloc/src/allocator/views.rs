@@ -1,23 +1,22 @@
 //! What others may see: the ledger, the shares, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
-    attributes::Attributes,
     ids::{AgentId, FrameworkId},
     resources::{Resources, ScalarQuantities},
     role::Role,
 };
 
-use super::Allocator;
+use super::{Allocator, run::Look};
 use crate::{
-    Share,
+    AgentProfile, Quota, Share,
     agent::Agent,
     arena::Key,
     explain::{Explanation, NearMiss, RoleExplanation, SkipRule},
     filters::Standing,
     membership::{Framework, Membership},
-    tree::{Scope, WEIGHT_DEFAULT_MILLIS},
+    tree::{Node, Scope, WEIGHT_DEFAULT_MILLIS},
 };
 
 /// How many near misses an explanation names.
@@ -29,7 +28,7 @@ pub struct AgentState {
     /// Which.
     pub agent: AgentId,
     /// What it says of itself.
-    pub attributes: Attributes,
+    pub profile: AgentProfile,
     /// Whether it is offered at present.
     pub active: bool,
     /// Whether its total has what it takes to be ever offered.
@@ -51,12 +50,20 @@ pub struct RoleState {
     pub role: Role,
     /// Its weight in thousandths.
     pub weight_millis: u64,
+    /// Its priority; only policies with bands look at it.
+    pub priority: i32,
+    /// What it is guaranteed and may not exceed.
+    pub quota: Quota,
     /// How many frameworks in it or below it wait for offers.
     pub waiting: usize,
     /// What it holds, offered or allocated, with all roles below it.
     pub held: ScalarQuantities,
     /// How much of that is offered and not answered yet.
     pub offered: ScalarQuantities,
+    /// What it consumes of its quota.
+    pub consumed: ScalarQuantities,
+    /// What it has held in the past, fading; nothing when the policy does not count that.
+    pub past: ScalarQuantities,
     /// Its share as the policy sees it, over its weight.
     pub share: Share,
 }
@@ -75,28 +82,25 @@ impl Allocator {
     /// All roles that a framework is in, that hold something or that have a weight of their own,
     /// and the roles above them.
     pub fn roles(&self) -> Vec<RoleState> {
-        let weighed = self.tree.weights().iter().map(|(role, weight_millis)| RoleState {
+        let known = self.tree.roles().map(|(role, _)| role);
+        let roles: BTreeSet<&Role> = self.tree.configured().chain(known).collect();
+        roles.into_iter().map(|role| self.role_state(role)).collect()
+    }
+
+    fn role_state(&self, role: &Role) -> RoleState {
+        let node = self.tree.role(role);
+        RoleState {
             role: role.clone(),
-            weight_millis: *weight_millis,
-            waiting: 0,
-            held: ScalarQuantities::new(),
-            offered: ScalarQuantities::new(),
-            share: Share::ZERO,
-        });
-        let mut states: BTreeMap<Role, RoleState> =
-            weighed.map(|state| (state.role.clone(), state)).collect();
-        for (role, node) in self.tree.roles() {
-            let state = RoleState {
-                role: role.clone(),
-                weight_millis: node.weight_millis(),
-                waiting: node.waiting(),
-                held: node.held().clone(),
-                offered: node.offered().clone(),
-                share: self.tree.share(node),
-            };
-            states.insert(role.clone(), state);
+            weight_millis: self.tree.weight_millis(role),
+            priority: self.tree.priority(role),
+            quota: self.tree.quota(role).cloned().unwrap_or_default(),
+            waiting: node.map_or(0, Node::waiting),
+            held: node.map(|node| node.held().clone()).unwrap_or_default(),
+            offered: node.map(|node| node.offered().clone()).unwrap_or_default(),
+            consumed: self.tree.consumption(role),
+            past: node.and_then(Node::past).cloned().unwrap_or_default(),
+            share: node.map_or(Share::ZERO, |node| self.tree.share(node)),
         }
-        states.into_values().collect()
     }
 
     /// What all agents have together.
@@ -127,7 +131,7 @@ impl Allocator {
         let mut available = 0;
         for agent_key in self.agent_keys.values() {
             let page = &self.agents[*agent_key];
-            match silenced.or_else(|| skip_rule(page, key, membership)) {
+            match silenced.or_else(|| self.skip_rule(*agent_key, key)) {
                 None => available += 1,
                 Some(rule) => {
                     *skipped.entry(rule).or_default() += 1;
@@ -141,7 +145,7 @@ impl Allocator {
             suppressed: membership.suppressed,
             share: self.tree.share(node),
             role_share: role.map_or(Share::ZERO, |role| self.tree.share(role)),
-            role_weight_millis: role.map_or(WEIGHT_DEFAULT_MILLIS, |role| role.weight_millis()),
+            role_weight_millis: role.map_or(WEIGHT_DEFAULT_MILLIS, Node::weight_millis),
             position: self.position(key),
             waiting: self.tree.waiting(),
             grants: node.grants(),
@@ -154,6 +158,15 @@ impl Allocator {
                 .map(|(rule, page)| near_miss(rule, page, key, membership))
                 .collect(),
         }
+    }
+
+    /// The rule that keeps an agent from a membership that is not silenced.
+    fn skip_rule(&self, agent: Key<Agent>, key: Key<Membership>) -> Option<SkipRule> {
+        let page = &self.agents[agent];
+        let look = Look { tree: &self.tree, page, agent, turns: true };
+        page.closed().or_else(|| {
+            look.at(key, &self.memberships[key], |refused, free| refused.contains(free)).err()
+        })
     }
 
     /// How many are served before a membership.
@@ -171,7 +184,7 @@ impl Allocator {
 fn agent_state(page: &Agent) -> AgentState {
     AgentState {
         agent: page.id,
-        attributes: page.attributes.clone(),
+        profile: page.profile.clone(),
         active: page.active,
         offerable: page.offerable(),
         total: page.total().clone(),
@@ -179,13 +192,6 @@ fn agent_state(page: &Agent) -> AgentState {
         allocated: page.allocated(),
         free: page.free().clone(),
     }
-}
-
-/// The rule that keeps an agent from a membership that is not silenced.
-fn skip_rule(page: &Agent, key: Key<Membership>, membership: &Membership) -> Option<SkipRule> {
-    page.closed().or_else(|| {
-        page.portion_for(key, membership, true, |refused, free| refused.contains(free)).err()
-    })
 }
 
 /// Keeps the list short: the nearest rules, and under one rule the agents with the most free.

@@ -4,15 +4,15 @@
 //! structs serialise as the JSON of the HTTP API.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
-use meshos_alloc::{RoleState, Share};
+use meshos_alloc::{Quota, RoleState, Share};
 use meshos_protocol::{
     attributes::{AttributeValue, Attributes},
     ids::{AgentId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId},
-    resources::{Amount, Resources, ScalarQuantities, Value},
+    resources::{Amount, Resource, ResourceName, Resources, ScalarQuantities, Value},
     role::Role,
     task::{Exit, Reason, TaskState},
     time::Wall,
@@ -222,6 +222,14 @@ pub struct RoleView {
     pub role: Role,
     /// Its weight in thousandths.
     pub weight_millis: u64,
+    /// Its priority; only policies with bands look at it.
+    pub priority: i32,
+    /// What it is guaranteed.
+    #[serde(serialize_with = "quantities_as_map")]
+    pub guarantee: ScalarQuantities,
+    /// What it may not exceed.
+    #[serde(serialize_with = "amounts_as_map")]
+    pub limit: BTreeMap<ResourceName, Amount>,
     /// How many frameworks in it or below it wait for offers.
     pub waiting: usize,
     /// What it holds, offered or allocated, with all roles below it.
@@ -230,14 +238,34 @@ pub struct RoleView {
     /// How much of that is offered and not answered yet.
     #[serde(serialize_with = "quantities_as_map")]
     pub offered: ScalarQuantities,
+    /// What it consumes of its quota.
+    #[serde(serialize_with = "quantities_as_map")]
+    pub consumed: ScalarQuantities,
+    /// What it held in the past, fading, under a policy that counts that.
+    #[serde(serialize_with = "quantities_as_map")]
+    pub past: ScalarQuantities,
     /// Its share as the policy sees it, over its weight.
     pub share: Share,
 }
 
 impl From<RoleState> for RoleView {
     fn from(state: RoleState) -> Self {
-        let RoleState { role, weight_millis, waiting, held, offered, share } = state;
-        Self { role, weight_millis, waiting, held, offered, share }
+        let RoleState { role, weight_millis, priority, quota, waiting, .. } = state;
+        let RoleState { held, offered, consumed, past, share, .. } = state;
+        let Quota { guarantee, limit } = quota;
+        Self {
+            role,
+            weight_millis,
+            priority,
+            guarantee,
+            limit,
+            waiting,
+            held,
+            offered,
+            consumed,
+            past,
+            share,
+        }
     }
 }
 
@@ -248,6 +276,13 @@ fn quantities_as_map<S: Serializer>(
     serializer.collect_map(quantities.iter().map(|(name, amount)| (name.as_str(), Number(amount))))
 }
 
+fn amounts_as_map<S: Serializer>(
+    amounts: &BTreeMap<ResourceName, Amount>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(amounts.iter().map(|(name, amount)| (name.as_str(), Number(*amount))))
+}
+
 /// `{"cpus": 2.5, "mem": 1024, "ports": "[31000-32000]", "cpus(role)": 1}`: amounts as numbers,
 /// ranges and sets in their text form, reserved resources under `name(role)`.
 pub(super) fn resources_as_map<S: Serializer>(
@@ -256,10 +291,7 @@ pub(super) fn resources_as_map<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(resources.len()))?;
     for resource in resources {
-        let key = match resource.metadata().reserved_role() {
-            None => resource.name().to_string(),
-            Some(role) => format!("{}({role})", resource.name()),
-        };
+        let key = key_of(resource);
         match resource.value() {
             Value::Scalar(amount) => map.serialize_entry(&key, &Number(*amount))?,
             Value::Ranges(ranges) => map.serialize_entry(&key, &ranges.to_string())?,
@@ -267,6 +299,25 @@ pub(super) fn resources_as_map<S: Serializer>(
         }
     }
     map.end()
+}
+
+/// The name, with the role it is reserved for and what else tells it from others of its name.
+fn key_of(resource: &Resource) -> String {
+    let metadata = resource.metadata();
+    let mut key = match metadata.reserved_role() {
+        None => resource.name().to_string(),
+        Some(role) => format!("{}({role})", resource.name()),
+    };
+    if let Some(disk) = &metadata.disk {
+        let volume = disk.volume.as_ref().map(|volume| volume.id.as_str());
+        let source = disk.source.as_ref().map(|source| source.root.as_str());
+        let parts: Vec<&str> = [source, volume].into_iter().flatten().collect();
+        key += &format!("[{}]", parts.join(":"));
+    }
+    if metadata.revocable {
+        key += "{revocable}";
+    }
+    key
 }
 
 /// `{"rack": "abc", "level": 10, "keys": "[1000-1500]"}`; of a name that stands several times, the

@@ -129,6 +129,7 @@ fn obstacle(obstacle: &Obstacle) -> String {
         "closed" => "the framework has ended".to_owned(),
         "not_subscribed" => "the framework's connection is lost".to_owned(),
         "disconnected" => "the framework is disconnected".to_owned(),
+        "demand_met" => "beyond what the framework asked for (demand_met)",
         "suppressed" => {
             format!("the framework wants no offers for {}", plain(&obstacle.roles.join(", ")))
         }
@@ -159,10 +160,16 @@ fn because(rule: &str) -> String {
     let words = match rule {
         "refused" => "refused by the framework for the time being (refused)",
         "turn_taken" => "given back before, so others go first (turn_taken)",
+        "quota_limit" => "kept back by the limit of the role (quota_limit)",
+        "not_requested" => "without what the framework asked for (not_requested)",
+        "below_wish" => "with less than the framework wants in an offer (below_wish)",
         "offered_elsewhere" => "held for somebody who has not yet answered (offered_elsewhere)",
         "below_minimum" => "with too little free to be worth an offer (below_minimum)",
         "nothing_free" => "with nothing free (nothing_free)",
         "reserved_for_other_role" => "reserved for other roles (reserved_for_other_role)",
+        "not_understood" => "of which only what the framework cannot handle is free (not_understood)",
+        "constraint" => "against the constraints of the framework (constraint)",
+        "other_region" => "in another region (other_region)",
         "gpu" => "with GPUs, which the framework does not use (gpu)",
         "not_offerable" => "without cpus or mem (not_offerable)",
         "agent_inactive" => "not offered to anybody at present (agent_inactive)",

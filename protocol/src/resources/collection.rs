@@ -258,8 +258,26 @@ impl Resources {
     /// What is reserved for exactly `role`; for `*`, what is unreserved.
     #[must_use]
     pub fn reserved_for(&self, role: &Role) -> Resources {
-        let metadata = Metadata::reserved_for(role.clone());
-        self.filter(|entry| entry.metadata().reservation == metadata.reservation)
+        let role = Some(role).filter(|role| !role.is_default());
+        self.filter(|entry| entry.metadata().reserved_role() == role)
+    }
+
+    /// What several may use at once.
+    #[must_use]
+    pub fn shared(&self) -> Resources {
+        self.filter(|entry| entry.metadata().shared)
+    }
+
+    /// What only one can use at a time.
+    #[must_use]
+    pub fn exclusive(&self) -> Resources {
+        self.filter(|entry| !entry.metadata().shared)
+    }
+
+    /// What may be taken back at any time.
+    #[must_use]
+    pub fn revocable(&self) -> Resources {
+        self.filter(|entry| entry.metadata().revocable)
     }
 
     /// The entries for which `wanted` holds.

@@ -11,7 +11,8 @@ impl Resources {
     ///
     /// What is reserved for the role is taken first, then what is reserved for the roles above it,
     /// the nearest first, then what is unreserved, so that the pool that others could use as well
-    /// is spared. Only the names and values of the request count; its metadata are ignored.
+    /// is spared. Only the names and values of the request count; its metadata are ignored. Volumes, particular
+    /// disks and revocable resources are not taken: who wants one names it.
     #[must_use]
     pub fn find(&self, request: &Resources, role: &Role) -> Option<Resources> {
         let mut found = Vec::with_capacity(request.len());
@@ -26,7 +27,9 @@ impl Resources {
         let mut candidates: Vec<&Resource> = self
             .iter()
             .filter(|entry| {
-                entry.name() == wanted.name() && entry.metadata().is_allocatable_to(role)
+                entry.name() == wanted.name()
+                    && entry.metadata().is_plain()
+                    && entry.metadata().is_allocatable_to(role)
             })
             .collect();
         // The candidates' roles are this role and roles above it: the longer, the nearer.

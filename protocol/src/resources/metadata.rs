@@ -1,39 +1,73 @@
 //! What distinguishes resources of the same name.
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::{Disk, Reservation};
 use crate::role::Role;
 
 /// What tells two resources of the same name apart. Resources whose metadata differ are different
 /// things: they do not add up, and one does not contain the other.
 ///
-/// Every field is optional on the wire and absent when it says nothing. Further kinds of metadata
-/// (the other levels of a reservation, persistent volumes, shared and revocable resources) become
-/// further fields here, which nodes of the release before must not be sent.
+/// Every field is optional on the wire and absent when it says nothing, and later releases may add
+/// further ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Metadata {
     /// For whom the resource is set aside; nothing when it is unreserved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservation: Option<Reservation>,
+    /// Of disk space: on which disk it lies, and whose volume it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Arc<Disk>>,
+    /// Several may use it at once: a persistent volume that was made so.
+    #[serde(skip_serializing_if = "is_false")]
+    pub shared: bool,
+    /// It may be taken back at any time: what others have been given and do not use.
+    #[serde(skip_serializing_if = "is_false")]
+    pub revocable: bool,
 }
 
-/// A static reservation: made by the configuration of the node, it lasts as long as the node's
-/// configuration says so.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Reservation {
-    role: Role,
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Why metadata do not fit together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// Disk information on another resource.
+    #[error("only `disk` can lie on a disk")]
+    NotADisk,
+    /// A persistent volume in the common pool.
+    #[error("persistent volume `{id}` must be reserved for a role")]
+    UnreservedVolume {
+        /// The volume.
+        id: String,
+    },
+    /// Sharing something other than a volume.
+    #[error("only a persistent volume can be shared")]
+    SharedWithoutVolume,
+    /// A reservation or a volume of what may vanish.
+    #[error("what is revocable can be neither reserved nor a volume")]
+    RevocableKept,
 }
 
 impl Metadata {
     /// The metadata of an unreserved resource.
-    pub const UNRESERVED: Metadata = Metadata { reservation: None };
+    pub const UNRESERVED: Metadata =
+        Metadata { reservation: None, disk: None, shared: false, revocable: false };
 
-    /// The metadata of a resource reserved for `role`; for `*`, of an unreserved one.
+    /// The metadata of a revocable resource.
+    pub const REVOCABLE: Metadata =
+        Metadata { reservation: None, disk: None, shared: false, revocable: true };
+
+    /// The metadata of a resource that the node's configuration reserves for `role`; for `*`, of an
+    /// unreserved one.
     #[must_use]
     pub fn reserved_for(role: Role) -> Self {
-        Metadata { reservation: Reservation::new(role) }
+        Metadata { reservation: Reservation::new(role), ..Metadata::UNRESERVED }
     }
 
     /// The role for which the resource is reserved, if it is.
@@ -55,29 +89,42 @@ impl Metadata {
         self.reserved_role()
             .is_none_or(|reserved| reserved == role || reserved.is_ancestor_of(role))
     }
-}
 
-impl Reservation {
-    /// A reservation for `role`; nothing for `*`, which means unreserved.
+    /// Whether it is a persistent volume.
     #[must_use]
-    pub fn new(role: Role) -> Option<Self> {
-        (!role.is_default()).then_some(Reservation { role })
+    pub fn is_volume(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.volume.is_some())
     }
 
-    /// For whom the resource is reserved.
+    /// Whether a part of the resource can be given away: not of a volume, which holds data, nor of
+    /// a disk that is mounted as a whole.
     #[must_use]
-    pub fn role(&self) -> &Role {
-        &self.role
+    pub fn is_divisible(&self) -> bool {
+        self.disk.as_ref().is_none_or(|disk| disk.is_divisible())
     }
-}
 
-impl<'de> Deserialize<'de> for Reservation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Wire {
-            role: Role,
+    /// Whether nothing but a reservation tells it apart, so that anybody can use it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.disk.is_none() && !self.shared && !self.revocable
+    }
+
+    /// Whether the parts fit together, on a resource that is `disk` or not.
+    pub(super) fn check(&self, on_disk: bool) -> Result<(), MetadataError> {
+        if let Some(disk) = &self.disk {
+            if !on_disk {
+                return Err(MetadataError::NotADisk);
+            }
+            if let Some(volume) = disk.volume.as_ref().filter(|_| self.is_unreserved()) {
+                return Err(MetadataError::UnreservedVolume { id: volume.id.clone() });
+            }
         }
-        Reservation::new(Wire::deserialize(deserializer)?.role)
-            .ok_or_else(|| D::Error::custom("a reservation must name a role other than `*`"))
+        if self.shared && !self.is_volume() {
+            return Err(MetadataError::SharedWithoutVolume);
+        }
+        if self.revocable && (!self.is_unreserved() || self.is_volume()) {
+            return Err(MetadataError::RevocableKept);
+        }
+        Ok(())
     }
 }

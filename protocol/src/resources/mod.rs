@@ -1,6 +1,7 @@
 //! Resources: what nodes have, offers give and tasks take.
 //!
-//! A [`Resource`] is a name, [`Metadata`] (for whom it is reserved) and a [`Value`]: a scalar as
+//! A [`Resource`] is a name, [`Metadata`] (for whom it is reserved, and what
+//! else tells it apart) and a [`Value`]: a scalar as
 //! an exact [`Amount`] in thousandths, [`Ranges`] of whole numbers, or a [`Set`] of words.
 //! [`Resources`] is a normalised collection of them with an algebra, in which nothing is lost or
 //! made by rounding: no amount ever passes through a float.
@@ -26,11 +27,13 @@
 mod amount;
 mod collection;
 mod detected;
+mod disk;
 mod find;
 mod metadata;
 mod name;
 mod quantities;
 mod ranges;
+mod reservation;
 mod resource;
 mod set;
 mod text;
@@ -41,10 +44,12 @@ pub use crate::text::{Found, NAME_BYTES_MAX, TEXT_BYTES_MAX, TextError, TextErro
 pub use amount::Amount;
 pub use collection::{ALLOCATABLE_CPUS_MIN, ALLOCATABLE_MEM_MIN, NotContained, Resources};
 pub use detected::detected;
-pub use metadata::{Metadata, Reservation};
+pub use disk::{Disk, DiskKind, DiskSource, Volume};
+pub use metadata::{Metadata, MetadataError};
 pub use name::{CustomName, ResourceName};
 pub use quantities::ScalarQuantities;
 pub use ranges::{RANGES_MAX, RANGES_WIRE_MAX, Range, Ranges};
+pub use reservation::{RESERVATION_LABELS_MAX, Reservation, ReservationError, ReservationKind};
 pub use resource::{AMOUNT_MAX, ENTRIES_MAX, Resource, ResourceError};
 pub use set::{SET_ITEMS_MAX, Set, SetError};
 pub use value::{Value, ValueKind};

@@ -17,8 +17,8 @@ pub struct ScalarQuantities(Vec<(ResourceName, Amount)>);
 impl ScalarQuantities {
     /// No quantities.
     #[must_use]
-    pub fn new() -> Self {
-        ScalarQuantities::default()
+    pub const fn new() -> Self {
+        ScalarQuantities(Vec::new())
     }
 
     /// Whether there is nothing.

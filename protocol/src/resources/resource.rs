@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::{Amount, Metadata, ResourceName, Value, ValueKind};
+use super::{Amount, Metadata, MetadataError, ResourceName, Value, ValueKind};
 use crate::role::Role;
 use crate::text::TextError;
 
@@ -32,6 +32,14 @@ pub enum ResourceError {
     /// The text is no name.
     #[error("invalid resource name: {0}")]
     Name(#[from] TextError),
+    /// The metadata do not fit together.
+    #[error("resource `{name}`: {error}")]
+    Metadata {
+        /// The name.
+        name: ResourceName,
+        /// What is wrong.
+        error: MetadataError,
+    },
     /// A well-known name with another kind of value than it has.
     #[error("the value of `{name}` must be {expected}, not {found}")]
     Kind {
@@ -81,6 +89,9 @@ impl Resource {
     ) -> Result<Self, ResourceError> {
         let value = value.into();
         check(&name, &value)?;
+        if let Err(error) = metadata.check(name == ResourceName::Disk) {
+            return Err(ResourceError::Metadata { name, error });
+        }
         Ok(Resource { metadata, name, value })
     }
 
@@ -128,6 +139,13 @@ impl Resource {
     #[must_use]
     pub fn amount(&self) -> Option<Amount> {
         if let Value::Scalar(amount) = self.value { Some(amount) } else { None }
+    }
+
+    /// The same resource with so much of it, or nothing when the value is no amount.
+    #[must_use]
+    pub fn with_amount(&self, amount: Amount) -> Option<Self> {
+        self.amount()?;
+        Resource::new(self.name.clone(), self.metadata.clone(), amount).ok()
     }
 
     /// Whether there is nothing of it.

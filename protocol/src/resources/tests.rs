@@ -2,6 +2,7 @@ mod algebra;
 mod amount;
 mod decode;
 mod grammar;
+mod metadata;
 mod ranges;
 
 use super::*;

@@ -65,7 +65,7 @@ struct History {
 impl History {
     fn new(seed: u64) -> Self {
         Self {
-            allocator: Allocator::new(Options::default(), seed),
+            allocator: Allocator::new(Options { split: None, ..Options::default() }, seed),
             reference: Reference::default(),
             now: Mono(0),
             offers: Vec::new(),
@@ -124,7 +124,13 @@ impl History {
                 self.allocator.add_allocated(id, framework, &role, &used);
                 let held = self.reference.held.entry((id, (framework, role.clone()))).or_default();
                 held[1] += &used;
-                self.tasks.push(Grant { framework, role, agent: id, resources: used });
+                self.tasks.push(Grant {
+                    framework,
+                    role,
+                    agent: id,
+                    resources: used,
+                    together: false,
+                });
             }
             _ => self.now = Mono(self.now.0 + u64::try_from(b % 4000).unwrap()),
         }
@@ -206,7 +212,7 @@ impl History {
         let list = if kind == 15 { &mut self.tasks } else { &mut self.offers };
         let Some(index) = a.checked_rem(list.len()) else { return };
         let one = list.swap_remove(index);
-        let Grant { framework, role, agent, resources } = &one;
+        let Grant { framework, role, agent, resources, .. } = &one;
         let member = (*framework, role.clone());
         match kind {
             12 | 13 => {

@@ -162,7 +162,8 @@ impl Reference {
             let steps = path(&member);
             (1..=steps.len())
                 .for_each(|end| *self.grants.entry(steps[..end].into()).or_default() += 1);
-            grants.push(Grant { framework: member.0, role: member.1, agent, resources });
+            let (framework, role) = member;
+            grants.push(Grant { framework, role, agent, resources, together: false });
         }
         grants
     }

@@ -39,8 +39,19 @@ pub(super) fn cpus_mem(cpus_millis: i64, mem_millis: i64) -> Resources {
         .collect()
 }
 
-pub(super) const GPU_USER: Capabilities =
-    Capabilities { partition_aware: true, task_killing_state: true, gpu_resources: true };
+pub(super) const GPU_USER: Capabilities = Capabilities { gpu_resources: true, ..PLAIN_USER };
+
+/// The default, as a constant.
+const PLAIN_USER: Capabilities = Capabilities {
+    partition_aware: true,
+    task_killing_state: true,
+    gpu_resources: false,
+    shared_resources: false,
+    revocable_resources: false,
+    reservation_refinement: true,
+    region_aware: false,
+    gang_offers: false,
+};
 
 /// An allocator that is checked after each step.
 pub(super) struct Cluster {
@@ -54,7 +65,11 @@ impl Cluster {
     }
 
     pub(super) fn seeded(seed: u64) -> Self {
-        Self { allocator: Allocator::new(Options::default(), seed), now: Mono(0) }
+        Self::with(Options { split: None, ..Options::default() }, seed)
+    }
+
+    pub(super) fn with(options: Options, seed: u64) -> Self {
+        Self { allocator: Allocator::new(options, seed), now: Mono(0) }
     }
 
     pub(super) fn add_agent(&mut self, number: u64, total: &str) {
@@ -99,14 +114,14 @@ impl Cluster {
     /// Declines with a filter, for so many milliseconds.
     pub(super) fn decline(&mut self, grant: &Grant, filter_ms: Option<u64>) {
         let until = filter_ms.map(|ms| Mono(self.now.0 + ms));
-        let Grant { framework, role, agent, resources } = grant;
+        let Grant { framework, role, agent, resources, .. } = grant;
         self.allocator.recover_offered(*agent, *framework, role, resources, until);
         self.allocator.check_invariants();
     }
 
     /// Uses a part of an offer; the rest may be offered to anybody at once.
     pub(super) fn accept(&mut self, grant: &Grant, used: &Resources) {
-        let Grant { framework, role, agent, resources } = grant;
+        let Grant { framework, role, agent, resources, .. } = grant;
         assert!(resources.contains(used), "{used} of {resources}");
         self.allocator.accept(*agent, *framework, role, resources, used, None);
         self.allocator.check_invariants();
@@ -162,7 +177,7 @@ pub(super) fn fill(
         for (index, grant) in grants.drain(..).enumerate() {
             let user = users.iter().find(|user| user.framework == grant.framework.0).unwrap();
             let outcome = outcomes.entry(user.framework).or_default();
-            let Grant { framework, role, agent, resources } = &grant;
+            let Grant { framework, role, agent, resources, .. } = &grant;
             if index > 0 {
                 let nothing = Resources::new();
                 cluster.allocator.accept(*agent, *framework, role, resources, &nothing, None);

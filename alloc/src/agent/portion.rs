@@ -1,0 +1,205 @@
+//! What of an agent may be offered to whom.
+
+use std::sync::Arc;
+
+use meshos_protocol::resources::{Amount, Resources};
+
+use super::{Agent, OPTIMISTIC_OFFERS_MAX};
+use crate::{
+    arena::Key,
+    demand::Requested,
+    explain::SkipRule,
+    filters::Standing,
+    membership::Membership,
+    quota::{Headroom, pool},
+    split::WholePart,
+};
+
+/// What of an agent would be offered to a membership.
+#[derive(Debug)]
+pub(crate) struct Portion {
+    pub(crate) resources: Resources,
+    /// Which requests it is for, when the framework has stated a demand.
+    pub(crate) requested: Vec<Requested>,
+    /// A part of it will not do: it was cut already, or a part was refused before.
+    pub(crate) whole: bool,
+}
+
+impl Agent {
+    /// The rule by which nobody is offered this agent now, if there is one.
+    pub(crate) fn closed(&self) -> Option<SkipRule> {
+        if self.is_open() {
+            None
+        } else if !self.active {
+            Some(SkipRule::AgentInactive)
+        } else if !self.offerable {
+            Some(SkipRule::NotOfferable)
+        } else if self.allocatable || self.offered().is_allocatable() {
+            Some(SkipRule::OfferedElsewhere)
+        } else if self.free.is_empty() {
+            Some(SkipRule::NothingFree)
+        } else {
+            Some(SkipRule::BelowMinimum)
+        }
+    }
+
+    /// Whether there is something to offer to somebody.
+    pub(crate) fn is_open(&self) -> bool {
+        self.active
+            && self.offerable
+            && self.allocatable
+            && (!self.optimistic || self.offers < OPTIMISTIC_OFFERS_MAX)
+    }
+
+    /// The rule by which a membership is never offered this agent as both are, if there is one.
+    pub(crate) fn unsuited(&self, key: Key<Agent>, membership: &Membership) -> Option<SkipRule> {
+        if self.gpus && !membership.capabilities.gpu_resources {
+            return Some(SkipRule::Gpu);
+        }
+        if self.remote && !membership.capabilities.region_aware {
+            return Some(SkipRule::OtherRegion);
+        }
+        let wishes = membership.wishes.as_ref()?;
+        let constraints = wishes.constraints.as_ref()?;
+        let allowed = if wishes.checked.contains(key) {
+            wishes.passed.contains(key)
+        } else {
+            constraints.allow(&self.profile)
+        };
+        (!allowed).then_some(SkipRule::Constraint)
+    }
+
+    /// What of an open agent would be offered to a membership, or the rule by which nothing is.
+    /// `headroom` answers how much more of the unreserved pool the membership may have; `covers`
+    /// whether a filter covers what is free; `turns`: those wait who have had their turn.
+    pub(crate) fn portion_for<'a>(
+        &'a self,
+        key: Key<Membership>,
+        membership: &Membership,
+        turns: bool,
+        headroom: Option<Headroom>,
+        covers: impl FnOnce(&'a Arc<Resources>, &Resources) -> bool,
+    ) -> Result<Portion, SkipRule> {
+        let standing = self.filters.standing(key, membership);
+        let whole = matches!(standing, Standing::Refused(..));
+        let simple = !self.special && !self.optimistic && membership.wishes.is_none();
+        if simple && headroom.as_ref().is_none_or(Headroom::is_unlimited) {
+            // The common case, which is settled before anything is cloned.
+            check_standing(standing, turns, |refused| covers(refused, &self.free))?;
+            return Ok(Portion { resources: self.free.clone(), requested: Vec::new(), whole });
+        }
+        let available = self.available_to(key)?;
+        let mut resources = self.allowed(&available, membership)?;
+        if let Some(headroom) = headroom.filter(|headroom| !headroom.is_unlimited()) {
+            resources = headroom.cut(&resources).ok_or(SkipRule::QuotaLimit)?;
+        }
+        let mut requested = Vec::new();
+        if let Some(demand) = membership.demand() {
+            (resources, requested) =
+                demand.cut(self.id, &resources, &membership.role).ok_or(SkipRule::NotRequested)?;
+        }
+        if !membership.wishes.as_ref().is_none_or(|wishes| wishes.is_enough(&resources)) {
+            return Err(SkipRule::BelowWish);
+        }
+        check_standing(standing, turns, |refused| refused.contains(&resources))?;
+        let whole = whole || !requested.is_empty();
+        Ok(Portion { resources, requested, whole })
+    }
+
+    /// What a membership would be offered if it had refused nothing.
+    pub(crate) fn portion_unrefused(
+        &self,
+        key: Key<Membership>,
+        membership: &Membership,
+        headroom: Option<Headroom>,
+    ) -> Result<Resources, SkipRule> {
+        let available = self.available_to(key)?;
+        let resources = self.allowed(&available, membership)?;
+        match headroom.filter(|headroom| !headroom.is_unlimited()) {
+            None => Ok(resources),
+            Some(headroom) => headroom.cut(&resources).ok_or(SkipRule::QuotaLimit),
+        }
+    }
+
+    /// What is free for a membership: when offers are optimistic, what it is not offered already.
+    fn available_to(&self, key: Key<Membership>) -> Result<Resources, SkipRule> {
+        let offered = self.holdings.get(&key).map(|holding| &holding.offered);
+        let Some(offered) = offered.filter(|offered| self.optimistic && !offered.is_empty()) else {
+            return Ok(self.free.clone());
+        };
+        let available = self.free.saturating_sub(offered);
+        if available.is_allocatable() { Ok(available) } else { Err(SkipRule::OfferedElsewhere) }
+    }
+
+    /// What of it a membership may have.
+    fn allowed(
+        &self,
+        available: &Resources,
+        membership: &Membership,
+    ) -> Result<Resources, SkipRule> {
+        if !self.special {
+            return Ok(available.clone());
+        }
+        let allowed = available.filter(|resource| membership.may_have(resource));
+        if allowed.is_allocatable() {
+            return Ok(allowed);
+        }
+        let understood = available.for_role(&membership.role).is_allocatable();
+        Err(if understood { SkipRule::NotUnderstood } else { SkipRule::ReservedForOtherRole })
+    }
+}
+
+impl Headroom {
+    /// What of `resources` may be given: unreserved amounts are cut, and what is left is worth an
+    /// offer.
+    fn cut(&self, resources: &Resources) -> Option<Resources> {
+        let mut rest = self.clone();
+        let cut: Resources = resources
+            .iter()
+            .filter_map(|resource| {
+                let metadata = resource.metadata();
+                if !metadata.is_unreserved() || metadata.revocable {
+                    return Some(resource.clone());
+                }
+                let (Some(amount), Some(left)) = (resource.amount(), rest.of(resource.name()))
+                else {
+                    return Some(resource.clone());
+                };
+                let given = if metadata.is_divisible() {
+                    amount.min(left)
+                } else if amount <= left {
+                    amount
+                } else {
+                    Amount::ZERO
+                };
+                rest.narrow(resource.name(), left.remaining_after(given));
+                let whole = resource.name().whole_part(given);
+                (!whole.is_zero()).then(|| resource.with_amount(whole)).flatten()
+            })
+            .collect();
+        if cut == *resources {
+            return Some(cut);
+        }
+        // A remainder without processors or without memory is of no use, and would be kept from
+        // those who can use it.
+        let pool_left = pool(&cut);
+        let pool_had = pool(resources);
+        let lacks = |what: Amount, had: Amount| what.is_zero() && !had.is_zero();
+        let useless =
+            lacks(pool_left.cpus(), pool_had.cpus()) || lacks(pool_left.mem(), pool_had.mem());
+        let cut = if useless { cut.saturating_sub(&pool_left) } else { cut };
+        cut.is_allocatable().then_some(cut)
+    }
+}
+
+fn check_standing<'a>(
+    standing: Standing<'a>,
+    turns: bool,
+    covers: impl FnOnce(&'a Arc<Resources>) -> bool,
+) -> Result<(), SkipRule> {
+    match standing {
+        Standing::Refused(_, refused) if covers(refused) => Err(SkipRule::Refused),
+        Standing::TurnTaken if turns => Err(SkipRule::TurnTaken),
+        Standing::Refused(..) | Standing::TurnTaken | Standing::Open => Ok(()),
+    }
+}

@@ -1,0 +1,170 @@
+//! Offers that are wanted back: for those who are guaranteed more than they have, of those whose
+//! role has met its limit, and of what somebody else was faster to accept.
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId},
+    role::Role,
+};
+
+use super::Allocator;
+use crate::{agent::Agent, arena::Key, filters::Standing, membership::Membership, quota::pool};
+
+/// All offers of an agent to a framework in a role are wanted back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescind {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// In which role.
+    pub role: Role,
+    /// Of which agent.
+    pub agent: AgentId,
+    /// Why.
+    pub cause: RescindCause,
+}
+
+/// Why offers are wanted back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RescindCause {
+    /// Somebody who is guaranteed them wants them.
+    Guarantee,
+    /// The role exceeds its limit.
+    Limit,
+    /// Somebody else was faster.
+    Taken,
+}
+
+/// An agent and who is offered something of it.
+pub(super) type Offered = (Key<Agent>, Key<Membership>);
+
+impl Allocator {
+    /// The offers that are wanted back and were not named before. The caller takes them back with
+    /// [`Allocator::recover_offered`]; until it does they stay held.
+    pub fn take_rescinds(&mut self) -> Vec<Rescind> {
+        let rescinds = std::mem::take(&mut self.rescinds_untold);
+        let rescind = |((agent, holder), cause): (Offered, RescindCause)| {
+            let membership = self.memberships.get(holder)?;
+            Some(Rescind {
+                framework: membership.framework,
+                role: membership.role.clone(),
+                agent: self.agents.get(agent)?.id,
+                cause,
+            })
+        };
+        rescinds.into_iter().filter_map(rescind).collect()
+    }
+
+    pub(super) fn want_back(&mut self, offered: Offered, cause: RescindCause) {
+        if self.wanted_back.insert(offered) {
+            self.rescinds_untold.insert(offered, cause);
+        }
+    }
+
+    /// Nothing is offered there any more.
+    pub(super) fn is_back(&mut self, offered: Offered) {
+        if self.wanted_back.remove(&offered) {
+            self.rescinds_untold.remove(&offered);
+        }
+    }
+
+    /// Wants offers back from those who borrow what others are guaranteed, wait for and could have.
+    pub(super) fn reclaim(&mut self) {
+        if !self.tree.somebody_needy() {
+            return;
+        }
+        let mut lent = self.lent();
+        if lent.is_empty() {
+            return;
+        }
+        let mut needy = Vec::new();
+        self.tree.first_needy(|key| {
+            needy.push(key);
+            false
+        });
+        for key in needy {
+            let mut short = self.tree.shortage(self.memberships[key].node);
+            let mut wanted = Vec::new();
+            for &(agent, holder) in &lent {
+                if short.is_empty() {
+                    break;
+                }
+                let offered = &self.agents[agent].holdings()[&holder].offered;
+                let offered = pool(offered);
+                let helps = offered.iter().any(|resource| !short.get(resource.name()).is_zero());
+                if helps && self.could_have(agent, key) {
+                    short = short.saturating_sub(&offered.quantities());
+                    wanted.push((agent, holder));
+                }
+            }
+            for offered in wanted {
+                lent.retain(|other| *other != offered);
+                self.want_back(offered, RescindCause::Guarantee);
+            }
+        }
+    }
+
+    /// Offers to those who are not needy, and do not become so without them.
+    fn lent(&self) -> Vec<Offered> {
+        let mut lent = Vec::new();
+        for (agent, page) in self.agents.iter().filter(|(_, page)| page.has_offers()) {
+            for (holder, holding) in page.holdings() {
+                let pool = pool(&holding.offered);
+                if pool.is_empty() || self.wanted_back.contains(&(agent, *holder)) {
+                    continue;
+                }
+                if self.tree.can_spare(self.memberships[*holder].node, &pool) {
+                    lent.push((agent, *holder));
+                }
+            }
+        }
+        lent
+    }
+
+    /// Whether a membership could be offered an agent that others are offered now, as far as it is
+    /// known.
+    fn could_have(&self, agent: Key<Agent>, key: Key<Membership>) -> bool {
+        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
+        page.active
+            && page.offerable()
+            && page.unsuited(agent, membership).is_none()
+            && matches!(page.filters.standing(key, membership), Standing::Open)
+    }
+
+    /// Wants offers back until all roles keep their limits, as far as offers can bring that about.
+    pub(super) fn enforce_limits(&mut self) {
+        let mut excesses = self.tree.excesses();
+        let mut excess = Vec::new();
+        for (agent, page) in self.agents.iter().filter(|(_, page)| page.has_offers()) {
+            for (holder, holding) in page.holdings() {
+                let role = &self.memberships[*holder].role;
+                let pool = pool(&holding.offered);
+                let mut helps = false;
+                for (limited, excess) in &mut excesses {
+                    if limited == role || limited.is_ancestor_of(role) {
+                        helps |= pool.iter().any(|part| !excess.get(part.name()).is_zero());
+                    }
+                }
+                if !helps {
+                    continue;
+                }
+                let back = pool.quantities();
+                for (limited, excess) in &mut excesses {
+                    if limited == role || limited.is_ancestor_of(role) {
+                        *excess = excess.saturating_sub(&back);
+                    }
+                }
+                excess.push((agent, *holder));
+            }
+        }
+        for offered in excess {
+            self.want_back(offered, RescindCause::Limit);
+        }
+    }
+
+    /// Wants the offers back that somebody else was faster to accept.
+    pub(super) fn disappoint(&mut self, agent: Key<Agent>) {
+        let holders: Vec<_> = self.agents[agent].disappointed().collect();
+        for holder in holders {
+            self.want_back((agent, holder), RescindCause::Taken);
+        }
+    }
+}

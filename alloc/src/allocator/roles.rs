@@ -1,0 +1,74 @@
+//! What operators say of roles, and which policy they choose.
+
+use meshos_protocol::{role::Role, time::Mono};
+
+use super::Allocator;
+use crate::{Policy, Quota, QuotaError, arena::Key, membership::Membership, quota::Headroom};
+
+impl Allocator {
+    /// The policy in force.
+    pub fn policy(&self) -> &dyn Policy {
+        self.tree.policy()
+    }
+
+    /// Another order of service, from the next run on. What is offered and allocated stays so.
+    pub fn set_policy(&mut self, policy: Box<dyn Policy>) {
+        self.tree.set_policy(policy);
+    }
+
+    /// Tells the time. Policies that count past use need to know how long what is held now has
+    /// been held, so this is called before anything that changes what is held.
+    pub fn advance(&mut self, now: Mono) {
+        self.tree.advance(now);
+    }
+
+    /// Weighs a role against its siblings, in thousandths; 1000 is the weight of a role that was
+    /// never weighed, and zero counts as one. It shows in what is offered from now on.
+    pub fn set_weight(&mut self, role: &Role, weight_millis: u64) {
+        self.tree.set_weight(role, weight_millis);
+    }
+
+    /// Makes a role more or less urgent than its siblings; 0 is the priority of a role that was
+    /// never given one, and more is more urgent. Only policies with bands look at it.
+    pub fn set_priority(&mut self, role: &Role, priority: i32) {
+        self.tree.set_priority(role, priority);
+    }
+
+    /// Sets, or with an empty one clears, what a role is guaranteed and may not exceed. Offers that
+    /// a new limit does not allow are wanted back ([`Allocator::take_rescinds`]); what is launched
+    /// stays.
+    pub fn set_quota(&mut self, role: &Role, quota: Quota) {
+        self.tree.set_quota(role, quota);
+        self.enforce_limits();
+        self.limits_moved |= !self.limited.is_empty();
+    }
+
+    /// Those whose role was at its limit may want what they could not have, when they may have more
+    /// now than then.
+    pub(super) fn wake_limited(&mut self) {
+        if !std::mem::take(&mut self.limits_moved) {
+            return;
+        }
+        let (tree, memberships) = (&self.tree, &self.memberships);
+        let woken = |(key, before): (&Key<Membership>, &Headroom)| match memberships.get(*key) {
+            None => Some((*key, false)),
+            Some(member) => tree.headroom(member.node).exceeds(before).then_some((*key, true)),
+        };
+        let woken: Vec<_> = self.limited.iter().filter_map(woken).collect();
+        for (key, exists) in woken {
+            self.limited.remove(&key);
+            if exists {
+                self.membership_changed(key, true);
+            }
+        }
+    }
+
+    /// Whether a quota makes sense beside the others and the cluster as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept, or the role exceeds it already.
+    pub fn check_quota(&self, role: &Role, quota: &Quota) -> Result<(), QuotaError> {
+        self.tree.check_quota(role, quota)
+    }
+}

@@ -1,0 +1,293 @@
+//! A cluster that lives through a history, and what it checks on the way.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, NodeId},
+    resources::Resources,
+    role::Role,
+    time::Mono,
+};
+
+use super::history::{AgentStep, FrameworkStep, LedgerStep, RoleStep, Step};
+use crate::{Allocator, Grant, OfferMode, Options, Policy};
+
+/// An offer or a task: whose, in which role, where, and of what.
+type Held = (FrameworkId, Role, AgentId, Resources);
+
+/// An allocator with a second account of what it has given out.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub(super) allocator: Allocator,
+    now: Mono,
+    optimistic: bool,
+    offers: Vec<Held>,
+    tasks: Vec<Held>,
+    agents: Vec<AgentId>,
+    /// All that was ever granted.
+    pub(super) granted: Vec<Grant>,
+    /// Everything is looked at in every run.
+    pub(super) from_scratch: bool,
+}
+
+pub(super) fn agent_id(number: u64) -> AgentId {
+    AgentId::new(NodeId::from_bits(number), 1)
+}
+
+impl Cluster {
+    pub(super) fn new(policy: Box<dyn Policy>, offers: OfferMode, seed: u64) -> Self {
+        let options = Options { policy, offers, ..Options::default() };
+        let mut allocator = Allocator::new(options, seed);
+        allocator.set_region(Some("here".to_owned()));
+        Self {
+            allocator,
+            now: Mono(1),
+            optimistic: offers == OfferMode::Optimistic,
+            offers: Vec::new(),
+            tasks: Vec::new(),
+            agents: Vec::new(),
+            granted: Vec::new(),
+            from_scratch: false,
+        }
+    }
+
+    /// Lets something happen, and checks that the ledger adds up.
+    pub(super) fn step(&mut self, step: &Step) {
+        self.allocator.advance(self.now);
+        match step {
+            Step::Agent(step) => self.agent_step(step),
+            Step::Framework(framework, step) => self.framework_step(FrameworkId(*framework), step),
+            Step::Role(role, step) => self.role_step(role, step),
+            Step::Ledger(step) => self.ledger_step(step),
+            Step::Wait { ms } => self.now = Mono(self.now.0 + ms),
+            Step::Run => self.run(),
+        }
+        self.check();
+    }
+
+    fn agent_step(&mut self, step: &AgentStep) {
+        match step {
+            AgentStep::Add { number, total, profile } => {
+                let id = agent_id(*number);
+                self.forget_agent(id);
+                self.agents.push(id);
+                self.agents.sort();
+                self.allocator.add_agent(id, total.clone(), profile.clone(), &[]);
+            }
+            AgentStep::Remove { choice } => {
+                if let Some(id) = pick(&self.agents, *choice) {
+                    self.forget_agent(id);
+                    self.allocator.remove_agent(id);
+                }
+            }
+            AgentStep::Change { choice, total, profile } => {
+                if let Some(id) = pick(&self.agents, *choice) {
+                    self.allocator.update_agent(id, total.clone(), profile.clone());
+                }
+            }
+            AgentStep::Activate { choice, active } => {
+                if let Some(id) = pick(&self.agents, *choice) {
+                    self.allocator.set_agent_active(id, *active);
+                }
+            }
+        }
+    }
+
+    fn forget_agent(&mut self, id: AgentId) {
+        self.agents.retain(|agent| *agent != id);
+        self.offers.retain(|(_, _, agent, _)| *agent != id);
+        self.tasks.retain(|(_, _, agent, _)| *agent != id);
+    }
+
+    fn framework_step(&mut self, id: FrameworkId, step: &FrameworkStep) {
+        let allocator = &mut self.allocator;
+        match step {
+            FrameworkStep::Subscribe { roles, suppressed, capabilities } => {
+                allocator.add_framework(id, roles, suppressed, *capabilities);
+            }
+            FrameworkStep::Remove => {
+                allocator.remove_framework(id);
+                self.offers.retain(|(holder, ..)| *holder != id);
+            }
+            FrameworkStep::Activate(active) => {
+                allocator.set_framework_active(id, *active);
+            }
+            FrameworkStep::Suppress(roles) => {
+                allocator.suppress(id, roles);
+            }
+            FrameworkStep::Revive(roles) => allocator.revive(id, roles),
+            // Those who are not in the role are told so, and nothing happens.
+            FrameworkStep::Wish(role, wishes) => {
+                drop(allocator.set_wishes(id, role, wishes));
+            }
+            FrameworkStep::Ask { role, requests, together_ms } => {
+                let until = together_ms.map(|ms| Mono(self.now.0 + ms));
+                drop(allocator.set_demand(id, role, requests, until));
+            }
+        }
+    }
+
+    fn role_step(&mut self, role: &Role, step: &RoleStep) {
+        match step {
+            RoleStep::Weight(weight_millis) => {
+                self.allocator.set_weight(role, *weight_millis);
+            }
+            RoleStep::Priority(priority) => self.allocator.set_priority(role, *priority),
+            RoleStep::Quota(quota) => {
+                self.allocator.set_quota(role, quota.clone());
+                self.take_back();
+                self.limits_are_kept();
+            }
+        }
+    }
+
+    fn ledger_step(&mut self, step: &LedgerStep) {
+        let until = |refuse_ms: &Option<u64>| refuse_ms.map(|ms| Mono(self.now.0 + ms));
+        match step {
+            LedgerStep::Accept { choice, used, refuse_ms } => {
+                let until = until(refuse_ms);
+                let Some((framework, role, agent, offered)) = take(&mut self.offers, *choice)
+                else {
+                    return;
+                };
+                let used = used.intersection(&offered);
+                let got = self.allocator.accept(agent, framework, &role, &offered, &used, until);
+                assert!(self.optimistic || got == used, "{got} of {used}");
+                if !got.is_empty() {
+                    self.tasks.push((framework, role, agent, got));
+                }
+                self.take_back();
+            }
+            LedgerStep::Decline { choice, refuse_ms } => {
+                let until = until(refuse_ms);
+                if let Some((framework, role, agent, offered)) = take(&mut self.offers, *choice) {
+                    self.allocator.recover_offered(agent, framework, &role, &offered, until);
+                }
+            }
+            LedgerStep::EndTask { choice } => {
+                if let Some((framework, role, agent, used)) = take(&mut self.tasks, *choice) {
+                    self.allocator.recover_allocated(agent, framework, &role, &used);
+                }
+            }
+        }
+    }
+
+    fn run(&mut self) {
+        if self.from_scratch {
+            self.allocator.look_at_everything();
+        }
+        let over = self.roles_over_their_limits();
+        let mut grants = Vec::new();
+        self.allocator.allocate(self.now, &mut grants);
+        for grant in &grants {
+            let Grant { framework, role, agent, resources, .. } = grant.clone();
+            assert!(!resources.is_empty(), "an offer holds something");
+            self.offers.push((framework, role, agent, resources));
+        }
+        self.granted.extend(grants);
+        assert!(!self.allocator.needs_run(), "a run leaves nothing to do");
+        assert!(self.allocator.next_deadline().is_none_or(|at| at > self.now));
+        assert!(self.roles_over_their_limits().is_subset(&over), "a limit was exceeded by offers");
+        self.nobody_waits_for_what_is_free();
+        self.take_back();
+        drop(self.allocator.take_failed_gangs());
+    }
+
+    /// Gives offers back that are wanted back.
+    fn take_back(&mut self) {
+        for rescind in self.allocator.take_rescinds() {
+            let (wanted, kept) = std::mem::take(&mut self.offers)
+                .into_iter()
+                .partition::<Vec<_>, _>(|(framework, role, agent, _)| {
+                    (*framework, role, *agent) == (rescind.framework, &rescind.role, rescind.agent)
+                });
+            assert!(!wanted.is_empty(), "nothing is offered of what is wanted back: {rescind:?}");
+            self.offers = kept;
+            for (framework, role, agent, offered) in wanted {
+                self.allocator.recover_offered(agent, framework, &role, &offered, None);
+            }
+        }
+    }
+
+    /// Those with more than their limit: after a limit was set below what tasks use, only.
+    fn roles_over_their_limits(&self) -> std::collections::BTreeSet<Role> {
+        let over = self.allocator.roles().into_iter().filter(|state| {
+            state.quota.limit.iter().any(|(name, limit)| state.consumed.get(name) > *limit)
+        });
+        over.map(|state| state.role).collect()
+    }
+
+    /// After offers were taken back, what is over a limit is used by tasks or reserved.
+    fn limits_are_kept(&self) {
+        for state in self.allocator.roles() {
+            for (name, limit) in &state.quota.limit {
+                let pool = self.offers.iter().filter(|(_, role, _, offered)| {
+                    let inside = *role == state.role || state.role.is_ancestor_of(role);
+                    inside && !crate::quota::pool(offered).amount_of(name).is_zero()
+                });
+                assert!(
+                    state.consumed.get(name) <= *limit || pool.count() == 0,
+                    "role {} is offered more {name} than its limit allows",
+                    state.role
+                );
+            }
+        }
+    }
+
+    /// After a run there is, for every agent and everybody who wants offers, a rule that keeps
+    /// them apart.
+    fn nobody_waits_for_what_is_free(&self) {
+        for number in 0..6 {
+            let Some(explanation) = self.allocator.explain(FrameworkId(number)) else { continue };
+            for role in explanation.roles {
+                assert_eq!(role.available, 0, "somebody waits for what it could have: {role:?}");
+                assert_eq!(role.skipped.values().sum::<usize>(), role.agents, "{role:?}");
+            }
+        }
+    }
+
+    /// The ledger adds up, and says the same as the account kept here.
+    fn check(&self) {
+        self.allocator.check_invariants();
+        let mut offered = BTreeMap::<AgentId, Resources>::new();
+        let mut allocated = BTreeMap::<AgentId, Resources>::new();
+        for (list, sums) in [(&self.offers, &mut offered), (&self.tasks, &mut allocated)] {
+            for (_, _, agent, resources) in list {
+                *sums.entry(*agent).or_default() += &resources.exclusive();
+            }
+        }
+        for state in self.allocator.agents() {
+            let of = |sums: &BTreeMap<AgentId, Resources>| {
+                sums.get(&state.agent).cloned().unwrap_or_default()
+            };
+            assert_eq!(state.allocated.exclusive(), of(&allocated), "{}: allocated", state.agent);
+            assert_eq!(state.offered.exclusive(), of(&offered), "{}: offered", state.agent);
+            let held =
+                if self.optimistic { of(&allocated) } else { of(&allocated) + &of(&offered) };
+            assert_eq!(
+                state.free,
+                state.total.saturating_sub(&held),
+                "{}: offered + allocated + free = total",
+                state.agent
+            );
+        }
+    }
+
+    /// Another policy takes over; what is held stays held.
+    pub(super) fn switch(&mut self, policy: Box<dyn Policy>) {
+        let ledger = |allocator: &Allocator| allocator.agents().collect::<Vec<_>>();
+        let before = ledger(&self.allocator);
+        self.allocator.set_policy(policy);
+        assert_eq!(ledger(&self.allocator), before, "a change of the policy changes no offer");
+        self.check();
+    }
+}
+
+fn pick<T: Copy>(items: &[T], choice: usize) -> Option<T> {
+    items.get(choice.checked_rem(items.len())?).copied()
+}
+
+fn take(list: &mut Vec<Held>, choice: usize) -> Option<Held> {
+    let index = choice.checked_rem(list.len())?;
+    Some(list.remove(index))
+}

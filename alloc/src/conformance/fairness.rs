@@ -1,0 +1,291 @@
+//! The laws of fair sharing, up to one task.
+//!
+//! They are laws of divisible tasks, and ours are not. Progressive filling keeps any two users within
+//! one task of each other until somebody cannot go on (Ghodsi et al., theorem 7: "the difference
+//! between the allocations of any two users in the continuous and in the discrete scenario is at most
+//! one max-task"). From then on what is left goes to whoever has a task that fits, as Pareto
+//! efficiency demands, and is nobody's due. So the laws are asserted of the outcome at that moment,
+//! up to the largest task, and that nothing useful is left, of the outcome at the end.
+
+use meshos_protocol::{
+    ids::FrameworkId,
+    resources::{Amount, Metadata, Resource, ResourceName, Resources},
+};
+
+use super::{
+    Chance,
+    fill::{Filled, User, fill},
+};
+use crate::{Options, Policy};
+
+/// What one task needs of two resources, in units.
+pub type Need = (i64, i64);
+
+/// Users of a cluster, who all want as many tasks as they can get.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// What one task of each user needs; every one something.
+    pub needs: Vec<Need>,
+    /// The weights of the users, in thousandths.
+    pub weights_millis: Vec<u64>,
+}
+
+/// What there is of either resource, in units.
+const CAPACITY: i64 = 600;
+/// A unit of the first resource in thousandths, large enough that one is worth an offer.
+const CPUS_PER_UNIT: i64 = 1_000;
+/// A unit of the second resource in thousandths.
+const MEM_PER_UNIT: i64 = 100_000;
+
+/// Asserts the laws of fair sharing over `cases` random problems: of two resources, or of cpus
+/// alone.
+///
+/// # Panics
+///
+/// When one does not hold; the message names the law and the problem.
+pub fn check_fairness(policy: impl Fn() -> Box<dyn Policy>, dominant: bool, cases: u64) {
+    for case in 0..cases {
+        let mut chance = Chance::new(case);
+        let users = 2 + chance.below(4);
+        let mut number = |bound: usize| i64::try_from(1 + chance.below(bound)).unwrap_or(1);
+        let needs = (0..users).map(|_| (number(12), if dominant { number(12) } else { 0 }));
+        let needs: Vec<Need> = needs.collect();
+        let excess = (number(8) - 1, if dominant { number(8) - 1 } else { 0 });
+        let weights_millis = (0..users).map(|_| *chance.one_of(&[1000, 1000, 500, 3000])).collect();
+        let problem = Problem { needs, weights_millis };
+        let agents: Vec<Need> = (0..1 + chance.below(4))
+            .map(|_| (20 + chance.below(40), 20 + chance.below(40)))
+            .map(|(a, b)| (i64::try_from(a).unwrap_or(20), i64::try_from(b).unwrap_or(20)))
+            .collect();
+        let laws = Laws { policy: &policy, problem: &problem };
+        let outcome = laws
+            .nothing_useful_is_left(&agents, case)
+            .and_then(|()| laws.sharing_incentive())
+            .and_then(|()| laws.no_envy())
+            .and_then(|()| laws.strategy_proofness(excess))
+            .and_then(|()| laws.population_monotonicity())
+            .and_then(|()| laws.order_independence())
+            .and_then(|()| laws.equal_shares_of_a_common_bottleneck());
+        if let Err(broken) = outcome {
+            panic!("case {case}: {broken}, {problem:?}");
+        }
+    }
+}
+
+/// The laws over one problem; each says what is wrong.
+pub struct Laws<'a, P> {
+    /// Makes the policy.
+    pub policy: P,
+    /// The problem.
+    pub problem: &'a Problem,
+}
+
+impl<P> std::fmt::Debug for Laws<'_, P> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Laws").field("problem", self.problem).finish_non_exhaustive()
+    }
+}
+
+impl<P: Fn() -> Box<dyn Policy>> Laws<'_, P> {
+    /// Pareto efficiency: nothing is left in the end that anybody could use, on any agent.
+    ///
+    /// # Errors
+    ///
+    /// When something is.
+    pub fn nothing_useful_is_left(&self, agents: &[Need], seed: u64) -> Result<(), String> {
+        let agents: Vec<_> = agents.iter().map(|agent| units(*agent)).collect();
+        let users = users(&self.problem.needs, &self.problem.weights_millis);
+        let filled = fill(self.options(), seed, &agents, &users);
+        for state in filled.allocator.agents() {
+            if let Some(user) = users.iter().find(|user| state.free.contains(&user.task)) {
+                return Err(format!("{} is left, {} would fit", state.free, user.task));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody gets at least what its part of the cluster by weight would give, less one task.
+    ///
+    /// # Errors
+    ///
+    /// When somebody does not.
+    pub fn sharing_incentive(&self) -> Result<(), String> {
+        let Problem { needs, weights_millis } = self.problem;
+        let all: i64 = weights_millis.iter().map(|weight| signed(*weight)).sum();
+        for (user, tasks) in self.shares(needs).into_iter().enumerate() {
+            let (need, weight) = (&needs[user], &weights_millis[user]);
+            let part = CAPACITY * signed(*weight) / all;
+            let alone = dominant(*need, fitting(*need, (part, part)));
+            if dominant(*need, tasks) + self.one_task(needs, user) < alone {
+                return Err(format!("{need:?} runs {tasks} tasks, alone it would hold {alone}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody could run more tasks with what another has, scaled by their weights, less one task.
+    ///
+    /// # Errors
+    ///
+    /// When somebody could.
+    pub fn no_envy(&self) -> Result<(), String> {
+        let Problem { needs, weights_millis } = self.problem;
+        let tasks = self.shares(needs);
+        for (mine, my_need) in needs.iter().enumerate() {
+            for (theirs, their_need) in needs.iter().enumerate() {
+                let less_one = (tasks[theirs] - 1).max(0);
+                let (my_weight, their_weight) =
+                    (signed(weights_millis[mine]), signed(weights_millis[theirs]));
+                let scaled = |held: i64| held * my_weight / their_weight;
+                let bundle = (scaled(their_need.0 * less_one), scaled(their_need.1 * less_one));
+                if fitting(*my_need, bundle) > tasks[mine] + 1 {
+                    return Err(format!("{my_need:?} envies {their_need:?}: {tasks:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asking for more than one needs brings no more useful tasks, but for one task.
+    ///
+    /// # Errors
+    ///
+    /// When it does.
+    pub fn strategy_proofness(&self, excess: Need) -> Result<(), String> {
+        let needs = &self.problem.needs;
+        let truth = needs[0];
+        let lie = (truth.0 + excess.0, truth.1 + excess.1);
+        let mut lying = needs.clone();
+        lying[0] = lie;
+        let (honest, lied) = (self.shares(needs)[0], self.shares(&lying)[0]);
+        let useful = fitting(truth, (lie.0 * lied, lie.1 * lied));
+        let gained = dominant(truth, useful) - dominant(truth, honest);
+        if gained > self.one_task(&lying, 0) {
+            return Err(format!("saying {lie:?} brings {useful} tasks instead of {honest}"));
+        }
+        Ok(())
+    }
+
+    /// Nobody loses when another leaves, but for one task.
+    ///
+    /// # Errors
+    ///
+    /// When somebody does.
+    pub fn population_monotonicity(&self) -> Result<(), String> {
+        let needs = &self.problem.needs;
+        let (with, without) = (self.shares(needs), self.shares(&needs[..needs.len() - 1]));
+        for (user, (with, without)) in with.into_iter().zip(without).enumerate() {
+            let need = &needs[user];
+            if dominant(*need, with) - dominant(*need, without) > self.one_task(needs, user) {
+                return Err(format!("{need:?} runs {without} instead of {with} alone"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The order of ids moves no dominant share by more than one task.
+    ///
+    /// # Errors
+    ///
+    /// When it does.
+    pub fn order_independence(&self) -> Result<(), String> {
+        let Problem { needs, weights_millis } = self.problem;
+        let straight = self.shares(needs);
+        let (mut turned, mut turned_weights) = (needs.clone(), weights_millis.clone());
+        turned.reverse();
+        turned_weights.reverse();
+        let problem = Problem { needs: turned.clone(), weights_millis: turned_weights };
+        let mut back = Laws { policy: &self.policy, problem: &problem }.shares(&turned);
+        back.reverse();
+        for (user, (one, other)) in straight.into_iter().zip(back).enumerate() {
+            let need = &needs[user];
+            let moved = (dominant(*need, one) - dominant(*need, other)).abs();
+            if moved > self.one_task(needs, user) {
+                return Err(format!("{need:?} runs {one} or {other} tasks"));
+            }
+        }
+        Ok(())
+    }
+
+    /// When all need most of the same resource, it is shared out by weight, up to one task.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub fn equal_shares_of_a_common_bottleneck(&self) -> Result<(), String> {
+        let Problem { needs, weights_millis } = self.problem;
+        let bottleneck: Vec<Need> = needs.iter().map(|(a, b)| (*a.max(b), *a.min(b))).collect();
+        let all: i64 = weights_millis.iter().map(|weight| signed(*weight)).sum();
+        let tasks = self.shares(&bottleneck);
+        for (user, tasks) in tasks.into_iter().enumerate() {
+            let (need, weight) = (&bottleneck[user], &weights_millis[user]);
+            let due = CAPACITY * signed(*weight) / all;
+            if (dominant(*need, tasks) - due).abs() > self.one_task(&bottleneck, user) {
+                return Err(format!("{need:?} holds {} of {due}", dominant(*need, tasks)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the largest task of anybody is worth to a user: weights scale shares, so what one task
+    /// moves the share of a light user by is more to a heavy one.
+    fn one_task(&self, needs: &[Need], user: usize) -> i64 {
+        let weights = &self.problem.weights_millis;
+        let mine = signed(weights[user]);
+        let worth = |(need, weight): (&Need, &u64)| {
+            (dominant(*need, 1) * mine + signed(*weight) - 1) / signed(*weight)
+        };
+        needs.iter().zip(weights).map(worth).max().unwrap_or(0)
+    }
+
+    /// How many tasks each runs when for the first time somebody cannot go on.
+    fn shares(&self, needs: &[Need]) -> Vec<i64> {
+        let users = users(needs, &self.problem.weights_millis);
+        let Filled { tasks_at_first_refusal: tasks, .. } =
+            fill(self.options(), 3, &[units((CAPACITY, CAPACITY))], &users);
+        let of = |user: &User| tasks.get(&user.framework).copied().unwrap_or(0);
+        users.iter().map(|user| signed(of(user))).collect()
+    }
+
+    fn options(&self) -> Options {
+        // Offers as a whole: a user who is offered less than a task could not go on.
+        Options { policy: (self.policy)(), split: None, ..Options::default() }
+    }
+}
+
+/// Users with a role each, so that they have weights.
+fn users(needs: &[Need], weights_millis: &[u64]) -> Vec<User> {
+    let user = |(number, (need, weight_millis)): (u64, (&Need, &u64))| User {
+        framework: FrameworkId(number),
+        role: format!("user-{number}").parse().expect("a role"),
+        task: units(*need),
+        wanted: u64::MAX,
+        weight_millis: *weight_millis,
+    };
+    (1..).zip(needs.iter().zip(weights_millis)).map(user).collect()
+}
+
+fn units((cpus, mem): Need) -> Resources {
+    [(ResourceName::Cpus, cpus * CPUS_PER_UNIT), (ResourceName::Mem, mem * MEM_PER_UNIT)]
+        .map(|(name, millis)| {
+            Resource::new(name, Metadata::UNRESERVED, Amount::from_millis(millis))
+                .expect("amounts of cpus and mem")
+        })
+        .into_iter()
+        .collect()
+}
+
+/// The dominant share of so many tasks, in units of the cluster's capacity.
+fn dominant(need: Need, tasks: i64) -> i64 {
+    need.0.max(need.1) * tasks
+}
+
+/// How many tasks fit into what is there.
+fn fitting(need: Need, (a, b): Need) -> i64 {
+    let times = |have: i64, need: i64| if need == 0 { i64::MAX } else { have / need };
+    times(a, need.0).min(times(b, need.1))
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,275 @@
+//! Random histories: what happens to a cluster, decided before it happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshos_protocol::{
+    framework::Capabilities,
+    resources::{Amount, Disk, Metadata, Reservation, Resource, ResourceName, Resources, Volume},
+    role::Role,
+    wishes::{AgentConstraint, FaultDomain, OfferWishes, Predicate, ResourceRequest, Selector},
+};
+
+use super::Chance;
+use crate::{AgentProfile, Quota};
+
+/// One thing that happens. Numbers choose among what there is when it happens.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Agent(AgentStep),
+    Framework(u64, FrameworkStep),
+    Role(Role, RoleStep),
+    Ledger(LedgerStep),
+    Wait { ms: u64 },
+    Run,
+}
+
+/// Something happens to an agent.
+#[derive(Debug, Clone)]
+pub(super) enum AgentStep {
+    Add { number: u64, total: Resources, profile: AgentProfile },
+    Remove { choice: usize },
+    Change { choice: usize, total: Resources, profile: AgentProfile },
+    Activate { choice: usize, active: bool },
+}
+
+/// A framework says something, or something happens to it.
+#[derive(Debug, Clone)]
+pub(super) enum FrameworkStep {
+    Subscribe { roles: BTreeSet<Role>, suppressed: BTreeSet<Role>, capabilities: Capabilities },
+    Remove,
+    Activate(bool),
+    Suppress(BTreeSet<Role>),
+    Revive(BTreeSet<Role>),
+    Wish(Role, OfferWishes),
+    Ask { role: Role, requests: Vec<ResourceRequest>, together_ms: Option<u64> },
+}
+
+/// An operator says something of a role.
+#[derive(Debug, Clone)]
+pub(super) enum RoleStep {
+    Weight(u64),
+    Priority(i32),
+    Quota(Quota),
+}
+
+/// An offer is answered, or a task ends.
+#[derive(Debug, Clone)]
+pub(super) enum LedgerStep {
+    Accept { choice: usize, used: Resources, refuse_ms: Option<u64> },
+    Decline { choice: usize, refuse_ms: Option<u64> },
+    EndTask { choice: usize },
+}
+
+const ROLES: [&str; 7] = ["*", "a", "a/b", "a/b/c", "a/d", "z", "z/y"];
+
+/// A history over at most so many agents.
+pub(super) fn history(chance: &mut Chance, agents: usize, steps: usize) -> Vec<Step> {
+    let mut history = Vec::with_capacity(steps + agents);
+    for number in 0..agents {
+        history.push(add_agent(chance, number));
+    }
+    for framework in 0..4 {
+        history.push(subscribe(chance, framework));
+    }
+    for _ in 0..steps {
+        history.push(step(chance, agents));
+    }
+    history.push(Step::Run);
+    history
+}
+
+fn step(chance: &mut Chance, agents: usize) -> Step {
+    let choice = chance.below(usize::MAX);
+    let framework = u64::try_from(chance.below(6)).unwrap_or(0);
+    match chance.below(40) {
+        0 => add_agent(chance, choice % agents.max(1)),
+        1..=3 => Step::Agent(agent_step(chance, choice)),
+        4 | 5 => subscribe(chance, framework),
+        6..=11 => Step::Framework(framework, framework_step(chance, agents)),
+        12..=14 => Step::Role(role(chance), role_step(chance)),
+        15..=28 => Step::Ledger(ledger_step(chance, choice)),
+        29 | 30 => Step::Wait { ms: u64::try_from(chance.below(4000)).unwrap_or(0) },
+        _ => Step::Run,
+    }
+}
+
+fn agent_step(chance: &mut Chance, choice: usize) -> AgentStep {
+    match chance.below(3) {
+        0 => AgentStep::Remove { choice },
+        1 => AgentStep::Change { choice, total: total(chance), profile: profile(chance) },
+        _ => AgentStep::Activate { choice, active: !chance.once_in(3) },
+    }
+}
+
+fn framework_step(chance: &mut Chance, agents: usize) -> FrameworkStep {
+    match chance.below(6) {
+        0 => FrameworkStep::Remove,
+        1 => FrameworkStep::Activate(!chance.once_in(3)),
+        2 => FrameworkStep::Suppress(roles(chance)),
+        3 => FrameworkStep::Revive(roles(chance)),
+        4 => FrameworkStep::Wish(role(chance), wishes(chance)),
+        _ => ask(chance, agents),
+    }
+}
+
+fn role_step(chance: &mut Chance) -> RoleStep {
+    match chance.below(3) {
+        0 => RoleStep::Weight(*chance.one_of(&[1, 500, 1000, 3000])),
+        1 => RoleStep::Priority(*chance.one_of(&[-1, 0, 7])),
+        _ => RoleStep::Quota(quota(chance)),
+    }
+}
+
+fn ledger_step(chance: &mut Chance, choice: usize) -> LedgerStep {
+    match chance.below(14) {
+        0..=4 => LedgerStep::Accept {
+            choice,
+            used: parse(pick(chance, &USES)),
+            refuse_ms: refuse_ms(chance),
+        },
+        5..=9 => LedgerStep::Decline { choice, refuse_ms: refuse_ms(chance) },
+        _ => LedgerStep::EndTask { choice },
+    }
+}
+
+fn add_agent(chance: &mut Chance, number: usize) -> Step {
+    let number = u64::try_from(number).unwrap_or(0);
+    Step::Agent(AgentStep::Add { number, total: total(chance), profile: profile(chance) })
+}
+
+fn subscribe(chance: &mut Chance, framework: u64) -> Step {
+    let mut roles = roles(chance);
+    roles.insert(role(chance));
+    let suppressed =
+        if chance.once_in(4) { roles.iter().take(1).cloned().collect() } else { BTreeSet::new() };
+    let capabilities = Capabilities {
+        gpu_resources: chance.once_in(2),
+        shared_resources: chance.once_in(2),
+        revocable_resources: chance.once_in(2),
+        region_aware: chance.once_in(2),
+        gang_offers: true,
+        ..Capabilities::default()
+    };
+    Step::Framework(framework, FrameworkStep::Subscribe { roles, suppressed, capabilities })
+}
+
+fn ask(chance: &mut Chance, agents: usize) -> FrameworkStep {
+    use meshos_protocol::ids::{AgentId, NodeId};
+    let number = u64::try_from(chance.below(agents)).unwrap_or(0);
+    let named = AgentId::new(NodeId::from_bits(number), 1);
+    let wanted = pick(chance, &["cpus:1;mem:100", "cpus:0.3", "mem:200;ports:[7-8]"]);
+    let requests = (0..chance.below(3))
+        .map(|_| ResourceRequest {
+            agent: chance.once_in(3).then_some(named),
+            resources: parse(wanted),
+            count: u32::try_from(1 + chance.below(4)).unwrap_or(1),
+        })
+        .collect();
+    let together_ms = chance.once_in(3).then_some(3000);
+    FrameworkStep::Ask { role: role(chance), requests, together_ms }
+}
+
+fn refuse_ms(chance: &mut Chance) -> Option<u64> {
+    *chance.one_of(&[None, Some(1000), Some(5000)])
+}
+
+fn role(chance: &mut Chance) -> Role {
+    parse(pick(chance, &ROLES))
+}
+
+fn roles(chance: &mut Chance) -> BTreeSet<Role> {
+    (0..chance.below(3)).map(|_| role(chance)).collect()
+}
+
+fn quota(chance: &mut Chance) -> Quota {
+    let amounts = |chance: &mut Chance, most: usize| -> BTreeMap<ResourceName, Amount> {
+        let amount = |units: usize| Amount::whole(i64::try_from(units).unwrap_or(0));
+        match chance.below(4) {
+            0 | 1 => BTreeMap::new(),
+            2 => BTreeMap::from([(ResourceName::Cpus, amount(chance.below(most)))]),
+            _ => BTreeMap::from([
+                (ResourceName::Cpus, amount(1 + chance.below(most))),
+                (ResourceName::Mem, amount(chance.below(most * 100))),
+                (ResourceName::Gpus, Amount::ZERO),
+            ]),
+        }
+    };
+    Quota { guarantee: amounts(chance, 8).into_iter().collect(), limit: amounts(chance, 40) }
+}
+
+fn wishes(chance: &mut Chance) -> OfferWishes {
+    let mut wishes = OfferWishes::default();
+    if chance.once_in(2) {
+        let minimum = pick(chance, &["mem:2000", "cpus:2;mem:100"]);
+        wishes.minimum = vec![parse::<Resources>(minimum).quantities()];
+    }
+    if chance.once_in(2) {
+        let of = Selector::Attribute { name: "rack".to_owned() };
+        let value = "r1".to_owned();
+        let is = if chance.once_in(2) {
+            Predicate::Equals { value }
+        } else {
+            Predicate::NotEquals { value }
+        };
+        wishes.constraints = vec![vec![AgentConstraint { of, is }]];
+    }
+    wishes
+}
+
+fn profile(chance: &mut Chance) -> AgentProfile {
+    let region = pick(chance, &["here", "here", "there"]);
+    AgentProfile {
+        attributes: parse(pick(chance, &["", "rack:r1", "rack:r2"])),
+        hostname: String::new(),
+        domain: chance
+            .once_in(2)
+            .then(|| FaultDomain { region: region.to_owned(), zone: String::new() }),
+    }
+}
+
+const USES: [&str; 4] = ["cpus:1;mem:64", "cpus:0.5;ports:[5-6]", "cpus(a):1;mem:9", ""];
+
+const TOTALS: [&str; 9] = [
+    "cpus:4;mem:4096;disk:100;ports:[1-9]",
+    "cpus:8;mem:1024;ports:[5-20]",
+    "cpus:16;mem:65536;disk:1000;ports:[1-100]",
+    "cpus:1;mem:8192",
+    "cpus:2;mem:512;gpus:2",
+    "cpus:1;mem:64;cpus(a):2;mem(a):128;cpus(a/b):1;mem(z):64",
+    "cpus:0.02;mem:31",
+    "mem:4096",
+    "cpus(z):3;mem(z):300",
+];
+
+fn total(chance: &mut Chance) -> Resources {
+    let mut total: Resources = parse(pick(chance, &TOTALS));
+    if chance.once_in(5) {
+        let cpus = Resource::new(ResourceName::Cpus, Metadata::REVOCABLE, Amount::whole(2));
+        total.insert(cpus.expect("an amount of cpus"));
+    }
+    if chance.once_in(5) {
+        total.insert(volume(chance.once_in(2)));
+    }
+    total
+}
+
+/// A volume of role `a`, which refines nothing.
+fn volume(shared: bool) -> Resource {
+    let volume = Volume { id: "v".to_owned(), ..Volume::default() };
+    let disk = Disk { source: None, volume: Some(volume) };
+    let metadata = Metadata {
+        reservation: Reservation::new(parse("a")),
+        disk: Some(std::sync::Arc::new(disk)),
+        shared,
+        revocable: false,
+    };
+    Resource::new(ResourceName::Disk, metadata, Amount::whole(50)).expect("a volume of a role")
+}
+
+fn pick(chance: &mut Chance, texts: &[&'static str]) -> &'static str {
+    texts[chance.below(texts.len())]
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a literal that is well-formed")
+}

@@ -1,0 +1,116 @@
+//! The laws for all policies.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Chance,
+    cluster::Cluster,
+    history::{AgentStep, FrameworkStep, Step, history},
+};
+use crate::{Grant, OfferMode, Policy, policy::Drf};
+
+/// The most agents in a history.
+const AGENTS_MAX: usize = 200;
+
+/// Asserts the laws that every policy must keep, see [the module](super), over `cases` random
+/// histories.
+///
+/// # Panics
+///
+/// When one does not hold; the message names the case.
+pub fn check(policy: impl Fn() -> Box<dyn Policy>, cases: u64) {
+    name_is_well_formed(policy().name());
+    for case in 0..cases {
+        let mut chance = Chance::new(case);
+        // Mostly few agents, on which everybody meets everybody.
+        let agents =
+            if chance.once_in(8) { 1 + chance.below(AGENTS_MAX) } else { 1 + chance.below(8) };
+        let steps = history(&mut chance, agents, 60);
+        let offers = if chance.once_in(4) { OfferMode::Optimistic } else { OfferMode::Exclusive };
+        let play = |from_scratch| play(&policy, offers, case, &steps, from_scratch);
+        let grants = play(false);
+        same(case, "the same history gives other offers", &grants, &play(false));
+        same(case, "a run over everything offers other things", &grants, &play(true));
+        order_of_arrival_does_not_matter(&policy, &mut chance, case, &steps);
+        another_policy_can_take_over(&policy, &mut chance, case, &steps);
+    }
+}
+
+/// Asserts that the same was granted; names the first difference.
+fn same(case: u64, law: &str, one: &[Grant], other: &[Grant]) {
+    let place = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    assert_eq!(one.get(place), other.get(place), "case {case}, grant {place}: {law}");
+}
+
+fn name_is_well_formed(name: &str) {
+    let fine =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    assert!(!name.is_empty() && name.chars().all(fine), "`{name}` is not lower-case words");
+}
+
+fn play(
+    policy: impl Fn() -> Box<dyn Policy>,
+    offers: OfferMode,
+    seed: u64,
+    steps: &[Step],
+    from_scratch: bool,
+) -> Vec<Grant> {
+    let mut cluster = Cluster::new(policy(), offers, seed);
+    cluster.from_scratch = from_scratch;
+    for step in steps {
+        cluster.step(step);
+    }
+    cluster.granted
+}
+
+/// Whoever comes first: the first run offers the same.
+fn order_of_arrival_does_not_matter(
+    policy: impl Fn() -> Box<dyn Policy>,
+    chance: &mut Chance,
+    case: u64,
+    steps: &[Step],
+) {
+    let mut seen = BTreeSet::new();
+    let mut once = |step: &Step| match step {
+        Step::Agent(AgentStep::Add { number, .. }) => seen.insert((true, *number)),
+        Step::Framework(framework, FrameworkStep::Subscribe { .. }) => {
+            seen.insert((false, *framework))
+        }
+        Step::Agent(_)
+        | Step::Framework(..)
+        | Step::Role(..)
+        | Step::Ledger(_)
+        | Step::Wait { .. }
+        | Step::Run => false,
+    };
+    let arrivals: Vec<Step> = steps.iter().filter(|step| once(step)).cloned().collect();
+    let first_run = |arrivals: &[Step]| {
+        let mut cluster = Cluster::new(policy(), OfferMode::Exclusive, case);
+        arrivals.iter().for_each(|step| cluster.step(step));
+        cluster.step(&Step::Run);
+        cluster.granted
+    };
+    let mut shuffled = arrivals.clone();
+    chance.shuffle(&mut shuffled);
+    same(case, "the order of arrival matters", &first_run(&arrivals), &first_run(&shuffled));
+}
+
+/// A policy comes into force and goes again in the middle of everything.
+fn another_policy_can_take_over(
+    policy: impl Fn() -> Box<dyn Policy>,
+    chance: &mut Chance,
+    case: u64,
+    steps: &[Step],
+) {
+    let mut cluster = Cluster::new(Box::new(Drf), OfferMode::Exclusive, case);
+    let (comes, goes) = (chance.below(steps.len()), chance.below(steps.len()));
+    for (index, step) in steps.iter().enumerate() {
+        if index == comes.min(goes) {
+            cluster.switch(policy());
+        }
+        if index == comes.max(goes) {
+            cluster.switch(Box::new(Drf));
+        }
+        cluster.step(step);
+    }
+}

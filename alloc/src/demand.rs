@@ -1,0 +1,298 @@
+//! What a framework has said it wants: it is offered that, and no more.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::{
+    ids::AgentId,
+    resources::{Resources, Value},
+    role::Role,
+    time::Mono,
+    wishes::{REQUESTS_MAX, ResourceRequest},
+};
+
+use crate::{agent::Agent, arena::Key, constraints::WishError};
+
+/// So many requests for ranges or sets are met by one offer at most; those for amounts alone are
+/// counted, not tried.
+const PICKED_MAX: u32 = 100;
+
+/// What a framework wants in one role.
+#[derive(Debug, Clone)]
+pub(crate) struct Demand {
+    requests: Vec<Request>,
+    /// Which requests the offers of an agent are for, until they are answered.
+    given: BTreeMap<Key<Agent>, Vec<Requested>>,
+    /// All of it at once or nothing, until then.
+    together_until: Option<Mono>,
+}
+
+#[derive(Debug, Clone)]
+struct Request {
+    agent: Option<AgentId>,
+    wanted: Resources,
+    left: u32,
+}
+
+/// So many of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Requested {
+    request: usize,
+    count: u32,
+}
+
+impl Demand {
+    /// Checks requests; `together_until`: all at once or nothing, until then.
+    pub(crate) fn new(
+        requests: &[ResourceRequest],
+        together_until: Option<Mono>,
+    ) -> Result<Self, WishError> {
+        let count = requests.len();
+        if count > REQUESTS_MAX {
+            return Err(WishError::TooMany { what: "requests", count, max: REQUESTS_MAX });
+        }
+        let request = |request: &ResourceRequest| {
+            let wanted = request.resources.flatten();
+            if wanted.is_empty() || request.count == 0 {
+                return Err(WishError::EmptyRequest);
+            }
+            Ok(Request { agent: request.agent, wanted, left: request.count })
+        };
+        let requests = requests.iter().map(request).collect::<Result<_, _>>()?;
+        Ok(Self { requests, given: BTreeMap::new(), together_until })
+    }
+
+    /// Whether there is nothing left to be offered.
+    pub(crate) fn is_met(&self) -> bool {
+        self.requests.iter().all(|request| request.left == 0)
+    }
+
+    /// The agents with open offers that are for requests.
+    pub(crate) fn given(&self) -> Vec<Key<Agent>> {
+        self.given.keys().copied().collect()
+    }
+
+    /// Until when all is wanted at once or nothing.
+    pub(crate) fn together_until(&self) -> Option<Mono> {
+        self.together_until
+    }
+
+    /// The time has come, or all has been offered: nothing is wanted any more.
+    pub(crate) fn end(&mut self) {
+        self.requests.iter_mut().for_each(|request| request.left = 0);
+    }
+
+    /// What of `available` on an agent was asked for, those requests first that name it.
+    pub(crate) fn cut(
+        &self,
+        agent: AgentId,
+        available: &Resources,
+        role: &Role,
+    ) -> Option<(Resources, Vec<Requested>)> {
+        let mut rest = available.clone();
+        let mut requested = Vec::new();
+        for named in [true, false] {
+            for (index, request) in self.requests.iter().enumerate() {
+                let fits =
+                    if named { request.agent == Some(agent) } else { request.agent.is_none() };
+                if !fits || request.left == 0 {
+                    continue;
+                }
+                let count = take(&mut rest, &request.wanted, request.left, role);
+                if count > 0 {
+                    requested.push(Requested { request: index, count });
+                }
+            }
+        }
+        if requested.is_empty() {
+            return None;
+        }
+        let mut taken = available.saturating_sub(&rest);
+        // Nobody else can use the role's volumes.
+        taken += &rest.filter(|resource| resource.metadata().is_volume());
+        Some((taken, requested))
+    }
+
+    /// These requests are offered on an agent.
+    pub(crate) fn give(&mut self, agent: Key<Agent>, requested: Vec<Requested>) {
+        for part in &requested {
+            self.requests[part.request].left -= part.count;
+        }
+        if self.together_until.is_none() {
+            self.given.entry(agent).or_default().extend(requested);
+        }
+    }
+
+    /// Of what was offered on an agent `used` is used. When nothing of the agent is offered any
+    /// more (`closed`), what was not used is wanted again. Returns whether that is something.
+    pub(crate) fn answered(&mut self, agent: Key<Agent>, used: &Resources, closed: bool) -> bool {
+        let Some(given) = self.given.get_mut(&agent) else { return false };
+        let mut rest = used.flatten();
+        for part in given.iter_mut() {
+            let wanted = &self.requests[part.request].wanted;
+            part.count -= take(&mut rest, wanted, part.count, &Role::default());
+        }
+        if !closed {
+            return false;
+        }
+        let mut again = false;
+        for part in self.given.remove(&agent).into_iter().flatten() {
+            let left = &mut self.requests[part.request].left;
+            *left = left.saturating_add(part.count);
+            again |= part.count > 0;
+        }
+        again
+    }
+
+    /// Lays out all requests over agents, in their order. Nothing when they do not all fit.
+    pub(crate) fn lay_out(
+        &self,
+        available: &mut [(AgentId, Resources)],
+        role: &Role,
+    ) -> Option<Vec<(usize, Resources)>> {
+        let before: Vec<_> = available.iter().map(|(_, resources)| resources.clone()).collect();
+        let mut requests: Vec<_> = self.requests.iter().collect();
+        // Those that have no choice come first.
+        requests.sort_by_key(|request| request.agent.is_none());
+        for request in requests {
+            let mut left = request.left;
+            for (agent, rest) in available.iter_mut() {
+                if left > 0 && request.agent.is_none_or(|named| named == *agent) {
+                    left -= take(rest, &request.wanted, left, role);
+                }
+            }
+            if left > 0 {
+                return None;
+            }
+        }
+        let taken = available.iter().zip(&before).enumerate();
+        let taken = taken.map(|(index, ((_, rest), before))| (index, before.saturating_sub(rest)));
+        Some(taken.filter(|(_, taken)| !taken.is_empty()).collect())
+    }
+}
+
+/// Takes `wanted` out of `rest` as often as it is there, but at most `max` times. Returns how often.
+fn take(rest: &mut Resources, wanted: &Resources, max: u32, role: &Role) -> u32 {
+    let amounts_only = wanted.iter().all(|resource| matches!(resource.value(), Value::Scalar(_)));
+    if amounts_only {
+        return take_amounts(rest, wanted, max, role);
+    }
+    let mut count = 0;
+    while count < max.min(PICKED_MAX)
+        && let Some(found) = rest.find(wanted, role)
+    {
+        *rest = rest.saturating_sub(&found);
+        count += 1;
+    }
+    count
+}
+
+fn take_amounts(rest: &mut Resources, wanted: &Resources, max: u32, role: &Role) -> u32 {
+    let usable = rest.filter(|resource| {
+        resource.metadata().is_plain() && resource.metadata().is_allocatable_to(role)
+    });
+    let times = wanted.iter().map(|resource| {
+        let wanted = resource.amount().map_or(1, |amount| amount.millis()).max(1);
+        u32::try_from(usable.amount_of(resource.name()).millis() / wanted).unwrap_or(u32::MAX)
+    });
+    let count = times.min().unwrap_or(0).min(max);
+    let all: Resources = wanted
+        .iter()
+        .filter_map(|resource| {
+            resource.with_amount(resource.amount()?.saturating_mul(i64::from(count)))
+        })
+        .collect();
+    match usable.find(&all, role) {
+        Some(found) if count > 0 => {
+            *rest = rest.saturating_sub(&found);
+            count
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshos_protocol::ids::NodeId;
+
+    use super::*;
+
+    fn resources(text: &str) -> Resources {
+        text.parse().unwrap()
+    }
+
+    fn agent(number: u64) -> AgentId {
+        AgentId::new(NodeId::from_bits(number), 1)
+    }
+
+    fn request(of: Option<u64>, text: &str, count: u32) -> ResourceRequest {
+        ResourceRequest { agent: of.map(agent), resources: resources(text), count }
+    }
+
+    fn cut(demand: &Demand, of: u64, available: &str) -> Option<(String, Vec<Requested>)> {
+        let (taken, requested) =
+            demand.cut(agent(of), &resources(available), &"a/b".parse().unwrap())?;
+        Some((taken.to_string(), requested))
+    }
+
+    fn key() -> Key<Agent> {
+        Key::first()
+    }
+
+    #[test]
+    fn an_offer_is_cut_to_as_many_requests_as_fit() {
+        let requests =
+            [request(None, "cpus:2;mem:100", 3), request(Some(7), "cpus:1;ports:[5-6]", 1)];
+        let demand = Demand::new(&requests, None).unwrap();
+        let (taken, _) = cut(&demand, 1, "cpus:5;mem:1000").unwrap();
+        assert_eq!(taken, "cpus:4;mem:200");
+        let (taken, _) = cut(&demand, 7, "cpus:4;mem:1000;ports:[1-9]").unwrap();
+        assert_eq!(taken, "cpus:3;mem:100;ports:[5-6]");
+        assert_eq!(cut(&demand, 1, "cpus:1;mem:1000"), None);
+        let (taken, _) = cut(&demand, 1, "cpus:1;cpus(a):1;cpus(z):5;mem(a/b):100").unwrap();
+        assert_eq!(taken, "cpus:1;cpus(a):1;mem(a/b):100");
+    }
+
+    #[test]
+    fn what_was_declined_is_wanted_again_and_what_was_used_is_not() {
+        let mut demand = Demand::new(&[request(None, "cpus:1", 3)], None).unwrap();
+        let (_, requested) = cut(&demand, 1, "cpus:9").unwrap();
+        demand.give(key(), requested);
+        assert!(demand.is_met());
+        assert!(!demand.answered(key(), &resources("cpus(a):1"), false));
+        assert!(demand.answered(key(), &Resources::new(), true));
+        assert_eq!(cut(&demand, 1, "cpus:9").unwrap().0, "cpus:2");
+        assert!(!demand.answered(key(), &Resources::new(), true), "once");
+    }
+
+    #[test]
+    fn a_gang_is_laid_out_as_a_whole() {
+        let requests = [request(None, "cpus:2", 3), request(Some(2), "cpus:1;mem:10", 1)];
+        let demand = Demand::new(&requests, Some(Mono(5))).unwrap();
+        let lay_out = |first: &str, second: &str| {
+            let mut available = [(agent(1), resources(first)), (agent(2), resources(second))];
+            demand.lay_out(&mut available, &Role::default()).map(|taken| {
+                taken
+                    .into_iter()
+                    .map(|(index, taken)| (index, taken.to_string()))
+                    .collect::<Vec<_>>()
+            })
+        };
+        let both = vec![(0, "cpus:4".to_owned()), (1, "cpus:3;mem:10".to_owned())];
+        assert_eq!(lay_out("cpus:5", "cpus:3;mem:10"), Some(both));
+        assert_eq!(lay_out("cpus:5", "cpus:2;mem:10"), None);
+        assert_eq!(lay_out("cpus:9;mem:10", ""), None);
+    }
+
+    #[test]
+    fn empty_requests_are_refused() {
+        assert_eq!(
+            Demand::new(&[request(None, "", 1)], None).unwrap_err(),
+            WishError::EmptyRequest
+        );
+        assert_eq!(
+            Demand::new(&[request(None, "cpus:1", 0)], None).unwrap_err(),
+            WishError::EmptyRequest
+        );
+        assert!(Demand::new(&vec![request(None, "cpus:1", 1); 1001], None).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! What parties hold, and with it where they stand.
+
+use meshos_protocol::{
+    resources::{Resource, Resources, ScalarQuantities},
+    role::Role,
+    time::Mono,
+};
+
+use super::{FRESH, Kind, LISTS, NEEDY, Node, Tree, WAITING};
+use crate::{
+    arena::Key,
+    decay::{Past, faded_until},
+    policy::Policy,
+};
+
+/// A change of what a party holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Charge {
+    /// A grant: held and offered.
+    Offer,
+    /// A task that the allocator did not offer for.
+    Adopt,
+    /// What was offered is allocated now.
+    Accept,
+    /// An offer comes back.
+    ReturnOffer,
+    /// A task ended.
+    ReturnTask,
+}
+
+impl Tree {
+    /// Another order of service from now on. Nothing that anybody holds changes.
+    pub(crate) fn set_policy(&mut self, policy: Box<dyn Policy>) {
+        self.half_life = policy.half_life();
+        self.policy = policy;
+        self.stale = true;
+        self.remembered.clear();
+        let keys: Vec<_> = self.nodes.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.nodes[key].past = self.half_life.map(|_| Box::new(Past::new(self.clock)));
+        }
+    }
+
+    /// Time has gone on until `now`. It never goes back.
+    pub(crate) fn advance(&mut self, now: Mono) {
+        self.clock = self.clock.max(now);
+    }
+
+    pub(crate) fn set_weight(&mut self, role: &Role, weight_millis: u64) {
+        let weight_millis = weight_millis.max(1);
+        self.settings.weights.insert(role.clone(), weight_millis);
+        if let Some(nodes) = self.roles.get(role) {
+            self.update(nodes.role, |node| node.weight_millis = weight_millis);
+        }
+    }
+
+    pub(crate) fn set_priority(&mut self, role: &Role, priority: i32) {
+        if priority == 0 {
+            self.settings.priorities.remove(role);
+        } else {
+            self.settings.priorities.insert(role.clone(), priority);
+        }
+        if let Some(nodes) = self.roles.get(role) {
+            self.update(nodes.role, |node| node.priority = priority);
+        }
+    }
+
+    /// More or less is in the cluster.
+    pub(crate) fn change_total(&mut self, added: &Resources, removed: &Resources) {
+        add(&mut self.total, added);
+        subtract(&mut self.total, removed);
+        self.change_reserved(added, removed);
+        self.stale = true;
+    }
+
+    /// What a framework holds changes, and with it what all roles above it hold.
+    pub(crate) fn charge(&mut self, framework: Key<Node>, resources: &Resources, charge: Charge) {
+        if resources.is_empty() {
+            return;
+        }
+        let run = self.run;
+        let reserved = resources.iter().any(|resource| !resource.metadata().is_unreserved());
+        self.update_path(framework, |node| {
+            match charge {
+                Charge::Offer => {
+                    add(&mut node.held, resources);
+                    add(&mut node.offered, resources);
+                    node.grants += 1;
+                    node.turns = (run, if node.turns.0 == run { node.turns.1 + 1 } else { 1 });
+                }
+                Charge::Adopt => add(&mut node.held, resources),
+                Charge::Accept => subtract(&mut node.offered, resources),
+                Charge::ReturnOffer => {
+                    subtract(&mut node.held, resources);
+                    subtract(&mut node.offered, resources);
+                }
+                Charge::ReturnTask => subtract(&mut node.held, resources),
+            }
+            if reserved {
+                charge_reserved(&mut node.held_reserved, resources, charge);
+            }
+        });
+    }
+
+    /// Brings the order up to date: the policy is told of the run, and everybody is ranked anew
+    /// when it or a change of the total asks for that.
+    pub(crate) fn begin_run(&mut self, now: Mono, draw: u64) {
+        self.advance(now);
+        self.run += 1;
+        if !(self.policy.begin_run(now, draw) | self.stale) {
+            return;
+        }
+        self.stale = false;
+        let keys: Vec<_> = self.nodes.iter().map(|(key, _)| key).collect();
+        for &key in &keys {
+            self.fade(key);
+            self.nodes[key].rank = self.rank_of(&self.nodes[key]);
+            self.nodes[key].rank_stale = false;
+        }
+        self.fade_remembered();
+        for key in keys {
+            let mut lists = std::mem::take(&mut self.nodes[key].lists);
+            for list in &mut lists {
+                list.sort_by(|a, b| self.nodes[*a].service_order(&self.nodes[*b]));
+            }
+            self.nodes[key].lists = lists;
+        }
+    }
+
+    /// Brings the past of a node up to date.
+    fn fade(&mut self, key: Key<Node>) {
+        let Some(half_life) = self.half_life else { return };
+        let node = &mut self.nodes[key];
+        if let Some(past) = &mut node.past {
+            past.advance(faded_until(self.clock, half_life), half_life, &node.held);
+        }
+    }
+
+    fn fade_remembered(&mut self) {
+        let Some(half_life) = self.half_life else { return };
+        let (clock, nothing) = (faded_until(self.clock, half_life), ScalarQuantities::new());
+        self.remembered.retain(|_, past| {
+            past.advance(clock, half_life, &nothing);
+            !past.is_forgotten()
+        });
+    }
+
+    /// Changes a node and all above it but the root.
+    fn update_path(&mut self, key: Key<Node>, mut change: impl FnMut(&mut Node)) {
+        let mut next = Some(key);
+        while let Some(key) = next.filter(|key| *key != self.root) {
+            self.update(key, &mut change);
+            next = self.nodes[key].parent;
+        }
+    }
+
+    /// Changes what a node's place in the order depends on, and moves it there.
+    pub(super) fn update(&mut self, key: Key<Node>, change: impl FnOnce(&mut Node)) {
+        let Some(parent) = self.nodes[key].parent else { return };
+        if self.half_life.is_some() {
+            self.fade(key);
+        }
+        let alone = LISTS.into_iter().all(|list| {
+            !self.nodes[key].is_listed(list) || self.nodes[parent].lists[list].len() == 1
+        });
+        if alone {
+            // Nobody stands beside it, so where it stands is looked up when somebody does.
+            let node = &mut self.nodes[key];
+            change(node);
+            node.rank_stale = true;
+        } else {
+            let listed = [WAITING, FRESH, NEEDY].map(|list| self.nodes[key].is_listed(list));
+            for list in LISTS.into_iter().filter(|list| listed[*list]) {
+                self.unlink(list, parent, key);
+            }
+            change(&mut self.nodes[key]);
+            self.nodes[key].rank = self.rank_of(&self.nodes[key]);
+            self.nodes[key].rank_stale = false;
+            for list in LISTS.into_iter().filter(|list| listed[*list]) {
+                self.link(list, parent, key);
+            }
+        }
+        if self.nodes[key].quota.is_some() {
+            self.refresh_unmet(key);
+        }
+    }
+
+    /// The name of a role's node.
+    pub(super) fn role_of(&self, key: Key<Node>) -> Option<&Role> {
+        match &self.nodes[key].kind {
+            Kind::Role(role) => Some(role),
+            Kind::Root | Kind::Direct | Kind::Framework(..) => None,
+        }
+    }
+}
+
+/// Whether shares and quota count a resource: what may be taken back at any time has a ledger of
+/// its own (that of the agents), and what several use at once is nobody's.
+pub(crate) fn counts(resource: &Resource) -> bool {
+    !resource.metadata().revocable && !resource.metadata().shared
+}
+
+pub(super) fn add(sum: &mut ScalarQuantities, resources: &Resources) {
+    for resource in resources.iter().filter(|resource| counts(resource)) {
+        if let Some(amount) = resource.amount() {
+            sum.add(resource.name(), amount);
+        }
+    }
+}
+
+pub(super) fn subtract(sum: &mut ScalarQuantities, resources: &Resources) {
+    for resource in resources.iter().filter(|resource| counts(resource)) {
+        if let Some(amount) = resource.amount() {
+            sum.subtract(resource.name(), amount);
+        }
+    }
+}
+
+fn charge_reserved(sum: &mut ScalarQuantities, resources: &Resources, charge: Charge) {
+    let resources = resources.reserved();
+    match charge {
+        Charge::Offer | Charge::Adopt => add(sum, &resources),
+        Charge::Accept => {}
+        Charge::ReturnOffer | Charge::ReturnTask => subtract(sum, &resources),
+    }
+}

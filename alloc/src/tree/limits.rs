@@ -1,0 +1,228 @@
+//! Quota in the tree: who has less than it is guaranteed, and how much more anybody may have.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::{
+    resources::{Amount, ResourceName, Resources, ScalarQuantities},
+    role::Role,
+};
+
+use super::{Kind, Node, Tree, ledger};
+use crate::{
+    arena::Key,
+    quota::{Headroom, Quota, QuotaError},
+};
+
+impl Tree {
+    /// Sets or, when it is empty, clears the quota of a role.
+    pub(crate) fn set_quota(&mut self, role: &Role, quota: Quota) {
+        let quota = Some(quota).filter(|quota| !quota.is_empty());
+        match &quota {
+            Some(quota) => drop(self.settings.quotas.insert(role.clone(), quota.clone())),
+            None => drop(self.settings.quotas.remove(role)),
+        }
+        if let Some(nodes) = self.roles.get(role).copied() {
+            self.nodes[nodes.role].quota = quota.map(Box::new);
+            self.refresh_unmet(nodes.role);
+        }
+    }
+
+    /// Whether any role has a limit.
+    pub(crate) fn has_quota(&self) -> bool {
+        !self.settings.quotas.is_empty()
+    }
+
+    /// What a role consumes: see [`Quota`].
+    pub(crate) fn consumption(&self, role: &Role) -> ScalarQuantities {
+        let mut consumed = self.reserved.get(role).cloned().unwrap_or_default();
+        if let Some(node) = self.role(role) {
+            consumed += &node.held.saturating_sub(&node.held_reserved);
+        }
+        consumed
+    }
+
+    fn consumed(&self, role: &Role, node: &Node, name: &ResourceName) -> Amount {
+        let reserved = self.reserved.get(role).map_or(Amount::ZERO, |all| all.get(name));
+        let held = node.held.get(name).remaining_after(node.held_reserved.get(name));
+        reserved.saturating_add(held)
+    }
+
+    /// How much more a framework may have of the unreserved pool before a role above it meets its
+    /// limit.
+    pub(crate) fn headroom(&self, framework: Key<Node>) -> Headroom {
+        let mut headroom = Headroom::default();
+        if !self.has_quota() {
+            return headroom;
+        }
+        for (role, node, quota) in self.quotas_above(framework) {
+            for (name, limit) in &quota.limit {
+                headroom.narrow(name, limit.remaining_after(self.consumed(role, node, name)));
+            }
+        }
+        headroom
+    }
+
+    /// By how much roles exceed their limits.
+    pub(crate) fn excesses(&self) -> BTreeMap<Role, ScalarQuantities> {
+        let excess = |(role, quota): (&Role, &Quota)| {
+            let consumed = self.consumption(role);
+            let over = quota
+                .limit
+                .iter()
+                .map(|(name, limit)| (name.clone(), consumed.get(name).remaining_after(*limit)));
+            let over: ScalarQuantities = over.collect();
+            (!over.is_empty()).then(|| (role.clone(), over))
+        };
+        self.settings.quotas.iter().filter_map(excess).collect()
+    }
+
+    /// What a framework's roles lack of what they are guaranteed.
+    pub(crate) fn shortage(&self, framework: Key<Node>) -> ScalarQuantities {
+        let mut short = ScalarQuantities::new();
+        for (role, node, quota) in self.quotas_above(framework) {
+            for (name, guarantee) in quota.guarantee.iter() {
+                let lacking = guarantee.remaining_after(self.consumed(role, node, name));
+                short.add(name, lacking.remaining_after(short.get(name)));
+            }
+        }
+        short
+    }
+
+    /// Whether the roles of a framework have all that they are guaranteed without `pool`, too.
+    pub(crate) fn can_spare(&self, framework: Key<Node>, pool: &Resources) -> bool {
+        self.quotas_above(framework).all(|(role, node, quota)| {
+            !quota.is_unmet(|name| {
+                self.consumed(role, node, name).remaining_after(pool.amount_of(name))
+            })
+        })
+    }
+
+    fn quotas_above(&self, key: Key<Node>) -> impl Iterator<Item = (&Role, &Node, &Quota)> {
+        self.above(key).filter_map(|node| match (&node.kind, &node.quota) {
+            (Kind::Role(role), Some(quota)) => Some((role, node, &**quota)),
+            _ => None,
+        })
+    }
+
+    /// Whether a quota makes sense beside the others and the cluster as it is.
+    pub(crate) fn check_quota(&self, role: &Role, quota: &Quota) -> Result<(), QuotaError> {
+        if let Some((name, amount)) = quota.limit.iter().find(|(_, amount)| amount.is_negative()) {
+            let (role, name, amount) = (role.clone(), name.clone(), *amount);
+            return Err(QuotaError::Negative { role, name, amount });
+        }
+        self.check_reachable(role, quota)?;
+        let consumption = self.consumption(role);
+        for (name, limit) in &quota.limit {
+            let consumed = consumption.get(name);
+            if consumed > *limit {
+                let (role, name, limit) = (role.clone(), name.clone(), *limit);
+                return Err(QuotaError::BelowConsumption { role, name, consumed, limit });
+            }
+        }
+        self.check_capacity(role, quota)
+    }
+
+    /// Whether no limit of the role or of one above it keeps it from what it is guaranteed.
+    fn check_reachable(&self, role: &Role, quota: &Quota) -> Result<(), QuotaError> {
+        let above = std::iter::successors(role.parent(), Role::parent);
+        let limits = above.filter_map(|above| {
+            let limit = &self.settings.quotas.get(&above)?.limit;
+            Some((above, limit))
+        });
+        for (limited, limit) in std::iter::once((role.clone(), &quota.limit)).chain(limits) {
+            for (name, guarantee) in quota.guarantee.iter() {
+                if let Some(&limit) = limit.get(name).filter(|limit| **limit < guarantee) {
+                    let (role, name) = (role.clone(), name.clone());
+                    return Err(QuotaError::GuaranteeAboveLimit {
+                        role,
+                        name,
+                        guarantee,
+                        limited,
+                        limit,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the cluster has what all roles together are guaranteed.
+    fn check_capacity(&self, role: &Role, quota: &Quota) -> Result<(), QuotaError> {
+        let mut guarantees: Vec<(&Role, &Quota)> =
+            self.settings.quotas.iter().filter(|(other, _)| *other != role).collect();
+        guarantees.push((role, quota));
+        for (name, _) in quota.guarantee.iter() {
+            let guaranteed = guaranteed_below(None, &guarantees, name);
+            let total = self.total.get(name);
+            if guaranteed > total {
+                let (role, name) = (role.clone(), name.clone());
+                return Err(QuotaError::BeyondCluster { role, name, guaranteed, total });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reservations have come or gone.
+    pub(super) fn change_reserved(&mut self, added: &Resources, removed: &Resources) {
+        let mut changed = Vec::new();
+        for (resources, more) in [(added, true), (removed, false)] {
+            for resource in resources {
+                let Some(reserved) = resource.metadata().reserved_role() else { continue };
+                let one = Resources::from(resource.clone());
+                for role in std::iter::successors(Some(reserved.clone()), Role::parent) {
+                    let sum = self.reserved.entry(role.clone()).or_default();
+                    if more {
+                        ledger::add(sum, &one)
+                    } else {
+                        ledger::subtract(sum, &one)
+                    }
+                    changed.push(role);
+                }
+            }
+        }
+        for role in changed {
+            if self.reserved.get(&role).is_some_and(ScalarQuantities::is_empty) {
+                self.reserved.remove(&role);
+            }
+            if let Some(nodes) = self.roles.get(&role).copied() {
+                self.refresh_unmet(nodes.role);
+            }
+        }
+    }
+
+    /// Brings up to date whether a role has less than it is guaranteed.
+    pub(super) fn refresh_unmet(&mut self, key: Key<Node>) {
+        let unmet = self.is_unmet(key);
+        if unmet != self.nodes[key].unmet {
+            self.nodes[key].unmet = unmet;
+            self.refresh_needy(key);
+        }
+    }
+
+    pub(super) fn is_unmet(&self, key: Key<Node>) -> bool {
+        let node = &self.nodes[key];
+        let (Some(role), Some(quota)) = (self.role_of(key), &node.quota) else { return false };
+        quota.is_unmet(|name| self.consumed(role, node, name))
+    }
+}
+
+/// What is guaranteed to the roles right below one, each with those below it: what a role is
+/// guaranteed covers what those below it are.
+fn guaranteed_below(
+    above: Option<&Role>,
+    guarantees: &[(&Role, &Quota)],
+    name: &ResourceName,
+) -> Amount {
+    let below = |role: &Role| match above {
+        None => true,
+        Some(above) => above.is_ancestor_of(role),
+    };
+    let inside: Vec<_> = guarantees.iter().copied().filter(|(role, _)| below(role)).collect();
+    let top = inside
+        .iter()
+        .filter(|(role, _)| !inside.iter().any(|(other, _)| other.is_ancestor_of(role)));
+    top.map(|(role, quota)| {
+        quota.guarantee.get(name).max(guaranteed_below(Some(role), &inside, name))
+    })
+    .sum()
+}

@@ -1,0 +1,185 @@
+//! The order of service: who is next.
+
+use super::{FRESH, Kind, NEEDY, Node, Scope, Tree, WAITING};
+use crate::{arena::Key, membership::Membership};
+
+impl Tree {
+    /// Puts a framework into a scope or takes it out.
+    pub(crate) fn set_in(&mut self, scope: Scope, framework: Key<Node>, member: bool) {
+        let list = list_of(scope);
+        if (self.nodes[framework].counts[list] > 0) == member {
+            return;
+        }
+        let mut next = Some(framework);
+        while let Some(key) = next {
+            let count = &mut self.nodes[key].counts[list];
+            let before = *count;
+            *count = if member { before + 1 } else { before - 1 };
+            let after = *count;
+            next = self.nodes[key].parent;
+            if let Some(parent) = next {
+                match (before, after) {
+                    (0, _) => self.link(list, parent, key),
+                    (_, 0) => self.unlink(list, parent, key),
+                    _ => {}
+                }
+            }
+            if list == WAITING && (before == 0 || after == 0) {
+                self.refresh_needy(key);
+            }
+        }
+    }
+
+    /// Whether a framework is in a scope.
+    pub(crate) fn is_in(&self, scope: Scope, node: Key<Node>) -> bool {
+        self.nodes[node].counts[list_of(scope)] > 0
+    }
+
+    /// The first in the order of service for whom `wanted` holds: those first who are guaranteed
+    /// more than they have.
+    pub(crate) fn first(
+        &self,
+        scope: Scope,
+        mut wanted: impl FnMut(Key<Membership>) -> bool,
+    ) -> Option<Key<Membership>> {
+        let list = list_of(scope);
+        self.first_needy_below(self.root, list, &mut wanted)
+            .or_else(|| self.first_met_below(self.root, list, &mut wanted))
+    }
+
+    /// The first in the order of service, among those who are guaranteed more than they have, for
+    /// whom `wanted` holds.
+    pub(crate) fn first_needy(
+        &self,
+        mut wanted: impl FnMut(Key<Membership>) -> bool,
+    ) -> Option<Key<Membership>> {
+        self.first_needy_below(self.root, WAITING, &mut wanted)
+    }
+
+    fn first_needy_below(
+        &self,
+        key: Key<Node>,
+        list: usize,
+        wanted: &mut impl FnMut(Key<Membership>) -> bool,
+    ) -> Option<Key<Membership>> {
+        // As deep as roles are nested, which their length bounds.
+        self.nodes[key].lists[NEEDY].iter().find_map(|child| {
+            if self.nodes[*child].unmet {
+                self.first_below(*child, list, wanted)
+            } else {
+                self.first_needy_below(*child, list, wanted)
+            }
+        })
+    }
+
+    /// As [`Tree::first_below`], leaving out those whom [`Tree::first_needy_below`] has asked.
+    fn first_met_below(
+        &self,
+        key: Key<Node>,
+        list: usize,
+        wanted: &mut impl FnMut(Key<Membership>) -> bool,
+    ) -> Option<Key<Membership>> {
+        let node = &self.nodes[key];
+        if node.lists[NEEDY].is_empty() && !node.unmet {
+            return self.first_below(key, list, wanted);
+        }
+        let met = node.lists[list].iter().filter(|child| !self.nodes[**child].unmet);
+        met.into_iter().find_map(|child| self.first_met_below(*child, list, wanted))
+    }
+
+    fn first_below(
+        &self,
+        key: Key<Node>,
+        list: usize,
+        wanted: &mut impl FnMut(Key<Membership>) -> bool,
+    ) -> Option<Key<Membership>> {
+        let node = &self.nodes[key];
+        if let Kind::Framework(_, membership) = node.kind {
+            return wanted(membership).then_some(membership);
+        }
+        // As deep as roles are nested, which their length bounds.
+        node.lists[list].iter().find_map(|child| self.first_below(*child, list, wanted))
+    }
+
+    /// Whether somebody waits who is guaranteed more than it has.
+    pub(crate) fn somebody_needy(&self) -> bool {
+        !self.nodes[self.root].lists[NEEDY].is_empty()
+    }
+
+    /// The nodes above one, from the nearest.
+    pub(super) fn above(&self, key: Key<Node>) -> impl Iterator<Item = &Node> {
+        let mut next = self.nodes[key].parent;
+        std::iter::from_fn(move || {
+            let node = &self.nodes[next?];
+            next = node.parent;
+            Some(node)
+        })
+    }
+
+    /// Brings up to date whether a role and those above it are in the lists of the needy.
+    pub(super) fn refresh_needy(&mut self, key: Key<Node>) {
+        let mut next = Some(key);
+        while let Some(key) = next {
+            let node = &self.nodes[key];
+            let Some(parent) = node.parent else { return };
+            let is_role = matches!(node.kind, Kind::Role(_));
+            let needy = is_role
+                && node.counts[WAITING] > 0
+                && (node.unmet || !node.lists[NEEDY].is_empty());
+            if needy == node.needy {
+                return;
+            }
+            self.nodes[key].needy = needy;
+            if needy {
+                self.link(NEEDY, parent, key);
+            } else {
+                self.unlink(NEEDY, parent, key);
+            }
+            next = Some(parent);
+        }
+    }
+
+    fn refresh_rank(&mut self, key: Key<Node>) {
+        if self.nodes[key].rank_stale {
+            self.nodes[key].rank = self.rank_of(&self.nodes[key]);
+            self.nodes[key].rank_stale = false;
+        }
+    }
+
+    fn place(&self, list: usize, parent: Key<Node>, key: Key<Node>) -> Result<usize, usize> {
+        let node = &self.nodes[key];
+        self.nodes[parent].lists[list]
+            .binary_search_by(|sibling| self.nodes[*sibling].service_order(node))
+    }
+
+    pub(super) fn link(&mut self, list: usize, parent: Key<Node>, key: Key<Node>) {
+        if let [only] = self.nodes[parent].lists[list][..] {
+            self.refresh_rank(only);
+        }
+        if !self.nodes[parent].lists[list].is_empty() {
+            self.refresh_rank(key);
+        }
+        match self.place(list, parent, key) {
+            Ok(_) => debug_assert!(false, "{key:?} is in the list already"),
+            Err(place) => self.nodes[parent].lists[list].insert(place, key),
+        }
+    }
+
+    pub(super) fn unlink(&mut self, list: usize, parent: Key<Node>, key: Key<Node>) {
+        if self.nodes[parent].lists[list][..] == [key] {
+            self.nodes[parent].lists[list].clear();
+            return;
+        }
+        match self.place(list, parent, key) {
+            Ok(place) => drop(self.nodes[parent].lists[list].remove(place)),
+            Err(_) => debug_assert!(false, "{key:?} is not in the list"),
+        }
+    }
+}
+
+fn list_of(scope: Scope) -> usize {
+    match scope {
+        Scope::Waiting => WAITING,
+        Scope::Fresh => FRESH,
+    }
+}

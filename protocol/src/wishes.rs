@@ -1,0 +1,158 @@
+//! What a framework can say so that it is not sent what it cannot use: minimum sizes, constraints
+//! on agents, what it wants now, and what it wants together or not at all.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::AgentId,
+    resources::{Amount, Resources, ScalarQuantities},
+};
+
+/// The most alternatives, and the most constraints in each, that a role may have.
+pub const CONSTRAINTS_MAX: usize = 64;
+/// The longest regular expression, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 1_024;
+/// The most requests one call may state, and the most parts of one gang.
+pub const REQUESTS_MAX: usize = 1_000;
+/// The most minimum sizes of one role.
+pub const MINIMUMS_MAX: usize = 16;
+
+/// What a framework wishes of all offers in one role.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OfferWishes {
+    /// An offer holds at least one of these, reserved or not; when there is none, the least that is
+    /// worth an offer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub minimum: Vec<ScalarQuantities>,
+    /// Agents fulfil all constraints of one of these alternatives; when there is none, all do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Vec<AgentConstraint>>,
+}
+
+impl OfferWishes {
+    /// Whether nothing is wished.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.minimum.is_empty() && self.constraints.is_empty()
+    }
+}
+
+/// One constraint on an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentConstraint {
+    /// What is looked at.
+    pub of: Selector,
+    /// What must be true of it.
+    pub is: Predicate,
+}
+
+/// What of an agent a constraint looks at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Selector {
+    /// The attributes of that name.
+    Attribute {
+        /// The name.
+        name: String,
+    },
+    /// The host name.
+    Hostname,
+    /// The region of its fault domain.
+    Region,
+    /// The zone of its fault domain.
+    Zone,
+    /// Something that this build does not know; no agent has it.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What must be true of what a constraint looks at. An agent may have several attributes of one
+/// name: the positive predicates ask for one that fits, the negative ones that none does.
+///
+/// Text predicates look at texts, and at numbers in their text form; a set equals each of its
+/// items. Numeric predicates look at numbers, and at ranges that hold one that fits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Predicate {
+    /// There is one.
+    Exists,
+    /// There is none.
+    NotExists,
+    /// It is this text.
+    Equals {
+        /// The text.
+        value: String,
+    },
+    /// There is none, or it is another.
+    NotEquals {
+        /// The text.
+        value: String,
+    },
+    /// The whole of it matches this regular expression.
+    Matches {
+        /// The regular expression; at most [`PATTERN_BYTES_MAX`] bytes.
+        pattern: String,
+    },
+    /// There is none, or it does not match.
+    NotMatches {
+        /// The regular expression; at most [`PATTERN_BYTES_MAX`] bytes.
+        pattern: String,
+    },
+    /// It is a number below this one.
+    Less {
+        /// The bound, which does not count.
+        than: Amount,
+    },
+    /// It is a number above this one.
+    Greater {
+        /// The bound, which does not count.
+        than: Amount,
+    },
+    /// It is a number in this range.
+    Within {
+        /// The lowest that counts.
+        from: Amount,
+        /// The highest that counts.
+        to: Amount,
+    },
+    /// Something that this build does not know; it is true of no agent.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Resources that a framework asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceRequest {
+    /// Of this agent; absent: of any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// Together on one agent; whom they are reserved for does not matter.
+    pub resources: Resources,
+    /// So many times.
+    #[serde(default = "once")]
+    pub count: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// Resources that are of use together only: all of them are offered at once, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GangRequest {
+    /// The parts; those of one request may lie on different agents.
+    pub parts: Vec<ResourceRequest>,
+    /// For how long to try.
+    pub within_ms: u64,
+}
+
+/// Where an agent stands, for what must survive the loss of a place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FaultDomain {
+    /// The region: places far apart.
+    pub region: String,
+    /// The zone within it: what fails together.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
+}
