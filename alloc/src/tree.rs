@@ -2,7 +2,7 @@
 //!
 //! Every node keeps its children that have someone waiting below them in a list sorted by rank. What
 //! one party is charged moves it and the roles above it, and nothing else: a binary search and a
-//! short move each. So finding who is next costs nothing, and an offer costs the logarithm of the
+//! short move each (whoever is served goes from the front towards the back, where a ring is cheap). So finding who is next costs nothing, and an offer costs the logarithm of the
 //! number of siblings.
 
 mod invariants;
@@ -11,7 +11,11 @@ mod limits;
 mod order;
 mod parties;
 
-use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use meshos_protocol::{ids::FrameworkId, resources::ScalarQuantities, role::Role, time::Mono};
 
@@ -72,7 +76,7 @@ pub(crate) struct Node {
     /// The rank is not up to date: nobody stands beside it in any list.
     rank_stale: bool,
     /// The children with someone below them, in the order of service.
-    lists: [Vec<Key<Node>>; 3],
+    lists: [VecDeque<Key<Node>>; 3],
     /// For each scope how many frameworks below this node (or this node itself) are in it.
     counts: [usize; 2],
     /// It is a role that consumes less than it is guaranteed.
@@ -98,7 +102,7 @@ impl Node {
             turns: (0, 0),
             rank: Rank { band: 0, share: Share::ZERO },
             rank_stale: true,
-            lists: [const { Vec::new() }; 3],
+            lists: [const { VecDeque::new() }; 3],
             counts: [0, 0],
             unmet: false,
             needy: false,

@@ -3,8 +3,12 @@
 mod fairness;
 mod goldens;
 mod histories;
+mod kinds;
 mod ledger;
 mod policies;
+mod quota;
 mod reference;
 mod scenarios;
+mod sharing;
 mod support;
+mod wishes;

@@ -45,6 +45,7 @@ impl Tree {
                 let in_order = |a: &Key<Node>, b: &Key<Node>| {
                     self.nodes[*a].service_order(&self.nodes[*b]).is_lt()
                 };
+                let listed: Vec<_> = listed.iter().copied().collect();
                 assert!(listed.is_sorted_by(in_order), "{node:?}");
                 assert!(listed.iter().all(|key| !self.nodes[*key].rank_stale), "{node:?}");
             }

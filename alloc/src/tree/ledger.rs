@@ -121,7 +121,8 @@ impl Tree {
         for key in keys {
             let mut lists = std::mem::take(&mut self.nodes[key].lists);
             for list in &mut lists {
-                list.sort_by(|a, b| self.nodes[*a].service_order(&self.nodes[*b]));
+                list.make_contiguous()
+                    .sort_by(|a, b| self.nodes[*a].service_order(&self.nodes[*b]));
             }
             self.nodes[key].lists = lists;
         }

@@ -153,11 +153,14 @@ impl Tree {
     }
 
     pub(super) fn link(&mut self, list: usize, parent: Key<Node>, key: Key<Node>) {
-        if let [only] = self.nodes[parent].lists[list][..] {
-            self.refresh_rank(only);
-        }
-        if !self.nodes[parent].lists[list].is_empty() {
-            self.refresh_rank(key);
+        let listed = &self.nodes[parent].lists[list];
+        match (listed.len(), listed.front().copied()) {
+            (1, Some(only)) => {
+                self.refresh_rank(only);
+                self.refresh_rank(key);
+            }
+            (0, _) => {}
+            _ => self.refresh_rank(key),
         }
         match self.place(list, parent, key) {
             Ok(_) => debug_assert!(false, "{key:?} is in the list already"),
@@ -166,12 +169,15 @@ impl Tree {
     }
 
     pub(super) fn unlink(&mut self, list: usize, parent: Key<Node>, key: Key<Node>) {
-        if self.nodes[parent].lists[list][..] == [key] {
-            self.nodes[parent].lists[list].clear();
+        let listed = &mut self.nodes[parent].lists[list];
+        if listed.front() == Some(&key) {
+            listed.pop_front();
             return;
         }
         match self.place(list, parent, key) {
-            Ok(place) => drop(self.nodes[parent].lists[list].remove(place)),
+            Ok(place) => {
+                self.nodes[parent].lists[list].remove(place);
+            }
             Err(_) => debug_assert!(false, "{key:?} is not in the list"),
         }
     }

@@ -129,7 +129,6 @@ fn obstacle(obstacle: &Obstacle) -> String {
         "closed" => "the framework has ended".to_owned(),
         "not_subscribed" => "the framework's connection is lost".to_owned(),
         "disconnected" => "the framework is disconnected".to_owned(),
-        "demand_met" => "beyond what the framework asked for (demand_met)",
         "suppressed" => {
             format!("the framework wants no offers for {}", plain(&obstacle.roles.join(", ")))
         }
@@ -167,12 +166,15 @@ fn because(rule: &str) -> String {
         "below_minimum" => "with too little free to be worth an offer (below_minimum)",
         "nothing_free" => "with nothing free (nothing_free)",
         "reserved_for_other_role" => "reserved for other roles (reserved_for_other_role)",
-        "not_understood" => "of which only what the framework cannot handle is free (not_understood)",
+        "not_understood" => {
+            "of which only what the framework cannot handle is free (not_understood)"
+        }
         "constraint" => "against the constraints of the framework (constraint)",
         "other_region" => "in another region (other_region)",
         "gpu" => "with GPUs, which the framework does not use (gpu)",
         "not_offerable" => "without cpus or mem (not_offerable)",
         "agent_inactive" => "not offered to anybody at present (agent_inactive)",
+        "demand_met" => "beyond what the framework asked for (demand_met)",
         "suppressed" => "suppressed by the framework (suppressed)",
         "inactive" => "not for a framework that is not connected (inactive)",
         other => return format!("because of {}", plain(other)),

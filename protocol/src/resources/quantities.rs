@@ -9,33 +9,58 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::wire::Bounded;
 use super::{Amount, ENTRIES_MAX, ResourceName};
 
+/// The well-known names of amounts, in the order of names.
+const KNOWN: [ResourceName; 4] =
+    [ResourceName::Cpus, ResourceName::Gpus, ResourceName::Mem, ResourceName::Disk];
+
 /// Amounts by name, whoever they are reserved for: what shares, quotas and totals are computed
-/// on. No amount is zero or negative, and the names are sorted.
+/// on. No amount is negative, one that is zero is not there, and the names are sorted.
+///
+/// The well-known names have a place each, because the allocator adds and compares these all the
+/// time; only other names need a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ScalarQuantities(Vec<(ResourceName, Amount)>);
+pub struct ScalarQuantities {
+    known: [Amount; KNOWN.len()],
+    others: Vec<(ResourceName, Amount)>,
+}
+
+/// The place of a well-known name.
+fn place(name: &ResourceName) -> Option<usize> {
+    match name {
+        ResourceName::Cpus => Some(0),
+        ResourceName::Gpus => Some(1),
+        ResourceName::Mem => Some(2),
+        ResourceName::Disk => Some(3),
+        ResourceName::Ports | ResourceName::Custom(_) => None,
+    }
+}
 
 impl ScalarQuantities {
     /// No quantities.
     #[must_use]
     pub const fn new() -> Self {
-        ScalarQuantities(Vec::new())
+        ScalarQuantities { known: [Amount::ZERO; KNOWN.len()], others: Vec::new() }
     }
 
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.known == [Amount::ZERO; KNOWN.len()] && self.others.is_empty()
     }
 
     /// The amount of that name; zero when there is none.
     #[must_use]
     pub fn get(&self, name: &ResourceName) -> Amount {
-        self.position(name).map_or(Amount::ZERO, |position| self.0[position].1)
+        match place(name) {
+            Some(place) => self.known[place],
+            None => self.position(name).map_or(Amount::ZERO, |position| self.others[position].1),
+        }
     }
 
     /// The names and amounts, in the order of names.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ResourceName, Amount)> {
-        self.0.iter().map(|(name, amount)| (name, *amount))
+    pub fn iter(&self) -> impl Iterator<Item = (&ResourceName, Amount)> {
+        let known = KNOWN.iter().zip(self.known).filter(|(_, amount)| !amount.is_zero());
+        known.chain(self.others.iter().map(|(name, amount)| (name, *amount)))
     }
 
     /// Whether there is at least as much of every name as in `other`.
@@ -49,12 +74,16 @@ impl ScalarQuantities {
         if amount <= Amount::ZERO {
             return;
         }
+        if let Some(place) = place(name) {
+            self.known[place] = self.known[place].saturating_add(amount);
+            return;
+        }
         match self.position(name) {
             Ok(position) => {
-                let sum = &mut self.0[position].1;
+                let sum = &mut self.others[position].1;
                 *sum = sum.saturating_add(amount);
             }
-            Err(position) => self.0.insert(position, (name.clone(), amount)),
+            Err(position) => self.others.insert(position, (name.clone(), amount)),
         }
     }
 
@@ -63,12 +92,16 @@ impl ScalarQuantities {
         if amount <= Amount::ZERO {
             return;
         }
+        if let Some(place) = place(name) {
+            self.known[place] = self.known[place].remaining_after(amount);
+            return;
+        }
         if let Ok(position) = self.position(name) {
-            let rest = self.0[position].1.remaining_after(amount);
+            let rest = self.others[position].1.remaining_after(amount);
             if rest.is_zero() {
-                self.0.remove(position);
+                self.others.remove(position);
             } else {
-                self.0[position].1 = rest;
+                self.others[position].1 = rest;
             }
         }
     }
@@ -89,9 +122,9 @@ impl ScalarQuantities {
         rest
     }
 
-    /// Where the name is, or belongs.
+    /// Where a name without a place of its own is, or belongs.
     fn position(&self, name: &ResourceName) -> Result<usize, usize> {
-        self.0.binary_search_by(|(mine, _)| mine.cmp(name))
+        self.others.binary_search_by(|(mine, _)| mine.cmp(name))
     }
 }
 
@@ -127,7 +160,7 @@ impl fmt::Display for ScalarQuantities {
 
 impl Serialize for ScalarQuantities {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(&self.0)
+        serializer.collect_seq(self.iter().collect::<Vec<_>>())
     }
 }
 

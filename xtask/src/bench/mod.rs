@@ -4,6 +4,7 @@
 //! `bench/NAME.rs` with a `pub const BENCH: Bench` and add it to the list in `index.rs`. A bench of the product
 //! gets what it runs from `release`.
 
+pub mod allocator;
 pub mod bare;
 pub mod cluster;
 pub mod cpu;

@@ -1,0 +1,202 @@
+//! Measures allocation runs: `cargo run --release -p meshos-alloc --example allocator`.
+//!
+//! Prints one line of JSON; `cargo xtask bench allocator` runs it. The agents and frameworks are
+//! those of Mesos's own benchmark: each agent has `cpus:24;mem:4096;disk:4096;ports:[31000-32000]`,
+//! of which `cpus:16;mem:2014;disk:1024` and 16 scattered ports are used by framework i mod F from
+//! the start, all frameworks are in role `*`, and in each round every framework declines all it is
+//! offered with a filter that never ends. The time of one run over all agents is reported: the
+//! median of the rounds.
+
+#![expect(clippy::disallowed_types, reason = "a benchmark reads the clock; the library does not")]
+#![expect(clippy::print_stdout, reason = "it prints its findings")]
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use meshos_alloc::{Allocator, Grant, Options, Quota};
+use meshos_protocol::{
+    attributes::Attributes,
+    framework::Capabilities,
+    ids::{AgentId, FrameworkId, NodeId},
+    resources::Resources,
+    role::Role,
+    time::Mono,
+};
+
+const NEVER: Mono = Mono(u64::MAX);
+
+/// The name of a figure, its unit, and how it is measured.
+type Case = (&'static str, &'static str, fn() -> u128);
+
+fn main() {
+    let only = std::env::args().nth(1);
+    let cases: [Case; 6] = [
+        // First, so that what others leave behind does not count.
+        ("memory_50k_mb", "MB", || memory(50_000, 1_000)),
+        ("decline_10k_1k_ms", "ms", || declining_everything(10_000, 1_000, 20)),
+        ("decline_20k_2k_ms", "ms", || declining_everything(20_000, 2_000, 10)),
+        ("idle_10k_3k_ms", "ms", || nothing_to_offer(10_000, 3_000)),
+        ("recover_50k_1k_us", "us", || one_agent_frees(50_000, 1_000)),
+        ("quota_3k_ms", "ms", || roles_with_quota(3_000)),
+    ];
+    let mut figures = serde_json::Map::new();
+    for (name, unit, measure) in cases {
+        if only.as_deref().is_none_or(|only| only == name) {
+            // In millionths of the unit's whole: nanoseconds for ms and us, bytes for MB.
+            let measured = measure();
+            let per_unit = if unit == "us" { 1_000 } else { 1_000_000 };
+            let value =
+                format!("{}.{:03}", measured / per_unit, measured % per_unit * 1_000 / per_unit);
+            let value: serde_json::Value = value.parse().expect("a number");
+            figures.insert(name.to_owned(), serde_json::json!({"value": value, "unit": unit}));
+        }
+    }
+    println!("{}", serde_json::json!({ "figures": figures }));
+}
+
+fn agent(number: u64) -> AgentId {
+    AgentId::new(NodeId::from_bits(number), 1)
+}
+
+fn parse(text: &str) -> Resources {
+    text.parse().expect("a literal that is well-formed")
+}
+
+fn cluster(agents: u64, frameworks: u64) -> Allocator {
+    let mut allocator = Allocator::new(Options::default(), 1);
+    let star = BTreeSet::from([Role::default()]);
+    for framework in 0..frameworks {
+        let id = FrameworkId(framework);
+        allocator.add_framework(id, &star, &BTreeSet::new(), Capabilities::default());
+    }
+    let total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]");
+    let ports: Vec<_> =
+        (0..16).map(|index| 31_000 + index * 60).map(|port| format!("{port}-{port}")).collect();
+    let used = parse(&format!("cpus:16;mem:2014;disk:1024;ports:[{}]", ports.join(",")));
+    for number in 0..agents {
+        let used = [(FrameworkId(number % frameworks), Role::default(), used.clone())];
+        allocator.add_agent(agent(number), total.clone(), Attributes::default(), &used);
+    }
+    allocator
+}
+
+fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = what();
+    (result, start.elapsed())
+}
+
+fn run(allocator: &mut Allocator) -> (Vec<Grant>, Duration) {
+    timed(|| {
+        let mut grants = Vec::new();
+        allocator.allocate(Mono(0), &mut grants);
+        grants
+    })
+}
+
+fn decline(allocator: &mut Allocator, grants: &[Grant]) {
+    for Grant { framework, role, agent, resources, .. } in grants {
+        allocator.recover_offered(*agent, *framework, role, resources, Some(NEVER));
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> u128 {
+    times.sort();
+    times[times.len() / 2].as_nanos()
+}
+
+fn declining_everything(agents: u64, frameworks: u64, rounds: usize) -> u128 {
+    let mut allocator = cluster(agents, frameworks);
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let (grants, took) = run(&mut allocator);
+        assert_eq!(u64::try_from(grants.len()), Ok(agents), "one offer for each agent");
+        times.push(took);
+        decline(&mut allocator, &grants);
+    }
+    median(times)
+}
+
+/// Everybody has declined everything, one round after the other; then nothing changes any more.
+fn nothing_to_offer(agents: u64, frameworks: u64) -> u128 {
+    let mut allocator = cluster(agents, frameworks);
+    loop {
+        let (grants, _) = run(&mut allocator);
+        if grants.is_empty() {
+            break;
+        }
+        decline(&mut allocator, &grants);
+    }
+    let times = (0..100).map(|_| run(&mut allocator)).map(|(grants, took)| {
+        assert!(grants.is_empty(), "there is nothing to offer");
+        took
+    });
+    median(times.collect())
+}
+
+/// One agent, of which everybody has refused what is free, frees a task's resources.
+fn one_agent_frees(agents: u64, frameworks: u64) -> u128 {
+    let mut allocator = cluster(agents, frameworks);
+    for _ in 0..3 {
+        let (grants, _) = run(&mut allocator);
+        decline(&mut allocator, &grants);
+    }
+    let (grants, _) = run(&mut allocator);
+    decline(&mut allocator, &grants[1..]);
+    let mut times = Vec::new();
+    let used = parse("cpus:1;mem:16");
+    for number in 0..200 {
+        let framework = FrameworkId(number % frameworks);
+        let ((), freed) = timed(|| {
+            allocator.recover_allocated(agent(number), framework, &Role::default(), &used);
+        });
+        let (grants, took) = run(&mut allocator);
+        assert!(!grants.is_empty(), "what was freed is offered");
+        times.push(freed + took);
+        decline(&mut allocator, &grants);
+        run(&mut allocator);
+    }
+    median(times)
+}
+
+/// As many agents as roles with a quota as frameworks, each in a role of its own.
+fn roles_with_quota(count: u64) -> u128 {
+    let mut allocator = Allocator::new(Options::default(), 1);
+    let total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]");
+    for number in 0..count {
+        allocator.add_agent(agent(number), total.clone(), Attributes::default(), &[]);
+        let role: Role = format!("role-{number}").parse().expect("a role");
+        let all = total.quantities();
+        let limit = all.iter().map(|(name, amount)| (name.clone(), amount)).collect();
+        allocator.set_quota(&role, Quota { guarantee: all, limit });
+        let (roles, none) = (BTreeSet::from([role]), BTreeSet::new());
+        allocator.add_framework(FrameworkId(number), &roles, &none, Capabilities::default());
+    }
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        let (grants, took) = run(&mut allocator);
+        assert_eq!(u64::try_from(grants.len()), Ok(count), "one offer for each role");
+        times.push(took);
+        decline(&mut allocator, &grants);
+    }
+    median(times)
+}
+
+/// The memory that agents with their tasks and the first offers take.
+fn memory(agents: u64, frameworks: u64) -> u128 {
+    let before = resident_bytes();
+    let mut allocator = cluster(agents, frameworks);
+    let (grants, _) = run(&mut allocator);
+    let after = resident_bytes();
+    assert_eq!(u64::try_from(grants.len()), Ok(agents), "one offer for each agent");
+    after - before
+}
+
+fn resident_bytes() -> u128 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a Linux machine");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.and_then(|kib| kib.parse::<u128>().ok()).expect("VmRSS in kB") * 1024
+}

@@ -1,0 +1,221 @@
+//! Guarantees and limits: who is served first, who is cut, and which offers are wanted back.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::ids::FrameworkId;
+
+use super::support::{Cluster, agent, resources, role};
+use crate::{Quota, QuotaError, Rescind, RescindCause};
+
+fn quota(guarantee: &str, limit: &str) -> Quota {
+    let limit = resources(limit).quantities();
+    Quota {
+        guarantee: resources(guarantee).quantities(),
+        limit: limit.iter().map(|(name, amount)| (name.clone(), amount)).collect(),
+    }
+}
+
+fn set(cluster: &mut Cluster, name: &str, guarantee: &str, limit: &str) {
+    cluster.allocator.set_quota(&role(name), quota(guarantee, limit));
+    cluster.allocator.check_invariants();
+}
+
+/// Who was offered how much of the processors.
+fn cpus_by_framework(cluster: &mut Cluster) -> BTreeMap<u64, i64> {
+    let mut cpus = BTreeMap::new();
+    for grant in cluster.run() {
+        *cpus.entry(grant.framework.0).or_default() += grant.resources.cpus().units();
+    }
+    cpus
+}
+
+#[test]
+fn a_limit_cuts_offers_at_any_level() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "a", "", "cpus:5");
+    set(&mut cluster, "a/b", "", "cpus:2");
+    cluster.add_framework(1, &["a/b"]);
+    cluster.add_framework(2, &["a/c"]);
+    for number in 0..4 {
+        cluster.add_agent(number, "cpus:4;mem:4096");
+    }
+    assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(1, 2), (2, 3)]));
+    let states = cluster.allocator.roles();
+    let consumed: Vec<_> = states.iter().map(|state| state.consumed.to_string()).collect();
+    assert_eq!(consumed[0].split(';').next(), Some("cpus:5"));
+    // Whoever has no limit gets what is left.
+    cluster.add_framework(3, &["z"]);
+    assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(3, 11)]));
+}
+
+#[test]
+fn what_comes_back_to_a_role_at_its_limit_is_offered_to_it_wherever_it_is() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "a", "", "cpus:1");
+    cluster.add_framework(1, &["a"]);
+    cluster.add_agent(1, "cpus:1;mem:1024");
+    let grant = cluster.run().remove(0);
+    cluster.accept_text(&grant, "cpus:1;mem:1024");
+    cluster.add_agent(2, "cpus:1;mem:1024");
+    assert_eq!(cluster.run(), [], "the role is at its limit");
+    cluster.allocator.set_agent_active(agent(1), false);
+    let used = resources("cpus:1;mem:1024");
+    cluster.allocator.recover_allocated(agent(1), FrameworkId(1), &role("a"), &used);
+    assert_eq!(cluster.run()[0].agent, agent(2), "the other agent has not changed");
+}
+
+#[test]
+fn reservations_count_whether_they_are_used_or_not() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "a", "", "cpus:3");
+    cluster.add_agent(1, "cpus(a/b):2;mem(a/b):64;cpus:8;mem:1024");
+    cluster.add_framework(1, &["a/b"]);
+    let [(_, _, _, offered)] = &cluster.offers()[..] else { panic!("one offer") };
+    assert_eq!(offered, "cpus:1;mem:1024;cpus(a/b):2;mem(a/b):64");
+    // Not a remainder without processors, of which nothing could be made.
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "a", "", "cpus:2");
+    cluster.add_agent(1, "cpus(a):2;mem(a):64;cpus:8;mem:1024");
+    cluster.add_framework(1, &["a"]);
+    let [(_, _, _, offered)] = &cluster.offers()[..] else { panic!("one offer") };
+    assert_eq!(offered, "cpus(a):2;mem(a):64");
+}
+
+#[test]
+fn guarantees_come_first_and_what_is_not_wanted_is_lent() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "safe/batch", "cpus:2;mem:100", "");
+    cluster.add_framework(1, &["other"]);
+    cluster.add_framework(2, &["safe/batch"]);
+    cluster.add_framework(3, &["safe/rest"]);
+    for number in 0..3 {
+        cluster.add_agent(number, "cpus:1;mem:1024");
+    }
+    // Twice the guaranteed, once whoever is next by share.
+    assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(1, 1), (2, 2)]));
+    cluster.allocator.suppress(FrameworkId(2), &[].into());
+    cluster.add_agent(3, "cpus:1;mem:1024");
+    assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(1, 1)]), "nobody wants it there");
+}
+
+#[test]
+fn offers_are_wanted_back_for_those_who_are_guaranteed_them() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "safe", "cpus:2;mem:100", "");
+    cluster.add_framework(1, &["other"]);
+    for number in 0..3 {
+        cluster.add_agent(number, "cpus:1;mem:1024");
+    }
+    let lent = cluster.run();
+    assert_eq!(lent.len(), 3);
+    assert_eq!(cluster.allocator.take_rescinds(), [], "nobody is guaranteed them and waits");
+    cluster.add_framework(2, &["safe"]);
+    assert_eq!(cluster.run(), []);
+    let rescinds = cluster.allocator.take_rescinds();
+    assert_eq!(rescinds.len(), 2, "no more than is guaranteed: {rescinds:?}");
+    assert!(rescinds.iter().all(|rescind| {
+        rescind.framework == FrameworkId(1) && rescind.cause == RescindCause::Guarantee
+    }));
+    for grant in lent.iter().filter(|grant| rescinds.iter().any(|one| one.agent == grant.agent)) {
+        cluster.decline(grant, None);
+    }
+    assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(2, 2)]));
+    assert_eq!(cluster.allocator.take_rescinds(), []);
+}
+
+#[test]
+fn what_is_launched_stays_with_the_borrower() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "safe", "cpus:1;mem:100", "");
+    cluster.add_framework(1, &["other"]);
+    cluster.add_agent(1, "cpus:1;mem:1024");
+    let grant = cluster.run().remove(0);
+    cluster.accept_text(&grant, "cpus:1;mem:1024");
+    cluster.add_framework(2, &["safe"]);
+    assert_eq!(cluster.run(), []);
+    assert_eq!(cluster.allocator.take_rescinds(), []);
+}
+
+#[test]
+fn offers_above_a_lowered_limit_are_wanted_back() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["a/b"]);
+    for number in 0..3 {
+        cluster.add_agent(number, "cpus:2;mem:1024");
+    }
+    assert_eq!(cluster.run().len(), 3);
+    set(&mut cluster, "a", "", "cpus:3");
+    let rescinds = cluster.allocator.take_rescinds();
+    let expected = |number: u64| Rescind {
+        framework: FrameworkId(1),
+        role: role("a/b"),
+        agent: agent(number),
+        cause: RescindCause::Limit,
+    };
+    assert_eq!(rescinds, [expected(0), expected(1)]);
+    assert_eq!(cluster.allocator.take_rescinds(), [], "told once");
+}
+
+#[test]
+fn a_quota_that_makes_no_sense_is_refused_with_the_reason() {
+    let mut cluster = Cluster::new();
+    cluster.add_agent(1, "cpus:8;mem:1024");
+    set(&mut cluster, "a", "cpus:4", "cpus:6");
+    cluster.add_framework(1, &["b"]);
+    cluster.run();
+    let refused = |name: &str, guarantee: &str, limit: &str| {
+        let quota = quota(guarantee, limit);
+        cluster.allocator.check_quota(&role(name), &quota).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused("a/b", "cpus:7", ""),
+        "role a/b would be guaranteed cpus:7, but role a is limited to cpus:6"
+    );
+    assert_eq!(
+        refused("c", "cpus:5", "cpus:4"),
+        "role c would be guaranteed cpus:5, but role c is limited to cpus:4"
+    );
+    assert_eq!(
+        refused("c", "cpus:5", ""),
+        "with this quota of role c, cpus:9 would be guaranteed to all roles together, but the \
+         cluster has cpus:8"
+    );
+    assert_eq!(
+        refused("b", "", "cpus:2"),
+        "role b consumes cpus:8 already, more than the limit cpus:2"
+    );
+    let check = |name: &str, guarantee: &str| {
+        cluster.allocator.check_quota(&role(name), &quota(guarantee, ""))
+    };
+    // What a role is guaranteed covers those below it.
+    assert_eq!(check("a/b", "cpus:4"), Ok(()));
+    assert!(matches!(check("c", "cpus:4.001"), Err(QuotaError::BeyondCluster { .. })));
+}
+
+/// The example of Bhattacharya et al. (SoCC 2013), section 4: naive hierarchical DRF starves a leaf
+/// below a node whose other leaf holds another resource, because it adds up what the leaves hold.
+#[test]
+fn no_leaf_starves_when_its_sibling_needs_another_resource() {
+    use meshos_protocol::{ids::FrameworkId, resources::Resources};
+
+    use crate::{
+        Options,
+        conformance::{User, fill},
+    };
+    let user = |number: u64, name: &str, task: &str| User {
+        framework: FrameworkId(number),
+        role: role(name),
+        task: resources(task),
+        wanted: u64::MAX,
+        weight_millis: 1000,
+    };
+    // `n1` needs processors alone; below `n2` one leaf needs processors and another memory.
+    let users =
+        [user(1, "n1", "cpus:1"), user(2, "n2/cpus", "cpus:1"), user(3, "n2/mem", "mem:100")];
+    let cluster: Resources = resources("cpus:100;mem:10000");
+    let filled = fill(Options::default(), 1, &[cluster], &users);
+    let tasks: Vec<u64> = users.iter().map(|user| filled.tasks_of(user)).collect();
+    assert_eq!(tasks[0] + tasks[1], 100);
+    assert!(tasks[1] >= 49, "the leaf that needs processors gets its half: {tasks:?}");
+    assert_eq!(tasks[2], 100, "what nobody else needs");
+}

@@ -1,0 +1,149 @@
+//! Nobody starves: agents in parts, optimistic offers, and policies that look at time and chance.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use meshos_protocol::{ids::FrameworkId, time::Mono};
+
+use super::support::{Cluster, agent, resources, role};
+use crate::{OfferMode, Options, RescindCause, policy};
+
+fn split_cluster() -> Cluster {
+    Cluster::with(Options::default(), 1)
+}
+
+fn optimistic() -> Cluster {
+    Cluster::with(Options { offers: OfferMode::Optimistic, ..Options::default() }, 1)
+}
+
+#[test]
+fn an_agent_is_offered_in_equal_parts_when_more_wait_than_there_are_agents() {
+    let mut cluster = split_cluster();
+    for framework in 1..=3 {
+        cluster.add_framework(framework, &["*"]);
+    }
+    cluster.add_agent(1, "cpus:12;mem:12288;ports:[1-12]");
+    let parts: Vec<_> = cluster.offers().into_iter().map(|(id, _, _, what)| (id, what)).collect();
+    let part = |ports: &str| format!("cpus:4;mem:4096;ports:{ports}");
+    assert_eq!(parts, [(1, part("[1-4]")), (2, part("[5-8]")), (3, part("[9-12]"))]);
+}
+
+#[test]
+fn whoever_refuses_a_part_is_offered_the_whole() {
+    let mut cluster = split_cluster();
+    cluster.add_framework(1, &["*"]);
+    cluster.add_framework(2, &["*"]);
+    cluster.add_agent(1, "cpus:8;mem:8192");
+    for grant in cluster.run() {
+        assert_eq!(grant.resources, resources("cpus:4;mem:4096"));
+        cluster.decline(&grant, Some(60_000));
+    }
+    let grants = cluster.run();
+    assert_eq!(grants.len(), 1);
+    assert_eq!(grants[0].resources, resources("cpus:8;mem:8192"));
+}
+
+#[test]
+fn with_enough_agents_for_everybody_nothing_is_cut_and_no_part_is_too_small() {
+    let mut cluster = split_cluster();
+    cluster.add_framework(1, &["*"]);
+    cluster.add_framework(2, &["*"]);
+    cluster.add_agent(1, "cpus:8;mem:8192");
+    cluster.add_agent(2, "cpus:8;mem:8192");
+    assert!(cluster.run().iter().all(|grant| grant.resources == resources("cpus:8;mem:8192")));
+    let mut cluster = split_cluster();
+    cluster.add_framework(1, &["*"]);
+    cluster.add_framework(2, &["*"]);
+    cluster.add_agent(1, "cpus:1.5;mem:8192");
+    assert_eq!(cluster.run().len(), 1);
+}
+
+#[test]
+fn the_first_to_accept_gets_what_several_are_offered() {
+    let mut cluster = optimistic();
+    cluster.add_framework(1, &["*"]);
+    cluster.add_framework(2, &["*"]);
+    cluster.add_agent(1, "cpus:8;mem:8192");
+    let grants = cluster.run();
+    assert_eq!(grants.len(), 2);
+    assert!(grants.iter().all(|grant| grant.resources == resources("cpus:8;mem:8192")));
+    let allocator = &mut cluster.allocator;
+    let accept = |allocator: &mut crate::Allocator, grant: &crate::Grant, used: &str| {
+        let (offered, used) = (&grant.resources, resources(used));
+        allocator.accept(agent(1), grant.framework, &role("*"), offered, &used, None)
+    };
+    assert_eq!(accept(allocator, &grants[1], "cpus:6;mem:64"), resources("cpus:6;mem:64"));
+    allocator.check_invariants();
+    let rescinds = allocator.take_rescinds();
+    assert_eq!((rescinds.len(), rescinds[0].framework), (1, grants[0].framework));
+    assert_eq!(rescinds[0].cause, RescindCause::Taken);
+    // Too late: there is not enough left.
+    assert_eq!(accept(allocator, &grants[0], "cpus:4;mem:64"), resources("cpus:2;mem:64"));
+    allocator.check_invariants();
+    assert_eq!(allocator.agent(agent(1)).unwrap().allocated, resources("cpus:8;mem:128"));
+}
+
+#[test]
+fn who_has_used_much_waits_until_the_others_have_caught_up() {
+    let hour = Duration::from_secs(3600);
+    let options = Options {
+        policy: Box::new(policy::FairDecay::new(hour)),
+        split: None,
+        ..Options::default()
+    };
+    let mut cluster = Cluster::with(options, 1);
+    cluster.add_framework(1, &["a"]);
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    let grant = cluster.run().remove(0);
+    cluster.accept_text(&grant, "cpus:4;mem:4096");
+    // Role `a` holds everything for an hour, and gives it back.
+    cluster.now = Mono(3_600_000);
+    cluster.allocator.advance(cluster.now);
+    let used = resources("cpus:4;mem:4096");
+    cluster.allocator.recover_allocated(agent(1), FrameworkId(1), &role("a"), &used);
+    cluster.add_framework(2, &["b"]);
+    let mut served = BTreeMap::<u64, usize>::new();
+    for round in 0..12 {
+        let grant = cluster.run().remove(0);
+        *served.entry(grant.framework.0).or_default() += 1;
+        cluster.accept_text(&grant, "cpus:1;mem:1024");
+        let Some(rest) = cluster.run().pop() else { panic!("round {round}: the rest is offered") };
+        cluster.decline(&rest, Some(10));
+        cluster.now = Mono(cluster.now.0 + 60_000);
+        cluster.allocator.advance(cluster.now);
+        let task = resources("cpus:1;mem:1024");
+        cluster.allocator.recover_allocated(agent(1), grant.framework, &grant.role, &task);
+    }
+    assert!(served[&2] >= 11, "{served:?}");
+    let past = &cluster.allocator.roles()[0].past;
+    assert!(past.to_string().starts_with("cpus:1."), "half of half is left: {past}");
+}
+
+#[test]
+fn a_change_of_policy_shows_in_the_next_run() {
+    let mut cluster = Cluster::new();
+    cluster.allocator.set_priority(&role("urgent"), 10);
+    cluster.add_framework(1, &["calm"]);
+    cluster.add_framework(2, &["urgent"]);
+    for number in 0..4 {
+        cluster.add_agent(number, "cpus:1;mem:64");
+    }
+    let by = |cluster: &mut Cluster| -> BTreeMap<u64, usize> {
+        let mut counts = BTreeMap::new();
+        for grant in cluster.run() {
+            *counts.entry(grant.framework.0).or_default() += 1;
+        }
+        counts
+    };
+    assert_eq!(by(&mut cluster), BTreeMap::from([(1, 2), (2, 2)]));
+    cluster.allocator.set_policy(Box::new(policy::Priority));
+    assert_eq!(cluster.allocator.policy().name(), "priority");
+    for number in 4..8 {
+        cluster.add_agent(number, "cpus:1;mem:64");
+    }
+    assert_eq!(by(&mut cluster), BTreeMap::from([(2, 4)]), "the higher band first");
+    cluster.allocator.set_policy(Box::new(policy::Drf));
+    for number in 8..12 {
+        cluster.add_agent(number, "cpus:1;mem:64");
+    }
+    assert_eq!(by(&mut cluster), BTreeMap::from([(1, 4)]), "who has less");
+}

@@ -1,0 +1,199 @@
+//! What frameworks say is what they are offered.
+
+use meshos_protocol::{
+    attributes::Attributes,
+    framework::Capabilities,
+    ids::FrameworkId,
+    time::Mono,
+    wishes::{AgentConstraint, FaultDomain, OfferWishes, Predicate, ResourceRequest, Selector},
+};
+
+use super::support::{Cluster, agent, resources, role, roles};
+use crate::{AgentProfile, SkipRule, WishError};
+
+const FIRST: FrameworkId = FrameworkId(1);
+
+fn request(of: Option<u64>, text: &str, count: u32) -> ResourceRequest {
+    ResourceRequest { agent: of.map(agent), resources: resources(text), count }
+}
+
+fn ask(cluster: &mut Cluster, requests: &[ResourceRequest]) {
+    cluster.allocator.set_demand(FIRST, &role("*"), requests, None).unwrap();
+    cluster.allocator.check_invariants();
+}
+
+fn rules(cluster: &Cluster, framework: u64) -> Vec<SkipRule> {
+    let explanation = cluster.allocator.explain(FrameworkId(framework)).unwrap();
+    explanation.roles[0].skipped.keys().copied().collect()
+}
+
+fn minimum(text: &str) -> OfferWishes {
+    OfferWishes { minimum: vec![resources(text).quantities()], ..OfferWishes::default() }
+}
+
+#[test]
+fn offers_are_not_smaller_than_a_framework_wants_them() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    cluster.allocator.set_wishes(FIRST, &role("*"), &minimum("mem:32768")).unwrap();
+    cluster.add_agent(1, "cpus:8;mem:32767");
+    assert_eq!(cluster.run(), []);
+    assert_eq!(rules(&cluster, 1), [SkipRule::BelowWish]);
+    cluster.add_agent(2, "cpus:8;mem:32768");
+    assert_eq!(cluster.run()[0].agent, agent(2));
+    // A wish that is taken back counts like coming.
+    cluster.allocator.set_wishes(FIRST, &role("*"), &OfferWishes::default()).unwrap();
+    assert_eq!(cluster.run()[0].agent, agent(1));
+}
+
+#[test]
+fn agents_that_do_not_fulfil_the_constraints_are_not_offered() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    let of = Selector::Attribute { name: "rack".to_owned() };
+    let is = Predicate::Matches { pattern: "r[12]".to_owned() };
+    let constraints = vec![vec![AgentConstraint { of, is }]];
+    let wishes = OfferWishes { constraints, ..OfferWishes::default() };
+    cluster.allocator.set_wishes(FIRST, &role("*"), &wishes).unwrap();
+    let add = |cluster: &mut Cluster, number: u64, attributes: &str| {
+        let attributes: Attributes = attributes.parse().unwrap();
+        let total = resources("cpus:1;mem:64");
+        cluster.allocator.add_agent(agent(number), total, attributes, &[]);
+    };
+    add(&mut cluster, 1, "rack:r3");
+    add(&mut cluster, 2, "rack:r2");
+    let offered: Vec<_> = cluster.run().iter().map(|grant| grant.agent).collect();
+    assert_eq!(offered, [agent(2)]);
+    assert_eq!(rules(&cluster, 1), [SkipRule::OfferedElsewhere, SkipRule::Constraint]);
+    // What was found of an agent is forgotten when it says something else of itself.
+    let attributes: Attributes = "rack:r1".parse().unwrap();
+    cluster.allocator.update_agent(agent(1), resources("cpus:1;mem:64"), attributes);
+    assert_eq!(cluster.run().len(), 1);
+}
+
+#[test]
+fn stated_demand_is_offered_and_no_more() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    cluster.add_framework(2, &["*"]);
+    ask(&mut cluster, &[request(None, "cpus:2;mem:100", 2)]);
+    cluster.add_agent(1, "cpus:32;mem:65536");
+    let grants = cluster.run();
+    let mine = grants.iter().find(|grant| grant.framework == FIRST).unwrap();
+    assert_eq!(mine.resources.to_string(), "cpus:4;mem:200");
+    let other = grants.iter().find(|grant| grant.framework != FIRST).unwrap();
+    assert_eq!(other.resources.to_string(), "cpus:28;mem:65336", "nobody holds the idle rest");
+
+    // Half of it is used, the rest is wanted again.
+    cluster.accept_text(mine, "cpus:2;mem:100");
+    cluster.decline(other, Some(60_000));
+    let again = cluster.run();
+    assert_eq!(again[0].framework, FrameworkId(2), "it has less");
+    cluster.decline(&again[0], Some(60_000));
+    let again = cluster.run();
+    assert_eq!(again[0].resources.to_string(), "cpus:2;mem:100");
+    cluster.accept_text(&again[0], "cpus:2;mem:100");
+    cluster.add_agent(2, "cpus:32;mem:65536");
+    assert!(cluster.run().iter().all(|grant| grant.framework != FIRST));
+    assert_eq!(rules(&cluster, 1), [SkipRule::DemandMet]);
+    // Without a demand it is offered whatever there is.
+    ask(&mut cluster, &[]);
+    cluster.add_agent(3, "cpus:32;mem:65536");
+    assert_eq!(cluster.run()[0].framework, FIRST);
+}
+
+#[test]
+fn a_request_may_name_its_agent() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    ask(&mut cluster, &[request(Some(2), "cpus:1;mem:64", 1)]);
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    cluster.add_agent(2, "cpus:4;mem:4096");
+    let grants = cluster.run();
+    assert_eq!((grants.len(), grants[0].agent), (1, agent(2)));
+    assert_eq!(grants[0].resources.to_string(), "cpus:1;mem:64");
+}
+
+#[test]
+fn an_agent_that_is_lost_gives_the_demand_back() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    ask(&mut cluster, &[request(None, "cpus:1;mem:64", 1)]);
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    assert_eq!(cluster.run().len(), 1);
+    cluster.allocator.remove_agent(agent(1));
+    cluster.allocator.check_invariants();
+    cluster.add_agent(2, "cpus:4;mem:4096");
+    assert_eq!(cluster.run()[0].agent, agent(2));
+}
+
+fn gang_user(cluster: &mut Cluster, number: u64) {
+    let capabilities = Capabilities { gang_offers: true, ..Capabilities::default() };
+    cluster.add_capable(number, &["*"], capabilities);
+}
+
+#[test]
+fn a_gang_is_offered_as_a_whole_or_not_at_all() {
+    let mut cluster = Cluster::new();
+    gang_user(&mut cluster, 1);
+    let wants = [request(None, "cpus:3;mem:100", 3)];
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, Some(Mono(1000))).unwrap();
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    cluster.add_agent(2, "cpus:7;mem:4096");
+    assert_eq!(cluster.run().len(), 2, "three fit on both agents together");
+    cluster.allocator.check_invariants();
+
+    let mut cluster = Cluster::new();
+    gang_user(&mut cluster, 1);
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, Some(Mono(1000))).unwrap();
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    cluster.add_agent(2, "cpus:5;mem:4096");
+    assert_eq!(cluster.run(), []);
+    cluster.add_framework(2, &["*"]);
+    assert_eq!(cluster.run().len(), 2, "nothing is kept from others meanwhile");
+    assert_eq!(cluster.allocator.next_deadline(), Some(Mono(1000)));
+    cluster.now = Mono(1000);
+    assert_eq!(cluster.run(), []);
+    assert_eq!(cluster.allocator.take_failed_gangs(), [(FIRST, role("*"))]);
+    assert_eq!(rules(&cluster, 1), [SkipRule::DemandMet]);
+}
+
+#[test]
+fn a_gang_is_marked_and_asked_for_by_those_who_can() {
+    let mut cluster = Cluster::new();
+    gang_user(&mut cluster, 1);
+    cluster.add_framework(2, &["*"]);
+    let wants = [request(None, "cpus:1;mem:64", 2)];
+    let until = Some(Mono(1000));
+    let error = cluster.allocator.set_demand(FrameworkId(2), &role("*"), &wants, until);
+    assert_eq!(error, Err(WishError::NoGangs));
+    let error = cluster.allocator.set_demand(FIRST, &role("a"), &wants, until).unwrap_err();
+    assert_eq!(error.to_string(), "the framework is not in role a");
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, until).unwrap();
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    let grants = cluster.run();
+    let together: Vec<_> = grants.iter().map(|grant| (grant.framework.0, grant.together)).collect();
+    assert_eq!(together, [(1, true), (2, false)]);
+    assert_eq!(grants[0].resources.to_string(), "cpus:2;mem:128");
+}
+
+#[test]
+fn agents_far_away_are_offered_to_those_who_go_there() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    cluster.allocator.set_region(Some("eu".to_owned()));
+    let domain = Some(FaultDomain { region: "us".to_owned(), zone: "a".to_owned() });
+    let profile = AgentProfile { domain, ..AgentProfile::default() };
+    cluster.allocator.add_agent(agent(1), resources("cpus:1;mem:64"), profile, &[]);
+    assert_eq!(cluster.run(), []);
+    assert_eq!(rules(&cluster, 1), [SkipRule::OtherRegion]);
+    let aware = Capabilities { region_aware: true, ..Capabilities::default() };
+    cluster.allocator.update_framework(FIRST, &roles(&["*"]), &[].into(), aware);
+    assert_eq!(cluster.run().len(), 1);
+    // The leader has moved.
+    let grant_back = resources("cpus:1;mem:64");
+    cluster.allocator.recover_offered(agent(1), FIRST, &role("*"), &grant_back, None);
+    cluster.allocator.update_framework(FIRST, &roles(&["*"]), &[].into(), Capabilities::default());
+    cluster.allocator.set_region(Some("us".to_owned()));
+    assert_eq!(cluster.run().len(), 1);
+}
