@@ -6,6 +6,7 @@ use meshos_protocol::{
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
 };
+use serde::{Deserialize, Serialize};
 
 /// What a role, with all roles below it, is guaranteed and may not exceed.
 ///
@@ -15,7 +16,8 @@ use meshos_protocol::{
 /// What is guaranteed and not used is lent: it is offered to others when nobody in the role wants
 /// it. When somebody does, it goes there first, and offers to others that have not been answered are
 /// taken back for it; what others have launched stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Quota {
     /// Until it consumes this much, the role is served before all that have what they are
     /// guaranteed.
