@@ -1,5 +1,8 @@
 //! Hungry frameworks of one role hold shares that differ by at most one offer.
 //!
+//! It must come to be so, and need not stay so: the modelled frameworks decline offers at times, and
+//! what one of them has just declined goes to another.
+//!
 //! A share is what a framework holds and is offered, of its dominant resource. One offer is at most
 //! one whole agent.
 
