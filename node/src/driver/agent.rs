@@ -164,7 +164,8 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     );
     let view = Snapshot::new(agent.view());
     let (halt, halted) = watch::channel(None);
-    let handle = Handle { mailbox: sender.clone(), view: view.clone(), sandboxes, store_writes, halted };
+    let handle =
+        Handle { mailbox: sender.clone(), view: view.clone(), sandboxes, store_writes, halted };
     let service = Service {
         agent,
         mailbox,
