@@ -77,3 +77,80 @@ fn short_type_name<T>() -> &'static str {
     let full = std::any::type_name::<T>();
     full.rsplit("::").next().unwrap_or(full)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::ids::{ClusterId, Fence, Term};
+
+    /// A value that may hold others of its kind.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Nest(Vec<Nest>);
+
+    fn nest(depth: usize) -> Nest {
+        (1..depth).fold(Nest(Vec::new()), |inner, _| Nest(vec![inner]))
+    }
+
+    fn fence() -> Fence {
+        Fence { cluster: ClusterId::from_u128(1), term: Term(7) }
+    }
+
+    #[test]
+    fn a_value_is_read_as_it_was_written() {
+        assert_eq!(decode::<Fence>(&encode(&fence())).ok(), Some(fence()));
+    }
+
+    #[test]
+    fn values_nest_only_so_deep() {
+        // Each level costs two: the list, and the type around it.
+        let deepest =
+            (1..=DEPTH_MAX).rev().find(|depth| decode::<Nest>(&encode(&nest(*depth))).is_ok());
+        let deepest = deepest.expect("some depth is allowed");
+        assert!((DEPTH_MAX / 2 - 1..=DEPTH_MAX).contains(&deepest), "{deepest}");
+        for depth in [deepest + 1, 10_000] {
+            let bytes: Vec<u8> = [vec![0x91; depth], vec![0x90]].concat();
+            let error = decode::<Nest>(&bytes).unwrap_err();
+            assert!(matches!(error, DecodeError::Malformed { what: "Nest", .. }), "{error}");
+            assert!(error.to_string().contains("depth"), "{error}");
+        }
+    }
+
+    #[test]
+    fn more_bytes_than_a_frame_may_have_are_not_even_looked_at() {
+        let blob = |bytes: usize| encode(serde_bytes::Bytes::new(&vec![0; bytes]));
+        let head = blob(1 << 20).len() - (1 << 20);
+        let largest = blob(FRAME_BYTES_MAX - head);
+        assert_eq!(largest.len(), FRAME_BYTES_MAX);
+        assert!(decode::<serde_bytes::ByteBuf>(&largest).is_ok());
+        let error = decode::<serde_bytes::ByteBuf>(&blob(FRAME_BYTES_MAX)).unwrap_err();
+        let expected = format!(
+            "message of {} bytes exceeds the limit of {FRAME_BYTES_MAX} bytes",
+            FRAME_BYTES_MAX + head
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_length_that_is_only_claimed_costs_no_memory() {
+        // A list, a text and bytes of four gigabytes each, of which nothing follows.
+        for head in [0xdd, 0xdb, 0xc6] {
+            let bytes = [head, 0xff, 0xff, 0xff, 0xff];
+            assert!(decode::<Vec<u64>>(&bytes).is_err());
+            assert!(decode::<String>(&bytes).is_err());
+            assert!(decode::<serde_bytes::ByteBuf>(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn what_follows_a_value_is_refused() {
+        let mut bytes = encode(&fence());
+        bytes.extend([0xc0, 0xc0]);
+        let error = decode::<Fence>(&bytes).unwrap_err();
+        assert_eq!(error.to_string(), "2 bytes follow the end of the Fence");
+        bytes.truncate(bytes.len() - 3);
+        let error = decode::<Fence>(&bytes).unwrap_err();
+        assert!(error.to_string().starts_with("message is not a valid Fence: "), "{error}");
+    }
+}

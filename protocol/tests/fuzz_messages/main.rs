@@ -1,0 +1,225 @@
+//! Fuzz targets of every decoder of the wire, and what a release must understand of the next one.
+//!
+//! Whatever bytes arrive, decoding does not panic; bytes that follow a message are refused; and what
+//! is decoded encodes to bytes that are decoded as the same. Under `cargo test` each target runs for
+//! about two seconds on random input; `cargo bolero test NAME` runs the same targets under a
+//! coverage-guided fuzzer for as long as wanted.
+
+mod samples;
+mod value;
+
+use std::time::Duration;
+
+use meshos_protocol::codec::{self, DEPTH_MAX};
+
+use samples::{Target, targets};
+use value::Value;
+
+const TEST_TIME: Duration = Duration::from_secs(2);
+/// What no release knows today.
+const NEWS: &str = "of_the_next_release";
+/// Maps whose keys are data, not fields.
+const DATA_MAPS: [&str; 2] = ["labels", "environment"];
+/// Fields that hold a name out of a list that may grow, beside the tag `t` of each message.
+const NAMES: [&str; 5] = ["state", "reason", "kind", "cause", "source"];
+
+/// What is decoded is as it should be; that is seen within. What is refused is refused.
+fn check(target: &Target, bytes: &[u8]) {
+    if let Ok(encoded) = (target.read)(bytes) {
+        assert!(!encoded.is_empty(), "{}", target.name);
+    }
+}
+
+fn tree(sample: &[u8]) -> Value {
+    codec::decode(sample).expect("messages are MessagePack")
+}
+
+/// A number below `below` from the next two bytes.
+fn pick(bytes: &mut impl Iterator<Item = u8>, below: usize) -> Option<usize> {
+    let (high, low) = (bytes.next()?, bytes.next()?);
+    Some(usize::from(u16::from_be_bytes([high, low])) % below.max(1))
+}
+
+#[test]
+fn every_sample_is_read_as_it_was_written() {
+    for target in targets() {
+        for sample in &target.samples {
+            assert_eq!(&(target.read)(sample).expect(target.name), sample, "{}", target.name);
+        }
+    }
+}
+
+#[test]
+fn random_bytes() {
+    let targets = targets();
+    bolero::check!().with_test_time(TEST_TIME).for_each(|bytes: &[u8]| {
+        targets.iter().for_each(|target| check(target, bytes));
+    });
+}
+
+#[test]
+fn damaged_messages() {
+    let targets = targets();
+    bolero::check!().with_test_time(TEST_TIME).for_each(|damage: &[u8]| {
+        for target in &targets {
+            let mut choices = damage.iter().copied();
+            let Some(which) = pick(&mut choices, target.samples.len()) else { return };
+            let mut bytes = target.samples[which].clone();
+            for _ in 0..3 {
+                let place = pick(&mut choices, bytes.len());
+                if let Some((place, byte)) = place.zip(choices.next()) {
+                    bytes[place] = byte;
+                }
+            }
+            check(target, &bytes);
+            if let Some(length) = pick(&mut choices, bytes.len()) {
+                bytes.truncate(length);
+                check(target, &bytes);
+            }
+        }
+    });
+}
+
+/// Well-formed MessagePack of the wrong shape: a part of a message is put in the place of another.
+#[test]
+fn rearranged_messages() {
+    let targets = targets();
+    let trees: Vec<Vec<Value>> = targets
+        .iter()
+        .map(|target| target.samples.iter().map(|sample| tree(sample)).collect())
+        .collect();
+    bolero::check!().with_test_time(TEST_TIME).for_each(|choices: &[u8]| {
+        for (target, own) in targets.iter().zip(&trees) {
+            let mut choices = choices.iter().copied();
+            let mut rearrange = || {
+                let mut whole = own[pick(&mut choices, own.len())?].clone();
+                let others = &trees[pick(&mut choices, trees.len())?];
+                let mut other = others[pick(&mut choices, others.len())?].clone();
+                let (from, to) = (other.count(), whole.count());
+                let part = other.at(pick(&mut choices, from)?)?.clone();
+                *whole.at(pick(&mut choices, to)?)? = part;
+                Some(whole)
+            };
+            if let Some(rearranged) = rearrange() {
+                check(target, &codec::encode(&rearranged));
+            }
+        }
+    });
+}
+
+/// Lists within lists, as many as `depth`.
+fn nested(depth: usize) -> Vec<u8> {
+    let mut bytes = vec![0x91; depth];
+    bytes.push(0xc0);
+    bytes
+}
+
+#[test]
+fn nothing_is_decoded_that_nests_too_deep_known_or_not() {
+    for target in targets() {
+        for depth in [DEPTH_MAX + 1, 1_000, 1_000_000] {
+            assert!((target.read)(&nested(depth)).is_err(), "{}", target.name);
+        }
+        for sample in &target.samples {
+            // A map of up to 14 fields: one more is put before them, of a name that nobody knows.
+            let Some(count @ 0x80..=0x8e) = sample.first().copied() else { continue };
+            let with = |depth| {
+                let name = codec::encode(NEWS);
+                [&[count + 1], name.as_slice(), &nested(depth), &sample[1..]].concat()
+            };
+            assert!((target.read)(&with(DEPTH_MAX / 2)).is_ok(), "{}", target.name);
+            for depth in [DEPTH_MAX + 1, 1_000_000] {
+                assert!((target.read)(&with(depth)).is_err(), "{}", target.name);
+            }
+        }
+    }
+}
+
+/// Adds a field to every message in the tree.
+fn add_fields(value: &mut Value) {
+    match value {
+        Value::List(list) => list.iter_mut().for_each(add_fields),
+        Value::Map(map) => {
+            for (key, inner) in map.iter_mut() {
+                if !DATA_MAPS.iter().any(|name| *key == Value::text(name)) {
+                    add_fields(inner);
+                }
+            }
+            let news =
+                vec![(Value::text("deep"), Value::List(vec![Value::Nil, Value::Signed(-1)]))];
+            map.push((Value::text(NEWS), Value::Map(news)));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn fields_of_the_next_release_are_skipped() {
+    for target in targets() {
+        for sample in &target.samples {
+            let mut grown = tree(sample);
+            add_fields(&mut grown);
+            let read = (target.read)(&codec::encode(&grown));
+            assert_eq!(&read.expect(target.name), sample, "{}", target.name);
+        }
+    }
+}
+
+/// The tree with one tag or name in it that nobody knows; none when there are no more than `which`.
+fn rename(value: &mut Value, which: &mut usize) -> bool {
+    match value {
+        Value::List(list) => list.iter_mut().any(|inner| rename(inner, which)),
+        Value::Map(map) => map.iter_mut().any(|(key, inner)| {
+            if DATA_MAPS.iter().any(|name| *key == Value::text(name)) {
+                return false;
+            }
+            let may_grow =
+                *key == Value::text("t") || NAMES.iter().any(|name| *key == Value::text(name));
+            if may_grow && let Value::Text(name) = inner {
+                if *which == 0 {
+                    NEWS.clone_into(name);
+                    return true;
+                }
+                *which -= 1;
+            }
+            rename(inner, which)
+        }),
+        _ => false,
+    }
+}
+
+#[test]
+fn variants_of_the_next_release_are_read_as_unknown() {
+    let mut renamed_in_all = 0;
+    for target in targets() {
+        for sample in &target.samples {
+            for which in 0.. {
+                let mut news = tree(sample);
+                if !rename(&mut news, &mut { which }) {
+                    break;
+                }
+                renamed_in_all += 1;
+                let read = (target.read)(&codec::encode(&news)).unwrap_or_else(|error| {
+                    panic!("{} of the next release is refused: {error}: {news:?}", target.name)
+                });
+                let text = String::from_utf8_lossy(&read).to_lowercase();
+                assert!(text.contains("unknown") && !text.contains(NEWS), "{}", target.name);
+            }
+        }
+    }
+    assert!(renamed_in_all > 100, "only {renamed_in_all} names were tried");
+}
+
+#[test]
+fn names_that_stand_alone_are_read_as_unknown_too() {
+    use meshos_protocol::{
+        messages::{Refusal, scheduler::CallErrorKind},
+        task::{Reason, Source, TaskState},
+    };
+    let news = codec::encode(NEWS);
+    assert_eq!(codec::decode::<TaskState>(&news).ok(), Some(TaskState::Unknown));
+    assert_eq!(codec::decode::<Reason>(&news).ok(), Some(Reason::Unknown));
+    assert_eq!(codec::decode::<Source>(&news).ok(), Some(Source::Unknown));
+    assert_eq!(codec::decode::<Refusal>(&news).ok(), Some(Refusal::Unknown));
+    assert_eq!(codec::decode::<CallErrorKind>(&news).ok(), Some(CallErrorKind::Unknown));
+}

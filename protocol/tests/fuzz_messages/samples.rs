@@ -1,0 +1,484 @@
+//! Every type that is decoded from the wire, with examples of each of its forms.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use meshos_protocol::{
+    attributes::Attributes,
+    codec::{self, DecodeError},
+    framework::{Capabilities, FrameworkInfo, Offer},
+    ids::{
+        AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, OfferId,
+        Principal, ProposalId, RequestId, SessionId, Subscription, TaskId, Term, UpdateId,
+    },
+    messages::{
+        Refusal, StreamAnswer, StreamClass, StreamHello,
+        agent::{Registration, TaskHint, ToAgent, ToAgentFrame, ToLeader},
+        node::{Announcement, Reply, ReplyFrame, Request, RequestFrame, SignSubject},
+        scheduler::{
+            Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+            TaskQuery,
+        },
+    },
+    resources::Resources,
+    role::Role,
+    task::{
+        Command, CommandLine, Exit, Reason, Source, StatusUpdate, TaskDescription, TaskLaunch,
+        TaskReport, TaskState, Uri,
+    },
+    time::{Mono, Wall},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// One type of the wire.
+pub struct Target {
+    pub name: &'static str,
+    /// Encoded examples.
+    pub samples: Vec<Vec<u8>>,
+    /// Decodes, holds what must be true of whatever is decoded, and encodes again.
+    pub read: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
+}
+
+fn target<T>(samples: impl IntoIterator<Item = T>) -> Target
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let samples = samples.into_iter().map(|sample| codec::encode(&sample)).collect();
+    Target { name: std::any::type_name::<T>(), samples, read: read::<T> }
+}
+
+fn read<T>(bytes: &[u8]) -> Result<Vec<u8>, DecodeError>
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let value = codec::decode::<T>(bytes)?;
+    let encoded = codec::encode(&value);
+    match codec::decode::<T>(&encoded) {
+        Ok(again) => assert_eq!(again, value),
+        Err(error) => panic!("{value:?} cannot be read back: {error}"),
+    }
+    let followed = codec::decode::<T>(&[bytes, &[0xc0]].concat());
+    assert!(matches!(followed, Err(DecodeError::Trailing { extra: 1, .. })), "{followed:?}");
+    Ok(encoded)
+}
+
+fn node() -> NodeId {
+    NodeId::from_bits(0x0123_4567_89ab)
+}
+
+fn agent() -> AgentId {
+    AgentId::new(node(), 3)
+}
+
+fn fence() -> Fence {
+    Fence { cluster: ClusterId::from_u128(0xfeed), term: Term(7) }
+}
+
+fn task_id() -> TaskId {
+    TaskId::new("web.1 ü").expect("a good id")
+}
+
+fn offer_id() -> OfferId {
+    OfferId { term: Term(7), number: 300 }
+}
+
+fn role() -> Role {
+    Role::new("team/web").expect("a good role")
+}
+
+fn resources() -> Resources {
+    "cpus:1.5;mem:512;ports:[31000-31003,31010-31010];bugs:{a,b};cpus(team/web):2"
+        .parse()
+        .expect("good resources")
+}
+
+fn attributes() -> Attributes {
+    "rack:abc;level:10;keys:[1000-1500];s:{a,b}".parse().expect("good attributes")
+}
+
+fn update_id() -> UpdateId {
+    UpdateId::mint(node(), Generation(2), 5)
+}
+
+fn texts() -> BTreeMap<String, String> {
+    [("a".to_owned(), "b".to_owned()), (String::new(), "ü".repeat(40))].into()
+}
+
+fn uri() -> Uri {
+    Uri {
+        value: "http://host/a.tgz".into(),
+        executable: true,
+        extract: true,
+        output_file: Some("a".into()),
+    }
+}
+
+fn command_lines() -> [CommandLine; 3] {
+    [
+        CommandLine::Shell { line: "echo hello".into() },
+        CommandLine::Exec {
+            program: "/bin/true".into(),
+            arguments: vec!["-x".into(), String::new()],
+        },
+        CommandLine::Unknown,
+    ]
+}
+
+fn command() -> Command {
+    let [line, ..] = command_lines();
+    Command { line, environment: texts(), user: Some("nobody".into()), uris: vec![uri()] }
+}
+
+fn description() -> TaskDescription {
+    TaskDescription {
+        task_id: task_id(),
+        name: "web".into(),
+        resources: resources(),
+        command: command(),
+        kill_grace_ms: Some(3_000),
+        labels: texts(),
+    }
+}
+
+fn launch() -> TaskLaunch {
+    TaskLaunch { description: description(), role: role() }
+}
+
+fn exits() -> [Exit; 4] {
+    [
+        Exit::Code { code: 255 },
+        Exit::Signal { signal: 9 },
+        Exit::Unreadable { why: "its launcher died".into() },
+        Exit::Unknown,
+    ]
+}
+
+fn updates() -> Vec<StatusUpdate> {
+    let update = |exit: Option<Exit>| StatusUpdate {
+        framework: FrameworkId(12),
+        task: task_id(),
+        agent: Some(agent()),
+        state: TaskState::Failed,
+        reason: Some(Reason::CommandFailed),
+        message: "it exited with status 1".into(),
+        update: Some(update_id()),
+        at: Wall(1_700_000_000_000),
+        source: Source::Agent,
+        exit,
+    };
+    let bare = StatusUpdate {
+        agent: None,
+        reason: None,
+        message: String::new(),
+        update: None,
+        source: Source::Master,
+        ..update(None)
+    };
+    exits().into_iter().map(|exit| update(Some(exit))).chain([bare]).collect()
+}
+
+fn status() -> StatusUpdate {
+    updates().remove(0)
+}
+
+fn report() -> TaskReport {
+    TaskReport {
+        framework: FrameworkId(12),
+        launch: launch(),
+        state: TaskState::Running,
+        unacknowledged: updates(),
+    }
+}
+
+fn info() -> FrameworkInfo {
+    FrameworkInfo {
+        name: "counter".into(),
+        user: "nobody".into(),
+        roles: [Role::default(), role()].into(),
+        failover_timeout_ms: 60_000,
+        capabilities: Capabilities { partition_aware: false, ..Capabilities::default() },
+        hostname: "here".into(),
+        webui_url: "http://here/".into(),
+        labels: texts(),
+    }
+}
+
+fn offer() -> Offer {
+    Offer {
+        id: offer_id(),
+        framework: FrameworkId(12),
+        role: role(),
+        agent: agent(),
+        hostname: "here".into(),
+        resources: resources(),
+        attributes: attributes(),
+    }
+}
+
+fn announcement() -> Announcement {
+    Announcement {
+        fence: fence(),
+        leader: node(),
+        agent_address: "127.0.0.1:5051".into(),
+        http_address: "127.0.0.1:5050".into(),
+        voters: vec![(node(), "127.0.0.1:5051".into())],
+    }
+}
+
+fn registration() -> Registration {
+    Registration {
+        fence: fence(),
+        node: node(),
+        generation: Generation(4),
+        agent: Some(agent()),
+        hostname: "here".into(),
+        http_address: "127.0.0.1:5050".into(),
+        agent_address: "127.0.0.1:5051".into(),
+        pid: 77,
+        version: "0.1.0".into(),
+        resources: resources(),
+        attributes: attributes(),
+        tasks: vec![report()],
+        more: true,
+    }
+}
+
+fn subscribe() -> Subscribe {
+    Subscribe {
+        framework: Some(FrameworkId(12)),
+        info: info(),
+        suppressed_roles: [role()].into(),
+        resume: Some(Subscription(3)),
+        nonce: "n-1".into(),
+    }
+}
+
+fn accept() -> Accept {
+    Accept { offers: vec![offer_id()], launch: vec![description()], refuse_ms: Some(5_000) }
+}
+
+fn query() -> TaskQuery {
+    TaskQuery { task: task_id(), agent: Some(agent()), pending: true }
+}
+
+fn hint() -> TaskHint {
+    TaskHint { framework: FrameworkId(12), task: task_id(), agent: agent(), launch: Some(launch()) }
+}
+
+fn call_errors() -> Vec<CallError> {
+    use CallErrorKind::{
+        Busy, FailedOver, Forbidden, FrameworkRemoved, Invalid, NoLeader, NotSubscribed, Unknown,
+    };
+    [NoLeader, Invalid, Forbidden, FrameworkRemoved, FailedOver, NotSubscribed, Busy, Unknown]
+        .map(|kind| CallError { kind, message: "because".into() })
+        .to_vec()
+}
+
+fn refusals() -> [Refusal; 6] {
+    [
+        Refusal::Version,
+        Refusal::Cluster,
+        Refusal::Identity,
+        Refusal::NotLeader,
+        Refusal::Busy,
+        Refusal::Unknown,
+    ]
+}
+
+fn classes() -> [StreamClass; 5] {
+    let principal = Principal::new("analytics").expect("a good principal");
+    [
+        StreamClass::Agent,
+        StreamClass::Scheduler,
+        StreamClass::Relay { principal },
+        StreamClass::Request,
+        StreamClass::Unknown,
+    ]
+}
+
+fn subjects() -> [SignSubject; 3] {
+    [
+        SignSubject::Node { node: node() },
+        SignSubject::Framework { principal: "analytics".into() },
+        SignSubject::Unknown,
+    ]
+}
+
+fn requests() -> Vec<Request> {
+    let sign = |subject| Request::Sign { request: vec![0x30, 0x82, 0], subject, token: "t".into() };
+    let mut all = vec![
+        Request::Raft { body: vec![0, 255, 7] },
+        Request::Probe { body: Vec::new() },
+        Request::Announce(announcement()),
+        Request::Leader,
+        Request::ConfirmLeader { term: Term(7), leader: node() },
+        Request::Hints { fence: fence(), hints: vec![hint(), TaskHint { launch: None, ..hint() }] },
+        Request::JoinVoters { raft_id: 9, address: "127.0.0.1:5051".into(), replaces: Some(8) },
+        Request::Http {
+            method: "POST".into(),
+            path: "/api/tasks/kill".into(),
+            principal: "alice".into(),
+            body: b"{}".to_vec(),
+        },
+        Request::Unknown,
+    ];
+    all.extend(subjects().map(sign));
+    all
+}
+
+fn replies() -> Vec<Reply> {
+    vec![
+        Reply::Done,
+        Reply::Bytes { body: vec![1, 2, 3] },
+        Reply::Leader { announcement: Some(announcement()) },
+        Reply::Leader { announcement: None },
+        Reply::Confirmed { agrees: true },
+        Reply::Http { status: 200, content_type: "application/json".into(), body: b"[]".to_vec() },
+        Reply::Signed { certificate: vec![0x30], authority: vec![0x30], gossip_key: vec![0; 32] },
+        Reply::Failed { message: "no".into() },
+        Reply::Unknown,
+    ]
+}
+
+fn to_leader() -> Vec<ToLeader> {
+    let (framework, task) = (FrameworkId(12), task_id());
+    vec![
+        ToLeader::Register(registration()),
+        ToLeader::Report { tasks: vec![report()], more: false },
+        ToLeader::Update { status: status() },
+        ToLeader::TaskEnded { framework, task, state: TaskState::Killed },
+        ToLeader::Leaving,
+        ToLeader::Unknown,
+    ]
+}
+
+fn to_agent() -> Vec<ToAgent> {
+    let (framework, task) = (FrameworkId(12), task_id());
+    vec![
+        ToAgent::Registered { agent: agent() },
+        ToAgent::Gone { message: "declared gone".into() },
+        ToAgent::Launch { framework, user: "nobody".into(), tasks: vec![launch()] },
+        ToAgent::Kill { framework, task: task.clone(), grace_ms: Some(1) },
+        ToAgent::Acknowledge { framework, task, update: update_id() },
+        ToAgent::CloseFramework { framework },
+        ToAgent::Unknown,
+    ]
+}
+
+fn calls() -> Vec<Call> {
+    vec![
+        Call::Subscribe(subscribe()),
+        Call::Accept(accept()),
+        Call::Decline { offers: vec![offer_id()], refuse_ms: Some(0) },
+        Call::Revive { roles: [role()].into() },
+        Call::Suppress { roles: [].into() },
+        Call::Kill { task: task_id(), agent: Some(agent()), grace_ms: Some(9) },
+        Call::Acknowledge { task: task_id(), agent: agent(), update: update_id() },
+        Call::Reconcile { tasks: vec![query()] },
+        Call::Teardown,
+        Call::Disconnect,
+        Call::Unknown,
+    ]
+}
+
+fn events() -> Vec<Event> {
+    let answered = |error| Event::Answered { request: RequestId(4), error };
+    let mut all = vec![
+        Event::Subscribed {
+            framework: FrameworkId(12),
+            subscription: Subscription(3),
+            leader: node(),
+            heartbeat_ms: 15_000,
+            nonce: "n-1".into(),
+        },
+        Event::Offers { offers: vec![offer()] },
+        Event::Rescind { offers: vec![offer_id()] },
+        Event::AgentLost { agent: agent() },
+        Event::LeaderLost,
+        Event::Heartbeat,
+        Event::Unknown,
+        answered(None),
+    ];
+    all.extend(updates().into_iter().map(|status| Event::Update { status }));
+    all.extend(call_errors().into_iter().map(|error| answered(Some(error))));
+    all.extend(call_errors().into_iter().map(|error| Event::Error { error }));
+    all
+}
+
+fn id_targets() -> Vec<Target> {
+    vec![
+        target([node()]),
+        target([agent()]),
+        target([ClusterId::from_u128(0xfeed)]),
+        target([FrameworkId(12)]),
+        target([offer_id()]),
+        target([task_id()]),
+        target([ContainerId::new("c-1").expect("a good id")]),
+        target([Principal::new("analytics").expect("a good principal")]),
+        target([update_id()]),
+        target([fence()]),
+        target([Term(0), Term(u64::MAX)]),
+        target([Generation(1)]),
+        target([Subscription(1)]),
+        target([RequestId(1)]),
+        target([SessionId(1)]),
+        target([ProposalId(1)]),
+        target([Mono(1)]),
+        target([Wall(1)]),
+        target([resources()]),
+        target([attributes()]),
+        target([role()]),
+    ]
+}
+
+fn part_targets() -> Vec<Target> {
+    vec![
+        target(TaskState::ALL),
+        target(Reason::ALL.iter().copied().chain([Reason::Unknown])),
+        target([Source::Master, Source::Agent, Source::Executor, Source::Unknown]),
+        target(exits()),
+        target([uri()]),
+        target(command_lines()),
+        target([command()]),
+        target([description()]),
+        target([launch()]),
+        target(updates()),
+        target([report()]),
+        target([Capabilities::default()]),
+        target([info()]),
+        target([offer()]),
+        target(classes()),
+        target(refusals()),
+        target(subjects()),
+        target([announcement()]),
+        target([registration()]),
+        target([hint()]),
+        target([subscribe()]),
+        target([accept()]),
+        target([query()]),
+        target(call_errors()),
+    ]
+}
+
+/// What is read as a whole frame of some stream.
+fn frame_targets() -> Vec<Target> {
+    let cluster = Some(ClusterId::from_u128(0xfeed));
+    let refused = |cause| StreamAnswer::Refused { cause, message: "no".into() };
+    let answers = [StreamAnswer::Accepted { version: 1 }, StreamAnswer::Unknown];
+    let (id, subscription) = (RequestId(4), Subscription(3));
+    vec![
+        target(classes().map(|class| StreamHello::new(cluster, class))),
+        target(answers.into_iter().chain(refusals().map(refused))),
+        target(requests().into_iter().map(|request| RequestFrame { id, request })),
+        target(replies().into_iter().map(|reply| ReplyFrame { id, reply })),
+        target(to_leader()),
+        target(to_agent().into_iter().map(|message| ToAgentFrame { fence: fence(), message })),
+        target(calls().into_iter().map(|call| CallFrame { request: Some(id), subscription, call })),
+        target(events().into_iter().map(|event| EventFrame { fence: fence(), event })),
+    ]
+}
+
+/// Every type that is decoded from the wire.
+pub fn targets() -> Vec<Target> {
+    let all = [id_targets(), part_targets(), frame_targets()];
+    all.into_iter().flatten().collect()
+}
