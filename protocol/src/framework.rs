@@ -42,9 +42,11 @@ pub struct FrameworkInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Capabilities {
-    /// Tells unreachable, dropped and gone apart; without it they all are lost at the edge.
+    /// Tells unreachable, dropped, gone and unknown apart; without it the edge (the SDK's driver)
+    /// calls them all lost.
     pub partition_aware: bool,
-    /// Wants to be told while a kill is under way.
+    /// Wants to be told while a kill is under way; without it the edge acknowledges that step and
+    /// does not tell it.
     pub task_killing_state: bool,
     /// Uses GPUs; agents that have them are offered to no one else.
     pub gpu_resources: bool,

@@ -19,6 +19,10 @@ pub use command::{Command, CommandLine, Uri};
 pub use reason::Reason;
 pub use state::TaskState;
 
+/// The longest time between SIGTERM and SIGKILL: a day. A task that asks for more is refused; a kill
+/// that asks for more waits so long.
+pub const KILL_GRACE_MAX_MS: u64 = 24 * 3_600 * 1_000;
+
 /// What a framework asks to run on one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskDescription {
@@ -31,7 +35,8 @@ pub struct TaskDescription {
     pub resources: Resources,
     /// What runs.
     pub command: Command,
-    /// Between SIGTERM and SIGKILL when the task is killed; the agent's default when absent.
+    /// Between SIGTERM and SIGKILL when the task is killed; the agent's default when absent, at most
+    /// [`KILL_GRACE_MAX_MS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_grace_ms: Option<u64>,
     /// Opaque to meshos, shown to people and tools.

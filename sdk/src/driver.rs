@@ -1,7 +1,9 @@
 //! Runs a scheduler against any node of a cluster.
 
+mod asked;
 mod connection;
 mod core;
+mod edge;
 mod handle;
 mod options;
 mod service;

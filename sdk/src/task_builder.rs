@@ -99,7 +99,8 @@ impl TaskBuilder {
         self
     }
 
-    /// Time between SIGTERM and SIGKILL when the task is killed, in milliseconds.
+    /// Time between SIGTERM and SIGKILL when the task is killed, in milliseconds; at most a day, or
+    /// the task is refused.
     #[must_use]
     pub fn kill_grace_ms(mut self, grace_ms: u64) -> Self {
         self.kill_grace_ms = Some(grace_ms);

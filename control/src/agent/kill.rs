@@ -5,7 +5,7 @@ use std::time::Duration;
 use meshos_protocol::{
     ids::FrameworkId,
     messages::agent::ToLeader,
-    task::{Reason, TaskState},
+    task::{KILL_GRACE_MAX_MS, Reason, TaskState},
     time::Now,
 };
 
@@ -27,9 +27,7 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) {
         let Some(task) = self.tasks.get(key) else { return };
-        let grace = grace_ms
-            .or(task.record.launch.description.kill_grace_ms)
-            .map_or(self.config.kill_grace, Duration::from_millis);
+        let grace = self.grace(grace_ms.or(task.record.launch.description.kill_grace_ms));
         match task.phase {
             Phase::Recording { .. } => self.killed_before_start(now, key, effects),
             Phase::Starting => self.kill_while_starting(now, key, effects),
@@ -43,6 +41,12 @@ impl Agent {
             }
             Phase::Ending { .. } | Phase::Ended | Phase::Forgetting { .. } => {}
         }
+    }
+
+    /// How long a task that is to end has for it.
+    pub(super) fn grace(&self, asked_ms: Option<u64>) -> Duration {
+        let asked = asked_ms.map(|ms| Duration::from_millis(ms.min(KILL_GRACE_MAX_MS)));
+        asked.unwrap_or(self.config.kill_grace)
     }
 
     /// Nothing was started, so nothing has to be ended: the task is over.

@@ -174,8 +174,7 @@ impl Agent {
         let Some(task) = self.tasks.get(key) else { return };
         let Phase::Running { pid } = task.phase else { return };
         if task.record.kill_asked {
-            let grace_ms = task.record.launch.description.kill_grace_ms;
-            let grace = grace_ms.map_or(self.config.kill_grace, std::time::Duration::from_millis);
+            let grace = self.grace(task.record.launch.description.kill_grace_ms);
             self.kill_running(now, key, pid, grace, effects);
         }
     }

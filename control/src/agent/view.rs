@@ -108,6 +108,7 @@ impl Counters {
             | TaskState::Gone
             | TaskState::GoneByOperator
             | TaskState::Unreachable
+            | TaskState::Lost
             | TaskState::Unknown => {}
         }
     }

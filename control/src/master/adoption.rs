@@ -208,7 +208,7 @@ impl Core {
 /// say no more than that the agent has the task.
 const fn as_reported(state: TaskState) -> TaskState {
     match state {
-        TaskState::Unreachable | TaskState::Unknown => TaskState::Staging,
+        TaskState::Unreachable | TaskState::Lost | TaskState::Unknown => TaskState::Staging,
         TaskState::GoneByOperator => TaskState::Gone,
         TaskState::Staging
         | TaskState::Starting

@@ -34,7 +34,7 @@ impl Told {
 /// How far along its life a state is; a later update never brings a task back.
 const fn rank(state: TaskState) -> u8 {
     match state {
-        TaskState::Unknown | TaskState::Unreachable => 0,
+        TaskState::Unknown | TaskState::Unreachable | TaskState::Lost => 0,
         TaskState::Staging => 1,
         TaskState::Starting => 2,
         TaskState::Running => 3,
@@ -62,7 +62,10 @@ const fn is_agents(state: TaskState) -> bool {
         | TaskState::Error
         | TaskState::Dropped
         | TaskState::Gone => true,
-        TaskState::GoneByOperator | TaskState::Unreachable | TaskState::Unknown => false,
+        TaskState::GoneByOperator
+        | TaskState::Unreachable
+        | TaskState::Lost
+        | TaskState::Unknown => false,
     }
 }
 

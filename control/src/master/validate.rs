@@ -3,7 +3,7 @@
 use meshos_protocol::{
     framework::FrameworkInfo,
     messages::scheduler::Subscribe,
-    task::{CommandLine, TaskDescription},
+    task::{CommandLine, KILL_GRACE_MAX_MS, TaskDescription},
 };
 
 const NAME_BYTES_MAX: usize = 255;
@@ -64,6 +64,12 @@ pub(super) fn task(task: &TaskDescription) -> Result<(), String> {
     at_most("the task's labels", text_bytes(&task.labels), TEXT_BYTES_MAX)?;
     if task.resources.is_empty() {
         return Err("the task asks for no resources".to_owned());
+    }
+    if let Some(grace_ms) = task.kill_grace_ms.filter(|grace_ms| *grace_ms > KILL_GRACE_MAX_MS) {
+        return Err(format!(
+            "the task asks for {grace_ms} ms between SIGTERM and SIGKILL, at most {KILL_GRACE_MAX_MS} ms (a day) are \
+             given"
+        ));
     }
     let command = &task.command;
     match &command.line {

@@ -70,7 +70,8 @@ pub enum Call {
         /// Where it runs, when the caller knows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<AgentId>,
-        /// Overrides the task's own grace period.
+        /// Overrides the task's own grace period; longer ones than
+        /// [`crate::task::KILL_GRACE_MAX_MS`] are cut to it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grace_ms: Option<u64>,
     },

@@ -32,13 +32,19 @@ pub enum TaskState {
     GoneByOperator,
     /// Its agent cannot be reached; it may be running and may come back.
     Unreachable,
+    /// It was dropped, or its agent is unreachable or gone, or nothing is known of it: what a
+    /// framework that is not partition-aware is told in place of these. Made at the edges alone;
+    /// one that comes over the wire is unknown.
+    #[serde(skip_deserializing)]
+    Lost,
     /// Nothing is known of it (also: a state that this build does not know).
     #[serde(other)]
     Unknown,
 }
 
 impl TaskState {
-    /// Every state, for tables and tests.
+    /// Every state that a task can be in, for tables and tests: all but lost, which is only a word for
+    /// several of them.
     pub const ALL: [Self; 13] = [
         Self::Staging,
         Self::Starting,
@@ -64,13 +70,36 @@ impl TaskState {
             | Self::Error
             | Self::Dropped
             | Self::Gone
-            | Self::GoneByOperator => true,
+            | Self::GoneByOperator
+            | Self::Lost => true,
             Self::Staging
             | Self::Starting
             | Self::Running
             | Self::Killing
             | Self::Unreachable
             | Self::Unknown => false,
+        }
+    }
+
+    /// What a framework that is not partition-aware is told of this state: lost in place of the
+    /// states that tell apart how a task was lost.
+    #[must_use]
+    pub const fn without_partitions(self) -> Self {
+        match self {
+            Self::Dropped
+            | Self::Gone
+            | Self::GoneByOperator
+            | Self::Unreachable
+            | Self::Lost
+            | Self::Unknown => Self::Lost,
+            Self::Staging
+            | Self::Starting
+            | Self::Running
+            | Self::Killing
+            | Self::Finished
+            | Self::Failed
+            | Self::Killed
+            | Self::Error => self,
         }
     }
 
@@ -89,6 +118,7 @@ impl TaskState {
             Self::Gone => "gone",
             Self::GoneByOperator => "gone_by_operator",
             Self::Unreachable => "unreachable",
+            Self::Lost => "lost",
             Self::Unknown => "unknown",
         }
     }
@@ -97,5 +127,33 @@ impl TaskState {
 impl fmt::Display for TaskState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    #[test]
+    fn lost_stands_for_what_only_partition_aware_frameworks_tell_apart() {
+        let lost: Vec<&str> = TaskState::ALL
+            .into_iter()
+            .filter(|state| state.without_partitions() == TaskState::Lost)
+            .map(TaskState::name)
+            .collect();
+        assert_eq!(lost, ["dropped", "gone", "gone_by_operator", "unreachable", "unknown"]);
+        for state in TaskState::ALL.into_iter().filter(|state| !lost.contains(&state.name())) {
+            assert_eq!(state.without_partitions(), state);
+        }
+        assert!(TaskState::Lost.is_terminal() && !TaskState::ALL.contains(&TaskState::Lost));
+    }
+
+    #[test]
+    fn nobody_may_say_lost_over_the_wire() {
+        assert_eq!(codec::decode(&codec::encode("lost")).ok(), Some(TaskState::Unknown));
+        for state in TaskState::ALL {
+            assert_eq!(codec::decode(&codec::encode(state.name())).ok(), Some(state));
+        }
     }
 }

@@ -30,12 +30,12 @@ use meshos_protocol::{
 use serde::{Serialize, de::DeserializeOwned};
 
 /// One type of the wire.
-pub struct Target {
-    pub name: &'static str,
+pub(crate) struct Target {
+    pub(crate) name: &'static str,
     /// Encoded examples.
-    pub samples: Vec<Vec<u8>>,
+    pub(crate) samples: Vec<Vec<u8>>,
     /// Decodes, holds what must be true of whatever is decoded, and encodes again.
-    pub read: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
+    pub(crate) read: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
 }
 
 fn target<T>(samples: impl IntoIterator<Item = T>) -> Target
@@ -478,7 +478,7 @@ fn frame_targets() -> Vec<Target> {
 }
 
 /// Every type that is decoded from the wire.
-pub fn targets() -> Vec<Target> {
+pub(crate) fn targets() -> Vec<Target> {
     let all = [id_targets(), part_targets(), frame_targets()];
     all.into_iter().flatten().collect()
 }

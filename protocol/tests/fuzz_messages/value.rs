@@ -10,7 +10,7 @@ use serde::{
 
 /// Any value that our messages are made of.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     Nil,
     Bool(bool),
     Unsigned(u64),
@@ -22,12 +22,12 @@ pub enum Value {
 }
 
 impl Value {
-    pub fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 
     /// How many values there are in it, itself and keys included.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         1 + match self {
             Self::List(list) => list.iter().map(Self::count).sum(),
             Self::Map(map) => map.iter().map(|(key, value)| key.count() + value.count()).sum(),
@@ -41,7 +41,7 @@ impl Value {
     }
 
     /// The value at a place, counted from 0 for the whole.
-    pub fn at(&mut self, place: usize) -> Option<&mut Self> {
+    pub(crate) fn at(&mut self, place: usize) -> Option<&mut Self> {
         let mut left = place;
         self.descend(&mut left)
     }

@@ -1,6 +1,9 @@
 //! A stream to some node: dialled, read, and found anew at another node.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use meshos_protocol::messages::{StreamClass, StreamHello, scheduler::EventFrame};
 use tokio::sync::mpsc;
@@ -15,8 +18,10 @@ use crate::{
     },
 };
 
-/// How long dialling one node may take.
+/// How long dialling one address of a node may take.
 const DIAL_LIMIT: Duration = Duration::from_secs(3);
+/// Addresses of one node that are tried.
+const ADDRESSES_MAX: usize = 8;
 /// The wait after all nodes failed; it doubles up to the longest.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -50,26 +55,60 @@ impl Connection {
         nodes: Vec<String>,
     ) -> Result<Self, DriverError> {
         let config = wire::client_config(&credentials.for_wire(), Idle::default())?;
-        let any: SocketAddr = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
-        let mut endpoint = quinn::Endpoint::client(any)?;
-        endpoint.set_default_client_config(config);
+        let sockets = Sockets::open(&config)?;
         let (sender, links) = mpsc::channel(EVENTS_MAX);
         let cancel = CancellationToken::new();
         let token = cancel.clone();
         tokio::spawn(async move {
-            token.run_until_cancelled(keep(&endpoint, &nodes, &sender)).await;
-            endpoint.close(0u32.into(), b"driver stops");
-            endpoint.wait_idle().await;
+            token.run_until_cancelled(keep(&sockets, &nodes, &sender)).await;
+            sockets.close().await;
         });
         Ok(Self { links, cancel })
     }
 }
 
-async fn keep(endpoint: &quinn::Endpoint, nodes: &[String], links: &mpsc::Sender<Link>) {
+/// One socket for each family of addresses that this machine has.
+struct Sockets {
+    v4: Option<quinn::Endpoint>,
+    v6: Option<quinn::Endpoint>,
+}
+
+impl Sockets {
+    fn open(config: &quinn::ClientConfig) -> std::io::Result<Self> {
+        let open = |any: SocketAddr| {
+            let mut endpoint = quinn::Endpoint::client(any)?;
+            endpoint.set_default_client_config(config.clone());
+            Ok(endpoint)
+        };
+        let v4: std::io::Result<quinn::Endpoint> = open((Ipv4Addr::UNSPECIFIED, 0).into());
+        let v6 = open((Ipv6Addr::UNSPECIFIED, 0).into());
+        match (v4, v6) {
+            (Err(error), Err(_)) => Err(error),
+            (v4, v6) => Ok(Self { v4: v4.ok(), v6: v6.ok() }),
+        }
+    }
+
+    fn for_address(&self, address: SocketAddr) -> Result<&quinn::Endpoint, WireError> {
+        let (socket, family) = match address {
+            SocketAddr::V4(_) => (&self.v4, "IPv4"),
+            SocketAddr::V6(_) => (&self.v6, "IPv6"),
+        };
+        socket.as_ref().ok_or_else(|| WireError::Lost(format!("this machine has no {family}")))
+    }
+
+    async fn close(&self) {
+        for endpoint in self.v4.iter().chain(&self.v6) {
+            endpoint.close(0u32.into(), b"driver stops");
+            endpoint.wait_idle().await;
+        }
+    }
+}
+
+async fn keep(sockets: &Sockets, nodes: &[String], links: &mpsc::Sender<Link>) {
     let mut backoff = BACKOFF_MIN;
     let mut failures = 0;
     for node in nodes.iter().cycle() {
-        match open(endpoint, node).await {
+        match open(sockets, node).await {
             Ok(opened) => {
                 tracing::info!(%node, "connected");
                 (backoff, failures) = (BACKOFF_MIN, 0);
@@ -91,12 +130,35 @@ async fn keep(endpoint: &quinn::Endpoint, nodes: &[String], links: &mpsc::Sender
     }
 }
 
-async fn open(endpoint: &quinn::Endpoint, node: &str) -> Result<Opened, WireError> {
+/// Opens a stream to a node at the first of its addresses that answers.
+async fn open(sockets: &Sockets, node: &str) -> Result<Opened, WireError> {
     let lost = |error: String| WireError::Lost(format!("{node}: {error}"));
+    let found = tokio::time::timeout(DIAL_LIMIT, tokio::net::lookup_host(node)).await;
+    let found = found.map_err(|_| lost("its name cannot be looked up in time".into()))?;
+    let addresses: Vec<SocketAddr> =
+        found.map_err(|error| lost(error.to_string()))?.take(ADDRESSES_MAX).collect();
+    open_any(sockets, &addresses, lost("the name has no address".into())).await
+}
+
+async fn open_any(
+    sockets: &Sockets,
+    addresses: &[SocketAddr],
+    none: WireError,
+) -> Result<Opened, WireError> {
+    let mut last = none;
+    for address in addresses {
+        match open_at(sockets, *address).await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn open_at(sockets: &Sockets, address: SocketAddr) -> Result<Opened, WireError> {
+    let lost = |error: String| WireError::Lost(format!("{address}: {error}"));
+    let endpoint = sockets.for_address(address)?;
     let dial = async {
-        let mut addresses =
-            tokio::net::lookup_host(node).await.map_err(|error| lost(error.to_string()))?;
-        let address = addresses.next().ok_or_else(|| lost("the name has no address".into()))?;
         let connecting =
             endpoint.connect(address, ANY_NODE_NAME).map_err(|error| lost(error.to_string()))?;
         let connection = connecting.await.map_err(|error| lost(error.to_string()))?;
@@ -133,5 +195,80 @@ async fn read(
             Ok(None) => return Ok(Ok(())),
             Err(error) => return Ok(Err(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+        PKCS_ECDSA_P256_SHA256,
+    };
+    use rustls_pki_types::PrivateKeyDer;
+
+    use super::*;
+
+    fn key() -> KeyPair {
+        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
+    }
+
+    /// A certificate that serves for either side of a connection.
+    fn credentials() -> wire::Credentials {
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority_key = key();
+        let certificate = authority.self_signed(&authority_key).unwrap();
+        let mut own = CertificateParams::new(vec![ANY_NODE_NAME.to_owned()]).unwrap();
+        own.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let own_key = key();
+        let signed = own.signed_by(&own_key, &Issuer::new(authority, authority_key)).unwrap();
+        let secret = PrivateKeyDer::try_from(own_key.serialize_der()).unwrap();
+        wire::Credentials {
+            authority: certificate.der().clone(),
+            certificate: Some((signed.der().clone(), secret)),
+        }
+    }
+
+    /// Accepts every stream at this address; none when this machine has no such address.
+    fn node(credentials: &wire::Credentials, address: &str) -> Option<SocketAddr> {
+        std::net::UdpSocket::bind(address).ok()?;
+        let config = wire::server_config(credentials, Idle::default()).unwrap();
+        let endpoint = quinn::Endpoint::server(config, address.parse().unwrap()).unwrap();
+        let address = endpoint.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Some(incoming) = endpoint.accept().await {
+                let connection = incoming.await.unwrap();
+                let (mut send, receive) = connection.accept_bi().await.unwrap();
+                let mut reader = FrameReader::new(receive);
+                let hello = wire::read_hello(&mut reader, DIAL_LIMIT).await.unwrap();
+                wire::answer_stream(&mut send, &hello, Ok(())).await.unwrap();
+                held.push((connection, send, reader));
+            }
+        });
+        Some(address)
+    }
+
+    #[tokio::test]
+    async fn a_node_is_reached_at_the_first_of_its_addresses_that_answers() {
+        let credentials = credentials();
+        let config = wire::client_config(&credentials, Idle::default()).unwrap();
+        let sockets = Sockets::open(&config).unwrap();
+        let none = || WireError::Lost("no address".into());
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let silent = silent.local_addr().unwrap();
+        let reached: Vec<SocketAddr> = ["127.0.0.1:0", "[::1]:0"]
+            .into_iter()
+            .filter_map(|address| node(&credentials, address))
+            .collect();
+        assert!(!reached.is_empty(), "this machine has no loopback");
+        for address in reached {
+            open_any(&sockets, &[silent, address], none()).await.unwrap();
+        }
+        let error = open_any(&sockets, &[silent], none()).await.unwrap_err();
+        assert!(matches!(error, WireError::TimedOut(3_000)), "{error}");
+        let error = open_any(&sockets, &[], none()).await.unwrap_err();
+        assert_eq!(error.to_string(), "connection lost: no address");
     }
 }

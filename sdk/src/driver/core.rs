@@ -1,6 +1,9 @@
 //! The driver's decisions, without I/O: what to send when, and what to tell the scheduler.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use meshos_protocol::{
     framework::{FrameworkInfo, Offer},
@@ -10,13 +13,19 @@ use meshos_protocol::{
         TASKS_PER_CALL_MAX, TaskQuery,
     },
     role::Role,
-    task::{StatusUpdate, TaskDescription},
+    task::{StatusUpdate, TaskDescription, TaskState},
 };
 
+use super::{
+    asked::{Asked, Question},
+    edge,
+};
 use crate::Registered;
 
 /// Updates remembered, so that one that is sent again is not delivered again.
 const SEEN_MAX: usize = 100_000;
+/// Kills that are repeated until they show an end; beyond that the oldest is not repeated any more.
+pub(super) const KILLS_MAX: usize = 10_000;
 
 /// What the shell must do.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +34,8 @@ pub(super) enum Output {
     Send(CallFrame),
     /// Tell the scheduler.
     Tell(Tell),
+    /// Call [`Core::ask_again`] after this time.
+    Wake(Duration),
     /// The subscription is over.
     End(CallError),
 }
@@ -77,6 +88,9 @@ pub(super) struct Core {
     agents: BTreeMap<TaskId, AgentId>,
     /// Kills that have not shown an end yet; repeated after each re-subscription.
     kills: BTreeMap<TaskId, Option<u64>>,
+    /// The same in the order in which they were asked for; those that are over are still in it.
+    kills_order: VecDeque<TaskId>,
+    asked: Asked,
     seen: BTreeSet<UpdateId>,
     seen_order: VecDeque<UpdateId>,
     /// Tasks told to have ended: answers without an id may come late and must not revive them.
@@ -108,6 +122,8 @@ impl Core {
             pending: BTreeMap::new(),
             agents: BTreeMap::new(),
             kills: BTreeMap::new(),
+            kills_order: VecDeque::new(),
+            asked: Asked::default(),
             seen: BTreeSet::new(),
             seen_order: VecDeque::new(),
             ended: BTreeSet::new(),
@@ -132,6 +148,7 @@ impl Core {
     /// The stream is gone.
     pub(super) fn disconnected(&mut self, out: &mut Vec<Output>) {
         self.subscribed = false;
+        self.asked.clear();
         self.void_offers(out);
         if std::mem::take(&mut self.told_connected) {
             out.push(Output::Tell(Tell::Disconnected));
@@ -174,16 +191,53 @@ impl Core {
                     out.push(Output::End(error));
                 }
             }
-            Event::Answered { error: Some(error), .. } => {
-                tracing::warn!(kind = ?error.kind, message = %error.message, "a call was refused");
+            Event::Answered { request, error } => self.answered(request, error, out),
+            Event::Heartbeat | Event::Unknown => {}
+        }
+    }
+
+    fn answered(&mut self, request: RequestId, error: Option<CallError>, out: &mut Vec<Output>) {
+        match error {
+            Some(error) if error.kind == CallErrorKind::Busy => {
+                tracing::info!(message = %error.message, "the leader is busy; it is asked again");
+                out.extend(self.asked.refused_as_busy(request).map(Output::Wake));
             }
-            Event::Answered { error: None, .. } | Event::Heartbeat | Event::Unknown => {}
+            Some(error) => {
+                tracing::warn!(kind = ?error.kind, message = %error.message, "a call was refused");
+                self.asked.done(request);
+            }
+            None => self.asked.done(request),
+        }
+    }
+
+    /// The leader was too busy for these a while ago.
+    pub(super) fn ask_again(&mut self, out: &mut Vec<Output>) {
+        if !self.subscribed {
+            return;
+        }
+        for question in self.asked.take_again() {
+            match question {
+                Question::Tasks(mut queries) => {
+                    // What was heard of meanwhile need not be asked for.
+                    queries
+                        .retain(|query| !query.pending || self.pending.contains_key(&query.task));
+                    if !queries.is_empty() {
+                        self.send(Call::Reconcile { tasks: queries }, out);
+                    }
+                }
+                Question::Kill(task) => {
+                    if let Some(grace_ms) = self.kills.get(&task).copied() {
+                        self.send_kill(task, grace_ms, out);
+                    }
+                }
+            }
         }
     }
 
     fn subscribed(&mut self, registered: Registered, out: &mut Vec<Output>) {
         self.subscribed = true;
         self.told_connected = true;
+        self.asked.clear();
         self.void_offers(out);
         let first = !std::mem::replace(&mut self.registered_before, true);
         out.push(Output::Tell(match first {
@@ -206,9 +260,13 @@ impl Core {
         }
         let kills = self.kills.clone();
         for (task, grace_ms) in kills {
-            let agent = self.agents.get(&task).copied();
-            self.send(Call::Kill { task, agent, grace_ms }, out);
+            self.send_kill(task, grace_ms, out);
         }
+    }
+
+    fn send_kill(&mut self, task: TaskId, grace_ms: Option<u64>, out: &mut Vec<Output>) {
+        let agent = self.agents.get(&task).or_else(|| self.pending.get(&task)).copied();
+        self.send(Call::Kill { task, agent, grace_ms }, out);
     }
 
     fn update(&mut self, status: StatusUpdate, out: &mut Vec<Output>) {
@@ -221,7 +279,8 @@ impl Core {
             && !self.remember(update)
         {
             // Delivered before: the acknowledgement was lost on its way.
-            if !self.explicit_acknowledgements {
+            let hidden = edge::shown(self.info.capabilities, status.clone()).is_none();
+            if hidden || !self.explicit_acknowledgements {
                 let task = status.task;
                 self.send(Call::Acknowledge { task, agent, update }, out);
             }
@@ -231,12 +290,18 @@ impl Core {
             self.agents.remove(&status.task);
             self.kills.remove(&status.task);
             self.remember_end(&status.task);
+        } else if status.state == TaskState::Unknown {
+            // The leader knows of no such task, so there is nothing left to kill.
+            self.kills.remove(&status.task);
         } else if let Some(agent) = status.agent {
             self.agents.insert(status.task.clone(), agent);
         }
         let task = status.task.clone();
-        out.push(Output::Tell(Tell::Update(Box::new(status))));
-        if let Some((agent, update)) = acknowledge.filter(|_| !self.explicit_acknowledgements) {
+        let shown = edge::shown(self.info.capabilities, status);
+        // What the scheduler is not told it cannot acknowledge.
+        let acknowledges = shown.is_some() && self.explicit_acknowledgements;
+        out.extend(shown.map(|status| Output::Tell(Tell::Update(Box::new(status)))));
+        if let Some((agent, update)) = acknowledge.filter(|_| !acknowledges) {
             self.send(Call::Acknowledge { task, agent, update }, out);
         }
     }
@@ -266,6 +331,24 @@ impl Core {
         }
     }
 
+    fn remember_kill(&mut self, task: &TaskId, grace_ms: Option<u64>) {
+        if self.ended.contains(task) {
+            return;
+        }
+        if self.kills.insert(task.clone(), grace_ms).is_none() {
+            self.kills_order.push_back(task.clone());
+        }
+        while self.kills.len() > KILLS_MAX
+            && let Some(oldest) = self.kills_order.pop_front()
+        {
+            self.kills.remove(&oldest);
+        }
+        if self.kills_order.len() > 2 * KILLS_MAX {
+            let kills = &self.kills;
+            self.kills_order.retain(|task| kills.contains_key(task));
+        }
+    }
+
     /// The scheduler asks for something.
     pub(super) fn ask(&mut self, ask: Ask, out: &mut Vec<Output>) {
         match ask {
@@ -290,9 +373,10 @@ impl Core {
                 self.send_if_subscribed(Call::Suppress { roles }, out);
             }
             Ask::Kill { task, grace_ms } => {
-                self.kills.insert(task.clone(), grace_ms);
-                let agent = self.agents.get(&task).or_else(|| self.pending.get(&task)).copied();
-                self.send_if_subscribed(Call::Kill { task, agent, grace_ms }, out);
+                self.remember_kill(&task, grace_ms);
+                if self.subscribed {
+                    self.send_kill(task, grace_ms, out);
+                }
             }
             Ask::Acknowledge { task, agent, update } => {
                 self.send_if_subscribed(Call::Acknowledge { task, agent, update }, out);
@@ -339,7 +423,7 @@ impl Core {
 
     fn drop_task(&self, task: TaskDescription, out: &mut Vec<Output>) {
         use meshos_protocol::{
-            task::{Reason, Source, TaskState},
+            task::{Reason, Source},
             time::Wall,
         };
         let status = StatusUpdate {
@@ -354,7 +438,8 @@ impl Core {
             source: Source::Master,
             exit: None,
         };
-        out.push(Output::Tell(Tell::Update(Box::new(status))));
+        let shown = edge::shown(self.info.capabilities, status);
+        out.extend(shown.map(|status| Output::Tell(Tell::Update(Box::new(status)))));
     }
 
     fn void_offers(&mut self, out: &mut Vec<Output>) {
@@ -370,19 +455,27 @@ impl Core {
 
     fn send(&mut self, call: Call, out: &mut Vec<Output>) {
         // Answers are asked for where a refusal says something that no event says.
-        let answered = matches!(
-            call,
-            Call::Suppress { .. }
-                | Call::Revive { .. }
-                | Call::Reconcile { .. }
-                | Call::Kill { .. }
-        );
+        let question = match &call {
+            Call::Reconcile { tasks } => Some(Question::Tasks(tasks.clone())),
+            Call::Kill { task, .. } => Some(Question::Kill(task.clone())),
+            _ => None,
+        };
+        let answered =
+            question.is_some() || matches!(call, Call::Suppress { .. } | Call::Revive { .. });
         let request = answered.then(|| {
             self.requests += 1;
             RequestId(self.requests)
         });
+        if let Some((request, question)) = request.zip(question) {
+            self.asked.sent(request, question);
+        }
         let subscription = self.subscription.unwrap_or_default();
         out.push(Output::Send(CallFrame { request, subscription, call }));
+    }
+
+    #[cfg(test)]
+    pub(super) fn kills(&self) -> (usize, usize) {
+        (self.kills.len(), self.kills_order.len())
     }
 
     #[cfg(test)]

@@ -137,7 +137,8 @@ impl SchedulerDriver {
         self.ask(Ask::Suppress { roles })
     }
 
-    /// Ends a task: SIGTERM, and SIGKILL after `grace` (the task's own when absent).
+    /// Ends a task: SIGTERM, and SIGKILL after `grace` (the task's own when absent; more than a day is
+    /// a day).
     pub fn kill(&self, task: &TaskId, grace: Option<Duration>) -> Status {
         self.ask(Ask::Kill { task: task.clone(), grace_ms: grace.map(millis) })
     }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use meshos_protocol::ids::FrameworkId;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     DriverError, DriverOptions, SchedulerDriver, Status,
@@ -27,6 +30,8 @@ pub(super) struct Service {
     framework: watch::Sender<Option<FrameworkId>>,
     sender: Option<FrameSender>,
     outputs: Vec<Output>,
+    /// When a busy leader is asked again.
+    wake: Option<Instant>,
     end: Option<Result<Status, DriverError>>,
 }
 
@@ -55,6 +60,7 @@ impl Service {
             framework,
             sender: None,
             outputs: Vec::new(),
+            wake: None,
             end: None,
         })
     }
@@ -69,6 +75,10 @@ impl Service {
             tokio::select! {
                 biased;
                 _ = self.commands.recv_many(&mut commands, BATCH_MAX) => {}
+                () = wait_until(self.wake) => {
+                    self.wake = None;
+                    self.core.ask_again(&mut self.outputs);
+                }
                 count = self.connection.links.recv_many(&mut links, BATCH_MAX) => {
                     if count == 0 {
                         break Ok(Status::Aborted);
@@ -135,6 +145,7 @@ impl Service {
                 // After an abort the scheduler hears nothing more.
                 Output::Tell(tell) if self.driver.status() == Status::Running => self.tell(tell),
                 Output::Tell(_) => {}
+                Output::Wake(after) => self.wake = Some(Instant::now() + after),
                 Output::End(error) => {
                     self.driver.set_status(Status::Aborted);
                     self.scheduler.error(&self.driver, error.clone());
@@ -176,6 +187,13 @@ impl Service {
         if tokio::time::timeout(FAREWELL_LIMIT, closed).await.is_err() {
             tracing::debug!("the node did not close the stream in time");
         }
+    }
+}
+
+async fn wait_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

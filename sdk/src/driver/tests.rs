@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo, Offer},
     ids::{
-        AgentId, ClusterId, Fence, FrameworkId, Generation, NodeId, OfferId, Subscription, TaskId,
-        Term, UpdateId,
+        AgentId, ClusterId, Fence, FrameworkId, Generation, NodeId, OfferId, RequestId,
+        Subscription, TaskId, Term, UpdateId,
     },
     messages::scheduler::{Call, CallError, CallErrorKind, Event, EventFrame},
     role::Role,
@@ -14,7 +14,7 @@ use meshos_protocol::{
     time::Wall,
 };
 
-use super::core::{Ask, Core, Output, Tell};
+use super::core::{Ask, Core, KILLS_MAX, Output, Tell};
 use crate::TaskBuilder;
 
 const FRAMEWORK: FrameworkId = FrameworkId(7);
@@ -28,17 +28,21 @@ fn agent() -> AgentId {
 }
 
 fn core() -> Core {
+    core_with(Capabilities::default(), false)
+}
+
+fn core_with(capabilities: Capabilities, explicit_acknowledgements: bool) -> Core {
     let info = FrameworkInfo {
         name: "test".into(),
         user: String::new(),
         roles: [Role::default()].into(),
         failover_timeout_ms: 0,
-        capabilities: Capabilities::default(),
+        capabilities,
         hostname: String::new(),
         webui_url: String::new(),
         labels: std::collections::BTreeMap::new(),
     };
-    Core::new(info, None, BTreeSet::new(), false, "nonce".into())
+    Core::new(info, None, BTreeSet::new(), explicit_acknowledgements, "nonce".into())
 }
 
 fn frame(term: u64, event: Event) -> EventFrame {
@@ -94,7 +98,7 @@ fn step(core: &mut Core, act: impl FnOnce(&mut Core, &mut Vec<Output>)) -> Vec<O
 fn calls<'a>(out: &'a [Output]) -> Vec<&'a Call> {
     let call = |output: &'a Output| match output {
         Output::Send(frame) => Some(&frame.call),
-        Output::Tell(_) | Output::End(_) => None,
+        Output::Tell(_) | Output::Wake(_) | Output::End(_) => None,
     };
     out.iter().filter_map(call).collect()
 }
@@ -102,13 +106,16 @@ fn calls<'a>(out: &'a [Output]) -> Vec<&'a Call> {
 fn tells<'a>(out: &'a [Output]) -> Vec<&'a Tell> {
     let tell = |output: &'a Output| match output {
         Output::Tell(tell) => Some(tell),
-        Output::Send(_) | Output::End(_) => None,
+        Output::Send(_) | Output::Wake(_) | Output::End(_) => None,
     };
     out.iter().filter_map(tell).collect()
 }
 
 fn ready() -> Core {
-    let mut core = core();
+    ready_as(core())
+}
+
+fn ready_as(mut core: Core) -> Core {
     step(&mut core, Core::connected);
     step(&mut core, |core, out| core.event(subscribed(1), out));
     core
@@ -235,4 +242,213 @@ fn every_live_task_is_asked_for_after_a_subscription_and_an_ended_one_stays_ende
         status.update = None;
     }
     assert!(step(&mut core, |core, out| core.event(late, out)).is_empty());
+}
+
+fn answered(request: Option<RequestId>, kind: Option<CallErrorKind>) -> EventFrame {
+    let error = kind.map(|kind| CallError { kind, message: "because".into() });
+    frame(1, Event::Answered { request: request.expect("it asks for an answer"), error })
+}
+
+/// The only call of a step, with its request.
+fn only_call(out: &[Output]) -> (Option<RequestId>, &Call) {
+    let [Output::Send(frame)] = out else { panic!("{out:?}") };
+    (frame.request, &frame.call)
+}
+
+fn pending_launch() -> (Core, Option<RequestId>) {
+    let mut core = ready();
+    let offer = offer(1, 1);
+    let event = frame(1, Event::Offers { offers: vec![offer.clone()] });
+    step(&mut core, |core, out| core.event(event, out));
+    launch(&mut core, "a", &[offer]);
+    step(&mut core, Core::disconnected);
+    let mut out = step(&mut core, |core, out| core.event(subscribed(1), out));
+    let reconcile = out.pop().expect("the task is asked for");
+    (core, only_call(&[reconcile]).0)
+}
+
+#[test]
+fn a_busy_leader_is_asked_again_with_growing_pauses() {
+    let (mut core, mut request) = pending_launch();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        let busy = answered(request, Some(CallErrorKind::Busy));
+        let out = step(&mut core, |core, out| core.event(busy, out));
+        let [Output::Wake(pause)] = out[..] else { panic!("{out:?}") };
+        pauses.push(pause.as_millis());
+        let out = step(&mut core, Core::ask_again);
+        let (again, call) = only_call(&out);
+        let Call::Reconcile { tasks } = call else { panic!("{call:?}") };
+        assert!(tasks[0].pending && again != request, "{tasks:?}");
+        request = again;
+    }
+    assert_eq!(pauses, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+    // Once it answers, the pauses begin anew.
+    step(&mut core, |core, out| core.event(answered(request, None), out));
+    let reconcile = Ask::Reconcile { tasks: Vec::new() };
+    let out = step(&mut core, |core, out| core.ask(reconcile, out));
+    let busy = answered(only_call(&out).0, Some(CallErrorKind::Busy));
+    let out = step(&mut core, |core, out| core.event(busy, out));
+    assert_eq!(out, [Output::Wake(std::time::Duration::from_millis(250))]);
+}
+
+#[test]
+fn what_was_heard_of_meanwhile_is_not_asked_for_again() {
+    let (mut core, request) = pending_launch();
+    let busy = answered(request, Some(CallErrorKind::Busy));
+    step(&mut core, |core, out| core.event(busy, out));
+    step(&mut core, |core, out| core.event(update("a", TaskState::Running, 1), out));
+    assert!(step(&mut core, Core::ask_again).is_empty());
+
+    // Neither is anything when the stream is another: all is asked for anew there.
+    let (mut core, request) = pending_launch();
+    let busy = answered(request, Some(CallErrorKind::Busy));
+    step(&mut core, |core, out| core.event(busy, out));
+    step(&mut core, Core::disconnected);
+    assert!(step(&mut core, Core::ask_again).is_empty());
+    step(&mut core, |core, out| core.event(subscribed(1), out));
+    assert!(step(&mut core, Core::ask_again).is_empty());
+}
+
+#[test]
+fn only_busy_calls_are_asked_again() {
+    for kind in [CallErrorKind::Invalid, CallErrorKind::Forbidden, CallErrorKind::Unknown] {
+        let (mut core, request) = pending_launch();
+        let refused = answered(request, Some(kind));
+        assert!(step(&mut core, |core, out| core.event(refused, out)).is_empty(), "{kind:?}");
+        assert!(step(&mut core, Core::ask_again).is_empty(), "{kind:?}");
+    }
+}
+
+fn kill(task: &str) -> Ask {
+    Ask::Kill { task: TaskId::new(task).unwrap(), grace_ms: None }
+}
+
+#[test]
+fn a_kill_that_a_busy_leader_refused_is_repeated() {
+    let mut core = ready();
+    let out = step(&mut core, |core, out| core.ask(kill("a"), out));
+    let busy = answered(only_call(&out).0, Some(CallErrorKind::Busy));
+    step(&mut core, |core, out| core.event(busy, out));
+    let out = step(&mut core, Core::ask_again);
+    assert!(matches!(only_call(&out).1, Call::Kill { .. }), "{out:?}");
+}
+
+#[test]
+fn kills_of_tasks_that_nobody_knows_are_forgotten() {
+    let mut core = ready();
+    step(&mut core, |core, out| core.ask(kill("never"), out));
+    assert_eq!(core.kills().0, 1);
+    let mut unknown = update("never", TaskState::Unknown, 1);
+    if let Event::Update { status } = &mut unknown.event {
+        status.update = None;
+    }
+    step(&mut core, |core, out| core.event(unknown, out));
+    assert_eq!(core.kills().0, 0, "the leader knows no such task");
+
+    step(&mut core, |core, out| core.event(update("b", TaskState::Finished, 2), out));
+    step(&mut core, |core, out| core.ask(kill("b"), out));
+    assert_eq!(core.kills().0, 0, "it has ended");
+}
+
+#[test]
+fn kills_are_remembered_only_so_many() {
+    let mut core = ready();
+    for number in 0..KILLS_MAX + 10 {
+        step(&mut core, |core, out| core.ask(kill(&format!("t{number}")), out));
+    }
+    assert_eq!(core.kills(), (KILLS_MAX, KILLS_MAX));
+    // Those that end leave nothing behind either.
+    for number in 0..3 * KILLS_MAX as u64 {
+        let task = format!("u{number}");
+        step(&mut core, |core, out| core.ask(kill(&task), out));
+        let end = update(&task, TaskState::Killed, 10 + number);
+        step(&mut core, |core, out| core.event(end, out));
+    }
+    assert!(core.kills().1 <= 2 * KILLS_MAX + 1, "{:?}", core.kills());
+}
+
+/// The states that a framework is told of, for each state that there is.
+fn told(capabilities: Capabilities) -> Vec<(TaskState, Option<TaskState>)> {
+    let tell = |state: TaskState| {
+        let mut core = ready_as(core_with(capabilities, false));
+        let out = step(&mut core, |core, out| core.event(update("a", state, 1), out));
+        assert!(matches!(calls(&out)[..], [Call::Acknowledge { .. }]), "{state}: {out:?}");
+        match tells(&out)[..] {
+            [Tell::Update(status)] => (state, Some(status.state)),
+            _ => (state, None),
+        }
+    };
+    TaskState::ALL.map(tell).to_vec()
+}
+
+#[test]
+fn a_framework_is_partition_aware_unless_it_says_otherwise() {
+    for (state, told) in told(Capabilities::default()) {
+        assert_eq!(told, Some(state));
+    }
+}
+
+#[test]
+fn a_framework_that_is_not_partition_aware_is_told_lost() {
+    let capabilities = Capabilities { partition_aware: false, ..Capabilities::default() };
+    for (state, told) in told(capabilities) {
+        let expected = match state {
+            TaskState::Dropped
+            | TaskState::Unreachable
+            | TaskState::Gone
+            | TaskState::GoneByOperator
+            | TaskState::Unknown => TaskState::Lost,
+            other => other,
+        };
+        assert_eq!(told, Some(expected), "{state}");
+    }
+    // A launch that is dropped here is lost, too.
+    let mut core = ready_as(core_with(capabilities, false));
+    let out = launch(&mut core, "a", &[offer(1, 1)]);
+    let [Tell::Update(status)] = tells(&out)[..] else { panic!("{out:?}") };
+    assert_eq!(status.state, TaskState::Lost);
+}
+
+#[test]
+fn a_lost_task_may_come_back() {
+    let capabilities = Capabilities { partition_aware: false, ..Capabilities::default() };
+    let mut core = ready_as(core_with(capabilities, false));
+    step(&mut core, |core, out| core.event(update("a", TaskState::Running, 1), out));
+    for (state, expected) in
+        [(TaskState::Unreachable, TaskState::Lost), (TaskState::Running, TaskState::Running)]
+    {
+        let mut inferred = update("a", state, 1);
+        if let Event::Update { status } = &mut inferred.event {
+            status.update = None;
+        }
+        let out = step(&mut core, |core, out| core.event(inferred, out));
+        let [Tell::Update(status)] = tells(&out)[..] else { panic!("{out:?}") };
+        assert_eq!(status.state, expected);
+    }
+    let out = step(&mut core, |core, out| core.event(subscribed(1), out));
+    let [Call::Reconcile { tasks }] = calls(&out)[..] else { panic!("{out:?}") };
+    assert_eq!(tasks.len(), 1, "it is still asked for");
+}
+
+#[test]
+fn a_framework_that_does_not_know_the_killing_state_is_not_told_it() {
+    let capabilities = Capabilities { task_killing_state: false, ..Capabilities::default() };
+    let untold: Vec<TaskState> = told(capabilities)
+        .into_iter()
+        .filter(|(_, told)| told.is_none())
+        .map(|one| one.0)
+        .collect();
+    assert_eq!(untold, [TaskState::Killing]);
+
+    // It cannot acknowledge what it is not told: the driver does, however often it comes.
+    let mut core = ready_as(core_with(capabilities, true));
+    for _ in 0..2 {
+        let killing = update("a", TaskState::Killing, 1);
+        let out = step(&mut core, |core, out| core.event(killing, out));
+        assert!(tells(&out).is_empty(), "{out:?}");
+        assert!(matches!(calls(&out)[..], [Call::Acknowledge { .. }]), "{out:?}");
+    }
+    let out = step(&mut core, |core, out| core.event(update("a", TaskState::Killed, 2), out));
+    assert!(calls(&out).is_empty(), "the rest it acknowledges itself: {out:?}");
 }

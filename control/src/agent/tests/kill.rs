@@ -2,7 +2,7 @@
 
 use meshos_protocol::{
     messages::agent::{ToAgent, ToLeader},
-    task::{Exit, Reason, TaskState},
+    task::{Exit, KILL_GRACE_MAX_MS, Reason, TaskState},
 };
 
 use super::rig::{CODE_0, F1, Rig, killed, task, task_id};
@@ -88,6 +88,17 @@ fn the_grace_is_the_calls_or_else_the_tasks() {
     kill(&mut rig, "a", None);
     rig.wait(1);
     assert_eq!(rig.destroyed, [container], "a second kill does not prolong the first");
+}
+
+#[test]
+fn nobody_waits_longer_than_the_longest_grace() {
+    let mut rig = Rig::registered();
+    let container = rig.run("a");
+    kill(&mut rig, "a", Some(u64::MAX));
+    rig.wait(KILL_GRACE_MAX_MS - 1);
+    assert!(rig.destroyed.is_empty());
+    rig.wait(1);
+    assert_eq!(rig.destroyed, [container]);
 }
 
 #[test]

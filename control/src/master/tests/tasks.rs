@@ -8,7 +8,7 @@ use meshos_protocol::{
         agent::ToLeader,
         scheduler::{Call, TaskQuery},
     },
-    task::TaskState,
+    task::{KILL_GRACE_MAX_MS, TaskState},
 };
 
 use super::world::{World, agent, node, report, status, task, task_id};
@@ -78,17 +78,21 @@ fn a_task_is_launched_only_within_its_offers() {
     world.told();
     let mut nothing = task("n", "cpus:1");
     nothing.command.environment.insert("A=B".to_owned(), String::new());
+    let mut patient = task("p", "cpus:0.1");
+    patient.kill_grace_ms = Some(KILL_GRACE_MAX_MS + 1);
     let tasks = vec![
         task("a", "cpus:3;mem:1024"),
         task("b", "cpus:2;mem:1024"),
         task("a", "cpus:0.5;mem:32"),
         nothing,
+        patient,
     ];
     world.accept(s1, &[1], tasks);
     world.expect(&[
         "s1 update b error on n1.1 (resources_exceeded)",
         "s1 update a error on n1.1 (task_invalid)",
         "s1 update n error on n1.1 (task_invalid)",
+        "s1 update p error on n1.1 (task_invalid)",
         "n1 launch F1 a cpus:3;mem:1024",
         "s1 ok",
     ]);

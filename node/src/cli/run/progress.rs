@@ -101,6 +101,7 @@ fn sentence(step: &Step) -> Option<String> {
         TaskState::Dropped => "was not started",
         TaskState::Gone | TaskState::GoneByOperator => "is gone",
         TaskState::Unreachable => "is out of reach, its node may come back",
+        TaskState::Lost => "is lost",
         TaskState::Unknown => "is in a state that is not known",
     };
     let mut text = format!("task {} {what}", step.task);

@@ -27,6 +27,7 @@ pub(super) fn check(key: &TaskKey, life: &Life) {
             | TaskState::Gone
             | TaskState::GoneByOperator
             | TaskState::Unreachable
+            | TaskState::Lost
             | TaskState::Unknown => {}
         }
     }
