@@ -5,5 +5,7 @@
 //! driver then asks the next leader what became of its tasks.
 
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use session::{Options, serve};

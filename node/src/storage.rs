@@ -6,5 +6,8 @@
 mod agent_store;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use agent_store::AgentStore;
 pub(crate) use writer::{StoreHandle, Written, start_writer};

@@ -2,17 +2,19 @@
 //!
 //! Not part of the interface for framework authors; it may change with any release.
 
+mod dial;
 mod frame;
 mod pinned;
 mod stream;
 mod tls;
 
-pub use frame::{FrameReader, FrameSender, WriterOptions, frame, spawn_writer};
+pub use dial::connect;
+pub use frame::{FrameReader, FrameSender, OPENING_BYTES_MAX, WriterOptions, frame, spawn_writer};
 pub use pinned::AuthorityCheck;
 pub use stream::{Opened, answer_stream, open_stream, read_hello};
 pub use tls::{
-    ANY_NODE_NAME, Credentials, Idle, client_config, joining_config, node_server_name, provider,
-    server_config,
+    ANY_NODE_NAME, Credentials, Idle, allow_streams, client_config, joining_config,
+    node_server_name, provider, server_config,
 };
 
 use meshos_protocol::{codec::DecodeError, messages::Refusal};

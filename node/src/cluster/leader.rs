@@ -3,18 +3,23 @@
 //! that the node knows confirm nothing, those count that a statement of the cluster's authority
 //! names, if the leader presents one.
 
+mod beliefs;
+mod claims;
 mod confirm;
 mod rebuilt;
 mod voters;
 
+#[cfg(test)]
+mod tests;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use meshos_membership::{
     gossip,
     identity::FenceStore,
     raft::{RaftGroup, VoterStatus},
-    recovery::{RecoveryStore, SignedRecovery},
+    recovery::RecoveryStore,
     view::ViewChange,
 };
 use meshos_protocol::{
@@ -26,15 +31,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{Net, Target};
+use beliefs::Beliefs;
+use claims::{Claims, Confirm};
 use rebuilt::{Held, Rebuilt};
 use voters::KnownVoters;
 
 /// Claims that may wait; more are dropped, since claims are repeated.
 const CLAIMS_MAX: usize = 256;
-/// Between two attempts to confirm a claim.
-const RETRY: Duration = Duration::from_millis(50);
-/// How long a claim is worth confirming.
-const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 /// How often a node that follows nobody asks the voters.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often one does that could not confirm a newer claim.
@@ -105,35 +108,20 @@ impl LeaderTracker {
         let (publish, leader) = watch::channel(None);
         let TrackerOptions { net, raft, gossip, cluster, fence, seeds, data_dir, .. } = options;
         let rebuilt = Rebuilt::new(options.recovery, options.authority);
-        let mut voters = KnownVoters::load(&data_dir, &seeds);
-        let obeyed = fence.current().map(|fence| fence.term);
-        if let Some(recovery) = rebuilt.recovery()
-            && obeyed.is_none_or(|obeyed| obeyed <= recovery.above)
-        {
-            voters.replace(recovery);
-        }
+        let held = rebuilt.held();
+        let beliefs = Beliefs::new(KnownVoters::load(&data_dir, &seeds), rebuilt, fence);
         let tracker = Self {
             claims,
             leader,
             raft: Arc::clone(&raft),
             cluster: cluster.clone(),
-            recovery: rebuilt.held(),
+            recovery: held,
             me: Target { node: Some(net.node()), address: options.agent_address },
             http_address: options.http_address,
         };
-        let run = Run {
-            tracker: tracker.clone(),
-            net,
-            raft,
-            gossip,
-            cluster,
-            fence,
-            queue,
-            publish,
-            voters,
-            rebuilt,
-            unconfirmed: false,
-        };
+        let voting = Voting { net, tracker: tracker.clone(), beliefs };
+        let claims = Claims::new(voting.clone());
+        let run = Run { voting, gossip, queue, publish, claims, unwritten: false };
         tokio::spawn(async move { shutdown.run_until_cancelled(run.run()).await });
         Ok(tracker)
     }
@@ -218,44 +206,43 @@ impl LeaderTracker {
 }
 
 struct Run {
-    tracker: LeaderTracker,
-    net: Net,
-    raft: Arc<RaftGroup>,
+    voting: Voting,
     gossip: gossip::Handle,
-    cluster: watch::Receiver<Option<ClusterId>>,
-    fence: FenceStore,
     queue: mpsc::Receiver<Claim>,
     publish: watch::Sender<Option<Leader>>,
-    voters: KnownVoters,
-    rebuilt: Rebuilt,
-    /// A claim of a newer term was given up: the voters are asked until one is confirmed.
-    unconfirmed: bool,
+    claims: Claims<Voting>,
+    /// A leader was confirmed and could not be written down: the voters are asked until one is.
+    unwritten: bool,
 }
 
 impl Run {
     async fn run(mut self) {
-        let leadership = self.raft.leadership();
-        tokio::spawn(claims_of_raft(leadership, self.tracker.clone()));
-        tokio::spawn(claims_of_gossip(self.gossip.clone(), self.tracker.clone()));
+        let tracker = &self.voting.tracker;
+        tokio::spawn(claims_of_raft(tracker.raft.leadership(), tracker.clone()));
+        tokio::spawn(claims_of_gossip(self.gossip.clone(), tracker.clone()));
         let mut ask = tokio::time::interval(ASK_INTERVAL);
         let mut ask_again = tokio::time::interval(ASK_AGAIN_INTERVAL);
         loop {
+            let follows = self.publish.borrow().is_some();
+            let doubts = self.unwritten || self.claims.gave_up();
             tokio::select! {
                 biased;
+                announcement = self.claims.confirmed() => self.follow(announcement),
                 claim = self.queue.recv() => match claim {
-                    Some(claim) => self.consider(claim).await,
+                    Some(claim) if self.is_old(claim.term) => {}
+                    Some(claim) => self.claims.take(claim),
                     None => return,
                 },
-                _ = ask.tick(), if self.publish.borrow().is_none() => self.ask_voters(),
-                _ = ask_again.tick(), if self.unconfirmed => self.ask_voters(),
+                _ = ask.tick(), if !follows => self.ask_voters(),
+                _ = ask_again.tick(), if doubts => self.ask_voters(),
             }
         }
     }
 
     /// A node that follows nobody, or could not confirm a newer claim, asks around.
     fn ask_voters(&self) {
-        for voter in self.voters.targets() {
-            let (net, tracker) = (self.net.clone(), self.tracker.clone());
+        for voter in self.voting.beliefs.known_voters() {
+            let (net, tracker) = (self.voting.net.clone(), self.voting.tracker.clone());
             tokio::spawn(async move {
                 if let Some(announcement) = ask_for_leader(&net, &voter).await {
                     tracker.announced(&announcement);
@@ -264,105 +251,31 @@ impl Run {
         }
     }
 
-    async fn consider(&mut self, claim: Claim) {
-        let newest = self.fence.current().map(|fence| fence.term);
+    /// Whether this node follows a leader of this term or above, or has promised to.
+    fn is_old(&self, term: Term) -> bool {
+        let newest = self.voting.beliefs.obeyed();
         let followed = self.publish.borrow().as_ref().map(|leader| leader.fence.term);
-        let old = newest.is_some_and(|newest| claim.term < newest)
-            || followed.is_some_and(|followed| claim.term <= followed);
-        if old {
+        newest.is_some_and(|newest| term < newest)
+            || followed.is_some_and(|followed| term <= followed)
+    }
+
+    fn follow(&mut self, announcement: Announcement) {
+        if self.is_old(announcement.fence.term) {
             return;
         }
-        let give_up = tokio::time::Instant::now() + CONFIRM_LIMIT;
-        let mut claim = claim;
-        while tokio::time::Instant::now() < give_up {
-            if let Some(announcement) = self.attempt(&claim).await {
-                return self.follow(announcement).await;
-            }
-            tokio::select! {
-                newer = self.queue.recv() => match newer {
-                    Some(newer) if newer.term > claim.term => claim = newer,
-                    Some(_) => {}
-                    None => return,
-                },
-                () = tokio::time::sleep(RETRY) => {}
-            }
-        }
-        tracing::warn!(term = %claim.term, leader = %claim.leader, "a claim to lead was not confirmed");
-        self.unconfirmed = true;
-    }
-
-    async fn attempt(&mut self, claim: &Claim) -> Option<Announcement> {
-        let announcement = self.details(claim).await?;
-        if announcement.fence.term != claim.term || announcement.leader != claim.leader {
-            return None;
-        }
-        if self.is_confirmed_by(&self.voters_to_ask(), claim).await {
-            return Some(announcement);
-        }
-        let (cluster, fence) = (*self.cluster.borrow(), self.fence.current());
-        let signed: SignedRecovery = self.rebuilt.offered(&announcement, cluster, fence)?;
-        let voters = rebuilt::voters_of(signed.recovery());
-        self.is_confirmed_by(&voters, claim).await.then_some(announcement)
-    }
-
-    async fn is_confirmed_by(&self, voters: &[Target], claim: &Claim) -> bool {
-        confirm::by_majority(&self.net, &self.tracker, voters, claim.term, claim.leader).await
-    }
-
-    /// The voters as the raft group has them where this node is a member, else as last told.
-    fn voters_to_ask(&self) -> Vec<Target> {
-        let members = self.raft.voters();
-        if self.is_current_member(&members) {
-            return confirm::voting(&members);
-        }
-        self.voters.targets()
-    }
-
-    /// Whether this node is in the group as its own log has it, and nobody whom it believed since
-    /// has said that the log is behind: a voter that was away is replaced without being told, and
-    /// the whole group may have been rebuilt.
-    fn is_current_member(&self, members: &[VoterStatus]) -> bool {
-        let own = self.net.node();
-        let Some(written) = self.raft.members_term() else { return false };
-        let obeyed = self.fence.current().map(|fence| fence.term);
-        let replaced = self.voters.leave_out(own) && obeyed.is_some_and(|term| written < term);
-        let is_member = members.iter().any(|status| status.voter.node_id == own);
-        is_member && !replaced && !self.tracker.is_superseded(written)
-    }
-
-    /// A member whose log does not know the leader takes the log from it all the same: it became a
-    /// voter while this node was away, and was confirmed.
-    fn take_log_from(&self, leader: NodeId) {
-        let members = self.raft.voters();
-        let knows = |node| members.iter().any(|status| status.voter.node_id == node);
-        if knows(self.net.node()) && !knows(leader) {
-            self.raft.admit([leader]);
-        }
-    }
-
-    async fn details(&self, claim: &Claim) -> Option<Announcement> {
-        if claim.leader == self.net.node() {
-            return self.tracker.own_announcement();
-        }
-        let target = Target { node: Some(claim.leader), address: claim.address.clone() };
-        ask_for_leader(&self.net, &target).await
-    }
-
-    async fn follow(&mut self, announcement: Announcement) {
-        let ours = *self.cluster.borrow();
+        let ours = *self.voting.tracker.cluster.borrow();
         if ours.is_some_and(|ours| ours != announcement.fence.cluster) {
             tracing::error!(theirs = %announcement.fence.cluster, "a leader of another cluster is refused");
             return;
         }
-        // All is on disk before anyone acts under the fence, and the fence last: behind it only the
-        // new voters can convince this node.
-        if let Err(error) = self.write(&announcement) {
+        if let Err(error) = self.voting.beliefs.write(&announcement) {
             tracing::error!(error = format!("{error:#}"), "the new leader is not followed");
-            self.unconfirmed = true;
+            self.unwritten = true;
             return;
         }
-        self.unconfirmed = false;
-        self.take_log_from(announcement.leader);
+        self.unwritten = false;
+        self.claims.give_up_to(announcement.fence.term);
+        self.voting.take_log_from(announcement.leader);
         let leader = Leader {
             fence: announcement.fence,
             node: announcement.leader,
@@ -374,11 +287,72 @@ impl Run {
     }
 }
 
-impl Run {
-    fn write(&mut self, announcement: &Announcement) -> Result<()> {
-        self.rebuilt.keep(announcement).context("the statement on the voters cannot be written")?;
-        self.voters.learn(&announcement.voters).context("the known voters cannot be written")?;
-        self.fence.store(announcement.fence).context("the fence cannot be written")
+/// Asks the claimant and the voters.
+#[derive(Clone)]
+struct Voting {
+    net: Net,
+    tracker: LeaderTracker,
+    beliefs: Beliefs,
+}
+
+impl Confirm for Voting {
+    async fn confirm(&self, claim: &Claim) -> Option<Announcement> {
+        let announcement = self.details(claim).await?;
+        if announcement.fence.term != claim.term || announcement.leader != claim.leader {
+            return None;
+        }
+        if self.is_confirmed_by(&self.voters_to_ask(), claim).await {
+            return Some(announcement);
+        }
+        let cluster = *self.tracker.cluster.borrow();
+        let voters = self.beliefs.rebuilt_voters(&announcement, cluster)?;
+        self.is_confirmed_by(&voters, claim).await.then_some(announcement)
+    }
+}
+
+impl Voting {
+    async fn is_confirmed_by(&self, voters: &[Target], claim: &Claim) -> bool {
+        let own = self.tracker.agrees(claim.term, claim.leader);
+        confirm::by_majority(&self.net, own, voters, claim.term, claim.leader).await
+    }
+
+    /// The voters as the raft group has them where this node is a member, else as last told.
+    fn voters_to_ask(&self) -> Vec<Target> {
+        let members = self.tracker.raft.voters();
+        if self.is_current_member(&members) {
+            return confirm::voting(&members);
+        }
+        self.beliefs.known_voters()
+    }
+
+    /// Whether this node is in the group as its own log has it, and nobody whom it believed since
+    /// has said that the log is behind: a voter that was away is replaced without being told, and
+    /// the whole group may have been rebuilt.
+    fn is_current_member(&self, members: &[VoterStatus]) -> bool {
+        let own = self.net.node();
+        let Some(written) = self.tracker.raft.members_term() else { return false };
+        let is_member = members.iter().any(|status| status.voter.node_id == own);
+        is_member
+            && !self.beliefs.was_replaced(own, written)
+            && !self.tracker.is_superseded(written)
+    }
+
+    /// A member whose log does not know the leader takes the log from it all the same: it became a
+    /// voter while this node was away, and was confirmed.
+    fn take_log_from(&self, leader: NodeId) {
+        let members = self.tracker.raft.voters();
+        let knows = |node| members.iter().any(|status| status.voter.node_id == node);
+        if knows(self.net.node()) && !knows(leader) {
+            self.tracker.raft.admit([leader]);
+        }
+    }
+
+    async fn details(&self, claim: &Claim) -> Option<Announcement> {
+        if claim.leader == self.net.node() {
+            return self.tracker.own_announcement();
+        }
+        let target = Target { node: Some(claim.leader), address: claim.address.clone() };
+        ask_for_leader(&self.net, &target).await
     }
 }
 

@@ -8,7 +8,7 @@ use meshos_sdk::wire::{self, Credentials, Idle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Handler, Link, Target, incoming, pool::Pool};
+use super::{Handler, Limits, Link, Target, admission::Admission, incoming, pool::Pool};
 
 /// How an endpoint is made.
 pub(crate) struct Options {
@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub idle: Idle,
     /// The cluster, once known.
     pub cluster: watch::Receiver<Option<ClusterId>>,
+    /// What peers may take up.
+    pub limits: Limits,
     /// A secret of this node that survives restarts, so that peers of the process before learn at
     /// once that their connections are gone.
     pub reset_secret: [u8; 32],
@@ -39,6 +41,7 @@ pub(super) struct Inner {
     pub(super) client: quinn::ClientConfig,
     pub(super) cluster: watch::Receiver<Option<ClusterId>>,
     pub(super) pool: Pool,
+    pub(super) admission: Admission,
 }
 
 impl Net {
@@ -67,6 +70,7 @@ impl Net {
             client,
             cluster: options.cluster,
             pool: Pool::default(),
+            admission: Admission::new(options.limits),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -86,6 +90,12 @@ impl Net {
     /// This node.
     pub(crate) fn node(&self) -> NodeId {
         self.inner.node
+    }
+
+    /// Where it listens.
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.inner.endpoint.local_addr().expect("the socket is bound")
     }
 
     pub(super) fn inner(&self) -> &Inner {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use meshos_membership::keys::{PeerIdentity, PeerKind};
 use meshos_protocol::{
+    codec::FRAME_BYTES_MAX,
     ids::{NodeId, Principal},
     messages::{
         Refusal, StreamClass,
@@ -12,19 +13,32 @@ use meshos_protocol::{
     },
 };
 use meshos_sdk::wire::{
-    self, FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer,
+    self, FrameReader, FrameSender, OPENING_BYTES_MAX, Opened, WireError, WriterOptions,
+    spawn_writer,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{Link, Net, requests};
+use super::{
+    Link, Net,
+    admission::{Entry, Handshake},
+    requests,
+};
 
-/// Connections whose handshake may be under way at a time.
-const HANDSHAKES_MAX: usize = 256;
-/// Connections that may be open at a time.
-const CONNECTIONS_MAX: usize = 20_000;
 /// Requests of one stream that may be handled at a time.
 const REQUESTS_MAX: usize = 128;
+/// The same for a peer that is no node.
+const REQUESTS_OF_CLIENT_MAX: usize = 16;
+/// The same for a peer without a certificate.
+const REQUESTS_OF_STRANGER_MAX: usize = 1;
+/// The largest frame of an operator: a call of the HTTP API with its body.
+const OPERATOR_BYTES_MAX: usize = 2 << 20;
+/// What waits to be sent to a peer without a certificate: certificates, which are small.
+const STRANGER_WRITER: WriterOptions = WriterOptions { frames_max: 4, bytes_max: 64 << 10 };
+
+/// Tells a peer why its connection is closed.
+const CLOSE_FULL: (u32, &[u8]) = (1, b"too many connections: try again later");
+const CLOSE_OVER: (u32, &[u8]) = (2, b"a connection without a certificate lasts no longer");
 
 /// The other end of a connection, as its certificate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +83,6 @@ pub(crate) trait Handler: Send + Sync + 'static {
 /// Accepts connections until `shutdown`.
 pub(super) async fn accept(net: &Net, handler: Arc<dyn Handler>, shutdown: CancellationToken) {
     net.inner().pool.set_handler(Arc::clone(&handler));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let incoming = tokio::select! {
             biased;
@@ -78,25 +90,39 @@ pub(super) async fn accept(net: &Net, handler: Arc<dyn Handler>, shutdown: Cance
             incoming = net.inner().endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { return };
-        let slots = (
-            Arc::clone(&handshakes).try_acquire_owned(),
-            Arc::clone(&connections).try_acquire_owned(),
-        );
-        let (Ok(handshake), Ok(open)) = slots else {
-            tracing::warn!("too many connections: one is refused");
-            incoming.refuse();
-            continue;
-        };
-        let (net, handler) = (net.clone(), Arc::clone(&handler));
-        tokio::spawn(async move {
-            let connected = incoming.await;
-            drop(handshake);
-            match connected {
-                Ok(connection) => serve_connection(&net, connection, handler).await,
-                Err(error) => tracing::debug!(%error, "a connection was not established"),
+        let (address, proven) =
+            (incoming.remote_address().ip(), incoming.remote_address_validated());
+        match net.inner().admission.knock(address, proven) {
+            Entry::Enter(handshake) => {
+                let (net, handler) = (net.clone(), Arc::clone(&handler));
+                tokio::spawn(serve_incoming(net, incoming, handshake, handler));
             }
-            drop(open);
-        });
+            Entry::Prove => {
+                if let Err(error) = incoming.retry() {
+                    error.into_incoming().refuse();
+                }
+            }
+            Entry::Refuse => {
+                tracing::warn!(%address, "too many handshakes are under way: one is refused");
+                incoming.refuse();
+            }
+        }
+    }
+}
+
+async fn serve_incoming(
+    net: Net,
+    incoming: quinn::Incoming,
+    handshake: Handshake,
+    handler: Arc<dyn Handler>,
+) {
+    let limit = net.inner().admission.limits().handshake_time;
+    let connected = tokio::time::timeout(limit, incoming).await;
+    drop(handshake);
+    match connected {
+        Ok(Ok(connection)) => serve_connection(&net, connection, handler).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection was not established"),
+        Err(_) => tracing::debug!("a handshake took too long"),
     }
 }
 
@@ -138,11 +164,28 @@ pub(super) fn peer_of(connection: &quinn::Connection) -> Peer {
 
 async fn serve_connection(net: &Net, connection: quinn::Connection, handler: Arc<dyn Handler>) {
     let peer = peer_of(&connection);
+    let admission = &net.inner().admission;
+    let Some(_place) = admission.place(&peer) else {
+        tracing::warn!(?peer, "too many connections: one is closed");
+        return close(&connection, CLOSE_FULL);
+    };
+    if peer == Peer::Anonymous {
+        let streams = accept_streams(net.clone(), connection.clone(), peer, handler);
+        if tokio::time::timeout(admission.limits().anonymous_time, streams).await.is_err() {
+            close(&connection, CLOSE_OVER);
+        }
+        return;
+    }
+    wire::allow_streams(&connection);
     if let Some(node) = peer.node() {
         let link = Link::new(connection.clone(), net.inner().cluster.clone());
         net.inner().pool.remember(node, Arc::new(link));
     }
     accept_streams(net.clone(), connection, peer, handler).await;
+}
+
+fn close(connection: &quinn::Connection, (code, reason): (u32, &[u8])) {
+    connection.close(code.into(), reason);
 }
 
 async fn accept_streams(
@@ -177,12 +220,14 @@ async fn serve_stream(
     handler: Arc<dyn Handler>,
 ) -> Result<(), WireError> {
     let mut reader = FrameReader::new(receive);
-    let hello = wire::read_hello(&mut reader).await?;
+    let hello_time = net.inner().admission.limits().hello_time;
+    let hello = wire::read_hello(&mut reader, hello_time).await?;
     let ours = *net.inner().cluster.borrow();
     let verdict = same_cluster(ours, hello.cluster)
         .and_then(|()| allowed(peer, &hello.class))
         .and_then(|()| handler.admit(&hello.class));
     wire::answer_stream(&mut send, &hello, verdict).await?;
+    reader.limit_frames(frame_bytes_max(peer, &hello.class));
     let opened = Opened { send, reader };
     match (hello.class, peer) {
         (StreamClass::Agent, Peer::Node(node)) => handler.agent(*node, opened),
@@ -237,14 +282,42 @@ fn allowed(peer: &Peer, class: &StreamClass) -> Verdict {
     Err((Refusal::Identity, message))
 }
 
+/// The largest frame that this peer may send on a stream of this class.
+const fn frame_bytes_max(peer: &Peer, class: &StreamClass) -> usize {
+    match (peer, class) {
+        (Peer::Anonymous, _) | (_, StreamClass::Unknown) => OPENING_BYTES_MAX,
+        (Peer::Operator(_), _) => OPERATOR_BYTES_MAX,
+        (
+            Peer::Node(_) | Peer::Framework(_),
+            StreamClass::Agent
+            | StreamClass::Scheduler
+            | StreamClass::Relay { .. }
+            | StreamClass::Request
+            | StreamClass::Bulk,
+        ) => FRAME_BYTES_MAX,
+    }
+}
+
+/// How many requests are handled at a time, and what may wait to be sent.
+fn request_bounds(peer: &Peer) -> (usize, WriterOptions) {
+    match peer {
+        Peer::Node(_) => (REQUESTS_MAX, WriterOptions::default()),
+        Peer::Framework(_) | Peer::Operator(_) => {
+            (REQUESTS_OF_CLIENT_MAX, WriterOptions::default())
+        }
+        Peer::Anonymous => (REQUESTS_OF_STRANGER_MAX, STRANGER_WRITER),
+    }
+}
+
 async fn serve_requests(
     peer: &Peer,
     opened: Opened,
     handler: Arc<dyn Handler>,
 ) -> Result<(), WireError> {
     let Opened { send, mut reader } = opened;
-    let sender = spawn_writer(send, WriterOptions::default());
-    let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let (at_a_time, writer) = request_bounds(peer);
+    let sender = spawn_writer(send, writer);
+    let slots = Arc::new(Semaphore::new(at_a_time));
     while let Some(RequestFrame { id, request }) = reader.read().await? {
         // Hints tell a sequence, so they are taken one after the other.
         let in_order = matches!(request, Request::Hints { .. });
@@ -267,5 +340,77 @@ async fn serve_requests(
 fn reply_with(sender: &FrameSender, frame: &ReplyFrame) {
     if let Err(error) = sender.send(frame) {
         tracing::debug!(%error, "a reply could not be sent");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshos_protocol::ids::ClusterId;
+
+    use super::*;
+
+    fn peers() -> [Peer; 4] {
+        let name = || Principal::new("p").unwrap();
+        let node = Peer::Node(NodeId::from_bits(1));
+        [node, Peer::Framework(name()), Peer::Operator(name()), Peer::Anonymous]
+    }
+
+    fn classes() -> [StreamClass; 5] {
+        let principal = Principal::new("p").unwrap();
+        [
+            StreamClass::Agent,
+            StreamClass::Scheduler,
+            StreamClass::Relay { principal },
+            StreamClass::Request,
+            StreamClass::Unknown,
+        ]
+    }
+
+    #[test]
+    fn each_kind_of_peer_may_open_what_it_needs_and_nothing_else() {
+        // agent, scheduler, relay, request, unknown
+        let table = [
+            [true, false, true, true, false],
+            [false, true, false, false, false],
+            [false, false, false, true, false],
+            [false, false, false, true, false],
+        ];
+        for (peer, row) in peers().iter().zip(table) {
+            for (class, expected) in classes().iter().zip(row) {
+                match allowed(peer, class) {
+                    Ok(()) => assert!(expected, "{peer:?} may open {class:?}"),
+                    Err((cause, message)) => {
+                        assert!(!expected, "{peer:?} may not open {class:?}");
+                        assert_eq!(cause, Refusal::Identity);
+                        assert!(message.contains("certificate"), "{message}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_of_another_cluster_is_refused_once_both_know_theirs() {
+        let (one, two) = (Some(ClusterId::from_u128(1)), Some(ClusterId::from_u128(2)));
+        for (ours, theirs) in [(None, None), (one, None), (None, two), (one, one)] {
+            assert_eq!(same_cluster(ours, theirs), Ok(()), "{ours:?} {theirs:?}");
+        }
+        let (cause, message) = same_cluster(one, two).unwrap_err();
+        assert_eq!(cause, Refusal::Cluster);
+        let told = ClusterId::from_u128(2).to_string();
+        assert!(message.contains(&told), "{message}");
+    }
+
+    #[test]
+    fn frames_are_as_large_as_their_sender_may_need() {
+        let [node, framework, operator, anonymous] = peers();
+        for class in classes() {
+            assert_eq!(frame_bytes_max(&anonymous, &class), OPENING_BYTES_MAX);
+            let unknown = class == StreamClass::Unknown;
+            let largest = if unknown { OPENING_BYTES_MAX } else { FRAME_BYTES_MAX };
+            assert_eq!(frame_bytes_max(&node, &class), largest);
+            assert_eq!(frame_bytes_max(&framework, &class), largest);
+        }
+        assert_eq!(frame_bytes_max(&operator, &StreamClass::Request), OPERATOR_BYTES_MAX);
     }
 }

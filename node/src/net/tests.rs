@@ -1,156 +1,235 @@
-//! Two endpoints on loopback.
+//! What peers may take up, over real QUIC.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use async_trait::async_trait;
-use meshos_membership::keys::{Authority, PeerKind, VALIDITY_DEFAULT};
+use meshos_membership::keys::PeerKind;
 use meshos_protocol::{
-    ids::{NodeId, Principal},
+    codec::FRAME_BYTES_MAX,
+    ids::{NodeId, Principal, RequestId},
     messages::{
-        Refusal, StreamClass,
-        node::{Reply, Request},
+        StreamClass, StreamHello,
+        node::{Reply, ReplyFrame, Request, RequestFrame},
     },
 };
-use meshos_sdk::wire::{Credentials, Idle, Opened};
-use tokio::{sync::watch, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use meshos_sdk::wire::{self, Credentials, Idle, OPENING_BYTES_MAX, Opened};
 
-use super::{Handler, Net, Options, Peer, Target, requests::BULKY_BYTES};
+use super::{
+    Limits, Peer,
+    testing::{Authority, PATIENCE, TestNode, connect, in_time, open, poll_until},
+};
 
-/// Far beyond what a loaded machine needs.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// As many as one stream has under way at a time.
-const SLOTS: usize = 128;
+/// Long enough to tell that something does not happen, where nothing tells that.
+const WHILE: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(200);
 
-/// Answers at once what is small, and what is bulky when the gate is open.
-struct Gated {
-    gate: watch::Receiver<bool>,
-    held: watch::Sender<usize>,
-    knows_bulk: bool,
+/// Whether a node with a certificate is served: it dials anew and asks something.
+async fn node_is_served(authority: &Authority, asked: &TestNode) {
+    let other = TestNode::start(authority, 99, Limits::default());
+    let link = in_time("a node is let in", other.net.link(&asked.target())).await.unwrap();
+    let reply = link.request(Request::Leader, PATIENCE).await.unwrap();
+    assert_eq!(reply, Reply::Done);
 }
 
-#[async_trait]
-impl Handler for Gated {
-    fn admit(&self, class: &StreamClass) -> Result<(), (Refusal, String)> {
-        match class {
-            StreamClass::Bulk if !self.knows_bulk => {
-                Err((Refusal::Version, "not known here".to_owned()))
-            }
-            _ => Ok(()),
+/// Why the node closed the connection.
+async fn closed_with(connection: &quinn::Connection) -> u64 {
+    match in_time("the connection is closed", connection.closed()).await {
+        quinn::ConnectionError::ApplicationClosed(closed) => closed.error_code.into_inner(),
+        other => panic!("the connection was not closed by the node: {other}"),
+    }
+}
+
+#[tokio::test]
+async fn strangers_cannot_keep_a_node_out() {
+    let authority = Authority::new();
+    let limits = Limits { anonymous: 3, ..Limits::default() };
+    let node = TestNode::start(&authority, 1, limits);
+    let stranger = authority.stranger();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let connection = connect(&stranger, node.net.address()).await.unwrap();
+        let opened = open(&connection, StreamClass::Request).await.unwrap();
+        held.push((connection, opened));
+    }
+    for _ in 0..3 {
+        let connection = connect(&stranger, node.net.address()).await.unwrap();
+        assert_eq!(closed_with(&connection).await, 1);
+    }
+    node_is_served(&authority, &node).await;
+
+    // A place that is given up is free again.
+    let (given_up, _) = held.remove(0);
+    given_up.close(0u32.into(), b"");
+    loop {
+        let connection = connect(&stranger, node.net.address()).await.unwrap();
+        if open(&connection, StreamClass::Request).await.is_ok() {
+            break;
         }
     }
+}
 
-    fn agent(&self, _: NodeId, _: Opened) {}
+#[tokio::test]
+async fn a_stranger_may_open_two_streams_and_a_node_many() {
+    let authority = Authority::new();
+    let node = TestNode::start(&authority, 1, Limits::default());
+    let connection = connect(&authority.stranger(), node.net.address()).await.unwrap();
+    let first = open(&connection, StreamClass::Request).await.unwrap();
+    let _second = open(&connection, StreamClass::Request).await.unwrap();
+    let third = tokio::time::timeout(WHILE, connection.open_bi()).await;
+    assert!(third.is_err(), "a third stream was opened");
+    drop(first);
+    in_time("a stream may follow one that is over", connection.open_bi()).await.unwrap();
 
-    fn scheduler(&self, _: Principal, _: Opened) {}
+    let credentials = authority.issue(&PeerKind::Node(NodeId::from_bits(2)));
+    let connection = connect(&credentials, node.net.address()).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(open(&connection, StreamClass::Request).await.unwrap());
+    }
+}
 
-    fn relay(&self, _: NodeId, _: Principal, _: Opened) {}
+#[tokio::test]
+async fn a_stranger_is_cut_off_in_time_and_a_node_is_not() {
+    let authority = Authority::new();
+    let limits = Limits { anonymous_time: SOON, ..Limits::default() };
+    let node = TestNode::start(&authority, 1, limits);
+    let other = TestNode::start(&authority, 2, limits);
+    let link = other.net.link(&node.target()).await.unwrap();
+    let stranger = connect(&authority.stranger(), node.net.address()).await.unwrap();
+    assert_eq!(closed_with(&stranger).await, 2);
+    assert!(!link.is_closed());
+    assert_eq!(link.request(Request::Leader, PATIENCE).await.unwrap(), Reply::Done);
+}
 
-    async fn request(&self, _: &Peer, request: Request) -> Reply {
-        let Request::Raft { body } = request else { return Reply::Done };
-        if body.len() >= BULKY_BYTES {
-            self.held.send_modify(|held| *held += 1);
-            let mut gate = self.gate.clone();
-            drop(gate.wait_for(|open| *open).await);
+/// Writes `bytes` on a stream of its own, and waits until the node wants no more of it.
+async fn is_stopped(connection: &quinn::Connection, bytes: &[u8]) {
+    let (mut send, _receive) = in_time("a stream", connection.open_bi()).await.unwrap();
+    send.write_all(bytes).await.unwrap();
+    in_time("the node gives the stream up", send.stopped()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hello_must_come_in_time_and_be_small() {
+    let authority = Authority::new();
+    let limits = Limits { hello_time: SOON, ..Limits::default() };
+    let node = TestNode::start(&authority, 1, limits);
+    let kinds = [authority.stranger(), authority.issue(&PeerKind::Node(NodeId::from_bits(2)))];
+    for credentials in kinds {
+        let connection = connect(&credentials, node.net.address()).await.unwrap();
+        // Nothing but a part of the length follows.
+        is_stopped(&connection, &[0]).await;
+    }
+    drop(node);
+
+    let node = TestNode::start(&authority, 1, Limits { hello_time: PATIENCE, ..limits });
+    let too_long = u32::try_from(OPENING_BYTES_MAX + 1).unwrap().to_be_bytes();
+    let connection = connect(&authority.stranger(), node.net.address()).await.unwrap();
+    is_stopped(&connection, &too_long).await;
+    is_stopped(&connection, b"\x00\x00\x00\x03\xc1\xc1\xc1").await;
+    node_is_served(&authority, &node).await;
+}
+
+/// Sends the head of a frame of this size where requests are taken; true when it is refused.
+async fn is_refused(credentials: &Credentials, address: SocketAddr, bytes: usize) -> bool {
+    let connection = connect(credentials, address).await.unwrap();
+    let Opened { mut send, .. } = open(&connection, StreamClass::Request).await.unwrap();
+    send.write_all(&u32::try_from(bytes).unwrap().to_be_bytes()).await.unwrap();
+    tokio::time::timeout(WHILE, send.stopped()).await.is_ok()
+}
+
+#[tokio::test]
+async fn frames_are_bounded_by_who_sends_them() {
+    let authority = Authority::new();
+    let node = TestNode::start(&authority, 1, Limits::default());
+    let address = node.net.address();
+    let operator = authority.issue(&PeerKind::Operator(Principal::new("alice").unwrap()));
+    let other = authority.issue(&PeerKind::Node(NodeId::from_bits(2)));
+    let (stranger, small) = (authority.stranger(), OPENING_BYTES_MAX);
+    assert!(!is_refused(&stranger, address, small).await);
+    assert!(is_refused(&stranger, address, small + 1).await);
+    assert!(!is_refused(&operator, address, small + 1).await);
+    assert!(is_refused(&operator, address, FRAME_BYTES_MAX).await);
+    assert!(!is_refused(&other, address, FRAME_BYTES_MAX).await);
+    assert!(is_refused(&other, address, FRAME_BYTES_MAX + 1).await);
+}
+
+#[tokio::test]
+async fn a_stranger_is_answered_as_one() {
+    let authority = Authority::new();
+    let node = TestNode::answering(&authority, 1, Limits::default(), |peer, _| {
+        assert_eq!(*peer, Peer::Anonymous);
+        Reply::Failed { message: "who are you?".into() }
+    });
+    let connection = connect(&authority.stranger(), node.net.address()).await.unwrap();
+    let Opened { mut send, mut reader } = open(&connection, StreamClass::Request).await.unwrap();
+    let frame = RequestFrame { id: RequestId(3), request: Request::Leader };
+    send.write_all(&wire::frame(&frame).unwrap()).await.unwrap();
+    let reply: ReplyFrame = in_time("a reply", reader.read()).await.unwrap().unwrap();
+    assert_eq!(reply.id, RequestId(3));
+    assert_eq!(reply.reply, Reply::Failed { message: "who are you?".into() });
+}
+
+#[tokio::test]
+async fn another_cluster_is_refused_whatever_its_peers_are() {
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let node = TestNode::start(&authority, 1, Limits::default());
+    let kind = PeerKind::Node(NodeId::from_bits(2));
+    // A certificate of another authority, from one who knows ours.
+    let mixed = Credentials {
+        authority: authority.stranger().authority,
+        certificate: foreign.issue(&kind).certificate,
+    };
+    let refused = match connect(&mixed, node.net.address()).await {
+        // A client learns at its first read that the server did not take its certificate.
+        Ok(connection) => open(&connection, StreamClass::Request).await.err(),
+        Err(error) => Some(error),
+    };
+    assert!(refused.is_some(), "a certificate of another authority was taken");
+    let error = connect(&foreign.issue(&kind), node.net.address()).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+
+    let connection = connect(&authority.issue(&kind), node.net.address()).await.unwrap();
+    let other = meshos_protocol::ids::ClusterId::from_u128(8);
+    let hello = StreamHello::new(Some(other), StreamClass::Request);
+    let error = wire::open_stream(&connection, &hello).await.unwrap_err();
+    assert!(error.to_string().contains("belongs to cluster"), "{error}");
+}
+
+/// The first packet of a handshake that goes on no further.
+async fn first_packet(authority: &Authority) -> Vec<u8> {
+    let trap = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let config = wire::client_config(&authority.stranger(), Idle::default()).unwrap();
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let name = wire::ANY_NODE_NAME;
+    let _connecting = endpoint.connect_with(config, trap.local_addr().unwrap(), name).unwrap();
+    let mut packet = vec![0; 2_048];
+    let length = in_time("a packet", trap.recv(&mut packet)).await.unwrap();
+    packet.truncate(length);
+    packet
+}
+
+#[tokio::test]
+async fn handshakes_that_never_end_keep_nobody_out() {
+    let authority = Authority::new();
+    let limits = Limits {
+        handshakes: 12,
+        handshakes_per_source: 4,
+        handshakes_unproven: 6,
+        handshake_time: PATIENCE,
+        ..Limits::default()
+    };
+    let node = TestNode::start(&authority, 1, limits);
+    let mut sockets = Vec::new();
+    // One address: it gets its share. Then more of them: made up, for all that the node knows.
+    for (source, expected) in [("127.0.0.2:0", 4), ("127.0.0.3:0", 6), ("127.0.0.4:0", 6)] {
+        for _ in 0..8 {
+            let socket = tokio::net::UdpSocket::bind(source).await.unwrap();
+            let packet = first_packet(&authority).await;
+            socket.send_to(&packet, node.net.address()).await.unwrap();
+            sockets.push(socket);
         }
-        Reply::Bytes { body: body.len().to_be_bytes().to_vec() }
+        let under_way = || node.net.inner().admission.under_way() == expected;
+        poll_until("handshakes are under way", under_way).await;
     }
-}
-
-fn bind(authority: &Authority, node: NodeId) -> Net {
-    let issued = authority.issue(&PeerKind::Node(node), VALIDITY_DEFAULT).unwrap();
-    let (_, cluster) = watch::channel(None);
-    Net::bind(Options {
-        node,
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        credentials: Credentials {
-            authority: issued.authority.clone(),
-            certificate: Some((issued.certificate, issued.key)),
-        },
-        idle: Idle { timeout: PATIENCE, ..Idle::default() },
-        cluster,
-        reset_secret: [7; 32],
-    })
-    .unwrap()
-}
-
-/// A node that serves, and another's way to it.
-struct Pair {
-    open: watch::Sender<bool>,
-    held: watch::Receiver<usize>,
-    from: Net,
-    to: Target,
-    stop: CancellationToken,
-}
-
-impl Pair {
-    fn start(knows_bulk: bool) -> Self {
-        let authority = Authority::generate().unwrap();
-        let (asked, asking) = (NodeId::from_bits(1), NodeId::from_bits(2));
-        let serving = bind(&authority, asked);
-        let address = serving.inner().endpoint.local_addr().unwrap().to_string();
-        let (open, gate) = watch::channel(false);
-        let (sender, held) = watch::channel(0);
-        let handler = Arc::new(Gated { gate, held: sender, knows_bulk });
-        let stop = CancellationToken::new();
-        let token = stop.clone();
-        tokio::spawn(async move { serving.serve(handler, token).await });
-        let to = Target { node: Some(asked), address };
-        Self { open, held, from: bind(&authority, asking), to, stop }
-    }
-
-    async fn ask(&self, bytes: usize) -> usize {
-        ask(self.from.clone(), self.to.clone(), bytes).await
-    }
-
-    fn ask_beside(&self, asked: &mut JoinSet<usize>, bytes: usize) {
-        asked.spawn(ask(self.from.clone(), self.to.clone(), bytes));
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// A message of raft of so many bytes; the answer is how many arrived.
-async fn ask(net: Net, to: Target, bytes: usize) -> usize {
-    let request = Request::Raft { body: vec![7; bytes] };
-    let answer = net.link(&to).await.unwrap().request(request, PATIENCE).await.unwrap();
-    let Reply::Bytes { body } = answer else { panic!("an unexpected answer: {answer:?}") };
-    usize::from_be_bytes(body.try_into().unwrap())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_heartbeat_is_answered_while_parts_of_snapshots_are_stuck() {
-    let mut pair = Pair::start(true);
-    let mut asked = JoinSet::new();
-    // The peer takes no more of these before it has answered one.
-    for _ in 0..SLOTS {
-        pair.ask_beside(&mut asked, BULKY_BYTES);
-    }
-    pair.held.wait_for(|held| *held == SLOTS).await.unwrap();
-    // More than fits into what the peer has not read yet.
-    let chunk = 4 << 20;
-    pair.ask_beside(&mut asked, chunk);
-    assert_eq!(pair.ask(100).await, 100, "a heartbeat");
-    assert_eq!(pair.ask(BULKY_BYTES - 1).await, BULKY_BYTES - 1, "a few entries");
-    assert!(asked.try_join_next().is_none(), "nothing bulky was answered meanwhile");
-    assert_eq!(*pair.held.borrow(), SLOTS, "the last part has not arrived");
-
-    pair.open.send_replace(true);
-    let mut answers = asked.join_all().await;
-    answers.sort_unstable();
-    assert_eq!(answers.len(), SLOTS + 1);
-    assert_eq!(answers.last(), Some(&chunk));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_of_an_older_release_takes_everything_on_one_stream() {
-    let pair = Pair::start(false);
-    pair.open.send_replace(true);
-    for bytes in [BULKY_BYTES, 1, 2 * BULKY_BYTES] {
-        assert_eq!(pair.ask(bytes).await, bytes);
-    }
+    node_is_served(&authority, &node).await;
+    assert_eq!(node.net.inner().admission.under_way(), 6);
 }

@@ -69,6 +69,7 @@ impl Node {
             credentials: identity.wire_credentials(),
             idle: idle(options.times.factor),
             cluster: registry.cluster(),
+            limits: net::Limits::default(),
             reset_secret: identity.reset_secret(),
         })?;
         let facts = facts(&options);

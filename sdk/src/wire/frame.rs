@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 use super::WireError;
 
 const LENGTH_BYTES: usize = 4;
+/// The largest frame before both sides have agreed on what a stream is for, and the largest that a
+/// peer without a certificate may send at all.
+pub const OPENING_BYTES_MAX: usize = 16 << 10;
 /// How much one read from the stream may bring.
 const READ_BYTES_MAX: usize = 256 << 10;
 
@@ -40,12 +43,18 @@ pub fn frame<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, WireError> {
 pub struct FrameReader {
     stream: quinn::RecvStream,
     buffer: BytesMut,
+    bytes_max: usize,
 }
 
 impl FrameReader {
-    /// Reads from `stream`.
+    /// Reads from `stream` frames of at most [`OPENING_BYTES_MAX`].
     pub fn new(stream: quinn::RecvStream) -> Self {
-        Self { stream, buffer: BytesMut::new() }
+        Self { stream, buffer: BytesMut::new(), bytes_max: OPENING_BYTES_MAX }
+    }
+
+    /// From now on frames may have so many bytes; never more than any frame may have.
+    pub fn limit_frames(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max.min(FRAME_BYTES_MAX);
     }
 
     /// The next frame; none when the peer has finished the stream between two frames.
@@ -84,9 +93,10 @@ impl FrameReader {
     fn take_frame(&mut self) -> Result<Option<BytesMut>, WireError> {
         let Some(prefix) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
-        if length > FRAME_BYTES_MAX {
+        let limit = self.bytes_max;
+        if length > limit {
             return Err(WireError::Protocol(format!(
-                "a frame of {length} bytes is announced, the limit is {FRAME_BYTES_MAX} bytes"
+                "a frame of {length} bytes is announced, the limit is {limit} bytes"
             )));
         }
         if self.buffer.len() < LENGTH_BYTES + length {

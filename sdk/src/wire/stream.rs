@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use meshos_protocol::{
-    codec::{self, WIRE_VERSION, WIRE_VERSION_MIN},
+    codec::{self, FRAME_BYTES_MAX, WIRE_VERSION, WIRE_VERSION_MIN},
     messages::{Refusal, StreamAnswer, StreamHello},
+    time::millis,
 };
 
 use super::{FrameReader, WireError, frame};
@@ -35,7 +36,10 @@ pub async fn open_stream(
         write(&mut send, hello).await?;
         let mut reader = FrameReader::new(receive);
         match reader.read::<StreamAnswer>().await? {
-            Some(StreamAnswer::Accepted { .. }) => Ok(Opened { send, reader }),
+            Some(StreamAnswer::Accepted { .. }) => {
+                reader.limit_frames(FRAME_BYTES_MAX);
+                Ok(Opened { send, reader })
+            }
             Some(StreamAnswer::Refused { cause, message }) => {
                 Err(WireError::Refused { cause, message })
             }
@@ -49,12 +53,15 @@ pub async fn open_stream(
     .await
 }
 
-/// Reads the hello of a stream that the peer opened.
+/// Reads the hello of a stream that the peer opened, which must be there within `limit`.
 ///
 /// # Errors
 /// When the connection is lost, nothing arrives in time, or it is not a hello.
-pub async fn read_hello(reader: &mut FrameReader) -> Result<StreamHello, WireError> {
-    let hello = within(OPENING_MS, reader.read::<StreamHello>()).await?;
+pub async fn read_hello(
+    reader: &mut FrameReader,
+    limit: Duration,
+) -> Result<StreamHello, WireError> {
+    let hello = within(millis(limit), reader.read::<StreamHello>()).await?;
     hello.ok_or_else(|| WireError::Lost("the peer closed the stream before its hello".into()))
 }
 
@@ -72,7 +79,8 @@ pub async fn answer_stream(
         Ok(version) => StreamAnswer::Accepted { version },
         Err(refusal) => refused(refusal),
     };
-    write(send, &answer).await?;
+    // A peer that takes nothing must not hold the stream open for that.
+    within(OPENING_MS, write(send, &answer)).await?;
     match answer {
         StreamAnswer::Accepted { .. } => Ok(()),
         StreamAnswer::Refused { cause, message } => {

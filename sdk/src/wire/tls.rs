@@ -18,6 +18,14 @@ const ALPN: &[u8] = b"meshos/1";
 pub const ANY_NODE_NAME: &str = "node.meshos";
 /// Streams that one peer may have open at a time.
 const STREAMS_MAX: u32 = 1_024;
+/// Streams that a peer may have open before it is known who it is, and one without a certificate
+/// ever.
+const STRANGER_STREAMS_MAX: u32 = 2;
+/// Bytes that such a peer may have sent and nobody has read: both streams, full.
+const STRANGER_WINDOW_BYTES: u32 = 64 << 10;
+/// The same of a peer that is known: more than all its streams together may hold, so that one that
+/// is not read from never holds up the others.
+const WINDOW_BYTES: u32 = 2_000_000_000;
 
 /// The name in the certificate of one node.
 pub fn node_server_name(node: NodeId) -> String {
@@ -105,7 +113,8 @@ fn quic_client(
 }
 
 /// What a node listens with. Peers without a certificate are let in and may do nothing but ask
-/// for one; every stream checks who its peer is.
+/// for one; every stream checks who its peer is. A peer may open two streams and have little under
+/// way, until [`allow_streams`].
 ///
 /// # Errors
 /// When the credentials cannot be used.
@@ -134,8 +143,18 @@ pub fn server_config(
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicServerConfig::try_from(tls).map_err(unusable)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(idle)?));
+    let mut transport = transport(idle)?;
+    transport
+        .max_concurrent_bidi_streams(STRANGER_STREAMS_MAX.into())
+        .receive_window(STRANGER_WINDOW_BYTES.into());
+    config.transport_config(Arc::new(transport));
     Ok(config)
+}
+
+/// Lets a peer whose certificate was looked at open as many streams as it may need.
+pub fn allow_streams(connection: &quinn::Connection) {
+    connection.set_max_concurrent_bi_streams(STREAMS_MAX.into());
+    connection.set_receive_window(WINDOW_BYTES.into());
 }
 
 fn transport(idle: Idle) -> Result<quinn::TransportConfig, WireError> {
@@ -145,7 +164,9 @@ fn transport(idle: Idle) -> Result<quinn::TransportConfig, WireError> {
         .keep_alive_interval(Some(idle.keep_alive))
         .max_idle_timeout(Some(timeout))
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
-        .max_concurrent_uni_streams(0u32.into());
+        .max_concurrent_uni_streams(0u32.into())
+        // Nobody sends datagrams: none are kept.
+        .datagram_receive_buffer_size(None);
     Ok(transport)
 }
 

@@ -9,7 +9,6 @@ use meshos_protocol::{
     messages::node::{Reply, Request},
 };
 
-use super::LeaderTracker;
 use crate::net::{Net, Target};
 
 /// How long a voter may take to answer.
@@ -25,18 +24,18 @@ pub(super) fn voting(members: &[VoterStatus]) -> Vec<Target> {
     voting.map(target).collect()
 }
 
-/// Whether more than half of `voters` hold that `leader` leads in `term`. Answers as soon as it is
-/// certain.
+/// Whether more than half of `voters` hold that `leader` leads in `term`; `own` is what this node
+/// says when it is one of them. Answers as soon as it is certain.
 pub(super) async fn by_majority(
     net: &Net,
-    tracker: &LeaderTracker,
+    own: bool,
     voters: &[Target],
     term: Term,
     leader: NodeId,
 ) -> bool {
     let needed = voters.len() / 2 + 1;
     let mut answers: FuturesUnordered<_> =
-        voters.iter().map(|voter| agrees(net, tracker, voter, term, leader)).collect();
+        voters.iter().map(|voter| agrees(net, own, voter, term, leader)).collect();
     let mut agreed = 0;
     while let Some(yes) = answers.next().await {
         agreed += usize::from(yes);
@@ -50,15 +49,9 @@ pub(super) async fn by_majority(
     false
 }
 
-async fn agrees(
-    net: &Net,
-    tracker: &LeaderTracker,
-    voter: &Target,
-    term: Term,
-    leader: NodeId,
-) -> bool {
+async fn agrees(net: &Net, own: bool, voter: &Target, term: Term, leader: NodeId) -> bool {
     if voter.node == Some(net.node()) {
-        return tracker.agrees(term, leader);
+        return own;
     }
     let Ok(link) = net.link(voter).await else { return false };
     let request = Request::ConfirmLeader { term, leader };

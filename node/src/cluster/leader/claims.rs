@@ -1,0 +1,114 @@
+//! Claims to lead, confirmed side by side: one that nobody confirms keeps no other waiting.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use meshos_protocol::{
+    ids::{NodeId, Term},
+    messages::node::Announcement,
+};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
+
+use super::Claim;
+
+/// Claims that are being confirmed at a time; a further one takes the place of the oldest, which
+/// has had its chance.
+pub(super) const AT_ONCE_MAX: usize = 32;
+/// Between two attempts to confirm a claim.
+const RETRY: Duration = Duration::from_millis(50);
+/// How long a claim is worth confirming.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
+
+/// Finds out whether a claim is true.
+pub(super) trait Confirm: Clone + Send + Sync + 'static {
+    /// What the leader says of itself, when the claim is true.
+    fn confirm(&self, claim: &Claim) -> impl Future<Output = Option<Announcement>> + Send;
+}
+
+/// The claims that are being confirmed.
+pub(super) struct Claims<C> {
+    confirm: C,
+    attempts: JoinSet<(Claim, Option<Announcement>)>,
+    under_way: BTreeMap<(Term, NodeId), UnderWay>,
+    gave_up: bool,
+}
+
+struct UnderWay {
+    since: Instant,
+    abort: AbortHandle,
+}
+
+impl<C: Confirm> Claims<C> {
+    pub(super) fn new(confirm: C) -> Self {
+        Self { confirm, attempts: JoinSet::new(), under_way: BTreeMap::new(), gave_up: false }
+    }
+
+    /// Begins to confirm a claim, unless that is under way.
+    pub(super) fn take(&mut self, claim: Claim) {
+        let key = (claim.term, claim.leader);
+        if self.under_way.contains_key(&key) {
+            return;
+        }
+        if self.under_way.len() >= AT_ONCE_MAX {
+            let oldest = self.under_way.iter().min_by_key(|(_, one)| one.since);
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                self.give_up(oldest);
+            }
+        }
+        let abort = self.attempts.spawn(confirm_in_time(self.confirm.clone(), claim));
+        self.under_way.insert(key, UnderWay { since: Instant::now(), abort });
+    }
+
+    /// The next claim that turns out to be true. Cancel-safe.
+    pub(super) async fn confirmed(&mut self) -> Announcement {
+        loop {
+            match self.attempts.join_next().await {
+                Some(Ok((claim, announcement))) => {
+                    self.under_way.remove(&(claim.term, claim.leader));
+                    if let Some(announcement) = announcement {
+                        return announcement;
+                    }
+                    self.gave_up = true;
+                    tracing::warn!(term = %claim.term, leader = %claim.leader, "a claim to lead was not confirmed");
+                }
+                // Given up, and forgotten by whoever did that.
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Whether a claim could not be confirmed in time since the last leader was followed.
+    pub(super) const fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// Gives up all claims of this term and below: a leader is followed.
+    pub(super) fn give_up_to(&mut self, term: Term) {
+        self.gave_up = false;
+        let old: Vec<_> =
+            self.under_way.keys().take_while(|(claimed, _)| *claimed <= term).copied().collect();
+        old.into_iter().for_each(|key| self.give_up(key));
+    }
+
+    fn give_up(&mut self, key: (Term, NodeId)) {
+        if let Some(one) = self.under_way.remove(&key) {
+            one.abort.abort();
+        }
+    }
+}
+
+async fn confirm_in_time<C: Confirm>(confirm: C, claim: Claim) -> (Claim, Option<Announcement>) {
+    let attempts = async {
+        loop {
+            if let Some(announcement) = confirm.confirm(&claim).await {
+                return announcement;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    let confirmed = tokio::time::timeout(CONFIRM_LIMIT, attempts).await.ok();
+    (claim, confirmed)
+}

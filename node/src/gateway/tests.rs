@@ -1,0 +1,263 @@
+//! A framework's stream through a gateway to one leader and the next, over real QUIC.
+
+use meshos_protocol::{
+    framework::{Capabilities, FrameworkInfo, Offer},
+    ids::{AgentId, Fence, FrameworkId, NodeId, OfferId, Principal, RequestId, Subscription, Term},
+    messages::{
+        StreamClass,
+        scheduler::{Accept, Call, CallErrorKind, CallFrame, Event, EventFrame, Subscribe},
+    },
+    role::Role,
+};
+use meshos_sdk::wire::{FrameReader, FrameSender, Opened, WriterOptions, spawn_writer};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Options, serve};
+use crate::{
+    cluster::Leader,
+    net::{
+        Limits,
+        testing::{Arrival, Authority, CLUSTER, TestNode, connect, in_time, open},
+    },
+};
+
+const FRAMEWORK: FrameworkId = FrameworkId(7);
+
+/// One end of a stream: what it sends and what it reads.
+struct End {
+    sender: FrameSender,
+    reader: FrameReader,
+}
+
+impl End {
+    fn new(opened: Opened) -> Self {
+        let sender = spawn_writer(opened.send, WriterOptions::default());
+        Self { sender, reader: opened.reader }
+    }
+
+    /// The framework's side.
+    fn call(&self, subscription: u64, request: Option<u64>, call: Call) {
+        let subscription = Subscription(subscription);
+        let frame = CallFrame { request: request.map(RequestId), subscription, call };
+        self.sender.send(&frame).unwrap();
+    }
+
+    async fn event(&mut self) -> EventFrame {
+        in_time("an event", self.reader.read()).await.unwrap().expect("the stream is open")
+    }
+
+    /// The leader's side.
+    fn tell(&self, term: u64, event: Event) {
+        self.sender.send(&EventFrame { fence: fence(term), event }).unwrap();
+    }
+
+    async fn called(&mut self) -> Option<CallFrame> {
+        in_time("a call", self.reader.read()).await.unwrap()
+    }
+
+    async fn subscribed(&mut self, term: u64, subscription: u64) -> Subscribe {
+        let frame = self.called().await.expect("the stream is open");
+        let Call::Subscribe(subscribe) = frame.call else { panic!("{frame:?}") };
+        self.tell(
+            term,
+            Event::Subscribed {
+                framework: FRAMEWORK,
+                subscription: Subscription(subscription),
+                leader: NodeId::from_bits(1),
+                heartbeat_ms: 15_000,
+                nonce: subscribe.nonce.clone(),
+            },
+        );
+        subscribe
+    }
+}
+
+fn fence(term: u64) -> Fence {
+    Fence { cluster: CLUSTER, term: Term(term) }
+}
+
+fn subscribe() -> Call {
+    let info = FrameworkInfo {
+        name: "test".into(),
+        user: String::new(),
+        roles: [Role::default()].into(),
+        failover_timeout_ms: 0,
+        capabilities: Capabilities::default(),
+        hostname: String::new(),
+        webui_url: String::new(),
+        labels: [].into(),
+    };
+    Call::Subscribe(Subscribe {
+        framework: None,
+        info,
+        suppressed_roles: [].into(),
+        resume: None,
+        nonce: "n".into(),
+    })
+}
+
+fn offer(number: u64) -> Offer {
+    Offer {
+        id: OfferId { term: Term(1), number },
+        framework: FRAMEWORK,
+        role: Role::default(),
+        agent: AgentId::new(NodeId::from_bits(9), 1),
+        hostname: "here".into(),
+        resources: "cpus:1;mem:64".parse().unwrap(),
+        attributes: meshos_protocol::attributes::Attributes::default(),
+    }
+}
+
+/// A gateway with a framework, and nodes that may lead.
+struct World {
+    _gateway: TestNode,
+    leaders: Vec<TestNode>,
+    follow: watch::Sender<Option<Leader>>,
+    client: End,
+    _stop: DropGuard,
+}
+
+impl World {
+    async fn new() -> Self {
+        let authority = Authority::new();
+        let start = |number| TestNode::start(&authority, number, Limits::default());
+        let mut gateway = start(10);
+        let leaders = vec![start(1), start(2)];
+        let address = gateway.net.address();
+        let connection = connect(&authority.framework("alice"), address).await.unwrap();
+        let client = End::new(open(&connection, StreamClass::Scheduler).await.unwrap());
+        let Arrival::Scheduler(principal, opened) = gateway.arrival().await else {
+            panic!("another stream than the framework's");
+        };
+        let (follow, leader) = watch::channel(None);
+        let options = Options { net: gateway.net.clone(), leader, principal };
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(options, opened, stop.clone()));
+        Self { _gateway: gateway, leaders, follow, client, _stop: stop.drop_guard() }
+    }
+
+    /// The gateway learns that this node leads; gives the stream that it then opens there.
+    async fn elect(&mut self, index: usize, term: u64) -> End {
+        let target = self.leaders[index].target();
+        self.follow.send_replace(Some(Leader {
+            fence: fence(term),
+            node: self.leaders[index].id,
+            agent_address: target.address,
+            http_address: String::new(),
+        }));
+        let Arrival::Relay(gateway, principal, opened) = self.leaders[index].arrival().await else {
+            panic!("another stream than the gateway's");
+        };
+        assert_eq!(gateway, NodeId::from_bits(10));
+        assert_eq!(
+            principal,
+            Principal::new("alice").unwrap(),
+            "the caller's name, not the node's"
+        );
+        End::new(opened)
+    }
+
+    async fn subscribed_at(&mut self, index: usize, term: u64) -> End {
+        self.client.call(0, None, subscribe());
+        let mut leader = self.elect(index, term).await;
+        let first = leader.subscribed(term, 1).await;
+        assert_eq!((first.framework, first.resume), (None, None));
+        let told = self.client.event().await;
+        assert!(matches!(told.event, Event::Subscribed { .. }), "{told:?}");
+        leader
+    }
+}
+
+#[tokio::test]
+async fn a_framework_is_carried_over_to_the_next_leader() {
+    let mut world = World::new().await;
+    let first = world.subscribed_at(0, 1).await;
+    first.tell(1, Event::Offers { offers: vec![offer(1), offer(2)] });
+    assert!(matches!(world.client.event().await.event, Event::Offers { .. }));
+    let decline = Call::Decline { offers: vec![offer(1).id], refuse_ms: None };
+    world.client.call(1, None, decline);
+    let suppress = Call::Suppress { roles: [].into() };
+    world.client.call(1, None, suppress);
+    let mut first = first;
+    assert!(matches!(first.called().await.unwrap().call, Call::Decline { .. }));
+    assert!(matches!(first.called().await.unwrap().call, Call::Suppress { .. }));
+
+    let mut second = world.elect(1, 2).await;
+    // What was open dies with its leader; what the framework declined is its own affair.
+    let rescinded = world.client.event().await.event;
+    assert_eq!(rescinded, Event::Rescind { offers: vec![offer(2).id] });
+    assert_eq!(world.client.event().await.event, Event::LeaderLost);
+    let resumed = second.subscribed(2, 1).await;
+    assert_eq!((resumed.framework, resumed.resume), (Some(FRAMEWORK), Some(Subscription(1))));
+    assert_eq!(resumed.suppressed_roles, [Role::default()].into(), "it stays suppressed");
+    let told = world.client.event().await;
+    assert_eq!(told.fence, fence(2));
+    assert!(first.called().await.is_none(), "the stream to the first leader is closed");
+}
+
+#[tokio::test]
+async fn a_leader_that_closes_the_stream_is_asked_again() {
+    let mut world = World::new().await;
+    let leader = world.subscribed_at(0, 1).await;
+    drop(leader);
+    assert_eq!(world.client.event().await.event, Event::LeaderLost);
+    let Arrival::Relay(_, _, opened) = world.leaders[0].arrival().await else { panic!("no relay") };
+    let resumed = End::new(opened).subscribed(1, 1).await;
+    assert_eq!(resumed.resume, Some(Subscription(1)));
+}
+
+#[tokio::test]
+async fn calls_without_a_leader_are_answered_and_never_passed_on_later() {
+    let mut world = World::new().await;
+    let leader = world.subscribed_at(0, 1).await;
+    world.follow.send_replace(None);
+    drop(leader);
+    assert_eq!(world.client.event().await.event, Event::LeaderLost);
+    let accept = Accept { offers: vec![offer(1).id], launch: Vec::new(), refuse_ms: None };
+    world.client.call(1, Some(5), Call::Accept(accept));
+    let told = world.client.event().await.event;
+    let Event::Answered { request: RequestId(5), error: Some(error) } = told else {
+        panic!("{told:?}");
+    };
+    assert_eq!(error.kind, CallErrorKind::NoLeader);
+
+    let mut second = world.elect(1, 2).await;
+    second.subscribed(2, 1).await;
+    world.client.call(1, None, Call::Revive { roles: [].into() });
+    let next = second.called().await.unwrap().call;
+    assert!(matches!(next, Call::Revive { .. }), "nothing was kept: {next:?}");
+}
+
+#[tokio::test]
+async fn what_a_deposed_leader_says_is_dropped() {
+    let mut world = World::new().await;
+    let mut leader = world.subscribed_at(0, 3).await;
+    leader.tell(2, Event::Offers { offers: vec![offer(1)] });
+    leader.tell(3, Event::Heartbeat);
+    assert_eq!(world.client.event().await.event, Event::Heartbeat);
+    // The stream is none the worse for it.
+    world.client.call(1, None, Call::Revive { roles: [].into() });
+    assert!(matches!(leader.called().await.unwrap().call, Call::Revive { .. }));
+}
+
+#[tokio::test]
+async fn a_framework_that_goes_is_told_to_the_leader_at_once() {
+    let mut world = World::new().await;
+    let mut leader = world.subscribed_at(0, 1).await;
+    drop(world.client);
+    let last = leader.called().await.unwrap();
+    assert_eq!((last.call, last.subscription), (Call::Disconnect, Subscription(1)));
+    assert!(leader.called().await.is_none(), "the stream ends with it");
+}
+
+#[tokio::test]
+async fn a_framework_that_said_good_bye_is_not_resumed() {
+    let mut world = World::new().await;
+    let mut leader = world.subscribed_at(0, 1).await;
+    world.client.call(1, None, Call::Teardown);
+    assert_eq!(leader.called().await.unwrap().call, Call::Teardown);
+    let mut second = world.elect(1, 2).await;
+    drop(world.client);
+    assert!(second.called().await.is_none(), "nothing is said in its name any more");
+}

@@ -1,0 +1,220 @@
+//! What an agent wrote is there after whatever happened to the file.
+
+use std::{path::Path, sync::mpsc};
+
+use meshos_control::agent::{Change, TaskRecord, WriteId};
+use meshos_protocol::{
+    ids::{AgentId, ContainerId, FrameworkId, Generation, NodeId, TaskId, UpdateId},
+    role::Role,
+    task::{
+        Command, CommandLine, Exit, Source, StatusUpdate, TaskDescription, TaskLaunch, TaskState,
+    },
+    time::Wall,
+};
+
+use super::{AgentStore, Written, start_writer};
+
+const FILE: &str = "agent.redb";
+
+fn task_id(name: &str) -> TaskId {
+    TaskId::new(name).unwrap()
+}
+
+fn agent() -> AgentId {
+    AgentId::new(NodeId::from_bits(5), 2)
+}
+
+fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
+    let line = CommandLine::Shell { line: "true".into() };
+    let command = Command { line, environment: [].into(), user: None, uris: Vec::new() };
+    let description = TaskDescription {
+        task_id: task_id(name),
+        name: name.into(),
+        resources: "cpus:1;mem:64;ports:[1-5]".parse().unwrap(),
+        command,
+        kill_grace_ms: Some(5),
+        labels: [("a".to_owned(), "b".to_owned())].into(),
+    };
+    let update = StatusUpdate {
+        framework: FrameworkId(framework),
+        task: task_id(name),
+        agent: Some(agent()),
+        state,
+        reason: None,
+        message: "because".into(),
+        update: Some(UpdateId::mint(NodeId::from_bits(5), Generation(1), 3)),
+        at: Wall(9),
+        source: Source::Agent,
+        exit: Some(Exit::Code { code: 3 }),
+    };
+    TaskRecord {
+        framework: FrameworkId(framework),
+        user: "nobody".into(),
+        launch: TaskLaunch { description, role: Role::default() },
+        container: ContainerId::new("c-1").unwrap(),
+        state,
+        launched_at: Wall(8),
+        unacknowledged: vec![update],
+        exit: Some(Exit::Code { code: 3 }),
+        kill_asked: true,
+    }
+}
+
+fn task(framework: u64, name: &str, state: TaskState) -> Change {
+    Change::Task(Box::new(record(framework, name, state)))
+}
+
+fn forget(framework: u64, name: &str) -> Change {
+    Change::Forget { framework: FrameworkId(framework), task: task_id(name) }
+}
+
+/// What is on disk: the agent's id, and each task with its state.
+fn found(directory: &Path) -> (Option<AgentId>, Vec<TaskRecord>) {
+    let loaded = AgentStore::open(directory).unwrap().load().unwrap();
+    assert_eq!(loaded.unreadable, Vec::<String>::new());
+    (loaded.agent, loaded.tasks)
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(found(directory.path()), (None, Vec::new()), "a new file is empty");
+    let store = AgentStore::open(directory.path()).unwrap();
+    let first = [
+        Change::Agent(Some(agent())),
+        task(2, "b", TaskState::Staging),
+        task(2, "a", TaskState::Staging),
+        task(1, "z", TaskState::Staging),
+    ];
+    store.write(&first).unwrap();
+    store.write(&[task(2, "b", TaskState::Running), forget(2, "a"), forget(9, "never")]).unwrap();
+    drop(store);
+    let expected = vec![record(1, "z", TaskState::Staging), record(2, "b", TaskState::Running)];
+    assert_eq!(found(directory.path()), (Some(agent()), expected));
+
+    let store = AgentStore::open(directory.path()).unwrap();
+    store.write(&[Change::Agent(None), forget(1, "z"), forget(2, "b")]).unwrap();
+    drop(store);
+    assert_eq!(found(directory.path()), (None, Vec::new()));
+}
+
+#[test]
+fn changes_of_one_task_hold_in_the_order_in_which_they_were_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = AgentStore::open(directory.path()).unwrap();
+    let again = task(1, "a", TaskState::Starting);
+    store.write(&[task(1, "a", TaskState::Staging), forget(1, "a"), again]).unwrap();
+    drop(store);
+    assert_eq!(found(directory.path()).1, [record(1, "a", TaskState::Starting)]);
+}
+
+#[test]
+fn a_file_of_a_newer_release_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(AgentStore::open(directory.path()).unwrap());
+    {
+        let database = redb::Database::open(directory.path().join(FILE)).unwrap();
+        let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
+        let write = database.begin_write().unwrap();
+        write.open_table(meta).unwrap().insert("format", b"2".as_slice()).unwrap();
+        write.commit().unwrap();
+    }
+    let error = AgentStore::open(directory.path()).err().unwrap().to_string();
+    assert!(error.contains("format \"2\"") && error.contains("newer release"), "{error}");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_named_and_costs_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = AgentStore::open(directory.path()).unwrap();
+    store.write(&[task(1, "good", TaskState::Running)]).unwrap();
+    drop(store);
+    {
+        let database = redb::Database::open(directory.path().join(FILE)).unwrap();
+        let tasks = redb::TableDefinition::<(u64, &str), &[u8]>::new("tasks");
+        let write = database.begin_write().unwrap();
+        write.open_table(tasks).unwrap().insert((1, "bad"), b"\xc1".as_slice()).unwrap();
+        write.commit().unwrap();
+    }
+    let loaded = AgentStore::open(directory.path()).unwrap().load().unwrap();
+    assert_eq!(loaded.tasks, [record(1, "good", TaskState::Running)]);
+    let [unreadable] = loaded.unreadable.as_slice() else { panic!("{:?}", loaded.unreadable) };
+    assert!(unreadable.starts_with("task bad of F1: "), "{unreadable}");
+}
+
+/// A copy of the file as a crash leaves it: never closed.
+fn crashed(store: &AgentStore, from: &Path) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::copy(from.join(FILE), directory.path().join(FILE)).unwrap();
+    // Held open until here.
+    let _open = store;
+    directory
+}
+
+#[test]
+fn what_was_durable_survives_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = AgentStore::open(directory.path()).unwrap();
+    store.write(&[Change::Agent(Some(agent())), task(1, "a", TaskState::Running)]).unwrap();
+    let copy = crashed(&store, directory.path());
+    let expected = (Some(agent()), vec![record(1, "a", TaskState::Running)]);
+    assert_eq!(found(copy.path()), expected);
+}
+
+/// Opens and reads a file that may be damaged: it is as it was, or there is a sentence. No panic.
+fn open_damaged(directory: &Path, expected: &[TaskRecord]) -> bool {
+    match AgentStore::open(directory).and_then(|store| store.load()) {
+        Ok(loaded) => {
+            // Nothing is made up: what is there was written.
+            assert!(loaded.tasks.iter().all(|task| expected.contains(task)), "{loaded:?}");
+            true
+        }
+        Err(error) => {
+            assert!(error.to_string().contains(FILE), "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_torn_file_is_mended_or_refused_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = AgentStore::open(directory.path()).unwrap();
+    let names: Vec<String> = (0..50).map(|number| format!("task-{number}")).collect();
+    let records: Vec<TaskRecord> =
+        names.iter().map(|name| record(1, name, TaskState::Running)).collect();
+    for name in &names {
+        store.write(&[task(1, name, TaskState::Running)]).unwrap();
+    }
+    let copy = crashed(&store, directory.path());
+    let file = copy.path().join(FILE);
+    let whole = std::fs::read(&file).unwrap();
+    assert!(open_damaged(copy.path(), &records), "the whole file is good");
+    let step = whole.len() / 24;
+    for cut in (0..whole.len()).step_by(step) {
+        std::fs::write(&file, &whole[..cut]).unwrap();
+        open_damaged(copy.path(), &records);
+        // The length is there and the blocks behind it were never written.
+        let mut zeroed = whole.clone();
+        zeroed[cut..].fill(0);
+        std::fs::write(&file, &zeroed).unwrap();
+        open_damaged(copy.path(), &records);
+    }
+}
+
+#[test]
+fn the_writer_tells_what_is_on_disk_and_writes_all_before_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = AgentStore::open(directory.path()).unwrap();
+    let (sender, written) = mpsc::channel();
+    let (handle, thread) = start_writer(store, move |one| sender.send(one).unwrap()).unwrap();
+    for number in 1..=100 {
+        let change = task(number, "a", TaskState::Running);
+        assert!(handle.write(WriteId(number), change));
+    }
+    drop(handle);
+    thread.join().unwrap();
+    let told: Vec<Written> = written.iter().collect();
+    assert_eq!(told.last(), Some(&Written::Durable(WriteId(100))));
+    assert_eq!(found(directory.path()).1.len(), 100);
+}
