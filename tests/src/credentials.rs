@@ -1,7 +1,7 @@
 //! A framework's credentials, obtained as any framework obtains them: its own key, signed through the HTTP API.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use meshos_sdk::Credentials;
+use meshos_sdk::{Credentials, wire};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::json;
 
@@ -55,6 +55,23 @@ pub fn framework_credentials_pem(node: &Node, principal: &str) -> String {
         pem("CERTIFICATE", &der("certificate")),
         pem("CERTIFICATE", &der("authority"))
     )
+}
+
+/// What QUIC needs of a credentials file: the key, its certificate and the authority's.
+///
+/// # Panics
+/// When the text is no such file.
+#[must_use]
+pub fn wire_credentials(text: &str) -> wire::Credentials {
+    let mut parts = text.split("-----BEGIN ").skip(1).map(|part| {
+        let body = part.split_once("-----").map_or("", |(_, rest)| rest);
+        let body: String = body.split("-----END").next().unwrap_or("").split_whitespace().collect();
+        BASE64.decode(body).expect("a credentials file is PEM")
+    });
+    let mut next = || parts.next().expect("key, certificate and authority are there");
+    let (key, certificate) = (next(), next());
+    let key = key.try_into().expect("the first part is a key");
+    wire::Credentials { authority: next().into(), certificate: Some((certificate.into(), key)) }
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

@@ -31,7 +31,9 @@ pub use binary::{example_binary, meshos_binary};
 pub use clock::Clock;
 pub use cluster::{Cluster, ClusterOptions, Leader};
 pub use command::{Command, Finished, Running};
-pub use credentials::{framework_credentials, framework_credentials_pem, signing_request};
+pub use credentials::{
+    framework_credentials, framework_credentials_pem, signing_request, wire_credentials,
+};
 pub use framework::{Framework, FrameworkOptions, Handling, Note, WrittenUpdate};
 pub use http::{Answer, HttpError};
 pub use journal::{Birth, Journal};

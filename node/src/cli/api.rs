@@ -1,4 +1,6 @@
-//! Asks a node over its HTTP API.
+//! Asks a node: over its HTTP API, or over QUIC with an operator's certificate.
+
+mod operator;
 
 use std::{
     io::Read as _,
@@ -11,6 +13,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
+
+use operator::Operator;
 
 use crate::{
     config::{Places, TOKEN_FILE},
@@ -47,6 +51,16 @@ pub(super) struct Choice {
     /// MESHOS_TOKEN, or that file when the node runs on this machine]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// An operator's certificate, made by `meshos keygen operator`: the node is then asked over
+    /// QUIC, at the port after that of --node or at that port itself, and needs no token
+    #[arg(
+        long,
+        env = "MESHOS_CREDENTIALS",
+        value_name = "FILE",
+        hide_env_values = true,
+        conflicts_with = "token_file"
+    )]
+    pub credentials: Option<PathBuf>,
     /// The data directory of the node on this machine whose token is used
     #[arg(long, env = "MESHOS_DATA_DIR", value_name = "DIR", hide = true)]
     pub data_dir: Option<PathBuf>,
@@ -180,15 +194,22 @@ pub(super) struct Api {
     /// The one that answered last comes first.
     nodes: Mutex<Vec<String>>,
     token: Option<String>,
+    /// Asks over QUIC instead.
+    operator: Option<Operator>,
 }
 
 impl Api {
-    /// Asks the node of the command line, with its token where one can be found.
+    /// Asks the node of the command line, as the operator who was named, else with the node's token
+    /// where one can be found.
     ///
     /// # Errors
-    /// When the token that was named cannot be read.
+    /// When the certificate or the token that was named cannot be read.
     pub(super) fn new(choice: &Choice) -> Result<Self> {
-        Self::with_token(&choice.node, token(choice)?)
+        let Some(file) = &choice.credentials else {
+            return Self::with_token(&choice.node, token(choice)?);
+        };
+        let operator = Some(Operator::load(file)?);
+        Ok(Self { operator, ..Self::with_token(&choice.node, None)? })
     }
 
     /// Asks this node with this token.
@@ -203,7 +224,7 @@ impl Api {
             .connect_timeout(CONNECT_LIMIT)
             .build()
             .context("cannot set up HTTP")?;
-        Ok(Self { http, nodes: Mutex::new(vec![node.to_owned()]), token })
+        Ok(Self { http, nodes: Mutex::new(vec![node.to_owned()]), token, operator: None })
     }
 
     /// Tries these nodes too when the present one is gone.
@@ -275,6 +296,12 @@ impl Api {
         body: Option<&Value>,
     ) -> Result<Vec<u8>, ApiError> {
         let limit = if method == Method::GET { READ_LIMIT } else { CHANGE_LIMIT };
+        if let Some(operator) = &self.operator {
+            let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+            let (status, bytes) = operator.ask(node, method.as_str(), path, body, limit).await?;
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            return if status.is_success() { Ok(bytes) } else { Err(refused(status, &bytes)) };
+        }
         let mut request = self.http.request(method, format!("http://{node}{path}")).timeout(limit);
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));

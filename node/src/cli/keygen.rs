@@ -42,7 +42,8 @@ enum What {
         #[command(flatten)]
         certificate: Certificate,
     },
-    /// Make a certificate for somebody who operates the cluster
+    /// Make a certificate for somebody who operates the cluster: with --credentials FILE, or
+    /// MESHOS_CREDENTIALS, every command asks any node over QUIC in that name, without a token
     Operator {
         /// Who it is
         name: Principal,
@@ -82,7 +83,8 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode> {
             let file = file(&certificate, "operator", &name);
             issue(directory, &PeerKind::Operator(name), &certificate, &file)?;
             output::line(&format!(
-                "{} holds an operator's key and certificate; keep it as you keep an SSH key",
+                "{0} holds an operator's key and certificate; keep it as you keep an SSH key. It stands for a \
+                 node's token in every command, for example: meshos nodes --credentials {0}",
                 file.display()
             ))?;
         }

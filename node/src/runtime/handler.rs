@@ -76,7 +76,8 @@ impl Handler for NodeHandler {
         let answer = match peer {
             Peer::Node(node) => self.answer_node(*node, request).await,
             Peer::Anonymous => self.answer_anonymous(request),
-            Peer::Framework(_) | Peer::Operator(_) => Err(not_allowed()),
+            Peer::Operator(name) => self.answer_operator(name, request).await,
+            Peer::Framework(_) => Err(not_allowed()),
         };
         answer.unwrap_or_else(|message| Reply::Failed { message })
     }
@@ -123,6 +124,32 @@ impl NodeHandler {
                 SignSubject::Node { .. } | SignSubject::Unknown => Err(not_allowed()),
             },
             Request::Unknown => Err("this release does not know that request".into()),
+        }
+    }
+
+    /// An operator may make every call of the HTTP API and have the keys of frameworks signed.
+    async fn answer_operator(&self, name: &Principal, request: Request) -> Result<Reply, String> {
+        match request {
+            // Who calls is what the certificate says, whatever the request says.
+            Request::Http { method, path, principal: _, body } => {
+                let principal = name.to_string();
+                let call = Call { method, path, principal, body, forwarded: false };
+                Ok(self.api.answer(call).await.into_reply())
+            }
+            Request::Leader => Ok(Reply::Leader { announcement: self.tracker.announcement() }),
+            Request::Sign {
+                request,
+                subject: subject @ SignSubject::Framework { .. },
+                token: _,
+            } => self.sign(&request, &subject),
+            Request::Unknown => Err("this release does not know that request".into()),
+            Request::Raft { .. }
+            | Request::Probe { .. }
+            | Request::Announce(_)
+            | Request::ConfirmLeader { .. }
+            | Request::Hints { .. }
+            | Request::JoinVoters { .. }
+            | Request::Sign { .. } => Err(not_allowed()),
         }
     }
 

@@ -15,6 +15,7 @@ mod metrics;
 mod operators;
 mod partition;
 mod rebuilding;
+mod peers;
 mod restarts;
 mod run_command;
 mod sandboxes;
