@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use meshos_alloc::OfferMode;
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, OfferId, TaskId},
     messages::{
@@ -90,7 +91,8 @@ impl Core {
 
     /// The agent whose offers these are, all open and the framework's own.
     fn judge_offers(&self, framework: FrameworkId, offers: &[OfferId]) -> Result<AgentId, String> {
-        let mut agent = None;
+        let optimistic = self.config.offers == OfferMode::Optimistic;
+        let (mut agent, mut role) = (None, None);
         let mut seen = BTreeSet::new();
         for id in offers {
             let offer = self.offers.get(*id).filter(|offer| offer.framework == framework);
@@ -102,6 +104,11 @@ impl Core {
             }
             if *agent.get_or_insert(offer.agent) != offer.agent {
                 return Err("the offers are not of one agent".to_owned());
+            }
+            if *role.get_or_insert(&offer.role) != &offer.role && optimistic {
+                return Err(
+                    "optimistic offers of several roles are of the same resources".to_owned()
+                );
             }
         }
         let agent = agent.ok_or_else(|| "no offer is named".to_owned())?;

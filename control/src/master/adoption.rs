@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use meshos_alloc::AgentProfile;
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
     messages::agent::{TaskHint, ToAgent},
@@ -68,7 +69,12 @@ impl Core {
         self.allocator.remove_agent(agent);
         let ended = self.take_reports(cx, agent, tasks);
         let used = self.held_on(agent);
-        self.allocator.add_agent(agent, facts.resources.clone(), facts.attributes.clone(), &used);
+        let profile = AgentProfile {
+            attributes: facts.attributes.clone(),
+            hostname: facts.hostname.clone(),
+            domain: None,
+        };
+        self.allocator.add_agent(agent, facts.resources.clone(), profile, &used);
         let takes_tasks = self.registry.agent(agent) == Some(AgentState::Active);
         self.allocator.set_agent_active(agent, takes_tasks);
         for framework in ended {

@@ -65,6 +65,10 @@ impl Core {
             Call::Decline { offers, refuse_ms } => self.decline(cx, framework, &offers, refuse_ms),
             Call::Revive { roles } => return self.revive(cx, framework, caller, roles),
             Call::Suppress { roles } => return self.suppress(cx, framework, caller, &roles),
+            Call::Wish { wishes } => return self.wish(cx, framework, caller, wishes),
+            Call::Request { role, requests, together_within_ms } => {
+                self.request(cx, framework, &role, &requests, together_within_ms)
+            }
             Call::Kill { task, agent, grace_ms } => {
                 self.kill_by_framework(cx, framework, task, agent, grace_ms)
             }

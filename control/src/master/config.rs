@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use meshos_alloc::{OfferMode, PolicyChoice};
+
 /// The settings of a master. The defaults are those of the product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterConfig {
@@ -29,6 +31,13 @@ pub struct MasterConfig {
     pub ended_tasks_max: usize,
     /// How many closed frameworks are shown to readers, the newest ones.
     pub closed_frameworks_shown_max: usize,
+    /// The allocation policy, unless operators have chosen another.
+    pub policy: PolicyChoice,
+    /// Whether one or several frameworks are offered the same resources at once.
+    pub offers: OfferMode,
+    /// The region that the leader stands in; agents in others are offered to those only who say
+    /// that they go there.
+    pub region: Option<String>,
     /// Bounds on what others can make the master hold.
     pub limits: MasterLimits,
 }
@@ -47,6 +56,9 @@ impl Default for MasterConfig {
             nodes_max: 250,
             ended_tasks_max: 1_000,
             closed_frameworks_shown_max: 1_000,
+            policy: PolicyChoice::default(),
+            offers: OfferMode::default(),
+            region: None,
             limits: MasterLimits::default(),
         }
     }

@@ -126,4 +126,25 @@ pub enum OperatorCall {
         /// In thousandths.
         weight_millis: u64,
     },
+    /// Sets a role's priority.
+    SetPriority {
+        /// Which.
+        role: meshos_protocol::role::Role,
+        /// More is more urgent.
+        priority: i32,
+    },
+    /// Sets what a role is guaranteed and may not exceed; an empty quota clears it.
+    SetQuota {
+        /// Which.
+        role: meshos_protocol::role::Role,
+        /// What.
+        quota: meshos_alloc::Quota,
+        /// Also when it cannot be kept as the cluster is.
+        force: bool,
+    },
+    /// Chooses the allocation policy. No offer is lost by it.
+    SetPolicy {
+        /// Which.
+        policy: meshos_alloc::PolicyChoice,
+    },
 }

@@ -39,6 +39,7 @@ mod timers;
 mod updates;
 mod validate;
 mod view;
+mod wishes;
 
 pub use config::{MasterConfig, MasterLimits};
 pub use counters::{Counters, DropReason, Tally};

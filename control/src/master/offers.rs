@@ -152,6 +152,8 @@ enum Cause {
     Away,
     /// They were open for too long while others waited.
     TimedOut,
+    /// The allocator wants them back: somebody is guaranteed them, or was faster to accept.
+    Wanted,
 }
 
 impl Core {
@@ -184,6 +186,22 @@ impl Core {
         for (framework, offers) in batches {
             self.counters.offers_sent += u64::try_from(offers.len()).unwrap_or(u64::MAX);
             self.tell_framework(cx, framework, FrameworkEvent::Offers { offers });
+        }
+    }
+
+    /// Takes back what the allocator wants back, and tells those whose gangs have failed.
+    pub(super) fn take_back(&mut self, cx: &mut Cx<'_>) {
+        for wanted in self.allocator.take_rescinds() {
+            let mut offers = self.offers.of_framework(wanted.framework);
+            offers.retain(|id| {
+                self.offers
+                    .get(*id)
+                    .is_some_and(|offer| offer.agent == wanted.agent && offer.role == wanted.role)
+            });
+            self.rescind(cx, &offers, Cause::Wanted);
+        }
+        for (framework, role) in self.allocator.take_failed_gangs() {
+            self.tell_framework(cx, framework, FrameworkEvent::Unfulfilled { role });
         }
     }
 
@@ -245,7 +263,7 @@ impl Core {
         for id in offers {
             let Some(offer) = self.offers.remove(*id) else { continue };
             let refuse_until = match cause {
-                Cause::Away => {
+                Cause::Away | Cause::Wanted => {
                     self.counters.offers_rescinded += 1;
                     None
                 }

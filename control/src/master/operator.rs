@@ -52,6 +52,22 @@ impl Core {
                     self.answer(cx, caller, Err(error));
                 }
             }
+            OperatorCall::SetPriority { role, priority } => {
+                let command = Command::SetPriority { role, priority };
+                self.propose(cx, command, Purpose::Records, caller);
+            }
+            OperatorCall::SetQuota { role, quota, force } => {
+                if let Err(error) = self.allocator.check_quota(&role, &quota)
+                    && !force
+                {
+                    return self.answer(cx, caller, Err(invalid(error.to_string())));
+                }
+                self.propose(cx, Command::SetQuota { role, quota }, Purpose::Records, caller);
+            }
+            OperatorCall::SetPolicy { policy } => {
+                let command = Command::SetPolicy { policy: policy.to_string() };
+                self.propose(cx, command, Purpose::Records, caller);
+            }
         }
     }
 

@@ -36,6 +36,7 @@ impl Core {
         self.allocator.add_framework(id, &info.roles, &record.suppressed_roles, info.capabilities);
         self.allocator.set_framework_active(id, false);
         let slot = self.pictures.framework_slot(id, record);
+        self.apply_wishes(id);
         let framework =
             Framework { presence, suppressing: None, rescinds_untold: Vec::new(), slot };
         self.frameworks.insert(id, framework);

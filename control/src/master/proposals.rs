@@ -174,6 +174,15 @@ impl Core {
                 self.allocator.set_weight(role, self.registry.weight_millis(role));
                 self.pictures.roles_changed();
             }
+            Command::SetPriority { role, priority } => {
+                self.allocator.set_priority(role, *priority);
+            }
+            Command::SetQuota { role, quota } => self.allocator.set_quota(role, quota.clone()),
+            Command::SetPolicy { .. } => {
+                let policy = self.registry.policy().unwrap_or(&self.config.policy);
+                self.allocator.set_policy(policy.build());
+            }
+            Command::SetWishes { framework, .. } => self.apply_wishes(*framework),
             Command::FormCluster { .. } | Command::Unknown => {}
         }
     }

@@ -73,6 +73,11 @@ impl Core {
         now: Now,
         seed: u64,
     ) -> Self {
+        let policy = registry.policy().unwrap_or(&config.policy).build();
+        let options = Options { policy, offers: config.offers, ..Options::default() };
+        let mut allocator = Allocator::new(options, seed);
+        allocator.set_region(config.region.clone());
+        allocator.advance(now.mono);
         let mut core = Self {
             tasks: Tasks::new(config.ended_tasks_max),
             config,
@@ -80,7 +85,7 @@ impl Core {
             me,
             registry: Registry::new(),
             proposals: Proposals::default(),
-            allocator: Allocator::new(Options::default(), seed),
+            allocator,
             allocate_at: None,
             connections: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -98,6 +103,12 @@ impl Core {
         for (role, weight_millis) in registry.weights() {
             core.allocator.set_weight(role, weight_millis);
             core.pictures.roles_changed();
+        }
+        for (role, priority) in registry.priorities() {
+            core.allocator.set_priority(role, priority);
+        }
+        for (role, quota) in registry.quotas() {
+            core.allocator.set_quota(role, quota.clone());
         }
         core.registry = registry;
         core.expect_agents(now);
@@ -136,6 +147,7 @@ impl Core {
     }
 
     pub(super) fn on_event(&mut self, cx: &mut Cx<'_>, event: Event) {
+        self.allocator.advance(cx.now.mono);
         match event {
             Event::Applied { entry, outcome } => self.on_applied(cx, &entry, &outcome),
             Event::AgentConnected { connection, node } => {
@@ -173,6 +185,8 @@ impl Core {
         {
             self.expire_offers(cx);
         }
+        // What somebody was faster to accept is taken back before anybody else can accept it.
+        self.take_back(cx);
         let filters_expire = self.allocator.next_deadline().is_some_and(|at| at <= cx.now.mono);
         if self.allocate_at.is_none() && self.allocator.needs_run() {
             self.allocate_at = Some(cx.now.mono.after(self.config.batch));
@@ -180,6 +194,10 @@ impl Core {
         if filters_expire || self.allocate_at.is_some_and(|at| at <= cx.now.mono) {
             self.allocate_at = None;
             self.allocate(cx);
+            self.take_back(cx);
+            if self.allocator.needs_run() {
+                self.allocate_at = Some(cx.now.mono.after(self.config.batch));
+            }
         }
     }
 

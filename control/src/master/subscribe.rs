@@ -144,7 +144,7 @@ impl Core {
 
     /// A framework is on record with a new subscription.
     pub(super) fn framework_recorded(&mut self, cx: &mut Cx<'_>, id: FrameworkId) {
-        let Some(framework) = self.frameworks.get(&id) else {
+        let Some(presence) = self.frameworks.get(&id).map(|framework| framework.presence) else {
             self.counters.frameworks_admitted += 1;
             self.insert_framework(cx.now, id);
             return;
@@ -154,8 +154,8 @@ impl Core {
         let newest = record.subscription;
         let (roles, suppressed) = (&info.roles, &record.suppressed_roles);
         self.allocator.update_framework(id, roles, suppressed, info.capabilities);
+        self.apply_wishes(id);
         self.pictures.framework_changed(id);
-        let presence = framework.presence;
         if let Presence::Subscribed { session } = presence {
             let held = self.sessions.get(&session).map(|stream| stream.phase);
             let current = SessionPhase::Subscribed { framework: id, subscription: newest };

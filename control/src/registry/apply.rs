@@ -1,7 +1,8 @@
 //! Applying entries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use meshos_alloc::{PolicyChoice, Quota};
 use meshos_protocol::{
     framework::FrameworkInfo,
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, Subscription},
@@ -63,6 +64,16 @@ impl Registry {
                 self.close_framework(*framework, *at, why)
             }
             Command::SetWeight { role, weight_millis } => self.set_weight(role, *weight_millis),
+            Command::SetQuota { role, quota } => self.set_quota(role, quota),
+            Command::SetPriority { role, priority } => self.set_priority(role, *priority),
+            Command::SetPolicy { policy } => {
+                self.policy = Some(policy.parse::<PolicyChoice>().map_err(|it| it.to_string())?);
+                Ok(Outcome::Done)
+            }
+            Command::SetWishes { framework, wishes } => {
+                self.live_framework(*framework)?.wishes = wishes.clone();
+                Ok(Outcome::Done)
+            }
             Command::Unknown => Err("this release does not know the command".to_owned()),
         }
     }
@@ -153,6 +164,7 @@ impl Registry {
             principal: principal.clone(),
             info: info.clone(),
             suppressed_roles: suppressed_roles.clone(),
+            wishes: BTreeMap::new(),
             subscription: SUBSCRIPTION_FIRST,
             nonce: nonce.to_owned(),
             disconnected_at: None,
@@ -204,6 +216,7 @@ impl Registry {
         record.info.labels.clear();
         record.info.webui_url.clear();
         record.suppressed_roles.clear();
+        record.wishes.clear();
         let key = (record.principal.clone(), std::mem::take(&mut record.nonce));
         self.nonces.remove(&key);
         self.forget_closed_frameworks();
@@ -225,6 +238,32 @@ impl Registry {
             _ => {
                 self.weights.insert(role.clone(), weight_millis);
             }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn set_quota(&mut self, role: &Role, quota: &Quota) -> Applied {
+        if quota.is_empty() {
+            self.quotas.remove(role);
+        } else if !self.quotas.contains_key(role) && self.quotas.len() >= self.limits.weights_max {
+            let limit = self.limits.weights_max;
+            return Err(format!("the limit of {limit} roles with a quota is reached"));
+        } else {
+            self.quotas.insert(role.clone(), quota.clone());
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn set_priority(&mut self, role: &Role, priority: i32) -> Applied {
+        if priority == 0 {
+            self.priorities.remove(role);
+        } else if !self.priorities.contains_key(role)
+            && self.priorities.len() >= self.limits.weights_max
+        {
+            let limit = self.limits.weights_max;
+            return Err(format!("the limit of {limit} roles with a priority is reached"));
+        } else {
+            self.priorities.insert(role.clone(), priority);
         }
         Ok(Outcome::Done)
     }

@@ -22,7 +22,7 @@ pub struct Limits {
     pub frameworks_max: usize,
     /// The most closed frameworks that are kept, the newest ones.
     pub frameworks_closed_max: usize,
-    /// The most roles with a weight of their own.
+    /// The most roles with a weight of their own; as many may have a priority, and a quota.
     pub weights_max: usize,
 }
 

@@ -1,12 +1,14 @@
 //! What can be written to the registry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use meshos_alloc::Quota;
 use meshos_protocol::{
     framework::FrameworkInfo,
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Subscription, Term},
     role::Role,
     time::Wall,
+    wishes::OfferWishes,
 };
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +109,32 @@ pub enum Command {
         role: Role,
         /// In thousandths; 1000 is the default, 0 is refused.
         weight_millis: u64,
+    },
+    /// Sets what a role is guaranteed and may not exceed; an empty quota clears it.
+    SetQuota {
+        /// Which.
+        role: Role,
+        /// What.
+        quota: Quota,
+    },
+    /// Sets a role's priority.
+    SetPriority {
+        /// Which.
+        role: Role,
+        /// More is more urgent; 0 is the default.
+        priority: i32,
+    },
+    /// Chooses the allocation policy.
+    SetPolicy {
+        /// Its text form; one that this build does not know is refused.
+        policy: String,
+    },
+    /// Sets what a framework wishes of offers.
+    SetWishes {
+        /// Which.
+        framework: FrameworkId,
+        /// By role.
+        wishes: BTreeMap<Role, OfferWishes>,
     },
     /// A command that this build does not know: changes nothing.
     #[serde(other)]

@@ -1,12 +1,13 @@
 //! What is on record of a framework.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     framework::FrameworkInfo,
     ids::{Principal, Subscription},
     role::Role,
     time::Wall,
+    wishes::OfferWishes,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct FrameworkRecord {
     /// Roles that want no offers.
     #[serde(default)]
     pub suppressed_roles: BTreeSet<Role>,
+    /// What it wishes of offers, by role.
+    #[serde(default)]
+    pub wishes: BTreeMap<Role, OfferWishes>,
     /// Raised by every subscribe of a client's own.
     pub subscription: Subscription,
     /// The nonce of the subscribe that admitted it; empty when there was none.

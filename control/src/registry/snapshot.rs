@@ -5,6 +5,7 @@
 //! Small frames keep every single one within the decoder's limits however many records there are,
 //! and the end tells a snapshot that was cut off.
 
+use meshos_alloc::Quota;
 use meshos_protocol::{
     codec,
     ids::{AgentId, ClusterId, FrameworkId, ProposalId, Term},
@@ -67,6 +68,17 @@ enum Record {
         role: Role,
         weight_millis: u64,
     },
+    Priority {
+        role: Role,
+        priority: i32,
+    },
+    Quota {
+        role: Role,
+        quota: Quota,
+    },
+    Policy {
+        policy: String,
+    },
     End {
         /// How many frames stand before this one.
         records: u64,
@@ -111,6 +123,15 @@ impl Registry {
         for (role, weight_millis) in self.weights() {
             writer.put(&Record::Weight { role: role.clone(), weight_millis });
         }
+        for (role, priority) in self.priorities() {
+            writer.put(&Record::Priority { role: role.clone(), priority });
+        }
+        for (role, quota) in self.quotas() {
+            writer.put(&Record::Quota { role: role.clone(), quota: quota.clone() });
+        }
+        if let Some(policy) = self.policy() {
+            writer.put(&Record::Policy { policy: policy.to_string() });
+        }
         writer.put(&Record::End { records: writer.records });
         writer.bytes
     }
@@ -148,6 +169,14 @@ impl Registry {
                 Record::Weight { role, weight_millis } => {
                     registry.weights.insert(role, weight_millis);
                 }
+                Record::Priority { role, priority } => {
+                    registry.priorities.insert(role, priority);
+                }
+                Record::Quota { role, quota } => {
+                    registry.quotas.insert(role, quota);
+                }
+                // One of a newer release means nothing here.
+                Record::Policy { policy } => registry.policy = policy.parse().ok(),
                 Record::Unknown => {}
                 Record::End { records } if records != before => {
                     return Err(SnapshotError::Malformed { what: "records are missing" });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use meshos_alloc::{PolicyChoice, Quota};
 use meshos_protocol::{
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Term},
     role::Role,
@@ -32,6 +33,10 @@ pub struct Registry {
     /// Live frameworks by the subscribe that admitted them; rebuilt, not in snapshots.
     pub(super) nonces: BTreeMap<(Principal, String), FrameworkId>,
     pub(super) weights: BTreeMap<Role, u64>,
+    pub(super) priorities: BTreeMap<Role, i32>,
+    pub(super) quotas: BTreeMap<Role, Quota>,
+    /// The allocation policy that operators have chosen; absent: the leader's default.
+    pub(super) policy: Option<PolicyChoice>,
 }
 
 impl Registry {
@@ -99,6 +104,21 @@ impl Registry {
     /// A role's weight in thousandths.
     pub fn weight_millis(&self, role: &Role) -> u64 {
         self.weights.get(role).copied().unwrap_or(WEIGHT_DEFAULT_MILLIS)
+    }
+
+    /// The roles with a priority of their own.
+    pub fn priorities(&self) -> impl ExactSizeIterator<Item = (&Role, i32)> {
+        self.priorities.iter().map(|(role, priority)| (role, *priority))
+    }
+
+    /// The roles with a quota.
+    pub fn quotas(&self) -> impl ExactSizeIterator<Item = (&Role, &Quota)> {
+        self.quotas.iter()
+    }
+
+    /// The allocation policy that operators have chosen, if they have.
+    pub const fn policy(&self) -> Option<&PolicyChoice> {
+        self.policy.as_ref()
     }
 
     /// How many frameworks have not ended.

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use meshos_alloc::Quota;
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo},
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Subscription, Term},
+    resources::{Amount, ResourceName, Resources},
     role::Role,
     time::Wall,
+    wishes::OfferWishes,
 };
 use proptest::prelude::*;
 
@@ -303,7 +306,7 @@ fn a_damaged_snapshot_is_refused() {
 #[test]
 fn entries_of_newer_releases_are_refused_and_change_nothing() {
     let (mut registry, mut leader) = (Registry::new(), Leader::of(1));
-    let newer = serde_json::json!({ "t": "set_quota", "role": "r" });
+    let newer = serde_json::json!({ "t": "set_something", "role": "r" });
     let command: Command = serde_json::from_value(newer).unwrap();
     assert!(refused(&leader.apply(&mut registry, command)));
     assert_eq!(registry.frameworks().len() + registry.agents().len(), 0);
@@ -351,7 +354,32 @@ fn any_command() -> impl Strategy<Value = Command> {
             role: Role::new(&role).unwrap(),
             weight_millis,
         }),
+        shares(),
+        (framework(), prop::bool::ANY).prop_map(|(framework, some)| {
+            let minimum = vec!["mem:64".parse::<Resources>().unwrap().quantities()];
+            let wishes = OfferWishes { minimum, ..OfferWishes::default() };
+            let wishes = some.then_some((Role::default(), wishes)).into_iter().collect();
+            Command::SetWishes { framework, wishes }
+        }),
         Just(Command::Unknown),
+    ]
+}
+
+/// What operators say of how the cluster is shared.
+fn shares() -> impl Strategy<Value = Command> {
+    let role = || "[ab]".prop_map(|role| Role::new(&role).unwrap());
+    let amount = || prop_oneof![Just(0i64), Just(3)];
+    let quota = (amount(), amount()).prop_map(|(guarantee, limit)| Quota {
+        guarantee: [(ResourceName::Cpus, Amount::whole(guarantee))].into_iter().collect(),
+        // A limit of nothing is a limit.
+        limit: [(ResourceName::Gpus, Amount::whole(limit))].into(),
+    });
+    let policy = prop_oneof![Just("fair-decay:1h"), Just("max-min:mem"), Just("of-tomorrow")];
+    prop_oneof![
+        (role(), quota).prop_map(|(role, quota)| Command::SetQuota { role, quota }),
+        role().prop_map(|role| Command::SetQuota { role, quota: Quota::default() }),
+        (role(), -1i32..2).prop_map(|(role, priority)| Command::SetPriority { role, priority }),
+        policy.prop_map(|policy| Command::SetPolicy { policy: policy.to_owned() }),
     ]
 }
 

@@ -125,6 +125,8 @@ impl Session {
             }),
             Call::Teardown | Call::Disconnect => self.left = true,
             Call::Kill { .. }
+            | Call::Wish { .. }
+            | Call::Request { .. }
             | Call::Acknowledge { .. }
             | Call::Reconcile { .. }
             | Call::Unknown => {}
@@ -172,6 +174,7 @@ impl Session {
             Event::Error { .. } => self.left = true,
             Event::Update { .. }
             | Event::AgentLost { .. }
+            | Event::Unfulfilled { .. }
             | Event::Answered { .. }
             | Event::LeaderLost
             | Event::Heartbeat

@@ -1,6 +1,6 @@
 //! Between a framework's scheduler and the leader, through any node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,7 @@ use crate::{
     },
     role::Role,
     task::{StatusUpdate, TaskDescription},
+    wishes::{OfferWishes, ResourceRequest},
 };
 
 /// The most offers one accept or decline may name.
@@ -62,6 +63,23 @@ pub enum Call {
         /// Empty: all of the framework's.
         #[serde(default)]
         roles: BTreeSet<Role>,
+    },
+    /// Says, once for all offers to come, what the framework cannot use: smallest sizes and
+    /// constraints on agents. It replaces what was said before and is kept over a change of leader.
+    Wish {
+        /// By role; roles that are not named have no wishes.
+        wishes: BTreeMap<Role, OfferWishes>,
+    },
+    /// Says what the framework wants now in one role: it is offered that, and no more. It replaces
+    /// what was said before, and is said again after each [`Event::Subscribed`].
+    Request {
+        /// In which role.
+        role: Role,
+        /// What; nothing: whatever there is.
+        requests: Vec<ResourceRequest>,
+        /// Present: all of it at once or nothing, for so long; then [`Event::Unfulfilled`] comes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        together_within_ms: Option<u64>,
     },
     /// Ends one task.
     Kill {
@@ -193,6 +211,12 @@ pub enum Event {
     AgentLost {
         /// Which.
         agent: AgentId,
+    },
+    /// What was wanted together could not be offered in time; nothing is offered in the role until
+    /// the framework says what it wants next.
+    Unfulfilled {
+        /// The role.
+        role: Role,
     },
     /// The answer to a call that asked for one.
     Answered {

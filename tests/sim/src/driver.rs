@@ -350,7 +350,10 @@ impl World {
             Event::Answered { request, error } => self.driver_answered(index, request, error),
             Event::LeaderLost => self.drivers[index].offers.clear(),
             Event::Error { error } => self.driver_refused(index, &error),
-            Event::AgentLost { .. } | Event::Heartbeat | Event::Unknown => {}
+            Event::AgentLost { .. }
+            | Event::Unfulfilled { .. }
+            | Event::Heartbeat
+            | Event::Unknown => {}
         }
     }
 

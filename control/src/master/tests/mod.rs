@@ -6,5 +6,6 @@ mod frameworks;
 mod history;
 mod leaders;
 mod random;
+mod sharing;
 mod tasks;
 mod world;

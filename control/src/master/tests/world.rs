@@ -222,6 +222,7 @@ impl World {
                 format!("rescind {}", texts.join(", "))
             }
             FrameworkEvent::Update { status } => update(&status),
+            FrameworkEvent::Unfulfilled { role } => format!("unfulfilled {role}"),
             FrameworkEvent::AgentLost { agent } => format!("agent lost {}", agent_name(agent)),
             FrameworkEvent::Answered { error: None, .. } => "ok".to_owned(),
             FrameworkEvent::Answered { error: Some(error), .. } => {
@@ -491,6 +492,10 @@ fn proposal(command: &Command) -> String {
         Command::Disconnect { framework, .. } => format!("disconnect {framework}"),
         Command::Reconnect { framework, .. } => format!("reconnect {framework}"),
         Command::CloseFramework { framework, .. } => format!("close {framework}"),
+        Command::SetQuota { role, .. } => format!("quota {role}"),
+        Command::SetPriority { role, priority } => format!("priority {role} {priority}"),
+        Command::SetPolicy { policy } => format!("policy {policy}"),
+        Command::SetWishes { framework, .. } => format!("wishes {framework}"),
         Command::SetWeight { role, weight_millis } => format!("weight {role} {weight_millis}"),
         Command::Unknown => "unknown".to_owned(),
     }

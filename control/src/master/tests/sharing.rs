@@ -1,0 +1,162 @@
+//! Quota, policies, wishes and stated demand, from the call to the offer.
+
+use std::collections::BTreeMap;
+
+use meshos_alloc::{OfferMode, Quota};
+use meshos_protocol::{
+    framework::Capabilities,
+    ids::{RequestId, SessionId},
+    messages::scheduler::{Call, Subscribe},
+    resources::Resources,
+    role::Role,
+    wishes::{OfferWishes, ResourceRequest},
+};
+
+use super::world::{World, info, subscribe, task};
+use crate::master::{Event, MasterConfig, OperatorCall};
+
+fn role(name: &str) -> Role {
+    Role::new(name).unwrap()
+}
+
+fn resources(text: &str) -> Resources {
+    text.parse().unwrap()
+}
+
+fn in_role(world: &mut World, name: &str) -> SessionId {
+    let session = world.open("p");
+    let mut framework = info(name);
+    framework.roles = [role(name)].into();
+    framework.capabilities = Capabilities { gang_offers: true, ..Capabilities::default() };
+    world.subscribe(session, Subscribe { info: framework, ..subscribe(name) });
+    session
+}
+
+fn operate(world: &mut World, number: u64, call: OperatorCall) {
+    world.event(Event::Operator { request: RequestId(number), call });
+}
+
+fn guarantee(text: &str) -> Quota {
+    Quota { guarantee: resources(text).quantities(), limit: BTreeMap::new() }
+}
+
+#[test]
+fn a_guarantee_brings_lent_offers_back() {
+    let mut world = World::new();
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    in_role(&mut world, "lender");
+    world.pass(10);
+    let (role, quota) = (role("safe"), guarantee("cpus:4"));
+    operate(&mut world, 1, OperatorCall::SetQuota { role, quota, force: false });
+    world.told();
+    in_role(&mut world, "safe");
+    world.pass(10);
+    let told = world.told();
+    let place = |what: &str| told.iter().position(|line| line.contains(what));
+    let (rescind, offers) = (place("rescind O5.1"), place("offers O5.2 n1 cpus:4;mem:4096"));
+    assert!(rescind.is_some() && rescind < offers, "{told:?}");
+}
+
+#[test]
+fn a_quota_that_cannot_be_kept_needs_force() {
+    let mut world = World::new();
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.told();
+    let call = |force| {
+        let (role, quota) = (role("safe"), guarantee("cpus:5"));
+        OperatorCall::SetQuota { role, quota, force }
+    };
+    operate(&mut world, 1, call(false));
+    operate(&mut world, 2, call(true));
+    world.expect(&[
+        "operator 1 Invalid: with this quota of role safe, cpus:5 would be guaranteed to all roles \
+         together, but the cluster has cpus:4",
+        "propose quota safe",
+        "operator 2 ok",
+    ]);
+}
+
+#[test]
+fn a_change_of_policy_loses_no_offer_and_outlives_the_leader() {
+    let mut world = World::new();
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    let calm = in_role(&mut world, "calm");
+    world.pass(10);
+    world.told();
+    let urgent = OperatorCall::SetPriority { role: role("urgent"), priority: 5 };
+    operate(&mut world, 1, urgent);
+    operate(&mut world, 2, OperatorCall::SetPolicy { policy: "priority".parse().unwrap() });
+    world.expect(&[
+        "propose priority urgent 5",
+        "operator 1 ok",
+        "propose policy priority",
+        "operator 2 ok",
+    ]);
+    // The open offer is as good as before.
+    world.accept(calm, &[1], vec![task("a", "cpus:1;mem:128")]);
+    assert!(world.told().iter().any(|line| line.contains("launch")));
+    let next = world.next_leader();
+    assert_eq!(next.log.policy().map(ToString::to_string).as_deref(), Some("priority"));
+    assert_eq!(next.log.priorities().count(), 1);
+}
+
+#[test]
+fn wishes_are_kept_on_record_and_bound_what_is_offered() {
+    let mut world = World::new();
+    let session = in_role(&mut world, "picky");
+    world.told();
+    let minimum = vec![resources("mem:8192").quantities()];
+    let wishes = OfferWishes { minimum, ..OfferWishes::default() };
+    world.call(session, Call::Wish { wishes: [(role("picky"), wishes.clone())].into() });
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.register(2, "cpus:4;mem:8192", vec![]);
+    world.pass(10);
+    let told = world.told();
+    assert!(told.contains(&"propose wishes F1".to_owned()), "{told:?}");
+    let offers: Vec<_> = told.iter().filter(|line| line.contains("offers")).collect();
+    assert_eq!(offers, ["s1 offers O5.1 n2 cpus:4;mem:8192"]);
+    world.call(session, Call::Wish { wishes: [(role("other"), wishes)].into() });
+    world.expect(&["s1 refused Invalid"]);
+}
+
+#[test]
+fn what_is_asked_for_is_offered_and_a_gang_that_fails_is_told() {
+    let mut world = World::new();
+    let session = in_role(&mut world, "batch");
+    world.told();
+    let ask = |text: &str, together_within_ms| Call::Request {
+        role: role("batch"),
+        requests: vec![ResourceRequest { agent: None, resources: resources(text), count: 2 }],
+        together_within_ms,
+    };
+    world.call(session, ask("cpus:1;mem:64", None));
+    world.register(1, "cpus:8;mem:4096", vec![]);
+    world.pass(10);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.ends_with("n1 cpus:2;mem:128")), "{told:?}");
+    world.call(session, ask("cpus:5;mem:64", Some(1000)));
+    world.pass(1500);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.ends_with("unfulfilled batch")), "{told:?}");
+}
+
+#[test]
+fn the_slower_of_two_optimistic_accepts_is_dropped() {
+    let mut world =
+        World::with(MasterConfig { offers: OfferMode::Optimistic, ..MasterConfig::default() });
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    let one = in_role(&mut world, "one");
+    let two = in_role(&mut world, "two");
+    world.pass(10);
+    world.told();
+    world.accept(two, &[2], vec![task("a", "cpus:3;mem:128")]);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.contains("launch")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("rescind O5.1")), "{told:?}");
+    world.accept(one, &[1], vec![task("b", "cpus:1;mem:128")]);
+    let told = world.told();
+    assert!(
+        told.iter().any(|line| line.contains("dropped") || line.contains("Dropped")),
+        "{told:?}"
+    );
+}

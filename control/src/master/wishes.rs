@@ -1,0 +1,96 @@
+//! What frameworks wish of offers, and what they ask for.
+//!
+//! Wishes are on record, so that a new leader does not send what a framework cannot use. What it asks
+//! for now is not: it is said again to each leader.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use meshos_alloc::validate_wishes;
+use meshos_protocol::{
+    codec,
+    ids::FrameworkId,
+    messages::scheduler::CallError,
+    role::Role,
+    wishes::{OfferWishes, ResourceRequest},
+};
+
+use super::{
+    calls::invalid,
+    proposals::{Caller, Purpose},
+    state::{Core, Cx},
+};
+use crate::registry::Command;
+
+/// The most bytes that the wishes of a framework may have on record.
+const WISHES_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest time for which something may be wanted together: a day.
+const TOGETHER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Core {
+    pub(super) fn wish(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        caller: Caller,
+        wishes: BTreeMap<Role, OfferWishes>,
+    ) {
+        if let Err(error) = self.judge_wishes(framework, &wishes).and_then(|()| self.may_propose())
+        {
+            return self.answer(cx, caller, Err(error));
+        }
+        let wishes = wishes.into_iter().filter(|(_, wishes)| !wishes.is_empty()).collect();
+        let command = Command::SetWishes { framework, wishes };
+        self.propose(cx, command, Purpose::Records, caller);
+    }
+
+    fn judge_wishes(
+        &self,
+        framework: FrameworkId,
+        wishes: &BTreeMap<Role, OfferWishes>,
+    ) -> Result<(), CallError> {
+        let bytes = codec::encode(wishes).len();
+        if bytes > WISHES_BYTES_MAX {
+            let why = format!("the wishes have {bytes} bytes, at most {WISHES_BYTES_MAX} are kept");
+            return Err(invalid(why));
+        }
+        let roles = self.registry.framework(framework).map(|record| &record.info.roles);
+        for (role, wishes) in wishes {
+            if !roles.is_some_and(|roles| roles.contains(role)) {
+                let why = format!("role {role} is not among the framework's roles");
+                return Err(invalid(why));
+            }
+            validate_wishes(wishes)
+                .map_err(|error| invalid(format!("the wishes in role {role}: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// The allocator hears what is on record.
+    pub(super) fn apply_wishes(&mut self, framework: FrameworkId) {
+        let Some(record) = self.registry.framework(framework) else { return };
+        let nothing = OfferWishes::default();
+        for role in &record.info.roles {
+            let wishes = record.wishes.get(role).unwrap_or(&nothing);
+            // Checked before it came on record; an earlier release may have been stricter or not.
+            if let Err(error) = self.allocator.set_wishes(framework, role, wishes) {
+                debug_assert!(false, "the wishes on record of {framework} do not hold: {error}");
+            }
+        }
+    }
+
+    pub(super) fn request(
+        &mut self,
+        cx: &Cx<'_>,
+        framework: FrameworkId,
+        role: &Role,
+        requests: &[ResourceRequest],
+        together_within_ms: Option<u64>,
+    ) -> Result<(), CallError> {
+        let until = together_within_ms.map(Duration::from_millis);
+        let until = until.map(|within| cx.now.mono.after(within.min(TOGETHER_MAX)));
+        self.allocator
+            .set_demand(framework, role, requests, until)
+            .map_err(|error| invalid(error.to_string()))
+    }
+}
