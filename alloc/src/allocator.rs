@@ -1,6 +1,7 @@
 //! The allocator: who gets to see which agent, and who holds what.
 
 mod agents;
+mod explanations;
 mod frameworks;
 mod gangs;
 mod invariants;

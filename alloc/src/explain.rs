@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
-    resources::Resources,
+    resources::{ResourceName, Resources},
     role::Role,
     time::Mono,
 };
@@ -175,6 +175,70 @@ pub struct NearMiss {
     pub free: Resources,
     /// When the rule ends, if a time was given.
     pub until: Option<Mono>,
+}
+
+/// Where a task would fit, and what is in the way elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaskExplanation {
+    /// How many agents there are.
+    pub considered: usize,
+    /// On how many the task would fit in what the framework would be offered now.
+    pub fits: usize,
+    /// How many agents each rule keeps from the framework now.
+    pub skipped: BTreeMap<SkipRule, usize>,
+    /// On how many agents there is too little of each resource, rules aside.
+    pub lacking: BTreeMap<ResourceName, usize>,
+    /// The agents that came nearest: where the least is lacking, then by rule.
+    pub nearest: Vec<TaskMiss>,
+    /// How many are served before the framework; nothing when it does not wait.
+    pub position: Option<usize>,
+    /// How many wait for offers, in all roles together.
+    pub waiting: usize,
+    /// The framework's share, as the policy sees it.
+    pub share: Share,
+    /// The shares of all roles, over their weights, the least first.
+    pub role_shares: Vec<(Role, Share)>,
+}
+
+/// An agent on which a task nearly fits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaskMiss {
+    /// Which.
+    pub agent: AgentId,
+    /// The rule by which it is not offered, if there is one.
+    pub rule: Option<SkipRule>,
+    /// What is missing of each resource.
+    pub short: BTreeMap<ResourceName, Resources>,
+}
+
+/// What the allocator thinks of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AgentExplanation {
+    /// Which.
+    pub agent: AgentId,
+    /// The rule by which nobody is offered it, if there is one.
+    pub closed: Option<SkipRule>,
+    /// What is free.
+    pub free: Resources,
+    /// Who holds something of it.
+    pub holders: Vec<Holder>,
+    /// How many wait for offers, each framework once for every role.
+    pub considered: usize,
+    /// From how many of them each rule keeps it.
+    pub skipped: BTreeMap<SkipRule, usize>,
+}
+
+/// Who holds something of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// Which framework.
+    pub framework: FrameworkId,
+    /// In which role.
+    pub role: Role,
+    /// What it is offered and has not answered yet.
+    pub offered: Resources,
+    /// What its tasks use.
+    pub allocated: Resources,
 }
 
 #[cfg(test)]

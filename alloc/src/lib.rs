@@ -38,7 +38,10 @@ pub use allocator::{
     AgentState, Allocator, Grant, Rescind, RescindCause, RoleState, validate_wishes,
 };
 pub use constraints::WishError;
-pub use explain::{Explanation, NearMiss, RoleExplanation, SkipRule};
+pub use explain::{
+    AgentExplanation, Explanation, Holder, NearMiss, RoleExplanation, SkipRule, TaskExplanation,
+    TaskMiss,
+};
 pub use options::{FILTER_MAX, OfferMode, Options};
 pub use policy::{Policy, PolicyChoice, PolicyChoiceError};
 pub use profile::AgentProfile;

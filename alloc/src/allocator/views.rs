@@ -161,7 +161,7 @@ impl Allocator {
     }
 
     /// The rule that keeps an agent from a membership that is not silenced.
-    fn skip_rule(&self, agent: Key<Agent>, key: Key<Membership>) -> Option<SkipRule> {
+    pub(super) fn skip_rule(&self, agent: Key<Agent>, key: Key<Membership>) -> Option<SkipRule> {
         let page = &self.agents[agent];
         let look = Look { tree: &self.tree, page, agent, turns: true };
         page.closed().or_else(|| {
@@ -170,7 +170,7 @@ impl Allocator {
     }
 
     /// How many are served before a membership.
-    fn position(&self, key: Key<Membership>) -> Option<usize> {
+    pub(super) fn position(&self, key: Key<Membership>) -> Option<usize> {
         let mut before = 0;
         self.tree
             .first(Scope::Waiting, |next| {

@@ -300,6 +300,49 @@ fn explanations_name_the_rule_the_place_and_the_nearest_agents() {
 }
 
 #[test]
+fn a_task_is_told_where_it_would_fit_and_what_is_in_the_way() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["a"]);
+    cluster.add_framework(2, &["b"]);
+    cluster.add_agent(1, "cpus:1;mem:4096");
+    cluster.add_agent(2, "cpus:4;mem:512;gpus:1");
+    cluster.add_agent(3, "cpus:8;mem:100");
+    let grants = cluster.run();
+    let (free, held) = (agent(1), agent(3));
+    let given_back = grants.iter().find(|grant| grant.agent == free).unwrap();
+    cluster.accept_text(given_back, "");
+    let task = resources("cpus:2;mem:1024;ports:[5-6]");
+    let explained = cluster.allocator.explain_task(FrameworkId(1), &role("a"), &task).unwrap();
+    assert_eq!((explained.considered, explained.fits), (3, 0));
+    let lacking: Vec<_> =
+        explained.lacking.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!(lacking, [("cpus", 2), ("mem", 2), ("ports", 3)]);
+    assert_eq!(explained.skipped.get(&SkipRule::Gpu), Some(&1));
+    assert_eq!(explained.waiting, 2);
+    assert_eq!(explained.role_shares.len(), 2);
+    let gpu = explained.nearest.iter().find(|miss| miss.agent == agent(2)).unwrap();
+    let short: Vec<_> = gpu.short.values().map(ToString::to_string).collect();
+    assert_eq!(
+        (gpu.rule, short),
+        (Some(SkipRule::Gpu), vec!["mem:512".into(), "ports:[5-6]".into()])
+    );
+
+    let fits = resources("cpus:1;mem:50");
+    let explained = cluster.allocator.explain_task(FrameworkId(1), &role("a"), &fits).unwrap();
+    assert_eq!(explained.fits, 1, "{explained:?}");
+    assert_eq!(explained.skipped.get(&SkipRule::OfferedElsewhere), Some(&1));
+    assert_eq!(cluster.allocator.explain_task(FrameworkId(1), &role("z"), &fits), None);
+
+    let explained = cluster.allocator.explain_agent(held).unwrap();
+    assert_eq!(explained.closed, Some(SkipRule::OfferedElsewhere));
+    assert_eq!(explained.holders.len(), 1);
+    assert_eq!(explained.skipped, BTreeMap::from([(SkipRule::OfferedElsewhere, 2)]));
+    let explained = cluster.allocator.explain_agent(free).unwrap();
+    assert_eq!((explained.closed, explained.considered), (None, 2));
+    assert!(explained.skipped.is_empty() && explained.holders.is_empty());
+}
+
+#[test]
 fn roles_show_what_they_hold_and_their_weights() {
     let mut cluster = Cluster::new();
     cluster.add_agent(1, "cpus:4;mem:4096");
