@@ -81,7 +81,7 @@ impl Filters {
         {
             return;
         }
-        if *self.last != *refused {
+        if !self.last.is_same(refused) {
             self.last = Arc::new(refused.clone());
         }
         let refusal = Refusal::Until(until, Arc::clone(&self.last));

@@ -109,7 +109,7 @@ impl Agent {
         let resources = self.exclusive(resources);
         let rest = if self.overcommitted {
             None
-        } else if self.free == resources {
+        } else if self.free.is_same(&resources) {
             Some(Resources::new())
         } else {
             self.free.checked_sub(&resources)
@@ -125,7 +125,7 @@ impl Agent {
             return Returned { resources: Resources::new(), last: false };
         };
         let held = holding.side(side);
-        let (resources, rest) = if held == resources {
+        let (resources, rest) = if held.is_same(resources) {
             (std::mem::take(held), None)
         } else {
             let resources = within(held, resources);

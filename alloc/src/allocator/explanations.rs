@@ -12,7 +12,7 @@ use super::{Allocator, run::Look};
 use crate::{
     agent::Agent,
     arena::Key,
-    explain::{AgentExplanation, Holder, SkipRule, TaskExplanation, TaskMiss},
+    explain::{AgentExplanation, Holder, TaskExplanation, TaskMiss},
     membership::Membership,
     tree::Scope,
 };

@@ -163,6 +163,12 @@ impl Resources {
         self.first_missing(other).is_none()
     }
 
+    /// Whether these are the same resources: as `==`, at once when one is a clone of the other.
+    #[must_use]
+    pub fn is_same(&self, other: &Resources) -> bool {
+        Arc::ptr_eq(&self.entries, &other.entries) || self == other
+    }
+
     /// Whether no two entries of the same metadata and name have a number or a word in common.
     /// Amounts do not count: only what has an identity, such as a port, cannot be in two places.
     /// Of disjoint resources, what was added can be taken away again exactly.
@@ -309,6 +315,9 @@ impl Resources {
 
     /// The first entry of `other` of which there is too little here.
     fn first_missing<'a>(&self, other: &'a Resources) -> Option<&'a Resource> {
+        if Arc::ptr_eq(&self.entries, &other.entries) {
+            return None;
+        }
         other.iter().find(|wanted| {
             !self.find_entry(wanted).is_some_and(|entry| entry.value().contains(wanted.value()))
         })
