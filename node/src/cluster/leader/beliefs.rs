@@ -81,11 +81,11 @@ impl Beliefs {
     /// When the disk does not take it; then the leader must not be followed.
     pub(super) fn write(&self, announcement: &Announcement) -> Result<()> {
         let mut inner = self.lock();
-        inner.rebuilt.keep(announcement).context("the statement on the voters cannot be written")?;
         inner
-            .voters
-            .learn(&announcement.voters)
-            .context("the known voters cannot be written")?;
+            .rebuilt
+            .keep(announcement)
+            .context("the statement on the voters cannot be written")?;
+        inner.voters.learn(&announcement.voters).context("the known voters cannot be written")?;
         inner.fence.store(announcement.fence).context("the fence cannot be written")
     }
 }
