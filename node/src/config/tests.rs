@@ -233,7 +233,10 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
     let from_variables = resolve(variables(&pairs).unwrap(), &Lab).unwrap();
     assert_eq!(format!("{from_file:?}"), format!("{from_flags:?}"));
     assert_eq!(format!("{from_file:?}"), format!("{from_variables:?}"));
-    let options = from_file.options;
+    assert_as_in_the_file(&from_file);
+}
+
+fn assert_as_in_the_file(Resolved { options, logging, .. }: &Resolved) {
     assert_eq!(options.seeds.len(), 3);
     assert_eq!(options.isolation, [IsolatorName::PosixCpu]);
     assert_eq!(options.times.factor, 3);
@@ -242,7 +245,7 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
     assert_eq!(options.times.agent_timeout_when_dead, Duration::from_secs(5));
     assert!(options.allow_root_tasks && options.open_http && options.stop_tasks);
     assert_eq!((options.cpu_quota, options.task_pids_max), (true, Some(100)));
-    assert!(from_file.logging.json);
+    assert!(logging.json);
     let rule = Rule { delay: Duration::from_secs(2 * 24 * 3_600), headroom: 250 };
     assert_eq!(options.sandbox_rule, rule);
 }

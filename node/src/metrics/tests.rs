@@ -282,6 +282,24 @@ fn what_is_unreachable_or_gone_is_not_counted_as_capacity() {
     assert!(text.contains("# TYPE meshos_cluster_cpus gauge"));
 }
 
+/// A registered agent that has launched something.
+fn agent_view(node: NodeId) -> agent::View {
+    agent::View {
+        node,
+        agent: None,
+        fence: None,
+        registered: true,
+        draining: false,
+        stopping: false,
+        storage_failure: None,
+        resources: "cpus:2;mem:64".parse().unwrap(),
+        used: Default::default(),
+        attributes: Default::default(),
+        tasks: Vec::new(),
+        counters: agent::Counters { launches: 3, ..agent::Counters::default() },
+    }
+}
+
 #[test]
 fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
     let canvas = Canvas::new();
@@ -304,20 +322,7 @@ fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
         snapshot_index: Some(2),
         purged_index: None,
     };
-    let view = agent::View {
-        node,
-        agent: None,
-        fence: None,
-        registered: true,
-        draining: false,
-        stopping: false,
-        storage_failure: None,
-        resources: "cpus:2;mem:64".parse().unwrap(),
-        used: Default::default(),
-        attributes: Default::default(),
-        tasks: Vec::new(),
-        counters: agent::Counters { launches: 3, ..agent::Counters::default() },
-    };
+    let view = agent_view(node);
     parts::agent(&canvas, &view, 2);
     parts::sandboxes(&canvas, SandboxStatus { removed: 5, ..Default::default() });
     parts::leader(&canvas, Some(&leader), false);

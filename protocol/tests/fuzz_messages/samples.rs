@@ -26,6 +26,7 @@ use meshos_protocol::{
         TaskReport, TaskState, Uri,
     },
     time::{Mono, Wall},
+    wishes::{AgentConstraint, OfferWishes, Predicate, ResourceRequest, Selector},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -221,6 +222,7 @@ fn announcement() -> Announcement {
         agent_address: "127.0.0.1:5051".into(),
         http_address: "127.0.0.1:5050".into(),
         voters: vec![(node(), "127.0.0.1:5051".into())],
+        recovery: vec![3, 200, 7],
     }
 }
 
@@ -284,13 +286,14 @@ fn refusals() -> [Refusal; 6] {
     ]
 }
 
-fn classes() -> [StreamClass; 5] {
+fn classes() -> [StreamClass; 6] {
     let principal = Principal::new("analytics").expect("a good principal");
     [
         StreamClass::Agent,
         StreamClass::Scheduler,
         StreamClass::Relay { principal },
         StreamClass::Request,
+        StreamClass::Bulk,
         StreamClass::Unknown,
     ]
 }
@@ -354,7 +357,9 @@ fn to_leader() -> Vec<ToLeader> {
 fn to_agent() -> Vec<ToAgent> {
     let (framework, task) = (FrameworkId(12), task_id());
     vec![
-        ToAgent::Registered { agent: agent() },
+        ToAgent::Registered { agent: agent(), draining: true },
+        ToAgent::Drain { draining: false },
+        ToAgent::Refused { message: "too many nodes".into() },
         ToAgent::Gone { message: "declared gone".into() },
         ToAgent::Launch { framework, user: "nobody".into(), tasks: vec![launch()] },
         ToAgent::Kill { framework, task: task.clone(), grace_ms: Some(1) },
@@ -362,6 +367,18 @@ fn to_agent() -> Vec<ToAgent> {
         ToAgent::CloseFramework { framework },
         ToAgent::Unknown,
     ]
+}
+
+fn wishes() -> OfferWishes {
+    let of = Selector::Attribute { name: "rack".into() };
+    let is = Predicate::Matches { pattern: "r[0-9]+".into() };
+    OfferWishes {
+        minimum: vec![resources().quantities()],
+        constraints: vec![
+            vec![AgentConstraint { of, is }],
+            vec![AgentConstraint { of: Selector::Zone, is: Predicate::NotExists }],
+        ],
+    }
 }
 
 fn calls() -> Vec<Call> {
@@ -374,6 +391,16 @@ fn calls() -> Vec<Call> {
         Call::Kill { task: task_id(), agent: Some(agent()), grace_ms: Some(9) },
         Call::Acknowledge { task: task_id(), agent: agent(), update: update_id() },
         Call::Reconcile { tasks: vec![query()] },
+        Call::Wish { wishes: [(role(), wishes())].into() },
+        Call::Request {
+            role: role(),
+            requests: vec![ResourceRequest {
+                agent: Some(agent()),
+                resources: resources(),
+                count: 2,
+            }],
+            together_within_ms: Some(5),
+        },
         Call::Teardown,
         Call::Disconnect,
         Call::Unknown,
@@ -394,6 +421,7 @@ fn events() -> Vec<Event> {
         Event::Rescind { offers: vec![offer_id()] },
         Event::AgentLost { agent: agent() },
         Event::LeaderLost,
+        Event::Unfulfilled { role: role() },
         Event::Heartbeat,
         Event::Unknown,
         answered(None),

@@ -203,6 +203,8 @@ impl Driver {
             Call::Subscribe(_)
             | Call::Accept(_)
             | Call::Reconcile { .. }
+            | Call::Wish { .. }
+            | Call::Request { .. }
             | Call::Teardown
             | Call::Disconnect
             | Call::Unknown => {}

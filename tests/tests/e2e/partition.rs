@@ -78,6 +78,29 @@ fn assert_deposed(
     });
 }
 
+/// The other side goes on under a leader of a higher term.
+fn leader_of_majority(cluster: &Cluster, alone: &Leader, others: &[usize]) -> Leader {
+    let new = poll_until(PATIENCE, "the majority has a leader", || {
+        let told = others.iter().map(|index| cluster.leader_told_by(*index));
+        let told = told.collect::<Option<Vec<_>>>()?;
+        (told[0] == told[1] && told[0].term > alone.term).then(|| told[0].clone())
+    });
+    assert_ne!(new.index, alone.index);
+    new
+}
+
+/// What was launched across the cut never started; each other late task started once, or never and was dropped.
+fn assert_late_tasks(journal: &Journal, inside: &Framework, across: &[String], rest: &[String]) {
+    let (births, states) = (journal.births(), inside.states());
+    for id in across {
+        assert_eq!((births.get(id), states[id]), (None, TaskState::Dropped), "{id}");
+    }
+    for id in rest {
+        let started = births.contains_key(id);
+        assert_eq!(started, states[id] == TaskState::Finished, "{id} is {}", states[id]);
+    }
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story, from the cut to the healing")]
 fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() {
@@ -116,15 +139,7 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
         late.iter().cloned().partition(|id| late[..5].contains(id) && sent.contains_key(id));
     assert!(!across.is_empty(), "nothing was launched across the cut: {sent:?}");
 
-    // The other side goes on under a leader of a higher term.
-    let new = poll_until(PATIENCE, "the majority has a leader", || {
-        let told = others
-            .iter()
-            .map(|index| cluster.leader_told_by(*index))
-            .collect::<Option<Vec<_>>>()?;
-        (told[0] == told[1] && told[0].term > alone.term).then(|| told[0].clone())
-    });
-    assert_ne!(new.index, alone.index);
+    let new = leader_of_majority(&cluster, &alone, &others);
     let more = ids("more", 5);
     outside.submit(gated(&journal, &more, "gate", 0));
     wait_for_running(&outside, &journal, &more);
@@ -169,16 +184,5 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
     assert_started_at_most_once(&journal);
     assert_updates_in_order(&inside);
     assert_updates_in_order(&outside);
-    let (births, states) = (journal.births(), inside.states());
-    for id in &across {
-        assert_eq!((births.get(id), states[id]), (None, TaskState::Dropped), "{id}");
-    }
-    for id in &others_late {
-        assert_eq!(
-            births.contains_key(id),
-            states[id] == TaskState::Finished,
-            "{id} is {}",
-            states[id]
-        );
-    }
+    assert_late_tasks(&journal, &inside, &across, &others_late);
 }

@@ -133,6 +133,7 @@ fn of_nodes() -> Vec<Request> {
         agent_address: "127.0.0.1:1".into(),
         http_address: "127.0.0.1:1".into(),
         voters: Vec::new(),
+        recovery: Vec::new(),
     };
     vec![
         Request::Raft { body: vec![1, 2, 3] },
