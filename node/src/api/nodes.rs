@@ -165,6 +165,7 @@ mod tests {
                 offer_timeout: second,
             },
             sandbox_rule: meshos_isolation::garbage::Rule { delay: second, headroom: 0 },
+            sharing: crate::config::Sharing::default(),
         }
     }
 

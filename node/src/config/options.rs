@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use meshos_alloc::{OfferMode, PolicyChoice};
 use meshos_isolation::{IsolatorName, garbage};
 use meshos_protocol::{attributes::Attributes, resources::Resources};
 
@@ -42,6 +43,15 @@ pub(crate) struct Times {
     pub offer_timeout: Duration,
 }
 
+/// How the leader shares the cluster out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sharing {
+    /// The order of service, until operators choose another.
+    pub policy: PolicyChoice,
+    /// Whether one or several are offered the same resources at once.
+    pub offers: OfferMode,
+}
+
 /// All that a node is told.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeOptions {
@@ -76,6 +86,7 @@ pub(crate) struct NodeOptions {
     pub times: Times,
     /// How long the sandboxes of ended tasks are kept.
     pub sandbox_rule: garbage::Rule,
+    pub sharing: Sharing,
 }
 
 impl NodeOptions {

@@ -318,6 +318,14 @@ settings! {
     /// [default: 0.1]
     #[arg(value_name = "PART")]
     gc_disk_headroom: Number,
+    /// In which order frameworks are offered what is free: drf, max-min:RESOURCE, priority,
+    /// fair-decay:HALF-LIFE or random, until an operator chooses another [default: drf]
+    #[arg(value_name = "POLICY")]
+    allocation_policy: String,
+    /// Offer the same resources to one framework at a time, or to several of which the first to
+    /// accept gets them: exclusive or optimistic [default: exclusive]
+    #[arg(value_name = "MODE")]
+    offers: String,
     /// How much is logged: error, warn, info, debug or trace, also by module, for example
     /// warn,meshos=debug [default: info]
     #[arg(value_name = "LEVEL")]

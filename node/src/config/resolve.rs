@@ -1,5 +1,6 @@
 //! From what was given to what holds.
 
+mod sharing;
 mod times;
 
 use std::{
@@ -73,6 +74,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     let replace_voters_after = check.replace_voters_after(&raw);
     let sandbox_rule = check.sandbox_rule(&raw);
     check.limits_are_kept(&raw, &isolation);
+    let sharing = check.sharing(&raw);
     let logging = logging::Options {
         filter: check.read(
             raw.log_level.as_ref(),
@@ -102,6 +104,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         nodes_max,
         times,
         sandbox_rule,
+        sharing,
     };
     let Check { problems, warnings, .. } = check;
     if problems.is_empty() {

@@ -199,6 +199,8 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         offer_timeout = '3s'
         gc_delay = '2d'
         gc_disk_headroom = 0.25
+        allocation_policy = 'fair-decay:2h'
+        offers = 'optimistic'
         log_level = 'debug'
         log_json = true
     ";
@@ -248,6 +250,8 @@ fn assert_as_in_the_file(Resolved { options, logging, .. }: &Resolved) {
     assert!(logging.json);
     let rule = Rule { delay: Duration::from_secs(2 * 24 * 3_600), headroom: 250 };
     assert_eq!(options.sandbox_rule, rule);
+    assert_eq!(options.sharing.policy.to_string(), "fair-decay:2h");
+    assert_eq!(options.sharing.offers, meshos_alloc::OfferMode::Optimistic);
 }
 
 #[test]

@@ -389,6 +389,8 @@ fn master_config(options: &NodeOptions) -> MasterConfig {
         reconnect_grace: options.times.reconnect_grace,
         offer_timeout: options.times.offer_timeout,
         nodes_max: options.nodes_max,
+        policy: options.sharing.policy.clone(),
+        offers: options.sharing.offers,
         ..MasterConfig::default()
     }
 }
