@@ -12,6 +12,7 @@ use crate::{
     agent::{Agent, Returned},
     arena::Key,
     membership::Membership,
+    options::OfferMode,
     tree::Charge,
 };
 
@@ -42,7 +43,8 @@ impl Allocator {
         self.return_offered(agent, holder, &offered.saturating_sub(&accepted), refuse_until, false);
         self.offers_settled(agent, holder);
         self.disappoint(agent);
-        self.agent_changed(agent, false);
+        // When several were offered the same there may be room for another offer now.
+        self.agent_changed(agent, self.options.offers == OfferMode::Optimistic);
         accepted
     }
 
