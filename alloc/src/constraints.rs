@@ -13,7 +13,7 @@ use regex_lite::{Regex, RegexBuilder};
 use crate::profile::AgentProfile;
 
 /// How much memory a compiled regular expression may take.
-const PROGRAM_BYTES_MAX: usize = 64 * 1024;
+const PROGRAM_BYTES_MAX: usize = 4 * 1024;
 
 /// Why a wish cannot be fulfilled by any offer, or not be checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -222,9 +222,14 @@ fn compile_pattern(pattern: &str) -> Result<Regex, WishError> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(WishError::LongPattern { bytes: pattern.len() });
     }
-    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PROGRAM_BYTES_MAX).build().map_err(
-        |error| WishError::Pattern { pattern: pattern.to_owned(), error: error.to_string() },
-    )
+    let build = |text: &str| {
+        RegexBuilder::new(text).size_limit(PROGRAM_BYTES_MAX).build().map_err(|error| {
+            WishError::Pattern { pattern: pattern.to_owned(), error: error.to_string() }
+        })
+    };
+    // By itself first: a pattern that is only good in parentheses would end those around it.
+    build(pattern)?;
+    build(&format!("^(?:{pattern})$"))
 }
 
 #[cfg(test)]

@@ -156,7 +156,10 @@ impl Demand {
         for request in requests {
             let mut left = request.left;
             for (agent, rest) in available.iter_mut() {
-                if left > 0 && request.agent.is_none_or(|named| named == *agent) {
+                if left == 0 {
+                    break;
+                }
+                if request.agent.is_none_or(|named| named == *agent) {
                     left -= take(rest, &request.wanted, left, role);
                 }
             }

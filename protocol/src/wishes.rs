@@ -12,8 +12,10 @@ use crate::{
 pub const CONSTRAINTS_MAX: usize = 64;
 /// The longest regular expression, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 1_024;
+/// The most patterns that a framework may have, in all its roles: each is tried on each agent.
+pub const PATTERNS_MAX: usize = 16;
 /// The most requests one call may state, and the most parts of one gang.
-pub const REQUESTS_MAX: usize = 1_000;
+pub const REQUESTS_MAX: usize = 100;
 /// The most minimum sizes of one role.
 pub const MINIMUMS_MAX: usize = 16;
 

@@ -11,7 +11,7 @@ use meshos_protocol::{
     ids::FrameworkId,
     messages::scheduler::CallError,
     role::Role,
-    wishes::{OfferWishes, ResourceRequest},
+    wishes::{OfferWishes, PATTERNS_MAX, Predicate, ResourceRequest},
 };
 
 use super::{
@@ -22,10 +22,18 @@ use super::{
 use crate::registry::Command;
 
 /// The most bytes that the wishes of a framework may have on record.
-const WISHES_BYTES_MAX: usize = 64 * 1024;
+const WISHES_BYTES_MAX: usize = 8 * 1024;
 
 /// The longest time for which something may be wanted together: a day.
 const TOGETHER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many regular expressions there are in the wishes of one role.
+fn patterns_in(wishes: &OfferWishes) -> usize {
+    let constraints = wishes.constraints.iter().flatten();
+    let is_pattern =
+        |is: &Predicate| matches!(is, Predicate::Matches { .. } | Predicate::NotMatches { .. });
+    constraints.filter(|constraint| is_pattern(&constraint.is)).count()
+}
 
 impl Core {
     pub(super) fn wish(
@@ -54,6 +62,12 @@ impl Core {
             let why = format!("the wishes have {bytes} bytes, at most {WISHES_BYTES_MAX} are kept");
             return Err(invalid(why));
         }
+        let patterns = wishes.values().map(patterns_in).sum::<usize>();
+        if patterns > PATTERNS_MAX {
+            let why =
+                format!("the wishes have {patterns} patterns, at most {PATTERNS_MAX} are taken");
+            return Err(invalid(why));
+        }
         let roles = self.registry.framework(framework).map(|record| &record.info.roles);
         for (role, wishes) in wishes {
             if !roles.is_some_and(|roles| roles.contains(role)) {
@@ -72,9 +86,10 @@ impl Core {
         let nothing = OfferWishes::default();
         for role in &record.info.roles {
             let wishes = record.wishes.get(role).unwrap_or(&nothing);
-            // Checked before it came on record; an earlier release may have been stricter or not.
-            if let Err(error) = self.allocator.set_wishes(framework, role, wishes) {
-                debug_assert!(false, "the wishes on record of {framework} do not hold: {error}");
+            // They were checked before they came on record, by a release that may have been laxer.
+            // Without them the framework is sent what it cannot use, and declines it.
+            if self.allocator.set_wishes(framework, role, wishes).is_err() {
+                drop(self.allocator.set_wishes(framework, role, &nothing));
             }
         }
     }

@@ -54,13 +54,16 @@ pub struct Handle {
 
 impl Handle {
     /// Changes what this node says of itself. Only what differs is sent; still, round numbers that
-    /// change all the time, since every change costs a message on every node.
+    /// change all the time, since every change costs a message on every node. The cluster is not
+    /// changed by this: once it is told it stays.
     ///
     /// # Errors
     /// When a fact is too large; what the node said before then stays.
     pub fn set(&self, facts: NodeFacts) -> Result<(), FactsError> {
         facts::encode(&facts, None)?;
         self.publish.send_if_modified(|published| {
+            let cluster = published.facts.cluster.or(facts.cluster);
+            let facts = NodeFacts { cluster, ..facts };
             let differs = published.facts != facts;
             published.facts = facts;
             differs

@@ -31,8 +31,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{Net, Target};
-use beliefs::Beliefs;
-use claims::{Claims, Confirm};
+use beliefs::{Beliefs, Written};
+use claims::{Claims, Confirm, Confirmed};
 use rebuilt::{Held, Rebuilt};
 use voters::KnownVoters;
 
@@ -86,6 +86,16 @@ struct Claim {
     address: String,
 }
 
+impl Claim {
+    fn of(announcement: &Announcement) -> Self {
+        Self {
+            term: announcement.fence.term,
+            leader: announcement.leader,
+            address: announcement.agent_address.clone(),
+        }
+    }
+}
+
 /// Reaches the tracker.
 #[derive(Clone)]
 pub(crate) struct LeaderTracker {
@@ -135,11 +145,7 @@ impl LeaderTracker {
     pub(crate) fn announced(&self, announcement: &Announcement) {
         let ours = *self.cluster.borrow();
         if ours.is_none_or(|ours| ours == announcement.fence.cluster) {
-            self.claim(Claim {
-                term: announcement.fence.term,
-                leader: announcement.leader,
-                address: announcement.agent_address.clone(),
-            });
+            self.claim(Claim::of(announcement));
         }
     }
 
@@ -227,7 +233,7 @@ impl Run {
             let doubts = self.unwritten || self.claims.gave_up();
             tokio::select! {
                 biased;
-                announcement = self.claims.confirmed() => self.follow(announcement),
+                confirmed = self.claims.confirmed() => self.follow(confirmed),
                 claim = self.queue.recv() => match claim {
                     Some(claim) if self.is_old(claim.term) => {}
                     Some(claim) => self.claims.take(claim),
@@ -259,7 +265,7 @@ impl Run {
             || followed.is_some_and(|followed| term <= followed)
     }
 
-    fn follow(&mut self, announcement: Announcement) {
+    fn follow(&mut self, Confirmed { announcement, basis }: Confirmed) {
         if self.is_old(announcement.fence.term) {
             return;
         }
@@ -268,10 +274,15 @@ impl Run {
             tracing::error!(theirs = %announcement.fence.cluster, "a leader of another cluster is refused");
             return;
         }
-        if let Err(error) = self.voting.beliefs.write(&announcement) {
-            tracing::error!(error = format!("{error:#}"), "the new leader is not followed");
-            self.unwritten = true;
-            return;
+        match self.voting.beliefs.write(&announcement, basis) {
+            Ok(Written::Done) => {}
+            // Other voters count now than those that confirmed it.
+            Ok(Written::Outdated) => return self.claims.take(Claim::of(&announcement)),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the new leader is not followed");
+                self.unwritten = true;
+                return;
+            }
         }
         self.unwritten = false;
         self.claims.give_up_to(announcement.fence.term);
@@ -296,17 +307,18 @@ struct Voting {
 }
 
 impl Confirm for Voting {
-    async fn confirm(&self, claim: &Claim) -> Option<Announcement> {
+    async fn confirm(&self, claim: &Claim) -> Option<Confirmed> {
+        let basis = self.beliefs.version();
         let announcement = self.details(claim).await?;
         if announcement.fence.term != claim.term || announcement.leader != claim.leader {
             return None;
         }
         if self.is_confirmed_by(&self.voters_to_ask(), claim).await {
-            return Some(announcement);
+            return Some(Confirmed { announcement, basis });
         }
         let cluster = *self.tracker.cluster.borrow();
         let voters = self.beliefs.rebuilt_voters(&announcement, cluster)?;
-        self.is_confirmed_by(&voters, claim).await.then_some(announcement)
+        self.is_confirmed_by(&voters, claim).await.then_some(Confirmed { announcement, basis })
     }
 }
 

@@ -355,25 +355,26 @@ mod tests {
         [node, Peer::Framework(name()), Peer::Operator(name()), Peer::Anonymous]
     }
 
-    fn classes() -> [StreamClass; 5] {
+    fn classes() -> [StreamClass; 6] {
         let principal = Principal::new("p").unwrap();
         [
             StreamClass::Agent,
             StreamClass::Scheduler,
             StreamClass::Relay { principal },
             StreamClass::Request,
+            StreamClass::Bulk,
             StreamClass::Unknown,
         ]
     }
 
     #[test]
     fn each_kind_of_peer_may_open_what_it_needs_and_nothing_else() {
-        // agent, scheduler, relay, request, unknown
+        // agent, scheduler, relay, request, bulk, unknown
         let table = [
-            [true, false, true, true, false],
-            [false, true, false, false, false],
-            [false, false, false, true, false],
-            [false, false, false, true, false],
+            [true, false, true, true, true, false],
+            [false, true, false, false, false, false],
+            [false, false, false, true, false, false],
+            [false, false, false, true, false, false],
         ];
         for (peer, row) in peers().iter().zip(table) {
             for (class, expected) in classes().iter().zip(row) {

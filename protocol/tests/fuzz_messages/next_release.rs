@@ -5,9 +5,13 @@ use meshos_protocol::codec;
 use super::{NEWS, samples::targets, tree, value::Value};
 
 /// Maps whose keys are data, not fields.
-const DATA_MAPS: [&str; 2] = ["labels", "environment"];
+const DATA_MAPS: [&str; 3] = ["labels", "environment", "wishes"];
 /// Fields that hold a name out of a list that may grow, beside the tag `t` of each message.
 const NAMES: [&str; 5] = ["state", "reason", "kind", "cause", "source"];
+
+fn is_data(key: &Value) -> bool {
+    DATA_MAPS.iter().any(|name| *key == Value::text(name))
+}
 
 /// Adds a field to every message in the tree.
 fn add_fields(value: &mut Value) {
@@ -15,8 +19,11 @@ fn add_fields(value: &mut Value) {
         Value::List(list) => list.iter_mut().for_each(add_fields),
         Value::Map(map) => {
             for (key, inner) in map.iter_mut() {
-                if !DATA_MAPS.iter().any(|name| *key == Value::text(name)) {
-                    add_fields(inner);
+                match inner {
+                    Value::Map(data) if is_data(key) => {
+                        data.iter_mut().for_each(|(_, value)| add_fields(value));
+                    }
+                    _ => add_fields(inner),
                 }
             }
             let news =
@@ -44,8 +51,10 @@ fn rename(value: &mut Value, which: &mut usize) -> bool {
     match value {
         Value::List(list) => list.iter_mut().any(|inner| rename(inner, which)),
         Value::Map(map) => map.iter_mut().any(|(key, inner)| {
-            if DATA_MAPS.iter().any(|name| *key == Value::text(name)) {
-                return false;
+            if is_data(key)
+                && let Value::Map(data) = inner
+            {
+                return data.iter_mut().any(|(_, value)| rename(value, which));
             }
             let may_grow =
                 *key == Value::text("t") || NAMES.iter().any(|name| *key == Value::text(name));

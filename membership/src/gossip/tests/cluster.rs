@@ -168,6 +168,13 @@ async fn a_node_without_a_cluster_hears_of_all_and_one_with_a_cluster_of_its_own
     assert!(view.peers.contains_key(&id(2)));
     let refusal = Refusal::OtherCluster { node: id(3), ours, theirs };
     old.sees("a refusal", |view| view.refusals.newest.as_ref() == Some(&refusal)).await;
+    // Whoever tells of something else need not know the cluster, and does not take it back.
+    old.handle.set(NodeFacts { roles: "agent,voter".to_owned(), ..facts_of(1) }).unwrap();
+    let told = |view: &ClusterView| {
+        view.peers.get(&id(1)).is_some_and(|peer| peer.facts.roles == "agent,voter")
+    };
+    let view = forming.sees("a change of the old one", told).await;
+    assert_eq!(view.peers[&id(1)].facts.cluster, Some(ours));
     other.sees("no stranger", |view| !view.peers.contains_key(&id(1))).await;
     for node in [old, forming, other] {
         node.stop().await;

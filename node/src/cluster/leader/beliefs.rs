@@ -26,22 +26,39 @@ struct Inner {
     voters: KnownVoters,
     rebuilt: Rebuilt,
     fence: FenceStore,
+    /// Rises whenever other voters count than before.
+    version: u64,
+}
+
+/// What became of a leader that was to be written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It may be followed.
+    Done,
+    /// It was confirmed by voters that may not count any more: nothing was written.
+    Outdated,
 }
 
 impl Beliefs {
-    /// A statement that was kept and not acted on before the node ended names the voters.
+    /// A statement that was kept and not acted on before the node ended names the voters, and so
+    /// does one whose node has lost its list of them: the seeds may be the old voters.
     pub(super) fn new(mut voters: KnownVoters, rebuilt: Rebuilt, fence: FenceStore) -> Self {
         let obeyed = fence.current().map(|fence| fence.term);
         if let Some(recovery) = rebuilt.recovery()
-            && obeyed.is_none_or(|obeyed| obeyed <= recovery.above)
+            && (voters.are_unknown() || obeyed.is_none_or(|obeyed| obeyed <= recovery.above))
         {
             voters.replace(recovery);
         }
-        Self { inner: Arc::new(Mutex::new(Inner { voters, rebuilt, fence })) }
+        Self { inner: Arc::new(Mutex::new(Inner { voters, rebuilt, fence, version: 0 })) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which voters count; changes whenever they do.
+    pub(super) fn version(&self) -> u64 {
+        self.lock().version
     }
 
     /// Whom to ask, as last told.
@@ -75,17 +92,26 @@ impl Beliefs {
     }
 
     /// Writes down what a confirmed leader told. All is on disk before anyone acts under the fence,
-    /// and the fence last: behind it only the new voters can convince this node.
+    /// and the fence last: behind it only the new voters can convince this node. `basis` is the
+    /// version that the leader was confirmed under.
     ///
     /// # Errors
     /// When the disk does not take it; then the leader must not be followed.
-    pub(super) fn write(&self, announcement: &Announcement) -> Result<()> {
+    pub(super) fn write(&self, announcement: &Announcement, basis: u64) -> Result<Written> {
         let mut inner = self.lock();
+        if inner.version != basis {
+            return Ok(Written::Outdated);
+        }
+        let before = (inner.rebuilt.recovery().cloned(), inner.voters.targets());
         inner
             .rebuilt
             .keep(announcement)
             .context("the statement on the voters cannot be written")?;
         inner.voters.learn(&announcement.voters).context("the known voters cannot be written")?;
-        inner.fence.store(announcement.fence).context("the fence cannot be written")
+        if before != (inner.rebuilt.recovery().cloned(), inner.voters.targets()) {
+            inner.version += 1;
+        }
+        inner.fence.store(announcement.fence).context("the fence cannot be written")?;
+        Ok(Written::Done)
     }
 }

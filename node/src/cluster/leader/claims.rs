@@ -24,13 +24,22 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 /// Finds out whether a claim is true.
 pub(super) trait Confirm: Clone + Send + Sync + 'static {
     /// What the leader says of itself, when the claim is true.
-    fn confirm(&self, claim: &Claim) -> impl Future<Output = Option<Announcement>> + Send;
+    fn confirm(&self, claim: &Claim) -> impl Future<Output = Option<Confirmed>> + Send;
+}
+
+/// A claim that is true.
+#[derive(Debug)]
+pub(super) struct Confirmed {
+    /// What the leader says of itself.
+    pub(super) announcement: Announcement,
+    /// The version of this node's beliefs that it was held against.
+    pub(super) basis: u64,
 }
 
 /// The claims that are being confirmed.
 pub(super) struct Claims<C> {
     confirm: C,
-    attempts: JoinSet<(Claim, Option<Announcement>)>,
+    attempts: JoinSet<(Claim, Option<Confirmed>)>,
     under_way: BTreeMap<(Term, NodeId), UnderWay>,
     gave_up: bool,
 }
@@ -62,13 +71,13 @@ impl<C: Confirm> Claims<C> {
     }
 
     /// The next claim that turns out to be true. Cancel-safe.
-    pub(super) async fn confirmed(&mut self) -> Announcement {
+    pub(super) async fn confirmed(&mut self) -> Confirmed {
         loop {
             match self.attempts.join_next().await {
-                Some(Ok((claim, announcement))) => {
+                Some(Ok((claim, confirmed))) => {
                     self.under_way.remove(&(claim.term, claim.leader));
-                    if let Some(announcement) = announcement {
-                        return announcement;
+                    if let Some(confirmed) = confirmed {
+                        return confirmed;
                     }
                     self.gave_up = true;
                     tracing::warn!(term = %claim.term, leader = %claim.leader, "a claim to lead was not confirmed");
@@ -100,11 +109,11 @@ impl<C: Confirm> Claims<C> {
     }
 }
 
-async fn confirm_in_time<C: Confirm>(confirm: C, claim: Claim) -> (Claim, Option<Announcement>) {
+async fn confirm_in_time<C: Confirm>(confirm: C, claim: Claim) -> (Claim, Option<Confirmed>) {
     let attempts = async {
         loop {
-            if let Some(announcement) = confirm.confirm(&claim).await {
-                return announcement;
+            if let Some(confirmed) = confirm.confirm(&claim).await {
+                return confirmed;
             }
             tokio::time::sleep(RETRY).await;
         }

@@ -13,7 +13,7 @@ use meshos_protocol::ids::{Fence, NodeId, Term};
 
 use super::{
     Claim,
-    claims::{AT_ONCE_MAX, Claims, Confirm},
+    claims::{AT_ONCE_MAX, Claims, Confirm, Confirmed},
     confirm,
     voters::KnownVoters,
 };
@@ -61,14 +61,15 @@ impl Truth {
 }
 
 impl Confirm for Truth {
-    async fn confirm(&self, claim: &Claim) -> Option<Announcement> {
+    async fn confirm(&self, claim: &Claim) -> Option<Confirmed> {
         let attempts = self.of.get(&(claim.term, claim.leader))?;
-        (attempts.fetch_add(1, Ordering::Relaxed) > 0).then(|| announcement(claim))
+        (attempts.fetch_add(1, Ordering::Relaxed) > 0)
+            .then(|| Confirmed { announcement: announcement(claim), basis: 0 })
     }
 }
 
 async fn confirmed(claims: &mut Claims<Truth>) -> (Term, NodeId) {
-    let announcement = in_time("a claim is confirmed", claims.confirmed()).await;
+    let announcement = in_time("a claim is confirmed", claims.confirmed()).await.announcement;
     (announcement.fence.term, announcement.leader)
 }
 

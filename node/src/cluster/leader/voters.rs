@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -50,6 +51,11 @@ impl KnownVoters {
         self.voters.iter().map(voter).collect()
     }
 
+    /// Whether no leader has told who votes, or what was told is lost.
+    pub(super) fn are_unknown(&self) -> bool {
+        self.voters.is_empty()
+    }
+
     /// Whether voters are known and `node` is none of them.
     pub(super) fn leave_out(&self, node: NodeId) -> bool {
         !self.voters.is_empty() && self.voters.iter().all(|(voter, _)| *voter != node)
@@ -68,7 +74,9 @@ impl KnownVoters {
             return Ok(());
         }
         let fresh = self.file.with_extension("new");
-        let mut file = File::create(&fresh)?;
+        // The data directory may be passed through by tasks: its files are the node's alone.
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(&codec::encode(voters))?;
         file.sync_all()?;
         fs::rename(&fresh, &self.file)?;
