@@ -230,7 +230,12 @@ impl Tasks {
 
     /// Adds a task, in place of one with the same key.
     pub(super) fn insert(&mut self, key: TaskKey, task: Task) {
+        let was_ended = self.map.get(&key).is_some_and(|task| task.state.is_terminal());
         self.remove(&key);
+        if task.state.is_terminal() && !was_ended {
+            // It ended where nobody could tell: it was never shown as ended.
+            self.show_ended(&key, &task);
+        }
         self.by_agent.entry(key.agent).or_default().insert(key.clone());
         self.by_framework.entry(key.framework).or_default().all += 1;
         self.map.insert(key.clone(), task);

@@ -33,7 +33,7 @@ pub(super) struct Frameworks {
     all: bool,
 }
 
-/// Show the tasks: those that live, and the newest 1,000 that have ended
+/// Show the tasks: those that live, and the newest 1,000 that have ended since the leader was elected
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
     #[command(flatten)]

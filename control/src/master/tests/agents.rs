@@ -450,3 +450,27 @@ fn what_was_told_to_be_unreachable_and_was_not_known_is_told_anew_when_its_agent
         ]
     );
 }
+
+#[test]
+fn a_task_that_ended_while_its_agent_was_away_is_listed_among_the_ended_ones_once() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    let ended = |world: &World| -> Vec<String> {
+        let view = world.master.view();
+        let row =
+            |task: &std::sync::Arc<crate::master::TaskView>| format!("{} {}", task.id, task.state);
+        view.tasks_ended.iter().map(row).collect()
+    };
+    assert_eq!(ended(&world), Vec::<String>::new());
+    let reports = || {
+        vec![
+            report("a", TaskState::Finished, &[(TaskState::Finished, 2)]),
+            report("b", TaskState::Running, &[]),
+        ]
+    };
+    world.register(1, "cpus:4;mem:4096", reports());
+    assert_eq!(ended(&world), ["a finished"]);
+    // Not acknowledged yet, it is reported again.
+    world.register(1, "cpus:4;mem:4096", reports());
+    assert_eq!(ended(&world), ["a finished"]);
+}
