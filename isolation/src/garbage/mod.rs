@@ -4,11 +4,11 @@
 //! from the end of its container, which is written into the sandbox's own time of modification ([`note_end`]), as Mesos
 //! does: it survives every restart and costs no file.
 //!
-//! * [`plan`]: which sandboxes go, and when to look again. Pure.
-//! * [`inventory`]: which sandboxes there are, the oldest first.
-//! * [`bin`]: removing one. It is moved out of sight first, into a directory that is the node's alone, and emptied there
+//! * `plan`: which sandboxes go, and when to look again. Pure.
+//! * `inventory`: which sandboxes there are, the oldest first.
+//! * `bin`: removing one. It is moved out of sight first, into a directory that is the node's alone, and emptied there
 //!   bit by bit, without recursion and through no symlink and no mount: a task may have left anything.
-//! * [`collector`]: the round that puts these together.
+//! * `collector`: the round that puts these together.
 
 mod bin;
 mod collector;
