@@ -8,7 +8,7 @@ mod pinned;
 mod stream;
 mod tls;
 
-pub use dial::connect;
+pub use dial::{Socket, connect};
 pub use frame::{FrameReader, FrameSender, OPENING_BYTES_MAX, WriterOptions, frame, spawn_writer};
 pub use pinned::AuthorityCheck;
 pub use stream::{Opened, answer_stream, open_stream, read_hello};

@@ -1,16 +1,31 @@
-//! How many clusters may run at a time.
+//! How many clusters may run at a time, and for how long each.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::{
+    process,
+    sync::{
+        Condvar, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::wait::say;
 
 /// Clusters at a time; more would only make each other slow.
 const SLOTS: usize = 2;
+/// How long one test may hold a slot: several times what the longest takes on a busy machine.
+const LIMIT: Duration = Duration::from_mins(10);
 
 static FREE: Mutex<usize> = Mutex::new(SLOTS);
 static FREED: Condvar = Condvar::new();
 
 /// The permission to run a cluster; given back when dropped.
 #[derive(Debug)]
-pub struct Slot(());
+pub struct Slot {
+    /// Its end tells the watchdog that all is well.
+    _alive: Sender<()>,
+}
 
 impl Slot {
     /// Waits for a slot.
@@ -20,8 +35,22 @@ impl Slot {
         let mut free =
             FREED.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
-        Self(())
+        Self { _alive: watchdog() }
     }
+}
+
+/// Ends the process, by name of the test, when what is returned outlives [`LIMIT`]: a test that hangs must fail, and the
+/// harness has no limit of its own. The processes that the tests have started die with it.
+fn watchdog() -> Sender<()> {
+    let (alive, ended) = channel();
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    thread::spawn(move || {
+        if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            say(format_args!("{test} has not ended within {LIMIT:?}: it hangs"));
+            process::abort();
+        }
+    });
+    alive
 }
 
 impl Drop for Slot {

@@ -1,6 +1,11 @@
 //! Who may open which stream, and ask what: the kinds of certificates, and none, against real processes.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use meshos_sdk::{
@@ -14,10 +19,11 @@ use meshos_sdk::{
         },
         role::Role,
     },
-    wire::{self, Credentials, Idle, Opened, WireError},
+    wire::{self, Credentials, Idle, Opened, Socket, WireError},
 };
 use meshos_tests::{
-    Cluster, ClusterOptions, Command, Finished, PATIENCE, signing_request, wire_credentials,
+    Cluster, ClusterOptions, Command, Finished, PATIENCE, signing_request, wait_until,
+    wire_credentials,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -275,26 +281,32 @@ fn each_kind_of_peer_is_served_what_it_may_have_and_refused_the_rest() {
     assert_eq!(cluster.wait_until_ready().index, leader, "nothing of that disturbs the cluster");
 }
 
+/// More connections than there is room for, over and over. All come from one socket, so that the other tests keep theirs.
+async fn flood(addresses: Vec<SocketAddr>, stranger: Credentials, rounds: &AtomicUsize) {
+    let config = wire::client_config(&stranger, Idle::default()).unwrap();
+    let socket = Socket::towards(addresses[0]).unwrap();
+    loop {
+        let mut held = Vec::new();
+        for address in addresses.iter().cycle().take(160) {
+            let dial = socket.connect(*address, config.clone());
+            held.extend(tokio::time::timeout(Duration::from_secs(1), dial).await);
+        }
+        rounds.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn nodes_find_each_other_while_strangers_take_all_they_can() {
+    static ROUNDS: AtomicUsize = AtomicUsize::new(0);
     let keys = Keys::new();
     let mut cluster = keys.cluster();
-    let config = wire::client_config(&keys.stranger(), Idle::default()).unwrap();
     let restarted = cluster.follower();
     cluster.nodes[restarted].kill();
     let addresses: Vec<SocketAddr> =
         cluster.running().into_iter().map(|index| cluster.nodes[index].quic()).collect();
     let runtime = Runtime::new().unwrap();
-    let flood = runtime.spawn(async move {
-        // More than there is room for, over and over.
-        loop {
-            let mut held = Vec::new();
-            for address in addresses.iter().cycle().take(160) {
-                let dial = wire::connect(*address, config.clone());
-                held.extend(tokio::time::timeout(Duration::from_secs(1), dial).await);
-            }
-        }
-    });
+    let flood = runtime.spawn(flood(addresses, keys.stranger(), &ROUNDS));
+    wait_until("the strangers have filled their share", || ROUNDS.load(Ordering::Relaxed) > 0);
     cluster.nodes[restarted].start();
     cluster.wait_until_ready();
     assert!(!flood.is_finished(), "the strangers are still at it");
