@@ -23,7 +23,10 @@ pub(super) enum Step {
 
 /// Replaces `path` by a file with `content`, readable by its owner only, and returns once it would
 /// survive a power cut.
-pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the system said; the old content is still there then.
+pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     let written = write_steps(path, content, |_| Ok(()));
     if written.is_err() {
         // Gives the space back when the disk is full. The next write starts over in any case, so

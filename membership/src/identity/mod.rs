@@ -14,7 +14,8 @@ mod error;
 mod fence;
 mod record;
 
-pub(crate) use atomic::{sync_directory, write_atomic, write_new};
+pub use atomic::write_atomic;
+pub(crate) use atomic::{sync_directory, write_new};
 pub use data_dir::{DataDir, NodeIdentity};
 pub use error::IdentityError;
 pub use fence::FenceStore;

@@ -10,6 +10,8 @@ mod rebuilt;
 mod voters;
 
 #[cfg(test)]
+mod scene;
+#[cfg(test)]
 mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -233,7 +235,7 @@ impl Run {
             let doubts = self.unwritten || self.claims.gave_up();
             tokio::select! {
                 biased;
-                confirmed = self.claims.confirmed() => self.follow(confirmed),
+                confirmed = self.claims.confirmed() => self.follow(confirmed).await,
                 claim = self.queue.recv() => match claim {
                     Some(claim) if self.is_old(claim.term) => {}
                     Some(claim) => self.claims.take(claim),
@@ -265,7 +267,7 @@ impl Run {
             || followed.is_some_and(|followed| term <= followed)
     }
 
-    fn follow(&mut self, Confirmed { announcement, basis }: Confirmed) {
+    async fn follow(&mut self, Confirmed { announcement, basis }: Confirmed) {
         if self.is_old(announcement.fence.term) {
             return;
         }
@@ -274,7 +276,7 @@ impl Run {
             tracing::error!(theirs = %announcement.fence.cluster, "a leader of another cluster is refused");
             return;
         }
-        match self.voting.beliefs.write(&announcement, basis) {
+        match self.voting.beliefs.write(&announcement, basis).await {
             Ok(Written::Done) => {}
             // Other voters count now than those that confirmed it.
             Ok(Written::Outdated) => return self.claims.take(Claim::of(&announcement)),
@@ -317,7 +319,7 @@ impl Confirm for Voting {
             return Some(Confirmed { announcement, basis });
         }
         let cluster = *self.tracker.cluster.borrow();
-        let voters = self.beliefs.rebuilt_voters(&announcement, cluster)?;
+        let voters = self.beliefs.rebuilt_voters(&announcement, cluster).await?;
         self.is_confirmed_by(&voters, claim).await.then_some(Confirmed { announcement, basis })
     }
 }

@@ -165,7 +165,7 @@ pub(super) fn peer_of(connection: &quinn::Connection) -> Peer {
 async fn serve_connection(net: &Net, connection: quinn::Connection, handler: Arc<dyn Handler>) {
     let peer = peer_of(&connection);
     let admission = &net.inner().admission;
-    let Some(_place) = admission.place(&peer) else {
+    let Some(_place) = admission.place(&peer, connection.remote_address().ip()) else {
         tracing::warn!(?peer, "too many connections: one is closed");
         return close(&connection, CLOSE_FULL);
     };

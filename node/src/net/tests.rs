@@ -41,7 +41,7 @@ async fn closed_with(connection: &quinn::Connection) -> u64 {
 #[tokio::test]
 async fn strangers_cannot_keep_a_node_out() {
     let authority = Authority::new();
-    let limits = Limits { anonymous: 3, ..Limits::default() };
+    let limits = Limits { anonymous_per_source: 3, ..Limits::default() };
     let node = TestNode::start(&authority, 1, limits);
     let stranger = authority.stranger();
     let mut held = Vec::new();

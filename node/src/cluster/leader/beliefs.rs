@@ -19,14 +19,25 @@ use crate::net::Target;
 /// by the claims that are being confirmed.
 #[derive(Clone)]
 pub(super) struct Beliefs {
-    inner: Arc<Mutex<Inner>>,
+    /// Held while the disk is written; readers look at what is shown.
+    stores: Arc<tokio::sync::Mutex<Stores>>,
+    shown: Arc<Mutex<Shown>>,
 }
 
-struct Inner {
+/// What is on disk.
+struct Stores {
     voters: KnownVoters,
     rebuilt: Rebuilt,
     fence: FenceStore,
     /// Rises whenever other voters count than before.
+    version: u64,
+}
+
+/// What the stores held after the last write.
+#[derive(Clone)]
+struct Shown {
+    voters: Vec<Target>,
+    obeyed: Option<Term>,
     version: u64,
 }
 
@@ -49,45 +60,49 @@ impl Beliefs {
         {
             voters.replace(recovery);
         }
-        Self { inner: Arc::new(Mutex::new(Inner { voters, rebuilt, fence, version: 0 })) }
+        let stores = Stores { voters, rebuilt, fence, version: 0 };
+        let shown = Arc::new(Mutex::new(stores.shown()));
+        Self { stores: Arc::new(tokio::sync::Mutex::new(stores)), shown }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which voters count; changes whenever they do.
     pub(super) fn version(&self) -> u64 {
-        self.lock().version
+        self.shown().version
     }
 
     /// Whom to ask, as last told.
     pub(super) fn known_voters(&self) -> Vec<Target> {
-        self.lock().voters.targets()
+        self.shown().voters.clone()
     }
 
     /// The highest term that the node has promised to obey.
     pub(super) fn obeyed(&self) -> Option<Term> {
-        self.lock().fence.current().map(|fence| fence.term)
+        self.shown().obeyed
     }
 
     /// Whether a leader after `members_term` told voters without `node`.
     pub(super) fn was_replaced(&self, node: NodeId, members_term: Term) -> bool {
-        let inner = self.lock();
-        let obeyed = inner.fence.current().map(|fence| fence.term);
-        inner.voters.leave_out(node) && obeyed.is_some_and(|term| members_term < term)
+        let shown = self.shown();
+        // Which nodes the seeds are is not known: nobody has told voters then.
+        let are_told = shown.voters.iter().any(|voter| voter.node.is_some());
+        let left_out = shown.voters.iter().all(|voter| voter.node != Some(node));
+        are_told && left_out && shown.obeyed.is_some_and(|term| members_term < term)
     }
 
     /// The voters of the statement in an announcement, if they may be believed in the place of those
     /// that are known.
-    pub(super) fn rebuilt_voters(
+    pub(super) async fn rebuilt_voters(
         &self,
         announcement: &Announcement,
         cluster: Option<ClusterId>,
     ) -> Option<Vec<Target>> {
-        let mut inner = self.lock();
-        let fence = inner.fence.current();
-        let signed: SignedRecovery = inner.rebuilt.offered(announcement, cluster, fence)?;
+        let mut stores = self.stores.lock().await;
+        let fence = stores.fence.current();
+        let signed: SignedRecovery = stores.rebuilt.offered(announcement, cluster, fence)?;
         Some(rebuilt::voters_of(signed.recovery()))
     }
 
@@ -97,21 +112,39 @@ impl Beliefs {
     ///
     /// # Errors
     /// When the disk does not take it; then the leader must not be followed.
-    pub(super) fn write(&self, announcement: &Announcement, basis: u64) -> Result<Written> {
-        let mut inner = self.lock();
-        if inner.version != basis {
+    pub(super) async fn write(&self, announcement: &Announcement, basis: u64) -> Result<Written> {
+        let mut stores = Arc::clone(&self.stores).lock_owned().await;
+        let (beliefs, announcement) = (self.clone(), announcement.clone());
+        let write = move || {
+            let written = stores.write(&announcement, basis);
+            // Also after an error: a part may be on disk.
+            *beliefs.shown() = stores.shown();
+            written
+        };
+        tokio::task::spawn_blocking(write).await.context("the leader was not written down")?
+    }
+}
+
+impl Stores {
+    fn shown(&self) -> Shown {
+        let obeyed = self.fence.current().map(|fence| fence.term);
+        Shown { voters: self.voters.targets(), obeyed, version: self.version }
+    }
+
+    fn write(&mut self, announcement: &Announcement, basis: u64) -> Result<Written> {
+        if self.version != basis {
             return Ok(Written::Outdated);
         }
-        let before = (inner.rebuilt.recovery().cloned(), inner.voters.targets());
-        inner
-            .rebuilt
-            .keep(announcement)
-            .context("the statement on the voters cannot be written")?;
-        inner.voters.learn(&announcement.voters).context("the known voters cannot be written")?;
-        if before != (inner.rebuilt.recovery().cloned(), inner.voters.targets()) {
-            inner.version += 1;
+        let before = (self.rebuilt.recovery().cloned(), self.voters.targets());
+        self.rebuilt.keep(announcement).context("the statement on the voters cannot be written")?;
+        self.voters.learn(&announcement.voters).context("the known voters cannot be written")?;
+        if before != (self.rebuilt.recovery().cloned(), self.voters.targets()) {
+            self.version += 1;
         }
-        inner.fence.store(announcement.fence).context("the fence cannot be written")?;
+        self.fence.store(announcement.fence).context("the fence cannot be written")?;
         Ok(Written::Done)
     }
 }
+
+#[cfg(test)]
+mod tests;

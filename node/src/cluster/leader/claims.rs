@@ -1,6 +1,6 @@
 //! Claims to lead, confirmed side by side: one that nobody confirms keeps no other waiting.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use meshos_protocol::{
     ids::{NodeId, Term},
@@ -13,8 +13,8 @@ use tokio::{
 
 use super::Claim;
 
-/// Claims that are being confirmed at a time; a further one takes the place of the oldest, which
-/// has had its chance.
+/// Claims that are being confirmed at a time; a further one takes the place of the oldest of the
+/// node that most are made for, so that whoever makes many crowds out only its own.
 pub(super) const AT_ONCE_MAX: usize = 32;
 /// Between two attempts to confirm a claim.
 const RETRY: Duration = Duration::from_millis(50);
@@ -60,14 +60,22 @@ impl<C: Confirm> Claims<C> {
         if self.under_way.contains_key(&key) {
             return;
         }
-        if self.under_way.len() >= AT_ONCE_MAX {
-            let oldest = self.under_way.iter().min_by_key(|(_, one)| one.since);
-            if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                self.give_up(oldest);
-            }
+        if self.under_way.len() >= AT_ONCE_MAX
+            && let Some(oldest) = self.oldest_of_most_claimed()
+        {
+            self.give_up(oldest);
         }
         let abort = self.attempts.spawn(confirm_in_time(self.confirm.clone(), claim));
         self.under_way.insert(key, UnderWay { since: Instant::now(), abort });
+    }
+
+    fn oldest_of_most_claimed(&self) -> Option<(Term, NodeId)> {
+        let mut claims: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for (_, leader) in self.under_way.keys() {
+            *claims.entry(*leader).or_default() += 1;
+        }
+        let age = |key: &(Term, NodeId)| (claims[&key.1], Reverse(self.under_way[key].since));
+        self.under_way.keys().max_by_key(|key| age(key)).copied()
     }
 
     /// The next claim that turns out to be true. Cancel-safe.

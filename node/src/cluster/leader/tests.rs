@@ -86,10 +86,19 @@ async fn a_bogus_claim_of_a_high_term_hides_no_true_one() {
 #[tokio::test]
 async fn a_flood_of_bogus_claims_hides_no_true_one_either() {
     let mut claims = Claims::new(Truth::new(&[(5, 1)]));
-    let bogus = |number| claim(1_000 + number, number);
+    // Each node claims for itself; two of them lie as often as they can.
+    let bogus = |number: u64| claim(1_000 + number, 2 + number % 2);
     (0..200).map(bogus).for_each(|bogus| claims.take(bogus));
     claims.take(claim(5, 1));
-    (200..200 + AT_ONCE_MAX as u64 - 1).map(bogus).for_each(|bogus| claims.take(bogus));
+    (200..1_000).map(bogus).for_each(|bogus| claims.take(bogus));
+    assert_eq!(confirmed(&mut claims).await, (Term(5), node(1)));
+}
+
+#[tokio::test]
+async fn a_crowd_of_old_claims_makes_room_for_new_ones() {
+    let mut claims = Claims::new(Truth::new(&[(5, 1)]));
+    (2..2 + AT_ONCE_MAX as u64).for_each(|number| claims.take(claim(9, number)));
+    claims.take(claim(5, 1));
     assert_eq!(confirmed(&mut claims).await, (Term(5), node(1)));
 }
 

@@ -1,13 +1,11 @@
 //! The voters that a node knows, kept over restarts.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use meshos_membership::recovery::Recovery;
+use meshos_membership::{identity::write_atomic, recovery::Recovery};
 use meshos_protocol::{codec, ids::NodeId};
 
 use crate::net::Target;
@@ -40,7 +38,7 @@ impl KnownVoters {
 
     /// Whom to ask.
     pub(super) fn targets(&self) -> Vec<Target> {
-        if self.voters.is_empty() {
+        if self.are_unknown() {
             let seed = |address: &String| Target { node: None, address: address.clone() };
             return self.seeds.iter().map(seed).collect();
         }
@@ -56,11 +54,6 @@ impl KnownVoters {
         self.voters.is_empty()
     }
 
-    /// Whether voters are known and `node` is none of them.
-    pub(super) fn leave_out(&self, node: NodeId) -> bool {
-        !self.voters.is_empty() && self.voters.iter().all(|(voter, _)| *voter != node)
-    }
-
     /// Takes the voters of a statement that was kept and not acted on before the node ended.
     pub(super) fn replace(&mut self, recovery: &Recovery) {
         let voter = |voter: &meshos_membership::raft::Voter| (voter.node_id, voter.address.clone());
@@ -73,16 +66,7 @@ impl KnownVoters {
         if voters.is_empty() || voters == self.voters.as_slice() {
             return Ok(());
         }
-        let fresh = self.file.with_extension("new");
-        // The data directory may be passed through by tasks: its files are the node's alone.
-        let mut file =
-            File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(&codec::encode(voters))?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.file)?;
-        if let Some(directory) = self.file.parent() {
-            File::open(directory)?.sync_all()?;
-        }
+        write_atomic(&self.file, &codec::encode(voters))?;
         self.voters = voters.to_vec();
         Ok(())
     }
@@ -104,8 +88,7 @@ mod tests {
         let told = vec![(node, "v:1".to_owned())];
         load().learn(&told).unwrap();
         let mut known = load();
-        assert!(!known.leave_out(node) && known.leave_out(NodeId::from_bits(9)));
-        assert!(!KnownVoters::load(Path::new("/nowhere"), &[]).leave_out(node));
+        assert!(!known.are_unknown());
         assert_eq!(known.targets(), [Target { node: Some(node), address: "v:1".to_owned() }]);
 
         // What a statement names stands only until a leader that was confirmed tells better.

@@ -1,59 +1,10 @@
-use meshos_membership::{identity::DataDir, keys::Authority, raft::Voter};
-use meshos_protocol::ids::{NodeId, Term};
-use tempfile::TempDir;
+use meshos_membership::keys::Authority;
+use meshos_protocol::ids::Term;
 
-use super::*;
-
-const CLUSTER: ClusterId = ClusterId::from_u128(7);
-
-/// A node with a data directory of its own.
-struct Scene {
-    scratch: TempDir,
-    authority: Authority,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self { scratch: tempfile::tempdir().unwrap(), authority: Authority::generate().unwrap() }
-    }
-
-    /// The node after a start.
-    fn node(&self) -> Rebuilt {
-        let certificate = self.authority.certificate().clone();
-        let data_dir = DataDir::open(self.scratch.path()).unwrap();
-        let store = RecoveryStore::load(&data_dir, &certificate).unwrap();
-        Rebuilt::new(store, certificate)
-    }
-
-    fn statement(&self, above: u64, survivor: u64) -> Vec<u8> {
-        statement(&self.authority, above, survivor)
-    }
-}
-
-fn statement(authority: &Authority, above: u64, survivor: u64) -> Vec<u8> {
-    let voter = Voter {
-        raft_id: survivor,
-        node_id: NodeId::from_bits(survivor),
-        address: "h:1".to_owned(),
-    };
-    let recovery = Recovery { cluster: CLUSTER, above: Term(above), voters: vec![voter] };
-    SignedRecovery::sign(recovery, authority).unwrap().bytes().to_vec()
-}
-
-fn fence(term: u64) -> Fence {
-    Fence { cluster: CLUSTER, term: Term(term) }
-}
-
-fn announced(term: u64, recovery: Vec<u8>) -> Announcement {
-    Announcement {
-        fence: fence(term),
-        leader: NodeId::from_bits(1),
-        agent_address: "h:1".to_owned(),
-        http_address: "h:2".to_owned(),
-        voters: Vec::new(),
-        recovery,
-    }
-}
+use super::{
+    super::scene::{CLUSTER, Scene, announced, fence, statement},
+    *,
+};
 
 fn is_taken(node: &mut Rebuilt, obeyed: u64, announcement: &Announcement) -> bool {
     node.offered(announcement, Some(CLUSTER), Some(fence(obeyed))).is_some()

@@ -1,0 +1,94 @@
+use meshos_membership::identity::DataDir;
+
+use super::{
+    super::scene::{CLUSTER, Scene, announced},
+    *,
+};
+
+/// What the node of the scene believes after a start.
+fn beliefs(scene: &Scene) -> Beliefs {
+    let rebuilt = scene.node();
+    let voters = KnownVoters::load(scene.scratch.path(), &["seed:1".to_owned()]);
+    let data_dir = DataDir::open(scene.scratch.path()).unwrap();
+    Beliefs::new(voters, rebuilt, FenceStore::load(&data_dir).unwrap())
+}
+
+fn voter(number: u64) -> (NodeId, String) {
+    (NodeId::from_bits(number), format!("voter-{number}:1"))
+}
+
+/// A leader that tells these voters.
+fn leader(term: u64, voters: &[u64], recovery: Vec<u8>) -> Announcement {
+    let voters = voters.iter().copied().map(voter).collect();
+    Announcement { voters, ..announced(term, recovery) }
+}
+
+fn asked(beliefs: &Beliefs) -> Vec<String> {
+    beliefs.known_voters().into_iter().map(|voter| voter.address).collect()
+}
+
+#[tokio::test]
+async fn a_leader_that_was_confirmed_by_voters_of_old_is_not_written_down() {
+    let scene = Scene::new();
+    let beliefs = beliefs(&scene);
+    let basis = beliefs.version();
+    let first = leader(5, &[1, 2, 3], Vec::new());
+    assert_eq!(beliefs.write(&first, basis).await.unwrap(), Written::Done);
+
+    // Two leaders were being confirmed by voters 1 to 3 when the group was found to be rebuilt.
+    let basis = beliefs.version();
+    let rebuilt = leader(9, &[4], scene.statement(7, 4));
+    assert_eq!(beliefs.write(&rebuilt, basis).await.unwrap(), Written::Done);
+    let of_old = leader(10, &[1, 2, 3], Vec::new());
+    assert_eq!(beliefs.write(&of_old, basis).await.unwrap(), Written::Outdated);
+    assert_eq!((asked(&beliefs), beliefs.obeyed()), (vec!["voter-4:1".to_owned()], Some(Term(9))));
+
+    // Confirmed anew by those who count, it would be.
+    let next = leader(11, &[4], Vec::new());
+    assert_eq!(beliefs.write(&next, beliefs.version()).await.unwrap(), Written::Done);
+    assert_eq!(beliefs.obeyed(), Some(Term(11)));
+}
+
+#[tokio::test]
+async fn voters_that_stay_the_same_outdate_nothing() {
+    let scene = Scene::new();
+    let beliefs = beliefs(&scene);
+    let told = leader(5, &[1, 2, 3], Vec::new());
+    beliefs.write(&told, beliefs.version()).await.unwrap();
+    let basis = beliefs.version();
+    for term in 6..9 {
+        let again = leader(term, &[1, 2, 3], Vec::new());
+        assert_eq!(beliefs.write(&again, basis).await.unwrap(), Written::Done);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_list_of_voters_asks_those_of_its_statement() {
+    let scene = Scene::new();
+    let first = beliefs(&scene);
+    let rebuilt = leader(9, &[4, 5], scene.statement(7, 4));
+    first.write(&rebuilt, first.version()).await.unwrap();
+    drop(first);
+    assert_eq!(asked(&beliefs(&scene)), ["voter-4:1", "voter-5:1"]);
+
+    std::fs::remove_file(scene.scratch.path().join("voters")).unwrap();
+    assert_eq!(asked(&beliefs(&scene)), ["survivor-4:1"], "the seeds may be the old voters");
+    std::fs::write(scene.scratch.path().join("voters"), b"damaged").unwrap();
+    assert_eq!(asked(&beliefs(&scene)), ["survivor-4:1"]);
+}
+
+#[tokio::test]
+async fn only_a_node_that_later_voters_leave_out_was_replaced() {
+    let scene = Scene::new();
+    let beliefs = beliefs(&scene);
+    let (inside, outside) = (NodeId::from_bits(1), NodeId::from_bits(9));
+    assert!(!beliefs.was_replaced(outside, Term(3)), "only seeds are known");
+    beliefs.write(&leader(5, &[1, 2], Vec::new()), beliefs.version()).await.unwrap();
+    assert!(!beliefs.was_replaced(inside, Term(3)));
+    assert!(beliefs.was_replaced(outside, Term(3)));
+    assert!(!beliefs.was_replaced(outside, Term(5)), "its own log is as new as what was told");
+    assert_eq!(
+        beliefs.stores.lock().await.fence.current().map(|fence| fence.cluster),
+        Some(CLUSTER)
+    );
+}
