@@ -5,5 +5,7 @@
 )]
 
 pub mod cgroups;
+mod clone;
+mod entrance;
 pub mod process;
 pub(crate) mod spawn;

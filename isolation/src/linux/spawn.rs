@@ -20,6 +20,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
+use super::clone::{clone, clone_into};
+use super::entrance::{Entrances, NoEntrance};
+
 /// The child's own stack while it borrows our memory.
 const STACK_BYTES: usize = 128 * 1024;
 /// Where the pid and the start time go in the record: two little-endian numbers of 8 bytes.
@@ -93,7 +96,8 @@ pub(crate) struct Spawner {
 struct Shared<'a> {
     record_fd: RawFd,
     record_offset: libc::off_t,
-    cgroup_files: Vec<CString>,
+    /// What is written to, each with the index of its cgroup.
+    cgroup_files: Vec<(usize, &'a CString)>,
     sandbox: CString,
     stdin: RawFd,
     ids: Option<&'a Ids>,
@@ -114,13 +118,15 @@ impl Spawner {
     pub(crate) fn spawn(&mut self, birth: &Birth<'_>) -> Result<u32, BirthError> {
         let argv = c_strings(&birth.argv)?;
         let environment = c_strings(birth.environment)?;
-        let procs = birth.cgroups.iter().map(|directory| format!("{directory}/cgroup.procs"));
+        let entrances = Entrances::of(birth.cgroups).map_err(|NoEntrance { index, error }| {
+            BirthError::Child { step: Step::Cgroup(index), error }
+        })?;
         let mut shell_argv = pointers(&argv);
         shell_argv.insert(0, c"/bin/sh".as_ptr());
         let mut shared = Shared {
             record_fd: birth.record.0.as_raw_fd(),
             record_offset: libc::off_t::try_from(birth.record.1).unwrap_or(0),
-            cgroup_files: c_strings(&procs.collect::<Vec<_>>())?,
+            cgroup_files: Vec::new(),
             sandbox: c_string(birth.sandbox.as_os_str())?,
             stdin: birth.stdin.as_raw_fd(),
             ids: birth.ids,
@@ -130,7 +136,7 @@ impl Spawner {
             envp: pointers(&environment),
             failure: None,
         };
-        let pid = self.clone(&mut shared).map_err(BirthError::Clone)?;
+        let pid = self.clone(&mut shared, &entrances).map_err(BirthError::Clone)?;
         match shared.failure {
             None => Ok(pid),
             Some((step, errno)) => {
@@ -140,17 +146,22 @@ impl Spawner {
         }
     }
 
-    fn clone(&mut self, shared: &mut Shared<'_>) -> io::Result<u32> {
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: one past the end of our own buffer, rounded down to the alignment that the ABI asks of a stack.
-        let top = unsafe { self.stack.as_mut_ptr().add(self.stack.len()) };
-        let top = top.map_addr(|address| address & !15);
+    fn clone<'a>(&mut self, shared: &mut Shared<'a>, entrances: &'a Entrances) -> io::Result<u32> {
+        if let Some(cgroup) = entrances.born_in() {
+            shared.cgroup_files = entrances.files(true).collect();
+            let argument = ptr::from_mut(shared).cast::<c_void>();
+            // SAFETY: `child_entry` ends in execution or exit. `shared` and all it points to outlive the child's use of
+            // them, nobody else uses them meanwhile, and all signals are blocked in the launcher.
+            let born = unsafe { clone_into(cgroup, &mut self.stack, child_entry, argument) };
+            if born.is_ok() {
+                return born;
+            }
+            // An older kernel, or a cgroup that takes nobody in this way: the child may say why when it enters.
+        }
+        shared.cgroup_files = entrances.files(false).collect();
         let argument = ptr::from_mut(shared).cast::<c_void>();
-        // SAFETY: CLONE_VFORK keeps us here until the child has executed or exited, so the stack, `shared` and all it
-        // points to outlive the child's use of them, and nobody else uses them meanwhile. The child runs on its own
-        // stack, so our frames stay as they are. All signals are blocked in the launcher, so no handler of ours runs in it.
-        let pid = unsafe { libc::clone(child_entry, top.cast::<c_void>(), flags, argument) };
-        u32::try_from(pid).map_err(|_| io::Error::last_os_error())
+        // SAFETY: as above.
+        unsafe { clone(&mut self.stack, child_entry, argument) }
     }
 }
 
@@ -189,9 +200,9 @@ fn child_main(shared: &mut Shared<'_>) -> (Step, c_int) {
     if let Err(errno) = write_record(shared) {
         return (Step::Record, errno);
     }
-    for (index, file) in shared.cgroup_files.iter().enumerate() {
+    for (index, file) in &shared.cgroup_files {
         if let Err(errno) = enter_cgroup(file) {
-            return (Step::Cgroup(index), errno);
+            return (Step::Cgroup(*index), errno);
         }
     }
     // SAFETY: a number and a string that ends with NUL; neither call keeps the pointer.
