@@ -7,8 +7,8 @@ use meshos_alloc::{OfferMode, PolicyChoice};
 /// The settings of a master. The defaults are those of the product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterConfig {
-    /// Between a change and the allocation run that answers it, so that changes which come
-    /// together are answered together.
+    /// Between one allocation run and the next at least, so that changes which come quickly one
+    /// after the other are answered together.
     pub batch: Duration,
     /// How long an offer stays open while others wait.
     pub offer_timeout: Duration,

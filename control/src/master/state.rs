@@ -45,6 +45,8 @@ pub(super) struct Core {
     pub(super) allocator: Allocator,
     /// When the next allocation run is due; absent while nothing has changed.
     pub(super) allocate_at: Option<Mono>,
+    /// When the last run was.
+    pub(super) allocated_at: Option<Mono>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     /// The newest stream of each node.
     pub(super) nodes: BTreeMap<NodeId, ConnectionId>,
@@ -87,6 +89,7 @@ impl Core {
             proposals: Proposals::default(),
             allocator,
             allocate_at: None,
+            allocated_at: None,
             connections: BTreeMap::new(),
             nodes: BTreeMap::new(),
             nodes_down: BTreeSet::new(),
@@ -189,10 +192,13 @@ impl Core {
         self.take_back(cx);
         let filters_expire = self.allocator.next_deadline().is_some_and(|at| at <= cx.now.mono);
         if self.allocate_at.is_none() && self.allocator.needs_run() {
-            self.allocate_at = Some(cx.now.mono.after(self.config.batch));
+            // The first change after a pause is answered at once.
+            let rested = self.allocated_at.map(|at| at.after(self.config.batch));
+            self.allocate_at = Some(rested.map_or(cx.now.mono, |at| at.max(cx.now.mono)));
         }
         if filters_expire || self.allocate_at.is_some_and(|at| at <= cx.now.mono) {
             self.allocate_at = None;
+            self.allocated_at = Some(cx.now.mono);
             self.allocate(cx);
             self.take_back(cx);
             if self.allocator.needs_run() {

@@ -40,6 +40,8 @@ pub(super) enum Link {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) links: mpsc::Receiver<Link>,
+    /// The stream that is open is the last.
+    last: CancellationToken,
     cancel: CancellationToken,
 }
 
@@ -57,13 +59,18 @@ impl Connection {
         let config = wire::client_config(&credentials.for_wire(), Idle::default())?;
         let sockets = Sockets::open(&config)?;
         let (sender, links) = mpsc::channel(EVENTS_MAX);
-        let cancel = CancellationToken::new();
-        let token = cancel.clone();
+        let (last, cancel) = (CancellationToken::new(), CancellationToken::new());
+        let (no_more, token) = (last.clone(), cancel.clone());
         tokio::spawn(async move {
-            token.run_until_cancelled(keep(&sockets, &nodes, &sender)).await;
+            token.run_until_cancelled(keep(&sockets, &nodes, &sender, &no_more)).await;
             sockets.close().await;
         });
-        Ok(Self { links, cancel })
+        Ok(Self { links, last, cancel })
+    }
+
+    /// Looks for no other node when the stream ends.
+    pub(super) fn stay_with_last(&self) {
+        self.last.cancel();
     }
 }
 
@@ -104,7 +111,12 @@ impl Sockets {
     }
 }
 
-async fn keep(sockets: &Sockets, nodes: &[String], links: &mpsc::Sender<Link>) {
+async fn keep(
+    sockets: &Sockets,
+    nodes: &[String],
+    links: &mpsc::Sender<Link>,
+    last: &CancellationToken,
+) {
     let mut backoff = BACKOFF_MIN;
     let mut failures = 0;
     for node in nodes.iter().cycle() {
@@ -112,7 +124,7 @@ async fn keep(sockets: &Sockets, nodes: &[String], links: &mpsc::Sender<Link>) {
             Ok(opened) => {
                 tracing::info!(%node, "connected");
                 (backoff, failures) = (BACKOFF_MIN, 0);
-                if serve(opened, links).await.is_err() {
+                if serve(opened, links).await.is_err() || last.is_cancelled() {
                     return;
                 }
                 tracing::info!(%node, "connection lost; another node is tried");

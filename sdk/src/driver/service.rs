@@ -174,6 +174,7 @@ impl Service {
     /// Lets the last call reach the node: the writer ends when its sender is dropped, and the node
     /// then closes the stream.
     async fn say_goodbye(mut self) {
+        self.connection.stay_with_last();
         if self.sender.take().is_none() {
             return;
         }

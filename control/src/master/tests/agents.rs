@@ -248,7 +248,11 @@ fn a_newer_stream_replaces_the_older() {
     world.expect(&[]);
     let tasks = vec![report("b", TaskState::Running, &[(TaskState::Running, 2)])];
     world.say(newer, ToLeader::Report { tasks, more: false });
-    world.expect(&["n1 registered n1.1", "s1 update b running on n1.1 u2"]);
+    world.expect(&[
+        "n1 registered n1.1",
+        "s1 update b running on n1.1 u2",
+        "s1 offers O5.2 n1 cpus:2;mem:3840",
+    ]);
 }
 
 #[test]
@@ -309,6 +313,7 @@ fn an_agent_that_returns_while_its_loss_is_committed_is_taken_back_after() {
         "n1 registered n1.1",
         "s1 update a running on n1.1 (agent_reregistered)",
         "s1 update b dropped on n1.1 (agent_disconnected)",
+        "s1 offers O5.2 n1 cpus:3;mem:3968",
     ]);
 }
 

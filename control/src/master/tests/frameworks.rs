@@ -204,7 +204,7 @@ fn a_disconnect_counts_at_once_and_a_reconnect_is_committed_first() {
     world.subscribe(s2, subscribe_as(1, Some(1)));
     world.expect(&["propose reconnect F1"]);
     world.commit();
-    world.expect(&["s2 subscribed F1 #1", "s2 rescind O5.1"]);
+    world.expect(&["s2 subscribed F1 #1", "s2 rescind O5.1", "s2 offers O5.2 n1 cpus:4;mem:4096"]);
     world.pass(100_000);
     assert!(world.waiting.is_empty(), "the old time does not run on");
 }

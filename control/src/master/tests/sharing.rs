@@ -1,6 +1,6 @@
 //! Quota, policies, wishes and stated demand, from the call to the offer.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use meshos_alloc::{OfferMode, Quota};
 use meshos_protocol::{
@@ -159,4 +159,22 @@ fn the_slower_of_two_optimistic_accepts_is_dropped() {
         told.iter().any(|line| line.contains("dropped") || line.contains("Dropped")),
         "{told:?}"
     );
+}
+
+#[test]
+fn the_first_change_after_a_pause_is_answered_at_once_and_the_next_ones_together() {
+    let config = MasterConfig { batch: Duration::from_millis(20), ..MasterConfig::default() };
+    let mut world = World::with(config);
+    in_role(&mut world, "a");
+    world.pass(100);
+    let offers = |world: &mut World| -> Vec<String> {
+        world.told().into_iter().filter(|line| line.contains(" offers ")).collect()
+    };
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    assert_eq!(offers(&mut world), ["s1 offers O5.1 n1 cpus:4;mem:4096"]);
+    world.register(2, "cpus:4;mem:4096", vec![]);
+    world.register(3, "cpus:4;mem:4096", vec![]);
+    assert!(offers(&mut world).is_empty());
+    world.pass(20);
+    assert_eq!(offers(&mut world).len(), 1, "both agents are offered in one run");
 }
