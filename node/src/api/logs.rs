@@ -45,11 +45,7 @@ impl Api {
             return self.read_log(request).await;
         }
         if let Some(node) = request.node {
-            let address = self.agent_address(node).ok_or_else(|| {
-                Failure::unavailable(format!(
-                    "where node {node} is cannot be said: gossip does not know it"
-                ))
-            })?;
+            let address = self.address_of_named(node, &request.name).await?;
             return self.forward_to_node(&Target { node: Some(node), address }, call).await;
         }
         let place = self.place_of(&request.name).await?;
@@ -68,6 +64,20 @@ impl Api {
         let target = Target { node: Some(place.node_id), address };
         let call = Call { path: path_of(&request), ..call.clone() };
         self.forward_to_node(&target, &call).await
+    }
+
+    /// Where a node is that the caller names: gossip knows, or the leader, which the node may have
+    /// registered with before gossip has told of it.
+    async fn address_of_named(&self, node: NodeId, task: &TaskName) -> Result<String, Failure> {
+        if let Some(address) = self.agent_address(node) {
+            return Ok(address);
+        }
+        let place = self.place_of(task).await?;
+        place.agent_address.filter(|_| place.node_id == node).ok_or_else(|| {
+            Failure::unavailable(format!(
+                "where node {node} is cannot be said: neither gossip nor the leader knows it"
+            ))
+        })
     }
 
     async fn place_of(&self, name: &TaskName) -> Result<Place, Failure> {
