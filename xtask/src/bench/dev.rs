@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -22,6 +22,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 pub struct DevCluster {
     binary: PathBuf,
     process: Child,
+    /// Its standard output: kept open, so that it may write as long as it runs.
+    output: BufReader<ChildStdout>,
     base: u16,
     nodes: u16,
 }
@@ -38,13 +40,12 @@ impl DevCluster {
             .args(["dev", "--nodes", &nodes.to_string(), "--base-port", &base.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .context("cannot start `meshos dev`")?;
         let output = process.stdout.take().context("the cluster has no output")?;
-        let cluster = Self { binary, process, base, nodes };
-        let mut lines = BufReader::new(output).lines();
-        // It gives up by itself when a node does not come up.
+        let mut cluster = Self { binary, process, output: BufReader::new(output), base, nodes };
+        // It gives up by itself when a node does not come up, and says why.
+        let mut lines = cluster.output.by_ref().lines();
         let ready = lines.any(|line| line.is_ok_and(|line| line == "ready"));
         anyhow::ensure!(ready, "`meshos dev` ended before it was ready");
         Ok(cluster)

@@ -16,8 +16,10 @@ use super::Claim;
 /// Claims that are being confirmed at a time; a further one takes the place of the oldest of the
 /// node that most are made for, so that whoever makes many crowds out only its own.
 pub(super) const AT_ONCE_MAX: usize = 32;
-/// Between two attempts to confirm a claim.
-const RETRY: Duration = Duration::from_millis(50);
+/// Between the first two attempts to confirm a claim; it doubles up to the longest. A voter may be
+/// asked a moment before it has heard of the election itself.
+const RETRY_MIN: Duration = Duration::from_millis(5);
+const RETRY_MAX: Duration = Duration::from_millis(80);
 /// How long a claim is worth confirming.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 
@@ -119,11 +121,13 @@ impl<C: Confirm> Claims<C> {
 
 async fn confirm_in_time<C: Confirm>(confirm: C, claim: Claim) -> (Claim, Option<Confirmed>) {
     let attempts = async {
+        let mut pause = RETRY_MIN;
         loop {
             if let Some(confirmed) = confirm.confirm(&claim).await {
                 return confirmed;
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
         }
     };
     let confirmed = tokio::time::timeout(CONFIRM_LIMIT, attempts).await.ok();
