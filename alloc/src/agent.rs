@@ -1,5 +1,6 @@
 //! One agent's page of the ledger: what it has, who holds what of it, what is free.
 
+mod conversion;
 mod invariants;
 mod ledger;
 mod portion;

@@ -1,6 +1,7 @@
 //! The allocator: who gets to see which agent, and who holds what.
 
 mod agents;
+mod conversions;
 mod explanations;
 mod frameworks;
 mod gangs;
@@ -26,6 +27,7 @@ use meshos_protocol::{
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
+pub use conversions::ConversionError;
 pub use reclaim::{Rescind, RescindCause};
 pub use views::{AgentState, RoleState};
 pub use wishes::validate_wishes;

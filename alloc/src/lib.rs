@@ -35,7 +35,8 @@ mod split;
 mod tree;
 
 pub use allocator::{
-    AgentState, Allocator, Grant, Rescind, RescindCause, RoleState, validate_wishes,
+    AgentState, Allocator, ConversionError, Grant, Rescind, RescindCause, RoleState,
+    validate_wishes,
 };
 pub use constraints::WishError;
 pub use explain::{

@@ -10,6 +10,7 @@ pub mod codec;
 pub mod framework;
 pub mod ids;
 pub mod messages;
+pub mod operation;
 pub mod resources;
 pub mod role;
 pub mod task;

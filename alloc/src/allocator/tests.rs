@@ -1,5 +1,6 @@
 //! Tests of the allocator as a whole.
 
+mod conversions;
 mod fairness;
 mod goldens;
 mod histories;

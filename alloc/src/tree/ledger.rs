@@ -20,6 +20,8 @@ pub(crate) enum Charge {
     Offer,
     /// A task that the allocator did not offer for.
     Adopt,
+    /// What is offered in the place of something else that was.
+    Convert,
     /// What was offered is allocated now.
     Accept,
     /// An offer comes back.
@@ -87,6 +89,10 @@ impl Tree {
                     add(&mut node.offered, resources);
                     node.grants += 1;
                     node.turns = (run, if node.turns.0 == run { node.turns.1 + 1 } else { 1 });
+                }
+                Charge::Convert => {
+                    add(&mut node.held, resources);
+                    add(&mut node.offered, resources);
                 }
                 Charge::Adopt => add(&mut node.held, resources),
                 Charge::Accept => subtract(&mut node.offered, resources),
@@ -220,7 +226,7 @@ pub(super) fn subtract(sum: &mut ScalarQuantities, resources: &Resources) {
 fn charge_reserved(sum: &mut ScalarQuantities, resources: &Resources, charge: Charge) {
     let resources = resources.reserved();
     match charge {
-        Charge::Offer | Charge::Adopt => add(sum, &resources),
+        Charge::Offer | Charge::Convert | Charge::Adopt => add(sum, &resources),
         Charge::Accept => {}
         Charge::ReturnOffer | Charge::ReturnTask => subtract(sum, &resources),
     }
