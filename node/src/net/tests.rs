@@ -216,23 +216,23 @@ async fn first_packet(authority: &Authority) -> Vec<u8> {
 async fn handshakes_that_never_end_keep_nobody_out() {
     let authority = Authority::new();
     let limits = Limits {
-        handshakes: 12,
-        handshakes_per_source: 4,
+        handshakes: 1,
+        handshakes_per_source: 1,
         handshakes_unproven: 6,
         handshake_time: PATIENCE,
         ..Limits::default()
     };
     let node = TestNode::start(&authority, 1, limits);
     let mut sockets = Vec::new();
-    // One address: it gets its share. Then more of them: made up, for all that the node knows.
-    for (source, expected) in [("127.0.0.2:0", 4), ("127.0.0.3:0", 6), ("127.0.0.4:0", 6)] {
+    // Addresses that are made up, for all that the node knows: they have places of their own.
+    for source in ["127.0.0.1:0", "127.0.0.2:0"] {
         for _ in 0..8 {
             let socket = tokio::net::UdpSocket::bind(source).await.unwrap();
             let packet = first_packet(&authority).await;
             socket.send_to(&packet, node.net.address()).await.unwrap();
             sockets.push(socket);
         }
-        let under_way = || node.net.inner().admission.under_way() == expected;
+        let under_way = || node.net.inner().admission.under_way() == 6;
         poll_until("handshakes are under way", under_way).await;
     }
     node_is_served(&authority, &node).await;
