@@ -95,6 +95,8 @@ pub struct Allocator {
     limited: BTreeMap<Key<Membership>, Headroom>,
     /// Some of them might have more now.
     limits_moved: bool,
+    /// Offers might be wanted back for the needy that were not when this was last looked at.
+    reclaim_due: bool,
     /// The offers that are wanted back, and those that nobody was told of yet.
     wanted_back: BTreeSet<Offered>,
     rescinds_untold: BTreeMap<Offered, RescindCause>,
@@ -133,6 +135,7 @@ impl Allocator {
             failed_gangs: Vec::new(),
             limited: BTreeMap::new(),
             limits_moved: false,
+            reclaim_due: false,
             wanted_back: BTreeSet::new(),
             rescinds_untold: BTreeMap::new(),
         }
@@ -143,10 +146,13 @@ impl Allocator {
         (!refuse.is_zero()).then(|| now.after(refuse.min(self.options.filter_max)))
     }
 
-    /// Whether a run may find something to offer. Filters that run out are announced by
-    /// [`Allocator::next_deadline`] instead.
+    /// Whether a run may find something to offer, or to want back for the needy. Filters that run
+    /// out are announced by [`Allocator::next_deadline`] instead.
     pub fn needs_run(&self) -> bool {
-        !self.dirty.is_empty() || !self.fresh.is_empty() || self.limits_moved
+        !self.dirty.is_empty()
+            || !self.fresh.is_empty()
+            || self.limits_moved
+            || (self.reclaim_due && self.tree.somebody_needy())
     }
 
     /// Makes the next run look at everything, as if all agents had changed. It offers the same as
@@ -165,10 +171,11 @@ impl Allocator {
     }
 
     /// Brings what is kept about an agent up to date after a change of it. `more`: it may have
-    /// something for those who did not get it before.
+    /// something for those who did not get it before, be it by taking it back from others.
     fn agent_changed(&mut self, key: Key<Agent>, more: bool) {
         let open = self.agents[key].is_open();
         self.open.set(key, open);
+        self.reclaim_due |= more;
         if open && more {
             self.dirty.insert(key);
         }

@@ -86,6 +86,7 @@ impl Allocator {
             }
             self.tree.change_total(&Resources::new(), page.total());
             self.limits_moved |= !self.limited.is_empty();
+            self.reclaim_due = true;
         }
     }
 

@@ -71,6 +71,7 @@ impl Allocator {
         if !self.tree.somebody_needy() {
             return;
         }
+        self.reclaim_due = false;
         let mut lent = self.lent();
         if lent.is_empty() {
             return;

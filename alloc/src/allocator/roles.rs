@@ -41,6 +41,7 @@ impl Allocator {
         self.tree.set_quota(role, quota);
         self.enforce_limits();
         self.limits_moved |= !self.limited.is_empty();
+        self.reclaim_due = true;
     }
 
     /// Those whose role was at its limit may want what they could not have, when they may have more

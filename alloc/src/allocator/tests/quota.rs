@@ -123,6 +123,55 @@ fn offers_are_wanted_back_for_those_who_are_guaranteed_them() {
     assert_eq!(cluster.allocator.take_rescinds(), []);
 }
 
+/// Framework 1 holds the only agent, which framework 2 in role `safe` would like to have.
+fn a_borrower_and_one_who_waits(cluster: &mut Cluster) {
+    cluster.add_framework(1, &["other"]);
+    cluster.add_framework(2, &["safe"]);
+    cluster.add_agent(1, "cpus:1;mem:1024");
+    assert_eq!(cpus_by_framework(cluster), BTreeMap::from([(1, 1)]));
+}
+
+fn wanted_back(cluster: &mut Cluster) -> usize {
+    assert!(cluster.allocator.needs_run() || cluster.allocator.next_deadline().is_some());
+    assert_eq!(cluster.run(), []);
+    cluster.allocator.take_rescinds().len()
+}
+
+#[test]
+fn a_guarantee_set_while_somebody_waits_takes_lent_offers_back() {
+    let mut cluster = Cluster::new();
+    a_borrower_and_one_who_waits(&mut cluster);
+    set(&mut cluster, "safe", "cpus:1", "");
+    assert_eq!(wanted_back(&mut cluster), 1);
+}
+
+#[test]
+fn a_filter_that_ends_on_an_agent_with_nothing_free_takes_lent_offers_back() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "safe", "cpus:1", "");
+    cluster.add_framework(2, &["safe"]);
+    cluster.add_agent(1, "cpus:1;mem:1024");
+    let grant = cluster.run().remove(0);
+    cluster.decline(&grant, Some(1000));
+    cluster.add_framework(1, &["other"]);
+    assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(1, 1)]));
+    assert_eq!(cluster.allocator.take_rescinds(), [], "it was refused");
+    cluster.now = cluster.allocator.next_deadline().unwrap();
+    assert_eq!(wanted_back(&mut cluster), 1);
+}
+
+#[test]
+fn offers_are_wanted_back_once_a_task_turns_up_that_meets_the_borrowers_guarantee() {
+    let mut cluster = Cluster::new();
+    a_borrower_and_one_who_waits(&mut cluster);
+    set(&mut cluster, "other", "cpus:1", "");
+    set(&mut cluster, "safe", "cpus:1", "");
+    assert_eq!(wanted_back(&mut cluster), 0, "neither has more than its guarantee");
+    let task = resources("cpus:1;mem:1024");
+    cluster.allocator.add_allocated(agent(1), FrameworkId(1), &role("other"), &task);
+    assert_eq!(wanted_back(&mut cluster), 1);
+}
+
 #[test]
 fn what_is_launched_stays_with_the_borrower() {
     let mut cluster = Cluster::new();

@@ -4,12 +4,13 @@ use meshos_protocol::{
     attributes::Attributes,
     framework::Capabilities,
     ids::FrameworkId,
+    resources::{Amount, ResourceName},
     time::Mono,
     wishes::{AgentConstraint, FaultDomain, OfferWishes, Predicate, ResourceRequest, Selector},
 };
 
 use super::support::{Cluster, agent, resources, role, roles};
-use crate::{AgentProfile, SkipRule, WishError};
+use crate::{AgentProfile, Quota, SkipRule, WishError};
 
 const FIRST: FrameworkId = FrameworkId(1);
 
@@ -175,6 +176,23 @@ fn a_gang_is_marked_and_asked_for_by_those_who_can() {
     let together: Vec<_> = grants.iter().map(|grant| (grant.framework.0, grant.together)).collect();
     assert_eq!(together, [(1, true), (2, false)]);
     assert_eq!(grants[0].resources.to_string(), "cpus:2;mem:128");
+}
+
+#[test]
+fn a_gang_that_a_limit_stopped_is_offered_when_the_limit_goes() {
+    let mut cluster = Cluster::new();
+    let limit = |cpus: i64| Quota {
+        limit: [(ResourceName::Cpus, Amount::whole(cpus))].into(),
+        ..Quota::default()
+    };
+    cluster.allocator.set_quota(&role("*"), limit(1));
+    gang_user(&mut cluster, 1);
+    let wants = [request(None, "cpus:1;mem:64", 2)];
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, Some(Mono(1000))).unwrap();
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    assert_eq!(cluster.run(), []);
+    cluster.allocator.set_quota(&role("*"), limit(2));
+    assert_eq!(cluster.run().len(), 1);
 }
 
 #[test]
