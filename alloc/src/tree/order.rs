@@ -3,6 +3,22 @@
 use super::{FRESH, Kind, NEEDY, Node, Scope, Tree, WAITING};
 use crate::{arena::Key, membership::Membership};
 
+/// Who of those below a node is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    All,
+    /// Those in roles that consume less than they are guaranteed, and in roles below these.
+    Needy,
+    /// All others.
+    Met,
+}
+
+impl Who {
+    fn where_nobody_is_needy(self) -> Self {
+        if self == Self::Met { Self::All } else { self }
+    }
+}
+
 impl Tree {
     /// Puts a framework into a scope or takes it out.
     pub(crate) fn set_in(&mut self, scope: Scope, framework: Key<Node>, member: bool) {
@@ -43,8 +59,8 @@ impl Tree {
         mut wanted: impl FnMut(Key<Membership>) -> bool,
     ) -> Option<Key<Membership>> {
         let list = list_of(scope);
-        self.first_needy_below(self.root, list, &mut wanted)
-            .or_else(|| self.first_met_below(self.root, list, &mut wanted))
+        self.first_below(self.root, list, Who::Needy, &mut wanted)
+            .or_else(|| self.first_below(self.root, list, Who::Met, &mut wanted))
     }
 
     /// The first in the order of service, among those who are guaranteed more than they have, for
@@ -53,52 +69,33 @@ impl Tree {
         &self,
         mut wanted: impl FnMut(Key<Membership>) -> bool,
     ) -> Option<Key<Membership>> {
-        self.first_needy_below(self.root, WAITING, &mut wanted)
+        self.first_below(self.root, WAITING, Who::Needy, &mut wanted)
     }
 
-    fn first_needy_below(
-        &self,
-        key: Key<Node>,
-        list: usize,
-        wanted: &mut impl FnMut(Key<Membership>) -> bool,
-    ) -> Option<Key<Membership>> {
-        // As deep as roles are nested, which their length bounds.
-        self.nodes[key].lists[NEEDY].iter().find_map(|child| {
-            if self.nodes[*child].unmet {
-                self.first_below(*child, list, wanted)
-            } else {
-                self.first_needy_below(*child, list, wanted)
-            }
-        })
-    }
-
-    /// As [`Tree::first_below`], leaving out those whom [`Tree::first_needy_below`] has asked.
-    fn first_met_below(
-        &self,
-        key: Key<Node>,
-        list: usize,
-        wanted: &mut impl FnMut(Key<Membership>) -> bool,
-    ) -> Option<Key<Membership>> {
-        let node = &self.nodes[key];
-        if node.lists[NEEDY].is_empty() && !node.unmet {
-            return self.first_below(key, list, wanted);
-        }
-        let met = node.lists[list].iter().filter(|child| !self.nodes[**child].unmet);
-        met.into_iter().find_map(|child| self.first_met_below(*child, list, wanted))
-    }
-
+    /// The first of them below a node for whom `wanted` holds.
     fn first_below(
         &self,
         key: Key<Node>,
         list: usize,
+        who: Who,
         wanted: &mut impl FnMut(Key<Membership>) -> bool,
     ) -> Option<Key<Membership>> {
         let node = &self.nodes[key];
         if let Kind::Framework(_, membership) = node.kind {
             return wanted(membership).then_some(membership);
         }
+        let who = if node.lists[NEEDY].is_empty() { who.where_nobody_is_needy() } else { who };
+        let children = &node.lists[if who == Who::Needy { NEEDY } else { list }];
         // As deep as roles are nested, which their length bounds.
-        node.lists[list].iter().find_map(|child| self.first_below(*child, list, wanted))
+        children.iter().find_map(|child| {
+            let who = match who {
+                Who::All => Who::All,
+                Who::Needy if self.nodes[*child].unmet => Who::All,
+                Who::Met if self.nodes[*child].unmet => return None,
+                Who::Needy | Who::Met => who,
+            };
+            self.first_below(*child, list, who, wanted)
+        })
     }
 
     /// Whether somebody waits who is guaranteed more than it has.
