@@ -171,7 +171,8 @@ impl Allocator {
     }
 
     /// Brings what is kept about an agent up to date after a change of it. `more`: it may have
-    /// something for those who did not get it before, be it by taking it back from others.
+    /// something for those who did not get it before, be it by taking it back from others. Less
+    /// can be more: who refused two processors has not refused one with memory.
     fn agent_changed(&mut self, key: Key<Agent>, more: bool) {
         let open = self.agents[key].is_open();
         self.open.set(key, open);

@@ -83,9 +83,8 @@ impl Allocator {
         self.memberships[holder].agents += usize::from(first);
         self.tree.charge(self.memberships[holder].node, resources, Charge::Adopt);
         self.disappoint(agent);
-        self.agent_changed(agent, false);
-        // The role may have more than it is guaranteed now, and be able to spare what it is offered.
-        self.reclaim_due = true;
+        // What is left may suit others, and the role may be able to spare what it is offered.
+        self.agent_changed(agent, true);
     }
 
     /// A task has ended: what it used is free again.

@@ -11,6 +11,7 @@ use crate::{
     filters::Covers,
     membership::Membership,
     mix::mix,
+    options::OfferMode,
     quota::Headroom,
     split::{PARTS_MAX, part_of},
     tree::{Charge, Scope, Tree},
@@ -44,9 +45,8 @@ impl Allocator {
         let crowded = self.options.split.is_some() && self.tree.waiting() > self.open.len();
         self.offer_gangs(draw, grants);
         for agent in self.candidates(draw) {
-            let scope = if self.dirty.contains(agent) { Scope::Waiting } else { Scope::Fresh };
             let mut given = Vec::new();
-            while let Some((holder, portion)) = self.next_taker(agent, scope, crowded, &given) {
+            while let Some((holder, portion)) = self.next_taker(agent, crowded, &given) {
                 self.grant(agent, holder, portion, false, grants);
                 if crowded {
                     given.push(holder);
@@ -100,13 +100,13 @@ impl Allocator {
     fn next_taker(
         &mut self,
         agent: Key<Agent>,
-        scope: Scope,
         crowded: bool,
         given: &[Key<Membership>],
     ) -> Option<(Key<Membership>, Portion)> {
         if !self.agents[agent].is_open() {
             return None;
         }
+        let scope = if self.dirty.contains(agent) { Scope::Waiting } else { Scope::Fresh };
         let (mut found, turns_taken) = self.look(agent, scope, given);
         if found.is_none() && turns_taken {
             found = self.look_again(agent, scope, given);
@@ -237,7 +237,8 @@ impl Allocator {
             demand.give(agent, requested);
             self.membership_changed(holder, false);
         }
-        self.agent_changed(agent, false);
+        // What is left may suit those whom all of it did not suit.
+        self.agent_changed(agent, self.options.offers == OfferMode::Exclusive);
     }
 }
 

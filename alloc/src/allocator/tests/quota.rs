@@ -123,6 +123,21 @@ fn offers_are_wanted_back_for_those_who_are_guaranteed_them() {
     assert_eq!(cluster.allocator.take_rescinds(), []);
 }
 
+#[test]
+fn what_is_left_of_an_agent_is_offered_to_those_whom_all_of_it_did_not_suit() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "z", "", "cpus:1");
+    set(&mut cluster, "a", "", "cpus:2;mem:1000");
+    cluster.add_framework(1, &["z"]);
+    cluster.add_agent(1, "cpus:2;mem:2000");
+    cluster.add_agent(2, "cpus(z):1;mem(z):32");
+    cluster.run();
+    assert_eq!(cluster.offers(), [], "memory without processors is kept for others");
+    cluster.add_framework(2, &["a"]);
+    let given: Vec<_> = cluster.run().iter().map(|grant| grant.resources.to_string()).collect();
+    assert_eq!(given, ["cpus:2;mem:1000", "mem:1000"]);
+}
+
 /// Framework 1 holds the only agent, which framework 2 in role `safe` would like to have.
 fn a_borrower_and_one_who_waits(cluster: &mut Cluster) {
     cluster.add_framework(1, &["other"]);
