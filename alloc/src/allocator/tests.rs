@@ -1,6 +1,7 @@
 //! Tests of the allocator as a whole.
 
 mod conversions;
+mod facts;
 mod fairness;
 mod goldens;
 mod histories;

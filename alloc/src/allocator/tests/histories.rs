@@ -10,15 +10,16 @@ use meshos_protocol::{
     resources::Resources,
     role::Role,
     time::Mono,
+    wishes::{AgentConstraint, OfferWishes, Predicate, Selector},
 };
 use proptest::prelude::*;
 use rand_core::RngCore;
 
 use super::{
-    reference::{Level, Member, Reference, Refusal, path},
+    facts::{Member, Reference, path},
     support::{GPU_USER, agent, resources, role},
 };
-use crate::{Allocator, Grant, Options, Share};
+use crate::{Allocator, Grant, Options, Quota};
 
 const ROLES: [&str; 5] = ["*", "a", "a/b", "a/b/c", "z"];
 
@@ -33,17 +34,24 @@ const TOTALS: [&str; 8] = [
     "cpus(z):3;mem(z):300",
 ];
 
+const RACKS: [&str; 3] = ["", "r1", "r2"];
+
 /// A step: what to do, and numbers to choose with among what there is.
 type Step = (u8, usize, usize);
 
 fn steps(agents: usize) -> impl Strategy<Value = Vec<Step>> {
     let start = (0..agents).map(|index| (0, index, index)).collect::<Vec<Step>>();
-    prop::collection::vec((0u8..20, any::<usize>(), any::<usize>()), 1..120)
+    prop::collection::vec((0u8..23, any::<usize>(), any::<usize>()), 1..120)
         .prop_map(move |steps| start.iter().copied().chain(steps).collect())
 }
 
 fn pick<T: Clone>(items: &[T], number: usize) -> Option<T> {
     items.get(number.checked_rem(items.len())?).cloned()
+}
+
+fn in_rack(rack: &str) -> Attributes {
+    let text = if rack.is_empty() { String::new() } else { format!("rack:{rack}") };
+    text.parse().unwrap()
 }
 
 /// Some of the roles, as the bits of a number say.
@@ -76,20 +84,24 @@ impl History {
 
     fn step(&mut self, (kind, a, b): Step) {
         match kind {
-            0 => self.add_agent(agent(u64::try_from(a % 50).unwrap()), resources(TOTALS[b % 8])),
+            0 => self.add_agent(agent(u64::try_from(a % 50).unwrap()), b),
             1..=5 => self.agent_step(kind, a, b),
             6..=11 => self.framework_step(kind, a, b),
             12..=15 => self.ledger_step(kind, a, b),
+            16 => self.set_quota(&role(ROLES[a % 5]), b),
+            17 => self.wish(a, b),
             _ => self.run(),
         }
+        self.take_back();
         self.reference.tidy();
         self.check();
     }
 
-    fn add_agent(&mut self, id: AgentId, total: Resources) {
+    fn add_agent(&mut self, id: AgentId, b: usize) {
         self.drop_agent(id);
-        self.allocator.add_agent(id, total.clone(), Attributes::default(), &[]);
-        self.reference.agents.insert(id, (total, true));
+        let (total, rack) = (resources(TOTALS[b % 8]), RACKS[b / 8 % 3]);
+        self.allocator.add_agent(id, total.clone(), in_rack(rack), &[]);
+        self.reference.agents.insert(id, (total, rack, true));
     }
 
     fn drop_agent(&mut self, id: AgentId) {
@@ -110,12 +122,13 @@ impl History {
             2 => {
                 let active = !b.is_multiple_of(4);
                 self.allocator.set_agent_active(id, active);
-                self.reference.agents.get_mut(&id).unwrap().1 = active;
+                self.reference.agents.get_mut(&id).unwrap().2 = active;
             }
             3 => {
-                let total = resources(TOTALS[b % 8]);
-                self.allocator.update_agent(id, total.clone(), Attributes::default());
-                self.reference.agents.get_mut(&id).unwrap().0 = total;
+                let (total, rack) = (resources(TOTALS[b % 8]), RACKS[b / 8 % 3]);
+                self.allocator.update_agent(id, total.clone(), in_rack(rack));
+                let known = self.reference.agents.get_mut(&id).unwrap();
+                (known.0, known.1) = (total, rack);
             }
             4 => {
                 let used = resources(["cpus:1;mem:32;ports:[3-6]", "cpus:0.5", "mem(z):10"][b % 3]);
@@ -196,15 +209,63 @@ impl History {
         let Some((_, _, states)) = self.reference.frameworks.get_mut(&id) else { return };
         states.iter_mut().filter(|(role, _)| named(role)).for_each(|(_, state)| *state = suppress);
         for ((_, (framework, role)), refusal) in &mut self.reference.refusals {
-            if !suppress
-                && *framework == id
-                && named(role)
-                && states.contains_key(role)
-                && let Refusal::Until(at, _) = *refusal
-            {
-                *refusal = Refusal::Turn(at);
+            if !suppress && *framework == id && named(role) && states.contains_key(role) {
+                refusal.1 = None;
             }
         }
+    }
+
+    fn set_quota(&mut self, role: &Role, b: usize) {
+        let guarantee = ["", "cpus:3", "mem:900", "cpus:1;mem:4096"][b % 4];
+        let limit = ["", "", "cpus:5", "cpus:2;mem:2000", "mem:64;gpus:0"][b / 4 % 5];
+        let limit = resources(limit).quantities();
+        let quota = Quota {
+            guarantee: resources(guarantee).quantities(),
+            limit: limit.iter().map(|(name, amount)| (name.clone(), amount)).collect(),
+        };
+        self.allocator.set_quota(role, quota.clone());
+        self.reference.quotas.insert(role.clone(), quota);
+    }
+
+    fn wish(&mut self, a: usize, b: usize) {
+        let (id, role) = (FrameworkId(u64::try_from(a % 7).unwrap()), role(ROLES[a / 7 % 5]));
+        let least = resources(["", "mem:1000", "cpus:2;mem:100"][b % 3]).quantities();
+        let rack = [None, Some("r1"), Some("r2")][b / 3 % 3];
+        let constraint = |rack: &str| AgentConstraint {
+            of: Selector::Attribute { name: "rack".to_owned() },
+            is: Predicate::Equals { value: rack.to_owned() },
+        };
+        let wishes = OfferWishes {
+            minimum: vec![least.clone()],
+            constraints: rack.into_iter().map(|rack| vec![constraint(rack)]).collect(),
+        };
+        if self.allocator.set_wishes(id, &role, &wishes).is_ok() {
+            self.reference.wishes.insert((id, role), (least, rack));
+        }
+    }
+
+    /// Offers that are wanted back are given back.
+    fn take_back(&mut self) {
+        for rescind in self.allocator.take_rescinds() {
+            let wanted = |offer: &Grant| {
+                (offer.framework, &offer.role, offer.agent)
+                    == (rescind.framework, &rescind.role, rescind.agent)
+            };
+            let (wanted, kept) = std::mem::take(&mut self.offers).into_iter().partition(wanted);
+            self.offers = kept;
+            let wanted: Vec<Grant> = wanted;
+            for one in wanted {
+                self.recover(&one, None);
+            }
+        }
+    }
+
+    /// An offer comes back.
+    fn recover(&mut self, one: &Grant, until: Option<Mono>) {
+        let Grant { framework, role, agent, resources, .. } = one;
+        self.allocator.recover_offered(*agent, *framework, role, resources, until);
+        self.give_back(one, 0, resources);
+        self.refuse((*agent, (*framework, role.clone())), resources, until, true);
     }
 
     fn ledger_step(&mut self, kind: u8, a: usize, b: usize) {
@@ -215,11 +276,7 @@ impl History {
         let Grant { framework, role, agent, resources, .. } = &one;
         let member = (*framework, role.clone());
         match kind {
-            12 | 13 => {
-                self.allocator.recover_offered(*agent, *framework, role, resources, until);
-                self.give_back(&one, 0, resources);
-                self.refuse((*agent, member), resources, until, true);
-            }
+            12 | 13 => self.recover(&one, until),
             14 => {
                 let used = resources.intersection(&super::support::resources(
                     ["cpus:1;mem:64", "cpus:0.5;mem:32;ports:[5-6]", "cpus(a):1;mem:1"][b / 3 % 3],
@@ -262,13 +319,13 @@ impl History {
             return;
         }
         match (until, self.reference.refusals.get(&key)) {
-            (Some(until), Some(Refusal::Until(longer, more)))
+            (Some(until), Some((longer, Some(more))))
                 if *longer >= until && more.contains(refused) => {}
             (Some(until), _) => {
-                self.reference.refusals.insert(key, Refusal::Until(until, refused.clone()));
+                self.reference.refusals.insert(key, (until, Some(refused.clone())));
             }
             (None, None) if pass => {
-                self.reference.refusals.insert(key, Refusal::Turn(Mono(u64::MAX)));
+                self.reference.refusals.insert(key, (Mono(u64::MAX), None));
             }
             (None, _) => {}
         }
@@ -304,7 +361,9 @@ impl History {
         for member in self.reference.waiting() {
             let explanation = self.allocator.explain(member.0).unwrap();
             let found = explanation.roles.iter().find(|found| found.role == member.1).unwrap();
-            let (share, role_share, grants) = self.reference.standing(&member);
+            let way = path(&member);
+            let (share, grants) = self.reference.standing(&way);
+            let (role_share, _) = self.reference.standing(&way[..way.len() - 2]);
             assert_eq!((found.share, found.role_share), (share, role_share), "{member:?}");
             assert_eq!(found.grants, grants, "{member:?}");
         }
@@ -322,17 +381,6 @@ impl History {
 
 /// What the reference needs to be told besides what happens.
 impl Reference {
-    /// The member's share, that of its role, and how many offers it was made.
-    fn standing(&self, member: &Member) -> (Share, Share, u64) {
-        let steps = path(member);
-        let share = |prefix: &[Level]| {
-            let (numerator, denominator) = self.share(prefix);
-            Share::new(numerator * 1000, denominator)
-        };
-        let granted = self.grants.get(&steps).copied().unwrap_or(0);
-        (share(&steps), share(&steps[..steps.len() - 2]), granted)
-    }
-
     /// Forgets what belongs to agents and members that are gone.
     fn tidy(&mut self) {
         self.held.retain(|(agent, _), both| {
@@ -348,6 +396,7 @@ impl Reference {
         }
         self.refusals
             .retain(|(agent, member), _| self.agents.contains_key(agent) && subscribed(member));
+        self.wishes.retain(|member, _| subscribed(member));
         let paths: Vec<_> = members.iter().map(path).collect();
         self.grants.retain(|prefix, _| paths.iter().any(|path| path.starts_with(prefix)));
     }
@@ -358,7 +407,7 @@ fn play(seed: u64, steps: &[Step]) -> Vec<Grant> {
     for step in steps {
         history.step(*step);
     }
-    history.step((19, 0, 0));
+    history.step((22, 0, 0));
     history.grants
 }
 
@@ -388,6 +437,6 @@ proptest! {
 fn histories_get_somewhere() {
     // Guards the test above: its histories must reach offers, filters, tasks and shrunk agents.
     let steps: Vec<Step> =
-        (0..400usize).map(|n| (u8::try_from(n * 7 % 20).unwrap(), n * 31, n * 17)).collect();
+        (0..400usize).map(|n| (u8::try_from(n * 7 % 23).unwrap(), n * 31, n * 17)).collect();
     assert!(play(1, &steps).len() > 20);
 }
