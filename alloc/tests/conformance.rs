@@ -11,8 +11,8 @@ use meshos_alloc::{
 use meshos_protocol::resources::ResourceName;
 
 #[expect(clippy::disallowed_methods, reason = "a test is told by its environment how long to look")]
-fn cases(default: u64) -> u64 {
-    std::env::var("MESHOS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default)
+fn cases() -> u64 {
+    std::env::var("MESHOS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256)
 }
 
 fn max_min() -> MaxMin {
@@ -21,37 +21,37 @@ fn max_min() -> MaxMin {
 
 #[test]
 fn drf_conforms() {
-    conformance::check(|| Box::new(Drf), cases(48));
+    conformance::check(|| Box::new(Drf), cases());
 }
 
 #[test]
 fn max_min_conforms() {
-    conformance::check(|| Box::new(max_min()), cases(24));
+    conformance::check(|| Box::new(max_min()), cases());
 }
 
 #[test]
 fn priority_conforms() {
-    conformance::check(|| Box::new(Priority), cases(24));
+    conformance::check(|| Box::new(Priority), cases());
 }
 
 #[test]
 fn fair_decay_conforms() {
-    conformance::check(|| Box::new(FairDecay::new(Duration::from_secs(2))), cases(24));
+    conformance::check(|| Box::new(FairDecay::new(Duration::from_secs(2))), cases());
 }
 
 #[test]
 fn random_conforms() {
-    conformance::check(|| Box::new(Random::default()), cases(24));
+    conformance::check(|| Box::new(Random::default()), cases());
 }
 
 #[test]
 fn drf_is_fair() {
-    conformance::check_fairness(|| Box::new(Drf), true, cases(64));
+    conformance::check_fairness(|| Box::new(Drf), true, cases());
 }
 
 #[test]
 fn max_min_is_fair_in_its_resource() {
-    conformance::check_fairness(|| Box::new(max_min()), false, cases(64));
+    conformance::check_fairness(|| Box::new(max_min()), false, cases());
 }
 
 /// Guards the suite: it must be able to tell an unfair policy from a fair one.
