@@ -130,6 +130,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// Whether it says that there is no such thing.
+    pub(super) const fn is_not_found(&self) -> bool {
+        self.status == 404
+    }
+
     /// The sentence.
     pub(super) fn into_message(self) -> String {
         self.message

@@ -166,6 +166,25 @@ impl Api {
         call: &Call,
         view: Arc<View>,
     ) -> Result<Answer, Failure> {
+        let answered = self.answer_from(route, call, Arc::clone(&view)).await;
+        match (answered, route) {
+            // Whoever was just told of a task must find it, and the picture is a moment behind.
+            (Err(failure), Leading::Task(_) | Leading::KillTask) if failure.is_not_found() => {
+                match self.options.master.settled(&view).await {
+                    Some(settled) => self.answer_from(route, call, settled).await,
+                    None => Err(failure),
+                }
+            }
+            (answered, _) => answered,
+        }
+    }
+
+    async fn answer_from(
+        &self,
+        route: &Leading,
+        call: &Call,
+        view: Arc<View>,
+    ) -> Result<Answer, Failure> {
         match route {
             Leading::Leader => Answer::json(&LeaderRow {
                 node_id: self.options.node.to_string(),

@@ -118,6 +118,12 @@ impl Handle {
         self.port.load().as_ref().map(|port| port.view.get())
     }
 
+    /// A picture that shows whatever happened before this was called, given the one that did not.
+    pub(crate) async fn settled(&self, known: &Arc<View>) -> Option<Arc<View>> {
+        let view = self.port.load().as_ref().map(|port| port.view.clone())?;
+        Some(view.settled(known).await)
+    }
+
     /// An agent's stream was opened.
     pub(crate) fn agent(&self, node: NodeId, opened: Opened) {
         self.deliver(Input::Agent { node, opened });

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 /// How old a published picture may become while things change.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -11,7 +11,13 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// The reading side: the newest picture.
 #[derive(Debug)]
 pub(crate) struct Snapshot<V> {
-    slot: Arc<ArcSwap<V>>,
+    slot: Arc<Slot<V>>,
+}
+
+#[derive(Debug)]
+struct Slot<V> {
+    picture: ArcSwap<V>,
+    replaced: Notify,
 }
 
 impl<V> Clone for Snapshot<V> {
@@ -23,17 +29,29 @@ impl<V> Clone for Snapshot<V> {
 impl<V> Snapshot<V> {
     /// Starts with this picture.
     pub(crate) fn new(first: V) -> Self {
-        Self { slot: Arc::new(ArcSwap::from_pointee(first)) }
+        let picture = ArcSwap::from_pointee(first);
+        Self { slot: Arc::new(Slot { picture, replaced: Notify::new() }) }
     }
 
     /// The newest picture.
     pub(crate) fn get(&self) -> Arc<V> {
-        self.slot.load_full()
+        self.slot.picture.load_full()
+    }
+
+    /// A picture that shows whatever happened before this was called. The newest one does so
+    /// already when nothing replaces it in the time in which a change is published.
+    pub(crate) async fn settled(&self, known: &Arc<V>) -> Arc<V> {
+        let replaced = self.slot.replaced.notified();
+        if Arc::ptr_eq(&self.get(), known) {
+            tokio::time::timeout(INTERVAL * 2, replaced).await.ok();
+        }
+        self.get()
     }
 
     /// Replaces the picture.
     pub(crate) fn set(&self, view: V) {
-        self.slot.store(Arc::new(view));
+        self.slot.picture.store(Arc::new(view));
+        self.slot.replaced.notify_waiters();
     }
 }
 
@@ -80,5 +98,27 @@ pub(crate) async fn until(moments: impl IntoIterator<Item = Option<Instant>>) {
     match moments.into_iter().flatten().min() {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_settled_picture_shows_what_happened_before_it_was_asked_for() {
+        let snapshot = Snapshot::new(1);
+        let known = snapshot.get();
+        let late = async {
+            tokio::task::yield_now().await;
+            snapshot.set(2);
+        };
+        let (settled, ()) = tokio::join!(snapshot.settled(&known), late);
+        assert_eq!(*settled, 2);
+        // A picture that came in between will do, and one that nothing replaces too.
+        assert_eq!(*snapshot.settled(&known).await, 2);
+        let start = Instant::now();
+        assert_eq!(*snapshot.settled(&settled).await, 2);
+        assert!(start.elapsed() >= INTERVAL * 2);
     }
 }
