@@ -127,13 +127,11 @@ pub(crate) struct Service {
 pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     let store = AgentStore::open(&options.data_dir)?;
     let loaded = store.load()?;
-    for unreadable in &loaded.unreadable {
-        tracing::error!(record = %unreadable, "a record of the agent cannot be read and is skipped");
-    }
     let found = containers::recover(options.containerizer.as_ref())
         .await
         .context("cannot learn from the launcher which containers there are")?;
-    let boot_changed = containers::boot_changed(&options.data_dir)?;
+    let boot_changed = containers::boot_changed(&options.data_dir, !loaded.tasks.is_empty())?;
+    containers::warn_of_strays(&found, &loaded.tasks);
     tracing::info!(
         tasks = loaded.tasks.len(),
         containers = found.len(),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use meshos_control::agent::{Change, TaskRecord};
+use meshos_membership::identity::write_atomic;
 use meshos_protocol::{
     codec,
     ids::{AgentId, FrameworkId, TaskId},
@@ -22,6 +23,10 @@ const AGENT_ID: &str = "agent_id";
 const FORMAT: &str = "format";
 const FORMAT_NOW: &[u8] = b"1";
 const FILE: &str = "agent.redb";
+/// Beside the file from its first use on, so that a lost file is not taken for a new node.
+const MARK: &str = "agent.mark";
+/// Unreadable records that an error names.
+const NAMED_MAX: usize = 5;
 /// What redb keeps in memory of the file; by itself it would take up to a gigabyte. It is read at the start only, and the
 /// records of some thousand tasks fit.
 const CACHE_BYTES: usize = 4 << 20;
@@ -36,6 +41,28 @@ pub(crate) enum StoreError {
         path: PathBuf,
         /// What redb said.
         why: String,
+    },
+    /// The file was there before: without it the tasks that still run would be nobody's.
+    #[error(
+        "{path:?} was here before and is now missing or empty, and tasks that it recorded may still run: put it back \
+         from a copy; or, to give up those tasks and their last updates, remove {mark:?} and start again"
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What says that it was there.
+        mark: PathBuf,
+    },
+    /// Records that this release cannot read; their tasks may run, and must not be forgotten.
+    #[error(
+        "{path:?} holds records that this release cannot read, whose tasks may still run: start the release that wrote \
+         them, or put the file back from a copy ({what})"
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The first of them, each with what is wrong.
+        what: String,
     },
     /// The file was written by a newer release.
     #[error(
@@ -62,8 +89,6 @@ pub(crate) struct Loaded {
     pub agent: Option<AgentId>,
     /// The tasks, in order of framework and id.
     pub tasks: Vec<TaskRecord>,
-    /// Records that could not be read, in words: their tasks are unknown to this release.
-    pub unreadable: Vec<String>,
 }
 
 impl AgentStore {
@@ -75,12 +100,22 @@ impl AgentStore {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
         let failed = |why: String| StoreError::Storage { path: path.clone(), why };
+        let mark = data_dir.join(MARK);
+        let is_marked = mark.try_exists().map_err(|error| failed(error.to_string()))?;
+        let is_empty = std::fs::metadata(&path).map_or(true, |metadata| metadata.len() == 0);
+        if is_marked && is_empty {
+            return Err(StoreError::Lost { path, mark });
+        }
         let database = builder.create(&path).map_err(|error| failed(error.to_string()))?;
         // redb makes it as the umask says; the environment of tasks is in it.
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))
             .map_err(|error| failed(error.to_string()))?;
-        let store = Self { path, database };
+        let store = Self { path: path.clone(), database };
         store.check_format()?;
+        if !is_marked {
+            write_atomic(&mark, b"agent.redb belongs here\n")
+                .map_err(|error| failed(format!("its mark cannot be written: {error}")))?;
+        }
         Ok(store)
     }
 
@@ -109,14 +144,30 @@ impl AgentStore {
     }
 
     /// Reads everything.
+    ///
+    /// # Errors
+    /// Also when some of it makes no sense: whoever went on without a record would end its task.
     pub(crate) fn load(&self) -> Result<Loaded, StoreError> {
+        let (loaded, unreadable) = self.read()?;
+        if unreadable.is_empty() {
+            return Ok(loaded);
+        }
+        let mut what = unreadable[..unreadable.len().min(NAMED_MAX)].join("; ");
+        if unreadable.len() > NAMED_MAX {
+            what += &format!("; and {} more", unreadable.len() - NAMED_MAX);
+        }
+        Err(StoreError::Unreadable { path: self.path.clone(), what })
+    }
+
+    /// What can be read, and in words what cannot.
+    fn read(&self) -> Result<(Loaded, Vec<String>), StoreError> {
         self.run(|database| {
             let read = database.begin_read()?;
-            let mut loaded = Loaded::default();
+            let (mut loaded, mut unreadable) = (Loaded::default(), Vec::new());
             if let Some(bytes) = read.open_table(META)?.get(AGENT_ID)? {
                 match codec::decode::<AgentId>(bytes.value()) {
                     Ok(agent) => loaded.agent = Some(agent),
-                    Err(error) => loaded.unreadable.push(format!("agent id: {error}")),
+                    Err(error) => unreadable.push(format!("agent id: {error}")),
                 }
             }
             for entry in read.open_table(TASKS)?.iter()? {
@@ -126,11 +177,11 @@ impl AgentStore {
                     Err(error) => {
                         let (framework, task) = key.value();
                         let framework = FrameworkId(framework);
-                        loaded.unreadable.push(format!("task {task} of {framework}: {error}"));
+                        unreadable.push(format!("task {task} of {framework}: {error}"));
                     }
                 }
             }
-            Ok(loaded)
+            Ok((loaded, unreadable))
         })
     }
 

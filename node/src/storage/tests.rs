@@ -71,7 +71,6 @@ fn forget(framework: u64, name: &str) -> Change {
 /// What is on disk: the agent's id, and each task with its state.
 fn found(directory: &Path) -> (Option<AgentId>, Vec<TaskRecord>) {
     let loaded = AgentStore::open(directory).unwrap().load().unwrap();
-    assert_eq!(loaded.unreadable, Vec::<String>::new());
     (loaded.agent, loaded.tasks)
 }
 
@@ -124,7 +123,7 @@ fn a_file_of_a_newer_release_is_left_alone() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_named_and_costs_no_other() {
+fn a_record_that_cannot_be_read_is_named_and_nothing_begins_without_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = AgentStore::open(directory.path()).unwrap();
     store.write(&[task(1, "good", TaskState::Running)]).unwrap();
@@ -136,16 +135,34 @@ fn a_record_that_cannot_be_read_is_named_and_costs_no_other() {
         write.open_table(tasks).unwrap().insert((1, "bad"), b"\xc1".as_slice()).unwrap();
         write.commit().unwrap();
     }
-    let loaded = AgentStore::open(directory.path()).unwrap().load().unwrap();
-    assert_eq!(loaded.tasks, [record(1, "good", TaskState::Running)]);
-    let [unreadable] = loaded.unreadable.as_slice() else { panic!("{:?}", loaded.unreadable) };
-    assert!(unreadable.starts_with("task bad of F1: "), "{unreadable}");
+    let error = AgentStore::open(directory.path()).unwrap().load().unwrap_err().to_string();
+    assert!(error.contains(FILE) && error.contains("task bad of F1: "), "{error}");
+    assert!(error.contains("start the release that wrote them"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_lost_is_not_taken_for_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, mark) = (directory.path().join(FILE), directory.path().join("agent.mark"));
+    drop(AgentStore::open(directory.path()).unwrap());
+    let refused = || AgentStore::open(directory.path()).err().map(|error| error.to_string());
+    std::fs::write(&file, b"").unwrap();
+    assert!(refused().unwrap().contains("missing or empty"));
+    std::fs::remove_file(&file).unwrap();
+    let sentence = refused().unwrap();
+    assert!(sentence.contains(mark.to_str().unwrap()), "it says what to do: {sentence}");
+    // The operator says that it may begin anew.
+    std::fs::remove_file(&mark).unwrap();
+    assert_eq!(refused(), None);
+    assert!(mark.exists() && file.exists());
 }
 
 /// A copy of the file as a crash leaves it: never closed.
 fn crashed(store: &AgentStore, from: &Path) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::copy(from.join(FILE), directory.path().join(FILE)).unwrap();
+    for file in [FILE, "agent.mark"] {
+        std::fs::copy(from.join(file), directory.path().join(file)).unwrap();
+    }
     // Held open until here.
     let _open = store;
     directory
@@ -161,11 +178,11 @@ fn what_was_durable_survives_a_crash() {
     assert_eq!(found(copy.path()), expected);
 }
 
-/// Opens and reads a file that may be damaged: it is as it was, or there is a sentence. No panic.
+/// Opens and reads a file that may be damaged: all is there, or there is a sentence. No panic.
 fn open_damaged(directory: &Path, expected: &[TaskRecord]) -> bool {
     match AgentStore::open(directory).and_then(|store| store.load()) {
         Ok(loaded) => {
-            // Nothing is made up: what is there was written.
+            assert_eq!(loaded.tasks.len(), expected.len(), "nothing is lost or made up");
             assert!(loaded.tasks.iter().all(|task| expected.contains(task)), "{loaded:?}");
             true
         }

@@ -138,6 +138,7 @@ fn a_damaged_file_is_refused_by_name_and_tasks_live() {
         let header = flipped.len().min(200);
         flipped[..header].iter_mut().for_each(|byte| *byte ^= 0x55);
         for (what, bytes) in [
+            ("emptied", &[][..]),
             ("cut in half", &good[..good.len() / 2]),
             ("cut short", &good[..100]),
             ("empty of sense", &garbage[..]),
@@ -151,6 +152,8 @@ fn a_damaged_file_is_refused_by_name_and_tasks_live() {
                 "{file} {what}: what was acknowledged would be lost"
             );
         }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(start_over_damage(&mut cluster, file), Outcome::Refused, "{file} removed");
         fs::write(&path, &good).unwrap();
         assert_alive(&journal, &tasks);
         cluster.nodes[0].start();

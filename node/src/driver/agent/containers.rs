@@ -1,7 +1,8 @@
 //! Carries out what the agent wishes of containers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -278,20 +279,60 @@ pub(super) fn hold(sandboxes: &Sandboxes, found: &[FoundContainer], records: &[T
     }
 }
 
-/// Whether the machine was restarted since the node last ran here; remembers the present boot.
-pub(super) fn boot_changed(data_dir: &Path) -> Result<bool> {
-    const SOURCE: &str = "/proc/sys/kernel/random/boot_id";
-    let file = data_dir.join("boot-id");
-    let now = std::fs::read_to_string(SOURCE).with_context(|| format!("cannot read {SOURCE}"))?;
-    let before = std::fs::read_to_string(&file).unwrap_or_default();
-    let changed = !before.is_empty() && before != now;
-    if before != now {
-        let fresh = data_dir.join("boot-id.new");
-        std::fs::write(&fresh, &now)
-            .with_context(|| format!("cannot write {}", fresh.display()))?;
-        std::fs::rename(&fresh, &file).with_context(|| {
-            format!("cannot rename {} over {}", fresh.display(), file.display())
-        })?;
+/// Says which containers run without a record: they are ended. Records are written first, so in
+/// health there are none.
+pub(super) fn warn_of_strays(found: &[FoundContainer], records: &[TaskRecord]) {
+    let recorded: BTreeSet<&ContainerId> = records.iter().map(|record| &record.container).collect();
+    let running = found.iter().filter(|container| container.ended.is_none());
+    for stray in running.filter(|container| !recorded.contains(&container.container)) {
+        tracing::warn!(container = %stray.container, pid = ?stray.pid, "a container runs that no record names: it is ended");
     }
-    Ok(changed)
+}
+
+/// Whether the machine was restarted since the node last ran here; remembers the present boot. When
+/// there are records and nothing sure is known, it counts as restarted: containers that live are
+/// found all the same.
+pub(super) fn boot_changed(data_dir: &Path, has_records: bool) -> Result<bool> {
+    const SOURCE: &str = "/proc/sys/kernel/random/boot_id";
+    let now = std::fs::read_to_string(SOURCE).with_context(|| format!("cannot read {SOURCE}"))?;
+    boot_differs(&data_dir.join("boot-id"), &now, has_records)
+}
+
+fn boot_differs(file: &Path, now: &str, has_records: bool) -> Result<bool> {
+    let before = match std::fs::read(file) {
+        Ok(before) => before,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", file.display()));
+        }
+    };
+    if before == now.as_bytes() {
+        return Ok(false);
+    }
+    meshos_membership::identity::write_atomic(file, now.as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(has_records || !before.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_is_the_same_only_when_that_is_sure() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("boot-id");
+        let differs = |now, has_records| boot_differs(&file, now, has_records).unwrap();
+        assert!(!differs("one\n", false), "the first start");
+        assert!(!differs("one\n", true));
+        assert!(differs("two\n", true));
+        assert!(!differs("two\n", true), "the new one is remembered");
+        for damaged in [&b""[..], b"tw", b"\xff\xfe"] {
+            std::fs::write(&file, damaged).unwrap();
+            assert!(differs("two\n", true), "{damaged:?}");
+            assert!(!differs("two\n", true));
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert!(differs("two\n", true), "records without any boot");
+    }
 }
