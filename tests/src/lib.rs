@@ -42,4 +42,4 @@ pub use node::{Node, NodeArguments};
 pub use ports::free_ports;
 pub use processes::{Process, cgroups_below, launchers_below, of_path, pid_alive, sweep};
 pub use slots::Slot;
-pub use wait::{PATIENCE, poll_until, say, wait_until};
+pub use wait::{PATIENCE, poll_until, say, since_logged, wait_until};

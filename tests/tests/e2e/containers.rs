@@ -74,7 +74,13 @@ fn root_tasks_are_held_to_their_memory_and_processes_and_told_why_they_ended() {
     framework.submit([
         task("eater", "x=0123456789abcdef; while :; do x=$x$x; done"),
         task("forker", "while sleep 1000 & do :; done"),
-        task("modest", "cat /sys/fs/cgroup/cpu/$(sed -n 's/.*:cpu[^:]*://p' /proc/self/cgroup)/cpu.cfs_quota_us || echo 50000"),
+        // Version 1 has a file of its own for it, version 2 the quota and its period.
+        task(
+            "modest",
+            "path() { sed -n \"s/^[0-9]*:$1:\\///p\" /proc/self/cgroup; }; \
+             if [ -e /sys/fs/cgroup/cpu ]; then cat /sys/fs/cgroup/cpu/$(path cpu)/cpu.cfs_quota_us; \
+             else cut -d' ' -f1 /sys/fs/cgroup/$(path '')/cpu.max; fi",
+        ),
     ]);
     let eaten = framework.wait_for_state("eater", TaskState::Failed);
     assert_eq!(eaten.reason, Some(Reason::MemoryLimit), "{eaten:?}");

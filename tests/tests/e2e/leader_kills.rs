@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use meshos_sdk::protocol::task::{Reason, TaskState};
 use meshos_tests::{
     Cluster, Framework, FrameworkOptions, Journal, Leader, Note, PATIENCE, poll_until, say,
-    wait_until,
+    since_logged, wait_until,
 };
 
 use crate::common::{
@@ -18,7 +18,6 @@ use crate::common::{
 const TASKS: usize = 200;
 const BATCHES: usize = 20;
 const ROUNDS: u64 = 20;
-const DAY_S: f64 = 86_400.0;
 
 /// Numbers that a seed decides (splitmix64).
 struct Dice(u64);
@@ -131,9 +130,8 @@ fn round(cluster: &mut Cluster, seed: u64) -> Round {
     }
     let killed = killed.expect("the leader was killed");
     let offered = first_offer_after(&framework, killed, leader.term);
-    let offered_at = time_of_day() - offered.elapsed().as_secs_f64();
     let next = cluster.leader_after(leader.term);
-    let elected_at = leads_since(cluster, &next);
+    let elected = says_that_it_leads(cluster, &next);
     if matches!(moment, Moment::Run) {
         assert_alive(&journal, &tasks);
     }
@@ -143,8 +141,7 @@ fn round(cluster: &mut Cluster, seed: u64) -> Round {
     Round {
         moment,
         first_offer: offered - killed,
-        // Both around midnight would be off by a day.
-        first_offer_after_election_ms: (offered_at - elected_at).rem_euclid(DAY_S) * 1_000.0,
+        first_offer_after_election_ms: since_logged(&elected, offered) * 1_000.0,
         dropped,
     }
 }
@@ -162,19 +159,11 @@ fn first_offer_after(framework: &Framework, killed: Instant, term: u64) -> Insta
     })
 }
 
-/// Seconds since midnight (UTC).
-fn time_of_day() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    since.as_secs_f64().rem_euclid(DAY_S)
-}
-
-/// The time of day of the line in which the leader's log says that it leads.
-fn leads_since(cluster: &Cluster, leader: &Leader) -> f64 {
+/// The line of the leader's log in which it says that it leads.
+fn says_that_it_leads(cluster: &Cluster, leader: &Leader) -> String {
     let (log, term) = (cluster.nodes[leader.index].log(), format!("term={}", leader.term));
     let says_so = |line: &&str| line.contains("this node leads") && line.ends_with(&term);
-    let line = log.lines().rev().find(says_so).expect("a leader says so");
-    let time = line.split(['T', 'Z']).nth(1).expect("a line begins with its time");
-    time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
+    log.lines().rev().find(says_so).expect("a leader says so").to_owned()
 }
 
 /// Lets all tasks end and holds what they say of themselves against what the framework was told. Gives the number of

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Instant};
 use meshos_sdk::protocol::task::TaskState;
 use meshos_tests::{
     Cluster, ClusterOptions, Command, Framework, FrameworkOptions, Handling, Journal, Leader,
-    Network, Node, Note, PATIENCE, poll_until, say, wait_until,
+    Network, Node, Note, PATIENCE, poll_until, say, since_logged, wait_until,
 };
 
 use crate::common::{
@@ -55,14 +55,15 @@ fn is_connected(framework: &Framework) -> bool {
     told.unwrap_or(false)
 }
 
-/// The old leader, alone: it stops offering and launching and says that there is no leader.
+/// The old leader, alone: it stops offering and launching and says that there is no leader. Gives the line in which it
+/// logged that its master ended.
 fn assert_deposed(
     cluster: &Cluster,
     network: &Network,
     alone: &Leader,
     inside: &Framework,
     cut: Instant,
-) {
+) -> String {
     let node = &cluster.nodes[alone.index];
     poll_until(PATIENCE, "the old leader says that there is no leader", || {
         let answer = network.on(alone.index, || node.get("/api/leader")).ok()?;
@@ -73,9 +74,26 @@ fn assert_deposed(
         "the old leader said that there is no leader {:?} after the cut",
         cut.elapsed()
     ));
+    let log = node.log();
+    let deposed = log.lines().rev().find(|line| line.contains("the master is deposed"));
+    let deposed = deposed.expect("the master says when it was deposed").to_owned();
+    say(format_args!(
+        "the master of the old leader ended {:.2} s after the cut",
+        -since_logged(&deposed, cut)
+    ));
     wait_until("its framework is told, and has no offers", || {
         !is_connected(inside) && inside.open_offers().is_empty()
     });
+    deposed
+}
+
+/// What a framework was offered after its leader's master had ended. An offer that left before may take a moment.
+fn offered_after(framework: &Framework, deposed: &str) -> Vec<f64> {
+    const ON_ITS_WAY_S: f64 = 1.0;
+    let notes = framework.notes();
+    let offers = notes.iter().filter(|(_, note)| matches!(note, Note::Offers(_)));
+    let after = offers.map(|(at, _)| since_logged(deposed, *at));
+    after.filter(|seconds| *seconds > ON_ITS_WAY_S).collect()
 }
 
 /// The other side goes on under a leader of a higher term.
@@ -133,7 +151,7 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
     let late = ids("late", 10);
     inside.submit_on(&far_node, gated(&journal, &late[..5], "gate", 0));
     inside.submit_on(&alone.node_id, gated(&journal, &late[5..], "gate", 0));
-    assert_deposed(&cluster, &network, &alone, &inside, cut);
+    let deposed = assert_deposed(&cluster, &network, &alone, &inside, cut);
     let sent = inside.launched();
     let (across, others_late): (Vec<String>, Vec<String>) =
         late.iter().cloned().partition(|id| late[..5].contains(id) && sent.contains_key(id));
@@ -152,6 +170,7 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
         assert_alive(&journal, tasks);
     }
 
+    assert_eq!(offered_after(&inside, &deposed), [0.0; 0], "the old leader offers nothing more");
     network.heal(alone.index);
     cluster.wait_until_ready();
     wait_until("the framework inside is back", || is_connected(&inside));

@@ -1,6 +1,8 @@
 //! Voters are lost for good: a healthy node takes the place of one; when most are lost, an operator rebuilds the group on a
 //! survivor.
 
+use std::collections::BTreeSet;
+
 use meshos_sdk::protocol::task::TaskState;
 use meshos_tests::{Cluster, ClusterOptions, Framework, FrameworkOptions, Journal, wait_until};
 
@@ -14,6 +16,10 @@ const OTHERS: [usize; 2] = [3, 4];
 
 fn seeds_and_others() -> Cluster {
     Cluster::start_with(ClusterOptions { others: OTHERS.len(), ..ClusterOptions::default() })
+}
+
+fn voter_ids(cluster: &Cluster, asked: usize) -> BTreeSet<String> {
+    voters(cluster, asked).into_iter().map(|(node, _)| node).collect()
 }
 
 /// Waits until a voter has all of the leader's log.
@@ -206,4 +212,32 @@ fn a_group_is_not_rebuilt_without_the_key_that_other_nodes_believe() {
     recover(&mut cluster, 0, 9);
     cluster.nodes[0].start();
     assert!(cluster.leader().term > term.max(9));
+}
+
+#[test]
+fn a_voter_is_taken_out_and_added_again_by_hand() {
+    let options = ClusterOptions {
+        flags: vec!["--no-replace-voters".to_owned()],
+        ..ClusterOptions::default()
+    };
+    let mut cluster = Cluster::start_with(options);
+    let leader = cluster.leader().index;
+    let out = (0..3).find(|index| *index != leader).unwrap();
+    let other = (0..3).find(|index| *index != leader && *index != out).unwrap();
+    let id = [0, 1, 2].map(|index| cluster.nodes[index].id());
+    let change = |what: &str, node: &str| {
+        cluster.nodes[other].command(&["voters", what, node]).run().success()
+    };
+    let told = change("remove", &id[out]);
+    assert!(told.stdout.contains(&id[out]), "{told:?}");
+    assert_eq!(
+        voter_ids(&cluster, leader),
+        BTreeSet::from([id[leader].clone(), id[other].clone()])
+    );
+    let again = cluster.nodes[other].command(&["voters", "remove", &id[out]]).run();
+    assert_eq!(again.code(), 1, "{again:?}");
+
+    change("add", &id[out]);
+    assert_eq!(voter_ids(&cluster, leader), BTreeSet::from(id));
+    cluster.wait_until_ready();
 }

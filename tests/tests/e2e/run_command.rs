@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs};
 
-use meshos_tests::{Cluster, ClusterOptions, Finished, PATIENCE, poll_until, wait_until};
+use meshos_tests::{
+    Cluster, ClusterOptions, Finished, Framework, FrameworkOptions, Handling, PATIENCE, poll_until,
+    wait_until,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -174,8 +177,6 @@ fn scripts_find_the_fields_that_were_promised() {
             assert_eq!(row["leader"], index == leader.index);
             assert_eq!(row["attributes"]["rack"], format!("r{index}"));
         }
-        assert!(run(&cluster, node, &["frameworks", "--json"]).success().json().is_array());
-        assert!(run(&cluster, node, &["offers", "--json"]).success().json().is_array());
     }
 
     let node = cluster.follower();
@@ -212,4 +213,64 @@ fn scripts_find_the_fields_that_were_promised() {
         task_row(node).is_some_and(|row| row["state"] == "killed")
     });
     assert_eq!(run(&cluster, node, &["logs", &id]).success().stdout, "first\n");
+}
+
+#[test]
+fn an_open_offer_and_its_framework_are_shown_and_explained_through_any_node() {
+    let mut cluster = racks();
+    let leader = cluster.leader().index;
+    let options = FrameworkOptions {
+        handling: Handling::Keep,
+        ..FrameworkOptions::new("keeper", &[cluster.follower()])
+    };
+    let framework = Framework::start(&cluster, options);
+    wait_until("all nodes are offered", || framework.open_offers().len() == 3);
+    let id = framework.id().to_string();
+    for node in 0..3 {
+        let rows = |what: &str| {
+            let shown = run(&cluster, node, &[what, "--json"]).success().json();
+            shown.as_array().expect("a list").clone()
+        };
+        wait_until("the offers are shown", || rows("offers").len() == 3);
+        for row in rows("offers") {
+            assert_has(&row, &["id", "framework_id", "node_id", "role", "resources", "made_at"]);
+            assert_eq!(row["framework_id"], id.as_str());
+            assert_eq!(row["resources"]["cpus"], 4);
+        }
+        let frameworks = rows("frameworks");
+        let row = frameworks.iter().find(|row| row["id"] == id.as_str()).expect("it is listed");
+        assert_has(row, &["name", "roles", "state", "tasks", "used", "offers", "principal"]);
+        assert_eq!((&row["name"], &row["offers"]), (&"keeper".into(), &3.into()), "{row}");
+
+        let told = cluster.nodes[node].json(&format!("/explain/framework/{id}"));
+        assert_eq!(told.expect("it is explained")["framework"], id.as_str());
+        let shown = run(&cluster, node, &["explain", "framework", &id]).success();
+        assert!(shown.stdout.contains("3 offers of it are open"), "{shown:?}");
+    }
+    let unknown = run(&cluster, leader, &["explain", "framework", "F99"]);
+    assert_eq!(unknown.code(), 1);
+    assert!(unknown.stderr.contains("F99"), "{unknown:?}");
+}
+
+#[test]
+fn logs_are_followed_until_the_task_ends() {
+    let mut cluster = racks();
+    let (leader, follower) = (cluster.leader().index, cluster.follower());
+    let gate = cluster.path().join("gate");
+    let line = format!("echo one; until [ -e {} ]; do sleep 0.05; done; echo two", gate.display());
+    let mut running =
+        cluster.nodes[leader].command(&["run", "--name", "talker", "--shell", "--", &line]).start();
+    running.wait_for_error_output("runs");
+    let id = poll_until(PATIENCE, "the task is listed", || {
+        let tasks = run(&cluster, follower, &["tasks", "--json"]).success().json();
+        let row = tasks.as_array()?.iter().find(|row| row["name"] == "talker")?.clone();
+        row["id"].as_str().map(str::to_owned)
+    });
+    let mut following = cluster.nodes[follower].command(&["logs", "-f", &id]).start();
+    following.wait_for_output("one\n");
+    assert!(following.is_running(), "it waits for more");
+    fs::write(&gate, "").unwrap();
+    let followed = following.wait().success();
+    assert_eq!(followed.stdout, "one\ntwo\n");
+    assert_eq!(running.wait().success().stdout, "one\ntwo\n");
 }
