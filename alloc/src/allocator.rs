@@ -95,6 +95,8 @@ pub struct Allocator {
     limited: BTreeMap<Key<Membership>, Headroom>,
     /// Some of them might have more now.
     limits_moved: bool,
+    /// A role has met more than its limit in another way than by an offer.
+    limit_exceeded: bool,
     /// Offers might be wanted back for the needy that were not when this was last looked at.
     reclaim_due: bool,
     /// The offers that are wanted back, and those that nobody was told of yet.
@@ -135,6 +137,7 @@ impl Allocator {
             failed_gangs: Vec::new(),
             limited: BTreeMap::new(),
             limits_moved: false,
+            limit_exceeded: false,
             reclaim_due: false,
             wanted_back: BTreeSet::new(),
             rescinds_untold: BTreeMap::new(),

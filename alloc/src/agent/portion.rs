@@ -89,7 +89,37 @@ impl Agent {
             return Ok(Portion { resources: self.free.clone(), requested: Vec::new(), whole });
         }
         let available = self.available_to(key)?;
-        let mut resources = self.allowed(&available, membership)?;
+        let (resources, requested) = self.cut(&available, membership, headroom)?;
+        check_standing(standing, turns, |refused| refused.contains(&resources))?;
+        let whole = whole || !requested.is_empty();
+        Ok(Portion { resources, requested, whole })
+    }
+
+    /// What a membership would be offered of `lent`, which others are offered now, beside what is
+    /// free.
+    pub(crate) fn portion_with(
+        &self,
+        key: Key<Membership>,
+        membership: &Membership,
+        lent: &Resources,
+        headroom: Headroom,
+    ) -> Option<Resources> {
+        let available = self.available_to(key).ok()?;
+        // What is offered is free beside that when offers are optimistic.
+        let available = if self.optimistic { available } else { available + lent };
+        let open = matches!(self.filters.standing(key, membership), Standing::Open);
+        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
+        open.then_some(resources)
+    }
+
+    /// What of resources a membership wants and may have, and which requests that is for.
+    fn cut(
+        &self,
+        available: &Resources,
+        membership: &Membership,
+        headroom: Option<Headroom>,
+    ) -> Result<(Resources, Vec<Requested>), SkipRule> {
+        let mut resources = self.allowed(available, membership)?;
         if let Some(headroom) = headroom.filter(|headroom| !headroom.is_unlimited()) {
             resources = headroom.cut(&resources).ok_or(SkipRule::QuotaLimit)?;
         }
@@ -101,9 +131,7 @@ impl Agent {
         if !membership.wishes.as_ref().is_none_or(|wishes| wishes.is_enough(&resources)) {
             return Err(SkipRule::BelowWish);
         }
-        check_standing(standing, turns, |refused| refused.contains(&resources))?;
-        let whole = whole || !requested.is_empty();
-        Ok(Portion { resources, requested, whole })
+        Ok((resources, requested))
     }
 
     /// What a membership would be offered if it had refused nothing.

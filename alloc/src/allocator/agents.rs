@@ -22,6 +22,7 @@ impl Allocator {
     ) {
         self.remove_agent(agent);
         self.tree.change_total(&total, &Resources::new());
+        self.reservations_came(&total);
         let optimistic = self.options.offers == OfferMode::Optimistic;
         let key = self.agents.insert(Agent::new(agent, total, profile.into(), optimistic));
         self.agents[key].remote = self.is_remote(key);
@@ -46,12 +47,19 @@ impl Allocator {
         let before = page.set_total(total.clone());
         if before != total {
             self.tree.change_total(&total, &before);
+            self.reservations_came(&total);
             self.limits_moved |= !self.limited.is_empty();
         }
         self.agents[key].remote = self.is_remote(key);
         forget_constraints(&mut self.memberships, key);
         self.disappoint(key);
         self.agent_changed(key, true);
+    }
+
+    /// What is reserved for a role counts as consumed.
+    fn reservations_came(&mut self, total: &Resources) {
+        let mut roles = total.iter().filter_map(|resource| resource.metadata().reserved_role());
+        self.limit_exceeded |= roles.any(|role| self.tree.exceeds_limit(role));
     }
 
     /// Says whether an agent is offered at all. What is held of it stays held.

@@ -82,6 +82,7 @@ impl Allocator {
         let first = self.agents[agent].adopt(holder, resources);
         self.memberships[holder].agents += usize::from(first);
         self.tree.charge(self.memberships[holder].node, resources, Charge::Adopt);
+        self.limit_exceeded |= self.tree.exceeds_limit(role);
         self.disappoint(agent);
         // What is left may suit others, and the role may be able to spare what it is offered.
         self.agent_changed(agent, true);

@@ -3,11 +3,18 @@
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
+    resources::{Resources, ScalarQuantities},
     role::Role,
 };
 
 use super::Allocator;
-use crate::{agent::Agent, arena::Key, filters::Standing, membership::Membership, quota::pool};
+use crate::{
+    agent::{Agent, Holding},
+    arena::Key,
+    membership::Membership,
+    options::OfferMode,
+    quota::pool,
+};
 
 /// All offers of an agent to a framework in a role are wanted back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +47,9 @@ impl Allocator {
     /// The offers that are wanted back and were not named before. The caller takes them back with
     /// [`Allocator::recover_offered`]; until it does they stay held.
     pub fn take_rescinds(&mut self) -> Vec<Rescind> {
+        if std::mem::take(&mut self.limit_exceeded) {
+            self.enforce_limits();
+        }
         let rescinds = std::mem::take(&mut self.rescinds_untold);
         let rescind = |((agent, holder), cause): (Offered, RescindCause)| {
             let membership = self.memberships.get(holder)?;
@@ -83,51 +93,70 @@ impl Allocator {
         });
         for key in needy {
             let mut short = self.tree.shortage(self.memberships[key].node);
-            let mut wanted = Vec::new();
-            for &(agent, holder) in &lent {
+            for (agent, holders) in &mut lent {
                 if short.is_empty() {
                     break;
                 }
-                let offered = &self.agents[agent].holdings()[&holder].offered;
-                let offered = pool(offered);
-                let helps = offered.iter().any(|resource| !short.get(resource.name()).is_zero());
-                if helps && self.could_have(agent, key) {
-                    short = short.saturating_sub(&offered.quantities());
-                    wanted.push((agent, holder));
+                let wanted = self.wanted_of(*agent, holders, key, &mut short);
+                for holder in holders.drain(..wanted) {
+                    self.want_back((*agent, holder), RescindCause::Guarantee);
                 }
             }
-            for offered in wanted {
-                lent.retain(|other| *other != offered);
-                self.want_back(offered, RescindCause::Guarantee);
+        }
+    }
+
+    /// How many of those who are offered something of an agent, from the first, would have to give
+    /// it back so that somebody needy could have something that it lacks; nobody when that does not
+    /// help. What it could have is taken from what it is short of.
+    fn wanted_of(
+        &self,
+        agent: Key<Agent>,
+        holders: &[Key<Membership>],
+        key: Key<Membership>,
+        short: &mut ScalarQuantities,
+    ) -> usize {
+        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
+        if !page.active || !page.offerable() || page.unsuited(agent, membership).is_some() {
+            return 0;
+        }
+        let headroom = self.tree.headroom(membership.node);
+        let (mut back, mut wanted) = (Resources::new(), 0);
+        for (index, holder) in holders.iter().enumerate() {
+            back += &pool(&page.holdings()[holder].offered);
+            let portion = page.portion_with(key, membership, &back, headroom.clone());
+            let portion = portion.map(|portion| pool(&portion)).unwrap_or_default();
+            if portion.iter().any(|resource| !short.get(resource.name()).is_zero()) {
+                *short = short.saturating_sub(&portion.quantities());
+                (back, wanted) = (Resources::new(), index + 1);
+            }
+            if short.is_empty() {
+                break;
             }
         }
+        wanted
     }
 
     /// Offers to those who are not needy, and do not become so without them.
-    fn lent(&self) -> Vec<Offered> {
+    fn lent(&self) -> Vec<(Key<Agent>, Vec<Key<Membership>>)> {
         let mut lent = Vec::new();
         for (agent, page) in self.agents.iter().filter(|(_, page)| page.has_offers()) {
-            for (holder, holding) in page.holdings() {
+            if page.is_open() && self.options.offers == OfferMode::Optimistic {
+                // Whoever could have it is offered it, too.
+                continue;
+            }
+            let spared = |(holder, holding): (&Key<Membership>, &Holding)| {
                 let pool = pool(&holding.offered);
-                if pool.is_empty() || self.wanted_back.contains(&(agent, *holder)) {
-                    continue;
-                }
-                if self.tree.can_spare(self.memberships[*holder].node, &pool) {
-                    lent.push((agent, *holder));
-                }
+                let lent = !pool.is_empty()
+                    && !self.wanted_back.contains(&(agent, *holder))
+                    && self.tree.can_spare(self.memberships[*holder].node, &pool);
+                lent.then_some(*holder)
+            };
+            let holders: Vec<_> = page.holdings().iter().filter_map(spared).collect();
+            if !holders.is_empty() {
+                lent.push((agent, holders));
             }
         }
         lent
-    }
-
-    /// Whether a membership could be offered an agent that others are offered now, as far as it is
-    /// known.
-    fn could_have(&self, agent: Key<Agent>, key: Key<Membership>) -> bool {
-        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        page.active
-            && page.offerable()
-            && page.unsuited(agent, membership).is_none()
-            && matches!(page.filters.standing(key, membership), Standing::Open)
     }
 
     /// Wants offers back until all roles keep their limits, as far as offers can bring that about.

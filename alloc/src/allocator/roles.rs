@@ -35,8 +35,8 @@ impl Allocator {
     }
 
     /// Sets, or with an empty one clears, what a role is guaranteed and may not exceed. Offers that
-    /// a new limit does not allow are wanted back ([`Allocator::take_rescinds`]); what is launched
-    /// stays.
+    /// a new limit does not allow are wanted back ([`Allocator::take_rescinds`]), and so are offers in
+    /// a role of which tasks turn up that nobody knew; what is launched stays.
     pub fn set_quota(&mut self, role: &Role, quota: Quota) {
         self.tree.set_quota(role, quota);
         self.enforce_limits();

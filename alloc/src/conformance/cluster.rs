@@ -62,6 +62,8 @@ impl Cluster {
             Step::Wait { ms } => self.now = Mono(self.now.0 + ms),
             Step::Run => self.run(),
         }
+        self.take_back();
+        self.limits_are_kept();
         self.check();
     }
 
@@ -135,8 +137,6 @@ impl Cluster {
             RoleStep::Priority(priority) => self.allocator.set_priority(role, *priority),
             RoleStep::Quota(quota) => {
                 self.allocator.set_quota(role, quota.clone());
-                self.take_back();
-                self.limits_are_kept();
             }
         }
     }
@@ -156,7 +156,6 @@ impl Cluster {
                 if !got.is_empty() {
                     self.tasks.push((framework, role, agent, got));
                 }
-                self.take_back();
             }
             LedgerStep::Decline { choice, refuse_ms } => {
                 let until = until(refuse_ms);
@@ -172,7 +171,17 @@ impl Cluster {
         }
     }
 
+    /// Runs until nothing is wanted back any more: what came back goes where it was wanted.
     fn run(&mut self) {
+        const RUNS_MAX: usize = 64;
+        let settles = (0..RUNS_MAX).any(|_| {
+            self.run_once();
+            self.take_back() == 0
+        });
+        assert!(settles, "offers are wanted back again and again");
+    }
+
+    fn run_once(&mut self) {
         if self.from_scratch {
             self.allocator.look_at_everything();
         }
@@ -189,13 +198,14 @@ impl Cluster {
         assert!(self.allocator.next_deadline().is_none_or(|at| at > self.now));
         assert!(self.roles_over_their_limits().is_subset(&over), "a limit was exceeded by offers");
         self.nobody_waits_for_what_is_free();
-        self.take_back();
         drop(self.allocator.take_failed_gangs());
     }
 
-    /// Gives offers back that are wanted back.
-    fn take_back(&mut self) {
-        for rescind in self.allocator.take_rescinds() {
+    /// Gives offers back that are wanted back, and says how often that was.
+    fn take_back(&mut self) -> usize {
+        let rescinds = self.allocator.take_rescinds();
+        let count = rescinds.len();
+        for rescind in rescinds {
             let (wanted, kept) = std::mem::take(&mut self.offers)
                 .into_iter()
                 .partition::<Vec<_>, _>(|(framework, role, agent, _)| {
@@ -207,6 +217,7 @@ impl Cluster {
                 self.allocator.recover_offered(agent, framework, &role, &offered, None);
             }
         }
+        count
     }
 
     /// Those with more than their limit: after a limit was set below what tasks use, only.

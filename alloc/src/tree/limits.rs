@@ -62,6 +62,16 @@ impl Tree {
         headroom
     }
 
+    /// Whether a role or one above it exceeds its limit.
+    pub(crate) fn exceeds_limit(&self, role: &Role) -> bool {
+        self.has_quota()
+            && std::iter::successors(Some(role.clone()), Role::parent).any(|role| {
+                let Some(quota) = self.settings.quotas.get(&role) else { return false };
+                let consumed = self.consumption(&role);
+                quota.limit.iter().any(|(name, limit)| consumed.get(name) > *limit)
+            })
+    }
+
     /// By how much roles exceed their limits.
     pub(crate) fn excesses(&self) -> BTreeMap<Role, ScalarQuantities> {
         let excess = |(role, quota): (&Role, &Quota)| {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use meshos_protocol::ids::FrameworkId;
+use meshos_protocol::{attributes::Attributes, ids::FrameworkId, wishes::OfferWishes};
 
 use super::support::{Cluster, agent, resources, role};
-use crate::{Quota, QuotaError, Rescind, RescindCause};
+use crate::{Options, Quota, QuotaError, Rescind, RescindCause};
 
 fn quota(guarantee: &str, limit: &str) -> Quota {
     let limit = resources(limit).quantities();
@@ -176,6 +176,35 @@ fn a_filter_that_ends_on_an_agent_with_nothing_free_takes_lent_offers_back() {
 }
 
 #[test]
+fn offers_are_not_wanted_back_for_those_who_could_not_have_them() {
+    let mut cluster = Cluster::new();
+    a_borrower_and_one_who_waits(&mut cluster);
+    // As an operator may insist.
+    set(&mut cluster, "safe", "cpus:9", "cpus:0.1;mem:1");
+    cluster.add_agent(2, "cpus:0.1;mem:1024");
+    assert_eq!(cpus_by_framework(&mut cluster).len(), 2, "now it is at its limit");
+    assert_eq!(cluster.allocator.take_rescinds(), []);
+    // An offer that is smaller than what it wishes does not help either, but two of one agent do.
+    let mut cluster = Cluster::with(Options::default(), 7);
+    set(&mut cluster, "safe", "cpus:4", "");
+    for number in 1..=2 {
+        cluster.add_framework(number, &["other"]);
+    }
+    cluster.add_agent(1, "cpus:2;mem:2048");
+    assert_eq!(cluster.run().len(), 2, "a half for each");
+    cluster.add_framework(3, &["safe"]);
+    let wish = |cluster: &mut Cluster, least: &str| {
+        let wishes =
+            OfferWishes { minimum: vec![resources(least).quantities()], constraints: Vec::new() };
+        cluster.allocator.set_wishes(FrameworkId(3), &role("safe"), &wishes).unwrap();
+    };
+    wish(&mut cluster, "cpus:3");
+    assert_eq!(wanted_back(&mut cluster), 0);
+    wish(&mut cluster, "cpus:2");
+    assert_eq!(wanted_back(&mut cluster), 2);
+}
+
+#[test]
 fn offers_are_wanted_back_once_a_task_turns_up_that_meets_the_borrowers_guarantee() {
     let mut cluster = Cluster::new();
     a_borrower_and_one_who_waits(&mut cluster);
@@ -218,6 +247,29 @@ fn offers_above_a_lowered_limit_are_wanted_back() {
     };
     assert_eq!(rescinds, [expected(0), expected(1)]);
     assert_eq!(cluster.allocator.take_rescinds(), [], "told once");
+}
+
+#[test]
+fn offers_are_wanted_back_when_tasks_turn_up_that_leave_no_room_for_them() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "a", "", "cpus:2");
+    cluster.add_framework(1, &["a/b"]);
+    cluster.add_agent(1, "cpus:2;mem:1024");
+    assert_eq!(cluster.run().len(), 1);
+    let task = (FrameworkId(1), role("a/b"), resources("cpus:1;mem:64"));
+    let total = resources("cpus:2;mem:1024");
+    cluster.allocator.add_agent(agent(2), total, Attributes::default(), &[task]);
+    let rescinds = cluster.allocator.take_rescinds();
+    assert_eq!(rescinds.len(), 1, "{rescinds:?}");
+    assert_eq!(rescinds[0].cause, RescindCause::Limit);
+    // So does what is reserved for the role.
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "a", "", "cpus:2");
+    cluster.add_framework(1, &["a"]);
+    cluster.add_agent(1, "cpus:2;mem:1024");
+    assert_eq!(cluster.run().len(), 1);
+    cluster.add_agent(2, "cpus(a/b):1;mem(a/b):64");
+    assert_eq!(cluster.allocator.take_rescinds().len(), 1);
 }
 
 #[test]
