@@ -30,10 +30,15 @@ impl World {
             self.plan_act(index, 0, Act::Kill { task });
         }
         if self.drivers[index].demand > 0
-            && (std::mem::take(&mut self.drivers[index].suppressed) || self.dice.chance(200))
+            && (std::mem::take(&mut self.drivers[index].suppressed)
+                || self.resting
+                || self.dice.chance(200))
         {
             let request = self.drivers[index].request();
             self.call(index, Call::Revive { roles: BTreeSet::new() }, Some(request));
+        }
+        if self.drivers[index].setup.choosy {
+            self.driver_wishes(index);
         }
         let delay = self.dice.number(1_000..=4_000);
         self.plan_act(index, delay, Act::Fidget);
@@ -42,6 +47,9 @@ impl World {
     /// A framework answers the offers it has.
     pub(crate) fn driver_thinks(&mut self, index: usize) {
         self.drivers[index].thinking = false;
+        if self.resting {
+            return;
+        }
         let by_agent = {
             let mut by_agent: BTreeMap<AgentId, Vec<Offer>> = BTreeMap::new();
             for offer in std::mem::take(&mut self.drivers[index].offers).into_values() {

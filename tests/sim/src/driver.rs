@@ -21,6 +21,7 @@ use crate::{
     net::{Class, Frame, Host, Side, StreamId},
     oracle::Told,
     setup::{FrameworkSetup, Setup},
+    wishes::Said,
     world::{Happening, World},
 };
 
@@ -99,6 +100,8 @@ pub struct Driver {
     pub(crate) thinking: bool,
     fidgeting: bool,
     pub(crate) suppressed: bool,
+    /// What it has said of the offers it wants.
+    pub said_of_offers: Said,
     /// The newest calls that may be repeated.
     said: VecDeque<Call>,
 }
@@ -133,6 +136,7 @@ impl Driver {
             thinking: false,
             fidgeting: false,
             suppressed: false,
+            said_of_offers: Said::Nothing,
             said: VecDeque::new(),
         }
     }
@@ -159,7 +163,7 @@ impl Driver {
             user: String::new(),
             roles: BTreeSet::from([Role::new(&self.setup.role).expect("a valid role")]),
             failover_timeout_ms: self.setup.failover_timeout_ms,
-            capabilities: Capabilities::default(),
+            capabilities: Capabilities { gang_offers: true, ..Capabilities::default() },
             hostname: String::new(),
             webui_url: String::new(),
             labels: BTreeMap::new(),

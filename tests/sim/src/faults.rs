@@ -1,13 +1,8 @@
 //! What goes wrong, dealt out by the dice.
 
-use meshos_control::master::{Event, NodeState, OperatorCall};
-use meshos_protocol::{
-    ids::{AgentId, RequestId},
-    role::Role,
-};
-
 use crate::{
     net::Host,
+    operators::an_operator_calls,
     world::{Happening, World},
 };
 
@@ -30,7 +25,7 @@ const FAULTS: &[(u64, Fault)] = &[
     (6, crash_a_framework),
     (6, move_a_framework),
     (5, gossip_a_rumour),
-    (5, an_operator_calls),
+    (30, an_operator_calls),
 ];
 
 impl World {
@@ -76,25 +71,6 @@ impl World {
     pub fn leader(&self) -> Option<usize> {
         let (term, node) = self.raft.leader?;
         (self.term_led_by(node) == Some(term)).then_some(node)
-    }
-
-    /// Asks the newest leader for something in the name of an operator, who does not wait.
-    fn operate(&mut self, call: OperatorCall) {
-        if let Some(leader) = self.leader() {
-            let request = RequestId(self.now_ms);
-            self.master_event(leader, Event::Operator { request, call });
-        }
-    }
-
-    /// An operator ends all draining.
-    pub fn undrain(&mut self) {
-        let Some(view) = self.master_view() else { return };
-        let drains = |state| state == NodeState::Draining;
-        let draining = view.agents.iter().filter(|agent| drains(agent.state));
-        let draining: Vec<AgentId> = draining.map(|agent| agent.agent_id).collect();
-        for agent in draining {
-            self.operate(OperatorCall::SetDraining { agent, draining: false });
-        }
     }
 
     fn any_node(&mut self) -> usize {
@@ -219,20 +195,4 @@ fn gossip_a_rumour(world: &mut World) {
     let node = world.any_node();
     let alive = world.dice.chance(300);
     world.gossip(node, alive);
-}
-
-/// An operator drains a node, gives one up, or sets a weight.
-fn an_operator_calls(world: &mut World) {
-    let Some(view) = world.master_view() else { return };
-    let agents: Vec<AgentId> = view.agents.iter().map(|agent| agent.agent_id).collect();
-    let Some(agent) = world.dice.pick(&agents).copied() else { return };
-    let call = match world.dice.number(0..=5) {
-        0 => OperatorCall::MarkAgentGone { agent },
-        1 => OperatorCall::SetWeight {
-            role: Role::new("batch").expect("a valid role"),
-            weight_millis: world.dice.number(500..=3_000),
-        },
-        number => OperatorCall::SetDraining { agent, draining: number < 4 },
-    };
-    world.operate(call);
 }

@@ -126,6 +126,7 @@ impl World {
         let hints = process.hints.values().cloned().collect();
         process.leading = Some(Leading {
             term,
+            quotas: registry.quotas().map(|(role, quota)| (role.clone(), quota.clone())).collect(),
             master: Master::new(config, fence, me, registry, hints, now, seed),
             lease_until,
             tick: None,
@@ -172,6 +173,7 @@ impl World {
         let now_ms = self.now_ms;
         self.trace.note(now_ms, format_args!("n{node} master: {event:?}"));
         let Some(leading) = self.leading_mut(node) else { return };
+        leading.note_quota(&event);
         let mut effects = Vec::new();
         leading.master.handle(now, event, &mut effects);
         leading.master.check_invariants();

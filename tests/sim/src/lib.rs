@@ -12,9 +12,10 @@
 //! | [`raft`], [`leader`] | elections, leases, commits, the master's surroundings |
 //! | [`net`] | streams and partitions |
 //! | [`gateway`], [`driver`] | a framework's way to the leader, and the framework |
-//! | [`faults`] | what goes wrong |
+//! | [`wishes`] | what frameworks say of the offers they want |
+//! | [`faults`], [`operators`] | what goes wrong, and what operators change |
 //! | [`oracle`], [`invariants`] | what really happened, and the rules it is held against |
-//! | [`run`] | the two phases of a run |
+//! | [`run`] | the phases of a run |
 
 pub mod agenda;
 mod choices;
@@ -28,9 +29,11 @@ pub mod launcher;
 pub mod leader;
 pub mod net;
 pub mod node;
+pub mod operators;
 pub mod oracle;
 pub mod raft;
 pub mod run;
 pub mod setup;
 pub mod trace;
+pub mod wishes;
 pub mod world;

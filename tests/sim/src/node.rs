@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use meshos_alloc::Quota;
 use meshos_control::{
     agent::{self, Agent, AgentConfig, Effect, Recovered},
     master::{ConnectionId, Master},
@@ -10,6 +11,7 @@ use meshos_protocol::{
     ids::{AgentId, ContainerId, Fence, FrameworkId, Generation, NodeId, SessionId, TaskId, Term},
     messages::agent::TaskHint,
     resources::Resources,
+    role::Role,
     task::{Exit, Reason, TaskLaunch},
     time::{Mono, Now, Wall},
 };
@@ -86,6 +88,8 @@ pub struct Leading {
     pub connections: BTreeMap<ConnectionId, StreamId>,
     /// Gateways' streams.
     pub sessions: BTreeMap<SessionId, StreamId>,
+    /// The quotas that it was told of.
+    pub quotas: BTreeMap<Role, Quota>,
     /// How many streams it has had.
     pub streams_numbered: u64,
 }

@@ -4,6 +4,7 @@ use meshos_protocol::messages::scheduler::Call;
 
 use crate::{
     dice::Dice,
+    driver::Act,
     invariants,
     setup::Setup,
     world::{Happening, World},
@@ -44,6 +45,7 @@ pub fn seed(seed: u64, verbose: bool) -> Summary {
     world.faults = true;
     world.plan(0, Happening::Fault);
     world.run_ms(SAFETY_MS);
+    rest(&mut world);
     hunger(&mut world);
     settle(&mut world);
     end_frameworks(&mut world);
@@ -52,6 +54,25 @@ pub fn seed(seed: u64, verbose: bool) -> Summary {
         steps: world.trace.steps(),
         tasks_started: world.oracle.starts(),
         terms: world.raft.term().0,
+    }
+}
+
+/// Ends all faults, has every framework leave its offers unanswered, and demands that what is free
+/// is offered to those who want it, under the policy, quota and wishes that are in force.
+///
+/// # Panics
+/// When that does not come to pass in time.
+pub fn rest(world: &mut World) {
+    calm(world);
+    world.resting = true;
+    for driver in &mut world.drivers {
+        driver.demand = driver.demand.max(3);
+    }
+    await_all(world, invariants::not_yet_offered);
+    world.resting = false;
+    for index in 0..world.drivers.len() {
+        world.drivers[index].thinking = true;
+        world.plan_act(index, 0, Act::Think);
     }
 }
 
@@ -108,11 +129,25 @@ pub fn end_frameworks(world: &mut World) {
     demand(world, invariants::not_yet_quiet);
 }
 
+/// Demands something, with the settings that operators leave alone.
 fn demand(world: &mut World, not_yet: fn(&World) -> Option<String>) {
+    await_all(world, |world| {
+        let settings = world.raft.registry();
+        if settings.quotas().len() + settings.priorities().len() > 0 {
+            return Some("quota and priorities are not cleared".to_owned());
+        }
+        not_yet(world)
+    });
+}
+
+fn await_all(world: &mut World, not_yet: impl Fn(&World) -> Option<String>) {
     let until = world.now_ms + LIVENESS_MS;
     while let Some(why) = not_yet(world) {
         assert!(world.now_ms < until, "after {LIVENESS_MS} ms of calm: {why}");
         world.undrain();
+        if !world.resting {
+            world.clear_settings();
+        }
         world.run_ms(250);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use meshos_alloc::OfferMode;
 use meshos_control::master::MasterConfig;
 use meshos_protocol::resources::Resources;
 
-use crate::dice::Dice;
+use crate::{dice::Dice, operators::ROLES};
 
 /// A cluster and its frameworks.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct FrameworkSetup {
     pub task_ms: RangeInclusive<u64>,
     /// Whether it does odd things: kills tasks, uses offers twice, asks for too much.
     pub restless: bool,
+    /// Whether it says now and then what offers it wants.
+    pub choosy: bool,
 }
 
 impl Default for FrameworkSetup {
@@ -50,6 +53,7 @@ impl Default for FrameworkSetup {
             failover_timeout_ms: 60_000,
             task_ms: 1..=5_000,
             restless: false,
+            choosy: false,
         }
     }
 }
@@ -95,15 +99,18 @@ impl Setup {
         nodes.extend(machines(dice.index(3), 16, 65_536));
         let five = nodes.len() >= 5 && dice.chance(300);
         let mut setup = Self { voters: if five { 5 } else { 3 }, ..Self::of(nodes) };
-        let roles = ["*", "batch", "batch/low"];
+        if dice.chance(250) {
+            setup.master.offers = OfferMode::Optimistic;
+        }
         setup.frameworks = (0..dice.number(1..=4))
             .map(|_| FrameworkSetup {
                 tasks: dice.number(20..=400),
                 task_cpus_max_millis: dice.number(200..=3_000),
-                role: (*dice.pick(&roles).expect("there are roles")).to_owned(),
+                role: (*dice.pick(&ROLES).expect("there are roles")).to_owned(),
                 failover_timeout_ms: *dice.pick(&[0, 5_000, 600_000]).expect("there are timeouts"),
                 task_ms: 1..=dice.number(500..=15_000),
                 restless: dice.chance(600),
+                choosy: dice.chance(500),
             })
             .collect();
         setup

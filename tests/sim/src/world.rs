@@ -99,6 +99,8 @@ pub struct World {
     pub believed_dead: BTreeSet<usize>,
     /// Whether things go wrong.
     pub faults: bool,
+    /// Whether frameworks leave their offers unanswered.
+    pub resting: bool,
 }
 
 impl World {
@@ -122,6 +124,7 @@ impl World {
             oracle: Oracle::default(),
             believed_dead: BTreeSet::new(),
             faults: false,
+            resting: false,
             setup,
         };
         for node in 0..world.nodes.len() {

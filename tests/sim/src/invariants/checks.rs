@@ -2,8 +2,8 @@
 
 use super::{
     accounted, capacity, conserved, demand, fair_shares, fencing, known_tasks,
-    no_double_allocation, one_master, registry_forgets, start_once, terminal_final, truthful,
-    update_order, updates_settled,
+    no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets, start_once,
+    terminal_final, truthful, update_order, updates_settled,
 };
 use crate::world::World;
 
@@ -14,6 +14,7 @@ pub fn check_always(world: &mut World) {
     fencing::check(world);
     capacity::check(world);
     no_double_allocation::check(world);
+    quota_limits::check(world);
     for key in std::mem::take(&mut world.oracle.touched) {
         let Some(life) = world.oracle.lives.get(&key) else { continue };
         start_once::check(&key, life);
@@ -21,6 +22,12 @@ pub fn check_always(world: &mut World) {
         update_order::check(&key, life);
         truthful::check(&key, life);
     }
+}
+
+/// What must come to hold once nothing goes wrong any more and no framework answers its offers.
+/// Tells the first that does not hold yet.
+pub fn not_yet_offered(world: &World) -> Option<String> {
+    offered_at_rest::not_yet(world)
 }
 
 /// What must come to hold once nothing goes wrong any more, while every framework wants more than

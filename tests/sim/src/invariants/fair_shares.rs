@@ -3,11 +3,14 @@
 //! It must come to be so, and need not stay so: the modelled frameworks decline offers at times, and
 //! what one of them has just declined goes to another.
 //!
+//! When offers are optimistic, who is faster to accept has more, so they need not.
+//!
 //! A share is what a framework holds and is offered, of its dominant resource. One offer is at most
 //! one whole agent.
 
 use std::collections::BTreeMap;
 
+use meshos_alloc::OfferMode;
 use meshos_protocol::{
     ids::FrameworkId,
     resources::{Amount, Resources},
@@ -19,6 +22,9 @@ use crate::world::World;
 const WHOLE: i128 = 1_000_000;
 
 pub(super) fn not_yet(world: &World) -> Option<String> {
+    if world.setup.master.offers == OfferMode::Optimistic {
+        return None;
+    }
     let Some(view) = world.master_view() else { return Some("nobody leads".to_owned()) };
     let total: Resources = view.agents.iter().map(|agent| &agent.resources).sum();
     let share =

@@ -13,7 +13,9 @@ mod fair_shares;
 mod fencing;
 mod known_tasks;
 mod no_double_allocation;
+mod offered_at_rest;
 mod one_master;
+mod quota_limits;
 mod registry_forgets;
 mod start_once;
 mod terminal_final;
@@ -21,5 +23,5 @@ mod truthful;
 mod update_order;
 mod updates_settled;
 
-pub use checks::{check_always, not_yet_fair, not_yet_quiet, not_yet_settled};
+pub use checks::{check_always, not_yet_fair, not_yet_offered, not_yet_quiet, not_yet_settled};
 pub use registry_forgets::Memory as RegistryMemory;

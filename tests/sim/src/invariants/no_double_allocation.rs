@@ -1,8 +1,11 @@
 //! A master offers or allocates nothing twice: on each agent, what tasks hold and what offers hold
-//! do not overlap and do not exceed the total.
+//! do not overlap and do not exceed the total. When offers are optimistic, those of different
+//! frameworks or roles may overlap each other.
 
 use std::collections::BTreeMap;
 
+use meshos_alloc::OfferMode;
+use meshos_control::master::{OfferView, View};
 use meshos_protocol::{ids::AgentId, resources::Resources};
 
 use crate::world::World;
@@ -25,13 +28,26 @@ pub(super) fn check(world: &World) {
                 format!("n{index} counts task {} on {what}", task.id)
             });
         }
-        for offer in view.offers.iter() {
+        let optimistic = world.setup.master.offers == OfferMode::Optimistic;
+        let untaken = free.clone();
+        let mut last = None;
+        for offer in offers_by_holder(&view) {
             assert!(free.contains_key(&offer.agent_id), "n{index} offers of an agent that is away");
+            let holder = (offer.framework_id, &offer.role);
+            if optimistic && last.replace(holder) != Some(holder) {
+                free.clone_from(&untaken);
+            }
             take(&mut free, offer.agent_id, &offer.resources, |what| {
                 format!("n{index} offers {} on {what}", offer.id)
             });
         }
     }
+}
+
+fn offers_by_holder(view: &View) -> Vec<&OfferView> {
+    let mut offers: Vec<&OfferView> = view.offers.iter().map(|offer| &**offer).collect();
+    offers.sort_by_key(|offer| (offer.framework_id, &offer.role));
+    offers
 }
 
 fn take(
