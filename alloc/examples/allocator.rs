@@ -6,6 +6,9 @@
 //! the start, all frameworks are in role `*`, and in each round every framework declines all it is
 //! offered with a filter that never ends. The time of one run over all agents is reported: the
 //! median of the rounds.
+//!
+//! With the name of a case only that one is measured, with a number after it in so many rounds:
+//! `cargo xtask bench allocator` has the instructions of [`counted_run`] counted that way.
 
 #![expect(clippy::disallowed_types, reason = "a benchmark reads the clock; the library does not")]
 #![expect(clippy::print_stdout, reason = "it prints its findings")]
@@ -27,25 +30,30 @@ use meshos_protocol::{
 
 const NEVER: Mono = Mono(u64::MAX);
 
-/// The name of a figure, its unit, and how it is measured.
-type Case = (&'static str, &'static str, fn() -> u128);
+/// The name of a figure, its unit, and how it is measured in so many rounds.
+type Case = (&'static str, &'static str, fn(Option<usize>) -> u128);
 
 fn main() {
     let only = std::env::args().nth(1);
+    let rounds = std::env::args().nth(2).map(|rounds| rounds.parse().expect("a number of rounds"));
     let cases: [Case; 6] = [
         // First, so that what others leave behind does not count.
-        ("memory_50k_mb", "MB", || memory(50_000, 1_000)),
-        ("decline_10k_1k_ms", "ms", || declining_everything(10_000, 1_000, 20)),
-        ("decline_20k_2k_ms", "ms", || declining_everything(20_000, 2_000, 10)),
-        ("idle_10k_3k_ms", "ms", || nothing_to_offer(10_000, 3_000)),
-        ("recover_50k_1k_us", "us", || one_agent_frees(50_000, 1_000)),
-        ("quota_3k_ms", "ms", || roles_with_quota(3_000)),
+        ("memory_50k_mb", "MB", |_| memory(50_000, 1_000)),
+        ("decline_10k_1k_ms", "ms", |rounds| {
+            declining_everything(10_000, 1_000, rounds.unwrap_or(20))
+        }),
+        ("decline_20k_2k_ms", "ms", |rounds| {
+            declining_everything(20_000, 2_000, rounds.unwrap_or(10))
+        }),
+        ("idle_10k_3k_ms", "ms", |_| nothing_to_offer(10_000, 3_000)),
+        ("recover_50k_1k_us", "us", |_| one_agent_frees(50_000, 1_000)),
+        ("quota_3k_ms", "ms", |rounds| roles_with_quota(3_000, rounds.unwrap_or(10))),
     ];
     let mut figures = serde_json::Map::new();
     for (name, unit, measure) in cases {
         if only.as_deref().is_none_or(|only| only == name) {
             // In millionths of the unit's whole: nanoseconds for ms and us, bytes for MB.
-            let measured = measure();
+            let measured = measure(rounds);
             let per_unit = if unit == "us" { 1_000 } else { 1_000_000 };
             let value =
                 format!("{}.{:03}", measured / per_unit, measured % per_unit * 1_000 / per_unit);
@@ -89,11 +97,15 @@ fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 fn run(allocator: &mut Allocator) -> (Vec<Grant>, Duration) {
-    timed(|| {
-        let mut grants = Vec::new();
-        allocator.allocate(Mono(0), &mut grants);
-        grants
-    })
+    timed(|| counted_run(allocator))
+}
+
+/// A function of its own, so that a profiler can be told to count what happens in it alone.
+#[inline(never)]
+fn counted_run(allocator: &mut Allocator) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    allocator.allocate(Mono(0), &mut grants);
+    grants
 }
 
 fn decline(allocator: &mut Allocator, grants: &[Grant]) {
@@ -170,7 +182,7 @@ fn one_agent_frees(agents: u64, frameworks: u64) -> u128 {
 }
 
 /// As many agents as roles with a quota as frameworks, each in a role of its own.
-fn roles_with_quota(count: u64) -> u128 {
+fn roles_with_quota(count: u64, rounds: usize) -> u128 {
     let mut allocator = Allocator::new(Options::default(), 1);
     let total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]");
     for number in 0..count {
@@ -183,7 +195,7 @@ fn roles_with_quota(count: u64) -> u128 {
         allocator.add_framework(FrameworkId(number), &roles, &none, Capabilities::default());
     }
     let mut times = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..rounds {
         let (grants, took) = run(&mut allocator);
         assert_eq!(u64::try_from(grants.len()), Ok(count), "one offer for each role");
         times.push(took);

@@ -5,8 +5,8 @@
 use anyhow::Context;
 use serde_json::Value;
 
-use super::Bench;
 use super::figures::Figures;
+use super::{Bench, instructions};
 use crate::cmd;
 
 /// `cargo xtask bench allocator`.
@@ -19,7 +19,9 @@ pub const BENCH: Bench = Bench {
 fn bench() -> anyhow::Result<Figures> {
     let arguments = ["run", "-q", "--release", "--locked", "-p", "meshos-alloc", "--example"];
     let answer = cmd::capture(cmd::cargo(&arguments).arg("allocator"))?;
-    figures_of(&answer)
+    let mut figures = figures_of(&answer)?;
+    instructions::measure(&mut figures)?;
+    Ok(figures)
 }
 
 fn figures_of(answer: &str) -> anyhow::Result<Figures> {

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod figures;
 pub mod idle;
 mod index;
+pub mod instructions;
 pub mod launch;
 pub mod registry;
 pub mod release;
