@@ -16,6 +16,7 @@
 //! | [`faults`], [`operators`] | what goes wrong, and what operators change |
 //! | [`oracle`], [`invariants`] | what really happened, and the rules it is held against |
 //! | [`run`] | the phases of a run |
+//! | [`week`] | the allocator alone, in days of synthetic life |
 
 pub mod agenda;
 mod choices;
@@ -35,5 +36,6 @@ pub mod raft;
 pub mod run;
 pub mod setup;
 pub mod trace;
+pub mod week;
 pub mod wishes;
 pub mod world;

@@ -1,4 +1,5 @@
-//! `meshos-sim`: replays one seed, runs the fixed ones, or hunts with random ones.
+//! `meshos-sim`: replays one seed, runs the fixed ones, hunts with random ones, or plays days of
+//! synthetic life under each policy.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -7,9 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use meshos_sim::run;
+use meshos_sim::{
+    run,
+    week::{Cluster, DAY_S, Report},
+};
 
-const USAGE: &str = "usage: meshos-sim --seed N | --fixed | --minutes M";
+const USAGE: &str = "usage: meshos-sim --seed N | --fixed | --minutes M | --days D";
 /// The seeds that CI runs.
 const FIXED: &str = include_str!("../seeds.txt");
 
@@ -34,6 +38,7 @@ fn start() -> anyhow::Result<bool> {
             let minutes: u64 = minutes.parse().context("--minutes takes a whole number")?;
             hunt(Duration::from_secs(minutes.saturating_mul(60)))
         }
+        ["--days", days] => days_of_life(days.parse().context("--days takes a whole number")?),
         _ => bail!("{USAGE}"),
     }
 }
@@ -73,6 +78,22 @@ fn hunt(time: Duration) -> anyhow::Result<bool> {
         }
     }
     say(format_args!("{count} random seeds ran clean in {:.1?}", began.elapsed()));
+    Ok(true)
+}
+
+/// Plays days of synthetic life under each policy and prints what came of it.
+fn days_of_life(days: u64) -> anyhow::Result<bool> {
+    let began = Instant::now();
+    say(format_args!("{}", Report::HEAD));
+    for policy in ["drf", "max-min:cpus", "priority", "fair-decay:1d", "random"] {
+        let mut cluster = Cluster::new(&policy.parse()?, 1);
+        cluster.run_s(days.saturating_mul(DAY_S));
+        say(format_args!("{}", cluster.report()));
+    }
+    say(format_args!(
+        "no law was broken in {days} days under each policy; {:.1?}",
+        began.elapsed()
+    ));
     Ok(true)
 }
 
