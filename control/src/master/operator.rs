@@ -90,6 +90,14 @@ impl Core {
             self.answer(cx, caller, Err(error));
             return;
         }
+        if self.is_connected(agent) {
+            let node = agent.node;
+            let error = invalid(format!(
+                "node {node} is connected, and would come back at once under another agent id: to empty it, `meshos drain {node}`; to give it up, stop it first"
+            ));
+            self.answer(cx, caller, Err(error));
+            return;
+        }
         let state = AgentState::Gone { at: cx.now.wall };
         self.propose_agent_state(cx, agent, state, InFlight::Gone, caller);
     }
@@ -125,6 +133,13 @@ impl Core {
                 self.answer(cx, caller, Err(error));
             }
         }
+    }
+
+    /// Whether the agent has a stream here, registered or about to be.
+    fn is_connected(&self, agent: AgentId) -> bool {
+        let registered =
+            self.agents.get(&agent).is_some_and(|entry| entry.link.connection().is_some());
+        registered || self.nodes.contains_key(&agent.node)
     }
 
     /// The state on record of an agent whose state may be changed.

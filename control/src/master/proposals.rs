@@ -172,12 +172,16 @@ impl Core {
             }
             Command::SetWeight { role, .. } => {
                 self.allocator.set_weight(role, self.registry.weight_millis(role));
-                self.pictures.roles_changed();
+                self.pictures.role_set();
             }
             Command::SetPriority { role, priority } => {
                 self.allocator.set_priority(role, *priority);
+                self.pictures.role_set();
             }
-            Command::SetQuota { role, quota } => self.allocator.set_quota(role, quota.clone()),
+            Command::SetQuota { role, quota } => {
+                self.allocator.set_quota(role, quota.clone());
+                self.pictures.role_set();
+            }
             Command::SetPolicy { .. } => {
                 let policy = self.registry.policy().unwrap_or(&self.config.policy);
                 self.allocator.set_policy(policy.build());

@@ -36,6 +36,8 @@ pub(super) struct Pictures {
     roles: Arc<Vec<RoleView>>,
     roles_at: Mono,
     roles_changed: bool,
+    /// Whoever changed them looks next, so that their age is no excuse.
+    roles_due: bool,
     agents_changed: BTreeSet<AgentId>,
     frameworks_changed: BTreeSet<FrameworkId>,
 }
@@ -47,6 +49,12 @@ impl Pictures {
 
     pub(super) fn roles_changed(&mut self) {
         self.roles_changed = true;
+    }
+
+    /// An operator changed a role: the next view holds it.
+    pub(super) fn role_set(&mut self) {
+        self.roles_changed = true;
+        self.roles_due = true;
     }
 
     pub(super) fn framework_changed(&mut self, framework: FrameworkId) {
@@ -133,11 +141,13 @@ impl Core {
             self.redraw_framework(framework);
         }
         let age = now.mono.since(self.pictures.roles_at);
-        if self.pictures.roles_changed && age >= ROLES_AGE_MAX {
+        let due = self.pictures.roles_due || age >= ROLES_AGE_MAX;
+        if self.pictures.roles_changed && due {
             self.pictures.roles =
                 Arc::new(self.allocator.roles().into_iter().map(RoleView::from).collect());
             self.pictures.roles_at = now.mono;
             self.pictures.roles_changed = false;
+            self.pictures.roles_due = false;
         }
     }
 

@@ -97,6 +97,11 @@ impl Task {
         }
         self.exit.clone_from(&status.exit);
         self.changed_at = status.at;
+        self.note_start(status);
+    }
+
+    /// Keeps the time of the start, if the update tells it.
+    pub(super) fn note_start(&mut self, status: &StatusUpdate) {
         if status.state == TaskState::Running && self.started_at.is_none() {
             self.started_at = Some(status.at);
         }

@@ -318,15 +318,28 @@ fn an_agent_that_returns_while_its_loss_is_committed_is_taken_back_after() {
 }
 
 #[test]
+fn a_task_that_ended_while_its_agent_was_away_keeps_its_start() {
+    let (mut world, n1) = with_tasks();
+    world.event(Event::AgentDisconnected { connection: n1 });
+    let steps = [(TaskState::Running, 2), (TaskState::Finished, 3)];
+    world.register(1, "cpus:4;mem:4096", vec![report("b", TaskState::Finished, &steps)]);
+    let view = world.master.view();
+    let mut all = view.tasks.iter().chain(view.tasks_ended.iter());
+    let shown = all.find(|task| task.id == task_id("b")).unwrap();
+    assert_eq!(shown.state, TaskState::Finished);
+    assert!(shown.started_at.is_some(), "{shown:?}");
+}
+
+#[test]
 fn an_agent_declared_gone_ends_with_its_tasks_and_registers_anew() {
     let (mut world, n1) = with_tasks();
+    world.event(Event::AgentDisconnected { connection: n1 });
     let request = RequestId(7);
     let call = OperatorCall::MarkAgentGone { agent: agent(1, 1) };
     world.event(Event::Operator { request, call: call.clone() });
     world.expect(&[
         "propose n1.1 gone",
         "operator 7 ok",
-        "n1 gone",
         "s1 update a gone_by_operator on n1.1 (agent_gone)",
         "s1 update b gone_by_operator on n1.1 (agent_gone)",
         "s1 agent lost n1.1",
@@ -334,9 +347,10 @@ fn an_agent_declared_gone_ends_with_its_tasks_and_registers_anew() {
     assert_eq!(world.master.view().agents.iter().next().unwrap().state, NodeState::Gone);
     world.event(Event::Operator { request, call });
     assert!(world.told()[0].starts_with("operator 7 Invalid"));
-    // On the same stream, without the id; with it, it is told again.
+    // It comes back: with the id it is told that it is gone, without the id it is admitted.
     let registration = world.registration(1, "cpus:4;mem:4096");
     assert_eq!(registration.agent, Some(agent(1, 1)));
+    let n1 = world.connect(1);
     world.say(n1, ToLeader::Register(registration.clone()));
     world.expect(&["n1 gone"]);
     let anew = meshos_protocol::messages::agent::Registration { agent: None, ..registration };

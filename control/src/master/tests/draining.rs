@@ -2,7 +2,7 @@
 
 use meshos_protocol::{ids::RequestId, messages::agent::ToLeader, task::TaskState};
 
-use super::world::{World, agent, report, task};
+use super::world::{World, agent, node, report, task};
 use crate::master::{ConnectionId, Event, NodeState, OperatorCall};
 
 fn operate(world: &mut World, draining: bool) {
@@ -82,7 +82,7 @@ fn an_agent_drains_on_when_it_comes_back_and_under_the_next_leader() {
 
 #[test]
 fn what_cannot_drain_is_told_why() {
-    let (mut world, _) = with_a_task();
+    let (mut world, n1) = with_a_task();
     let ask = |world: &mut World, number, registration| {
         let agent = agent(number, registration);
         let call = OperatorCall::SetDraining { agent, draining: true };
@@ -90,6 +90,7 @@ fn what_cannot_drain_is_told_why() {
         world.told().pop().unwrap()
     };
     assert!(ask(&mut world, 9, 1).ends_with("is not on record"));
+    world.event(Event::AgentDisconnected { connection: n1 });
     let call = OperatorCall::MarkAgentGone { agent: agent(1, 1) };
     world.event(Event::Operator { request: RequestId(3), call });
     assert!(ask(&mut world, 1, 1).ends_with("is gone already"));
@@ -106,4 +107,24 @@ fn a_drain_on_its_way_holds_other_changes_back() {
     assert!(told[1].starts_with("operator 1 Busy: "), "{told:?}");
     world.commit();
     assert_eq!(state(&world), NodeState::Draining);
+}
+
+#[test]
+fn an_agent_that_is_connected_is_not_declared_gone() {
+    let (mut world, n1) = with_a_task();
+    let declare = |world: &mut World| {
+        let call = OperatorCall::MarkAgentGone { agent: agent(1, 1) };
+        world.event(Event::Operator { request: RequestId(7), call });
+        world.told().remove(0)
+    };
+    let refused = declare(&mut world);
+    let node = node(1);
+    assert!(refused.starts_with(&format!("operator 7 Invalid: node {node} is connected")));
+    assert!(refused.contains(&format!("`meshos drain {node}`")), "{refused}");
+    // Neither while it registers again.
+    world.event(Event::AgentDisconnected { connection: n1 });
+    let n1 = world.connect(1);
+    assert!(declare(&mut world).contains("is connected"));
+    world.event(Event::AgentDisconnected { connection: n1 });
+    assert_eq!(declare(&mut world), "propose n1.1 gone");
 }

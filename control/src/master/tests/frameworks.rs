@@ -289,6 +289,19 @@ fn two_suppressions_on_their_way_add_up() {
 }
 
 #[test]
+fn a_weight_that_was_set_is_in_the_next_view() {
+    let mut world = World::new();
+    let role = Role::new("r").unwrap();
+    for weight_millis in [2_000, 3_000] {
+        let call = OperatorCall::SetWeight { role: role.clone(), weight_millis };
+        world.event(Event::Operator { request: RequestId(1), call });
+        let view = world.master.view();
+        let shown = view.roles.iter().find(|shown| shown.role == role).unwrap();
+        assert_eq!(shown.weight_millis, weight_millis);
+    }
+}
+
+#[test]
 fn operators_are_answered() {
     let (mut world, s1) = offered();
     world.accept(s1, &[1], vec![task("a", "cpus:1;mem:128")]);
