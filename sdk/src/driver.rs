@@ -6,6 +6,7 @@ mod core;
 mod edge;
 mod handle;
 mod options;
+mod outage;
 mod service;
 
 #[cfg(test)]

@@ -57,12 +57,19 @@ pub trait Scheduler: Send + 'static {
         let _ = driver;
     }
 
+    /// For a second no node could be reached, and then every ten seconds it is told again: `why` says
+    /// what the last attempt came to. The driver goes on trying.
+    fn unreachable(&mut self, driver: &SchedulerDriver, why: &str) {
+        let _ = (driver, why);
+    }
+
     /// An agent is unreachable or gone; its tasks are told by status updates.
     fn agent_lost(&mut self, driver: &SchedulerDriver, agent: AgentId) {
         let _ = (driver, agent);
     }
 
-    /// The subscription is over and cannot be resumed; the driver has stopped.
+    /// The subscription is over and cannot be resumed, or every node refuses the credentials; the
+    /// driver has stopped.
     fn error(&mut self, driver: &SchedulerDriver, error: CallError) {
         let _ = (driver, error);
     }

@@ -5,12 +5,14 @@
 mod dial;
 mod frame;
 mod pinned;
+mod refused;
 mod stream;
 mod tls;
 
 pub use dial::{Socket, connect};
 pub use frame::{FrameReader, FrameSender, OPENING_BYTES_MAX, WriterOptions, frame, spawn_writer};
 pub use pinned::AuthorityCheck;
+pub use refused::lost;
 pub use stream::{Opened, answer_stream, open_stream, read_hello};
 pub use tls::{
     ANY_NODE_NAME, Credentials, Idle, allow_streams, client_config, joining_config,

@@ -196,6 +196,14 @@ impl Scheduler for WordCount {
         }
     }
 
+    fn disconnected(&mut self, _driver: &SchedulerDriver) {
+        eprintln!("the cluster cannot be reached; waiting for a leader");
+    }
+
+    fn unreachable(&mut self, _driver: &SchedulerDriver, why: &str) {
+        eprintln!("{why}");
+    }
+
     fn error(&mut self, _driver: &SchedulerDriver, error: CallError) {
         self.note(|outcome| outcome.failure = Some(error.message));
     }

@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use meshos_protocol::messages::{StreamClass, StreamHello, scheduler::EventFrame};
+use meshos_protocol::messages::{Refusal, StreamClass, StreamHello, scheduler::EventFrame};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::DriverError;
+use super::{DriverError, outage::Outage};
 use crate::{
     Credentials,
     wire::{
@@ -34,6 +34,10 @@ pub(super) enum Link {
     Up(FrameSender),
     Event(Box<EventFrame>),
     Down,
+    /// No node could be reached for a while; why, in a sentence.
+    Unreachable(String),
+    /// Every node refuses the credentials; nothing more is tried.
+    Refused(WireError),
 }
 
 /// Keeps a stream to one of the nodes open, until it is dropped.
@@ -118,26 +122,65 @@ async fn keep(
     last: &CancellationToken,
 ) {
     let mut backoff = BACKOFF_MIN;
-    let mut failures = 0;
+    let (mut failures, mut refusals) = (0, 0);
+    let mut outage = Outage::new();
     for node in nodes.iter().cycle() {
-        match open(sockets, node).await {
+        match open_patiently(sockets, node, &mut outage, links).await {
             Ok(opened) => {
                 tracing::info!(%node, "connected");
-                (backoff, failures) = (BACKOFF_MIN, 0);
+                (backoff, failures, refusals) = (BACKOFF_MIN, 0, 0);
                 if serve(opened, links).await.is_err() || last.is_cancelled() {
                     return;
                 }
                 tracing::info!(%node, "connection lost; another node is tried");
+                outage = Outage::new();
             }
             Err(error) => {
                 tracing::debug!(%node, %error, "cannot connect");
+                outage.failed(node, &error);
                 failures += 1;
-                if failures % nodes.len() == 0 {
-                    tracing::warn!(%node, %error, "no node can be reached");
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                refusals += usize::from(is_final(&error));
+                if failures % nodes.len() != 0 {
+                    continue;
                 }
+                // A node of another cluster among those that are down proves nothing.
+                if refusals == nodes.len() {
+                    drop(links.send(Link::Refused(error)).await);
+                    return;
+                }
+                refusals = 0;
+                tracing::debug!(%node, %error, "no node can be reached");
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
             }
+        }
+    }
+}
+
+/// Whether the same credentials will fail there again.
+fn is_final(error: &WireError) -> bool {
+    let refused = |cause: &Refusal| matches!(cause, Refusal::Identity | Refusal::Cluster);
+    match error {
+        WireError::Credentials(_) => true,
+        WireError::Refused { cause, .. } => refused(cause),
+        _ => false,
+    }
+}
+
+/// Opens a stream to a node, and tells when that takes long.
+async fn open_patiently(
+    sockets: &Sockets,
+    node: &str,
+    outage: &mut Outage,
+    links: &mpsc::Sender<Link>,
+) -> Result<Opened, WireError> {
+    let attempt = open(sockets, node);
+    tokio::pin!(attempt);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut attempt => return done,
+            () = outage.due() => drop(links.send(Link::Unreachable(outage.tell(node))).await),
         }
     }
 }
@@ -173,8 +216,14 @@ async fn open_at(sockets: &Sockets, address: SocketAddr) -> Result<Opened, WireE
     let dial = async {
         let connecting =
             endpoint.connect(address, ANY_NODE_NAME).map_err(|error| lost(error.to_string()))?;
-        let connection = connecting.await.map_err(|error| lost(error.to_string()))?;
-        wire::open_stream(&connection, &StreamHello::new(None, StreamClass::Scheduler)).await
+        let connection = connecting.await.map_err(|error| wire::lost(&address, &error))?;
+        let hello = StreamHello::new(None, StreamClass::Scheduler);
+        let opened = wire::open_stream(&connection, &hello).await;
+        // A node looks at the certificate after this side is done, so the stream fails.
+        opened.map_err(|error| match connection.close_reason() {
+            Some(reason) => wire::lost(&address, &reason),
+            None => error,
+        })
     };
     let limit_ms = meshos_protocol::time::millis(DIAL_LIMIT);
     match tokio::time::timeout(DIAL_LIMIT, dial).await {
@@ -251,8 +300,8 @@ mod tests {
         tokio::spawn(async move {
             let mut held = Vec::new();
             while let Some(incoming) = endpoint.accept().await {
-                let connection = incoming.await.unwrap();
-                let (mut send, receive) = connection.accept_bi().await.unwrap();
+                let Ok(connection) = incoming.await else { continue };
+                let Ok((mut send, receive)) = connection.accept_bi().await else { continue };
                 let mut reader = FrameReader::new(receive);
                 let hello = wire::read_hello(&mut reader, DIAL_LIMIT).await.unwrap();
                 wire::answer_stream(&mut send, &hello, Ok(())).await.unwrap();
@@ -282,5 +331,50 @@ mod tests {
         assert!(matches!(error, WireError::TimedOut(3_000)), "{error}");
         let error = open_any(&sockets, &[], none()).await.unwrap_err();
         assert_eq!(error.to_string(), "connection lost: no address");
+    }
+
+    /// What the scheduler's side hears first when these nodes are tried.
+    async fn first_link(credentials: &wire::Credentials, nodes: Vec<String>) -> Option<Link> {
+        let config = wire::client_config(credentials, Idle::default()).unwrap();
+        let sockets = Sockets::open(&config).unwrap();
+        let (sender, mut links) = mpsc::channel(EVENTS_MAX);
+        tokio::select! {
+            () = keep(&sockets, &nodes, &sender) => links.try_recv().ok(),
+            link = links.recv() => link,
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_of_another_cluster_are_refused_for_good() {
+        let address = node(&credentials(), "127.0.0.1:0").expect("loopback is there").to_string();
+        let strange = credentials();
+        let link = first_link(&strange, vec![address.clone()]).await;
+        let Some(Link::Refused(WireError::Credentials(why))) = link else { panic!("{link:?}") };
+        assert!(why.contains(&format!("at {address} is no node of their cluster")), "{why}");
+        // With a node that does not answer the others may still be right.
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let nodes = vec![address, silent.local_addr().unwrap().to_string()];
+        let link = first_link(&strange, nodes).await;
+        assert!(matches!(link, Some(Link::Unreachable(_))), "{link:?}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_the_node_does_not_accept_is_told_apart() {
+        let (own, strange) = (credentials(), credentials());
+        let address = node(&own, "127.0.0.1:0").expect("loopback is there").to_string();
+        // It believes the node, and the node does not believe it.
+        let mixed = wire::Credentials { certificate: strange.certificate, ..own };
+        let link = first_link(&mixed, vec![address]).await;
+        let Some(Link::Refused(WireError::Credentials(why))) = link else { panic!("{link:?}") };
+        assert!(why.contains("does not accept the certificate"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_there_is_told_after_a_second() {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let node = silent.local_addr().unwrap().to_string();
+        let link = first_link(&credentials(), vec![node.clone()]).await;
+        let Some(Link::Unreachable(why)) = link else { panic!("{link:?}") };
+        assert!(why.starts_with(&format!("no answer from {node} yet")), "{why}");
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use meshos_protocol::ids::FrameworkId;
+use meshos_protocol::{
+    ids::FrameworkId,
+    messages::scheduler::{CallError, CallErrorKind},
+};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -128,7 +131,23 @@ impl Service {
                 self.sender = None;
                 self.core.disconnected(&mut self.outputs);
             }
+            Link::Unreachable(why) => {
+                tracing::info!("{why}");
+                if self.driver.status() == Status::Running {
+                    self.scheduler.unreachable(&self.driver, &why);
+                }
+            }
+            Link::Refused(error) => {
+                let message = error.to_string();
+                self.turned_away(CallError { kind: CallErrorKind::Forbidden, message });
+                self.end.get_or_insert(Err(DriverError::Wire(error)));
+            }
         }
+    }
+
+    fn turned_away(&mut self, error: CallError) {
+        self.driver.set_status(Status::Aborted);
+        self.scheduler.error(&self.driver, error);
     }
 
     fn flush(&mut self) {
@@ -147,8 +166,7 @@ impl Service {
                 Output::Tell(_) => {}
                 Output::Wake(after) => self.wake = Some(Instant::now() + after),
                 Output::End(error) => {
-                    self.driver.set_status(Status::Aborted);
-                    self.scheduler.error(&self.driver, error.clone());
+                    self.turned_away(error.clone());
                     self.end.get_or_insert(Err(DriverError::Refused(error)));
                 }
             }
