@@ -12,6 +12,7 @@ mod credentials;
 mod health;
 mod leader;
 mod logs;
+mod names;
 mod nodes;
 mod operations;
 mod pages;

@@ -23,6 +23,13 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
         .map_err(|error| Failure::invalid(format!("the body is not the expected JSON: {error}")))
 }
 
+/// Names a node: by its id, or else by its hostname or an address of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NodeBody {
+    pub node_id: String,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KillTask {
@@ -43,6 +50,9 @@ impl Api {
         let name = TaskName { framework: framework_id, task: task_id };
         let task = tasks::find(view.tasks.iter(), view.tasks_ended.iter(), &name)?;
         let (framework, id) = (task.framework_id, task.id.clone());
+        // The kill is kept for a node that is not there, and sent when it is back.
+        let agent = view.agents.iter().find(|agent| agent.agent_id == task.agent_id);
+        let connected = agent.is_some_and(|agent| agent.connected);
         if task.state.is_terminal() {
             let state = task.state;
             return Err(Failure::invalid(format!(
@@ -51,7 +61,12 @@ impl Api {
         }
         tracing::info!(%framework, task = %id, principal = %call.principal, "an operator kills a task");
         self.operate(OperatorCall::KillTask { framework, task: id.clone() }).await?;
-        Answer::json(&json!({ "framework_id": framework, "task_id": id, "killing": true }))
+        Answer::json(&json!({
+            "framework_id": framework,
+            "task_id": id,
+            "killing": true,
+            "node_connected": connected,
+        }))
     }
 
     pub(super) async fn teardown(&self, call: &Call) -> Result<Answer, Failure> {

@@ -25,6 +25,10 @@ struct HealthRow {
     registered: bool,
     /// Nodes that gossip holds for alive, this one too.
     nodes_alive: usize,
+    /// How many voters there are, and how many of them this node is connected to; null when it does
+    /// not know the voters.
+    voters: Option<usize>,
+    voters_answering: Option<usize>,
 }
 
 impl Api {
@@ -36,6 +40,7 @@ impl Api {
         let leads_no_more = |leader: &crate::cluster::Leader| {
             leader.node == self.options.node && !self.options.raft.lease_valid()
         };
+        let voters = self.voters_answering();
         let row = HealthRow {
             healthy: problems.is_empty(),
             problems,
@@ -44,6 +49,8 @@ impl Api {
             leader_known: leader.borrow().as_ref().is_some_and(|leader| !leads_no_more(leader)),
             registered: agent.registered,
             nodes_alive: 1 + self.options.gossip.view().alive().count(),
+            voters: voters.map(|voters| voters.voters),
+            voters_answering: voters.map(|voters| voters.answer),
         };
         let status = if row.healthy { 200 } else { 503 };
         Ok(Answer::json(&row)?.with_status(status))

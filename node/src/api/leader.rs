@@ -14,6 +14,7 @@ use super::{
     pages::Rows,
     route::{Leading, Page},
     tasks,
+    voters::Answering,
 };
 use crate::{cluster::Leader, driver::master::Unexplained, net::Target};
 
@@ -53,8 +54,8 @@ impl Api {
         match (route, answered) {
             // When the group has lost its majority, its members are what the operator needs.
             (Leading::Voters, Err(failure)) if !call.forwarded => {
-                let known = self.options.raft.voters();
-                if known.is_empty() { Err(failure) } else { Self::voters_known(&known, false) }
+                let known = !self.options.raft.voters().is_empty();
+                if known { self.voters_known(false) } else { Err(failure) }
             }
             (_, answered) => answered,
         }
@@ -94,7 +95,13 @@ impl Api {
                 }
             }
             if Instant::now() >= give_up {
-                return Err(trouble.map_or_else(|| self.no_leader(), Failure::unavailable));
+                let short =
+                    self.voters_answering().is_some_and(|voters| voters.shortage().is_some());
+                return Err(match trouble {
+                    // A dead leader is not the trouble when there can be no other.
+                    Some(trouble) if !short => Failure::unavailable(trouble),
+                    _ => self.no_leader(),
+                });
             }
             tokio::select! {
                 _ = following.changed() => {}
@@ -111,7 +118,8 @@ impl Api {
 
     pub(super) fn no_leader(&self) -> Failure {
         let waiting = self.options.formation.waiting().into_iter();
-        let waiting: Vec<String> = waiting.map(|one| one.reason).collect();
+        let shortage = self.voters_answering().and_then(Answering::shortage);
+        let waiting: Vec<String> = waiting.map(|one| one.reason).chain(shortage).collect();
         Failure::no_leader(&waiting)
     }
 
@@ -221,7 +229,7 @@ impl Api {
                 self.list(*page, move || Ok(Rows::Offers(nodes::offers(&view)))).await
             }
             Leading::Explain(framework) => self.explain(*framework).await,
-            Leading::Voters => Self::voters_known(&self.options.raft.voters(), true),
+            Leading::Voters => self.voters_known(true),
             Leading::Weights => Answer::json(&operations::weights(&view)),
             Leading::KillTask => self.kill_task(call, &view).await,
             Leading::Teardown => self.teardown(call).await,
@@ -229,9 +237,9 @@ impl Api {
             Leading::DrainNode => self.drain_node(call, &view, true).await,
             Leading::UndrainNode => self.drain_node(call, &view, false).await,
             Leading::SetWeight => self.set_weight(call).await,
-            Leading::AddVoter => self.add_voter(call).await,
-            Leading::RemoveVoter => self.remove_voter(call).await,
-            Leading::TransferLeader => self.transfer_leader(call).await,
+            Leading::AddVoter => self.add_voter(call, &view).await,
+            Leading::RemoveVoter => self.remove_voter(call, &view).await,
+            Leading::TransferLeader => self.transfer_leader(call, &view).await,
         }
     }
 

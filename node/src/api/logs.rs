@@ -46,7 +46,7 @@ impl Api {
         }
         if let Some(node) = request.node {
             let address = self.address_of_named(node, &request.name).await?;
-            return self.forward_to_node(&Target { node: Some(node), address }, call).await;
+            return self.log_of_node(node, address, call).await;
         }
         let place = self.place_of(&request.name).await?;
         let name = TaskName { framework: Some(place.framework_id), ..request.name.clone() };
@@ -61,9 +61,25 @@ impl Api {
                 place.node_id
             ))
         })?;
-        let target = Target { node: Some(place.node_id), address };
         let call = Call { path: path_of(&request), ..call.clone() };
-        self.forward_to_node(&target, &call).await
+        self.log_of_node(place.node_id, address, &call).await
+    }
+
+    /// Asks the node that has the file. One that gossip holds for dead, and that nothing connects
+    /// this node with, is not waited for.
+    async fn log_of_node(
+        &self,
+        node: NodeId,
+        address: String,
+        call: &Call,
+    ) -> Result<Answer, Failure> {
+        let gossip = self.options.gossip.view();
+        let dead = gossip.peers.get(&node).is_some_and(|peer| !peer.alive);
+        if dead && !self.options.net.reaches(node) {
+            return Err(advised(&format!("node {node} cannot be asked: nothing is heard of it")));
+        }
+        let target = Target { node: Some(node), address };
+        self.forward_to_node(&target, call).await.map_err(|why| advised(&why))
     }
 
     /// Where a node is that the caller names: gossip knows, or the leader, which the node may have
@@ -134,6 +150,12 @@ impl Api {
             Err(error) => Err(Failure::unavailable(format!("the file was not read: {error}"))),
         }
     }
+}
+
+fn advised(why: &dyn std::fmt::Display) -> Failure {
+    Failure::unavailable(format!(
+        "{why}; what the task wrote lies there: try again when `meshos nodes` shows the node connected"
+    ))
 }
 
 fn read_here(

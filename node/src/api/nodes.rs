@@ -22,20 +22,25 @@ pub(super) fn rows<'a>(
     agents.into_iter().map(|agent| row(agent, gossip, own)).collect()
 }
 
+/// The agent as it is shown: until it registers with this leader, with what gossip has heard of it.
+pub(super) fn shown(agent: &AgentView, gossip: &ClusterView, own: &NodeOptions) -> AgentView {
+    let mut agent = agent.clone();
+    let registered = !agent.address.is_empty();
+    if !registered && agent.leader {
+        fill_in_own(&mut agent, own);
+    } else if !registered && let Some(peer) = gossip.peers.get(&agent.id) {
+        fill_in(&mut agent, &peer.facts);
+    }
+    agent
+}
+
 fn row(
     agent: &AgentView,
     gossip: &ClusterView,
     (own, own_facts): (&NodeOptions, &NodeFacts),
 ) -> Result<Value, Failure> {
     let peer = gossip.peers.get(&agent.id);
-    // Until it registers with this leader, an agent's facts are only what gossip has heard.
-    let registered = !agent.address.is_empty();
-    let mut agent = agent.clone();
-    if !registered && agent.leader {
-        fill_in_own(&mut agent, own);
-    } else if !registered && let Some(facts) = peer.map(|peer| &peer.facts) {
-        fill_in(&mut agent, facts);
-    }
+    let agent = shown(agent, gossip, own);
     let facts = if agent.leader { Some(own_facts) } else { peer.map(|peer| &peer.facts) };
     let gossip_alive = if agent.leader { Some(true) } else { peer.map(|peer| peer.alive) };
     let mut row = serde_json::to_value(&agent)
@@ -101,7 +106,7 @@ pub(super) fn offers(view: &View) -> Vec<Arc<OfferView>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{net::SocketAddr, time::Duration};
 
     use meshos_control::master::NodeState;
@@ -114,7 +119,7 @@ mod tests {
     use super::*;
     use crate::config::{KeySource, Times};
 
-    fn agent(bits: u64, address: &str) -> Arc<AgentView> {
+    pub(in crate::api) fn agent(bits: u64, address: &str) -> Arc<AgentView> {
         let id = NodeId::from_bits(bits);
         Arc::new(AgentView {
             id,
@@ -136,7 +141,7 @@ mod tests {
         })
     }
 
-    fn own() -> NodeOptions {
+    pub(in crate::api) fn own() -> NodeOptions {
         let second = Duration::from_secs(1);
         NodeOptions {
             data_dir: "/d".into(),

@@ -1,26 +1,16 @@
 //! What operators change of nodes and roles. Each change is committed before it is answered.
 
-use std::sync::Arc;
-
 use meshos_control::master::{AgentView, NodeState, OperatorCall, RoleView, View};
-use meshos_protocol::{
-    ids::{AgentId, NodeId},
-    resources::Amount,
-    role::Role,
-};
+use meshos_protocol::{ids::NodeId, resources::Amount, role::Role};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Api, bodies,
+    Api,
+    bodies::{self, NodeBody},
     call::{Answer, Call, Failure},
+    names, nodes,
 };
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodeBody {
-    node_id: NodeId,
-}
 
 /// The weight is text, so that what is written is what is meant: no binary fractions.
 #[derive(Deserialize)]
@@ -39,7 +29,7 @@ pub(super) struct WeightRow<'a> {
     waiting: usize,
 }
 
-/// The roles that the leader knows, with their weights; at most a quarter of a second old.
+/// The roles that the leader knows, with their weights; who waits may be a quarter of a second old.
 pub(super) fn weights(view: &View) -> Vec<WeightRow<'_>> {
     view.roles.iter().map(weight_row).collect()
 }
@@ -51,8 +41,7 @@ fn weight_row(role: &RoleView) -> WeightRow<'_> {
 
 impl Api {
     pub(super) async fn node_gone(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
-        let NodeBody { node_id } = bodies::read(&call.body)?;
-        let agent = agent_of(view.agents.iter(), node_id)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(call, view)?;
         tracing::info!(node = %node_id, principal = %call.principal, "an operator declares a node gone");
         self.operate(OperatorCall::MarkAgentGone { agent }).await?;
         Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "gone": true }))
@@ -64,8 +53,7 @@ impl Api {
         view: &View,
         draining: bool,
     ) -> Result<Answer, Failure> {
-        let NodeBody { node_id } = bodies::read(&call.body)?;
-        let agent = agent_of(view.agents.iter(), node_id)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(call, view)?;
         tracing::info!(node = %node_id, draining, principal = %call.principal, "an operator drains a node or ends that");
         self.operate(OperatorCall::SetDraining { agent, draining }).await?;
         Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "draining": draining }))
@@ -78,21 +66,29 @@ impl Api {
         self.operate(OperatorCall::SetWeight { role: role.clone(), weight_millis }).await?;
         Answer::json(&json!({ "role": role, "weight": weight_text(weight_millis) }))
     }
-}
 
-/// The agent of a node, if it may be operated on.
-fn agent_of<'a>(
-    mut agents: impl Iterator<Item = &'a Arc<AgentView>>,
-    node: NodeId,
-) -> Result<AgentId, Failure> {
-    match agents.find(|agent| agent.id == node) {
-        Some(agent) if agent.state == NodeState::Gone => {
-            Err(Failure::invalid(format!("node {node} is gone already")))
+    /// The node that the body names, if it may be operated on.
+    fn node_to_change(&self, call: &Call, view: &View) -> Result<AgentView, Failure> {
+        let NodeBody { node_id: name } = bodies::read(&call.body)?;
+        let node = self.node_named(view, &name)?;
+        if node.state == NodeState::Gone {
+            return Err(Failure::invalid(format!("node {} is gone already", node.id)));
         }
-        Some(agent) => Ok(agent.agent_id),
-        None => Err(Failure::not_found(format!(
-            "the leader knows no node {node}; `meshos nodes` lists what there is"
-        ))),
+        Ok(node)
+    }
+
+    /// The node that is called so, as it is shown.
+    pub(super) fn node_named(&self, view: &View, name: &str) -> Result<AgentView, Failure> {
+        let gossip = self.options.gossip.view();
+        let shown = |agent| nodes::shown(agent, &gossip, &self.options.options);
+        let shown: Vec<AgentView> = view.agents.iter().map(|agent| shown(agent)).collect();
+        names::find(&shown, name).cloned()
+    }
+
+    /// The id of the node that is called so; an id stands for itself, also when the leader knows
+    /// no such node.
+    pub(super) fn node_id_of(&self, view: &View, name: &str) -> Result<NodeId, Failure> {
+        name.parse().or_else(|_| self.node_named(view, name).map(|node| node.id))
     }
 }
 
@@ -102,7 +98,7 @@ fn weight_millis(text: &str) -> Result<u64, Failure> {
     })?;
     // What is too small or too large is refused by the master, in one place.
     u64::try_from(amount.millis())
-        .map_err(|_| Failure::invalid(format!("the weight {text} must be above 0")))
+        .map_err(|_| Failure::invalid(format!("the weight is {text}: it must be above 0")))
 }
 
 fn weight_text(millis: u64) -> String {
@@ -130,12 +126,13 @@ mod tests {
     fn bodies_are_read_strictly() {
         let node = NodeId::from_bits(7);
         let body = json!({ "node_id": node }).to_string();
-        assert_eq!(bodies::read::<NodeBody>(body.as_bytes()).unwrap().node_id, node);
+        let read: NodeBody = bodies::read(body.as_bytes()).unwrap();
+        assert_eq!(read.node_id, node.to_string());
         let weight: WeightBody = bodies::read(br#"{"role":"a/b","weight":"1.5"}"#).unwrap();
         assert_eq!((weight.role.as_str(), weight.weight.as_str()), ("a/b", "1.5"));
         for body in [&b"{}"[..], br#"{"role":"/","weight":"1"}"#, br#"{"role":"a","weight":1}"#] {
             assert!(bodies::read::<WeightBody>(body).is_err());
         }
-        assert!(bodies::read::<NodeBody>(br#"{"node_id":"x"}"#).is_err());
+        assert!(bodies::read::<NodeBody>(br#"{"node_id":7}"#).is_err());
     }
 }

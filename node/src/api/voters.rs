@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use meshos_control::master::View;
 use meshos_membership::raft::{ChangeError, Voter, VoterRole, VoterStatus};
 use meshos_protocol::{ids::NodeId, time::millis};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Api, bodies,
+    Api,
+    bodies::{self, NodeBody},
     call::{Answer, Call, Failure},
 };
 use crate::net::Target;
@@ -24,6 +26,8 @@ struct VoterRow {
     raft_id: u64,
     /// `host:port` of its QUIC port.
     address: String,
+    /// `host:port` of its cluster port; null when gossip has not heard of the node.
+    cluster_address: Option<String>,
     role: &'static str,
     leader: bool,
     /// How long ago it was last heard of; known to the leader alone.
@@ -34,7 +38,7 @@ struct VoterRow {
 
 impl VoterRow {
     /// `led` says whether anybody leads: raft takes a leader without a majority for one.
-    fn of(status: &VoterStatus, led: bool) -> Self {
+    fn of(status: &VoterStatus, cluster_address: Option<String>, led: bool) -> Self {
         let role = match status.role {
             VoterRole::Voter => "voter",
             VoterRole::Learner => "learner",
@@ -43,6 +47,7 @@ impl VoterRow {
             node_id: status.voter.node_id,
             raft_id: status.voter.raft_id,
             address: status.voter.address.clone(),
+            cluster_address,
             role,
             leader: led && status.is_leader,
             last_contact_ms: status.last_contact.map(millis),
@@ -51,18 +56,12 @@ impl VoterRow {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodeBody {
-    node_id: NodeId,
-}
-
 /// Names a member by its node or, when a node stands there twice, by its log.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MemberBody {
     #[serde(default)]
-    node_id: Option<NodeId>,
+    node_id: Option<String>,
     #[serde(default)]
     raft_id: Option<u64>,
 }
@@ -76,13 +75,31 @@ struct Admitted {
 }
 
 impl Api {
-    pub(super) fn voters_known(voters: &[VoterStatus], led: bool) -> Result<Answer, Failure> {
-        let rows: Vec<VoterRow> = voters.iter().map(|status| VoterRow::of(status, led)).collect();
+    /// `led` says whether anybody leads.
+    pub(super) fn voters_known(&self, led: bool) -> Result<Answer, Failure> {
+        let gossip = self.options.gossip.view();
+        let row = |status: &VoterStatus| {
+            let node = status.voter.node_id;
+            let peer = gossip.peers.get(&node).map(|peer| peer.facts.address_http);
+            let own = (node == self.options.node).then(|| self.options.options.http_address());
+            let address = own.map(|own| own.to_string());
+            let address = address.or_else(|| peer.map(|address| address.to_string()));
+            VoterRow::of(status, address, led)
+        };
+        let rows: Vec<VoterRow> = self.options.raft.voters().iter().map(row).collect();
         Answer::json(&rows)
     }
 
-    pub(super) async fn add_voter(&self, call: &Call) -> Result<Answer, Failure> {
-        let NodeBody { node_id: node } = bodies::read(&call.body)?;
+    /// How many of how many voters this node is connected to, itself among them; absent when it
+    /// does not know the voters.
+    pub(super) fn voters_answering(&self) -> Option<Answering> {
+        let answers = |node: NodeId| node == self.options.node || self.options.net.reaches(node);
+        Answering::of(&self.options.raft.voters(), answers)
+    }
+
+    pub(super) async fn add_voter(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
+        let NodeBody { node_id: name } = bodies::read(&call.body)?;
+        let node = self.node_id_of(view, &name)?;
         let members = self.options.raft.voters();
         let known = members.iter().find(|status| status.voter.node_id == node);
         if known.is_some_and(|status| status.role == VoterRole::Voter) {
@@ -162,16 +179,26 @@ impl Api {
         })
     }
 
-    pub(super) async fn remove_voter(&self, call: &Call) -> Result<Answer, Failure> {
-        let member = member(&self.options.raft.voters(), &bodies::read(&call.body)?)?;
+    pub(super) async fn remove_voter(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
+        let member = self.member_to_change(call, view)?;
         tracing::info!(voter = %member, principal = %call.principal, "an operator removes a voter");
         self.options.raft.remove_voter(member.raft_id, REMOVE_LIMIT).await.map_err(failed)?;
         let Voter { raft_id, node_id, .. } = member;
         Answer::json(&json!({ "node_id": node_id, "raft_id": raft_id, "removed": true }))
     }
 
-    pub(super) async fn transfer_leader(&self, call: &Call) -> Result<Answer, Failure> {
-        let member = member(&self.options.raft.voters(), &bodies::read(&call.body)?)?;
+    fn member_to_change(&self, call: &Call, view: &View) -> Result<Voter, Failure> {
+        let MemberBody { node_id: name, raft_id } = bodies::read(&call.body)?;
+        let node = name.map(|name| self.node_id_of(view, &name)).transpose()?;
+        member(&self.options.raft.voters(), node, raft_id)
+    }
+
+    pub(super) async fn transfer_leader(
+        &self,
+        call: &Call,
+        view: &View,
+    ) -> Result<Answer, Failure> {
+        let member = self.member_to_change(call, view)?;
         tracing::info!(to = %member, principal = %call.principal, "an operator hands leadership over");
         self.options.raft.transfer_leader(member.raft_id).await.map_err(failed)?;
         // Another voter may have won the election that this one was asked to hold.
@@ -185,13 +212,45 @@ impl Api {
     }
 }
 
-fn member(members: &[VoterStatus], body: &MemberBody) -> Result<Voter, Failure> {
-    if body.node_id.is_none() && body.raft_id.is_none() {
+/// How many voters answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answering {
+    pub voters: usize,
+    pub answer: usize,
+}
+
+impl Answering {
+    fn of(members: &[VoterStatus], answers: impl Fn(NodeId) -> bool) -> Option<Self> {
+        let voters = members.iter().filter(|status| status.role == VoterRole::Voter);
+        let voters: Vec<NodeId> = voters.map(|status| status.voter.node_id).collect();
+        let answer = voters.iter().filter(|node| answers(**node)).count();
+        (!voters.is_empty()).then_some(Self { voters: voters.len(), answer })
+    }
+
+    /// Says so when there are too few for a leader.
+    pub(super) fn shortage(self) -> Option<String> {
+        let Self { voters, answer } = self;
+        let needed = voters / 2 + 1;
+        let answers = if answer == 1 { "answers" } else { "answer" };
+        (answer < needed).then(|| {
+            format!(
+                "{answer} of {voters} voters {answers} this node, and a leader needs {needed} (`meshos voters` names them)"
+            )
+        })
+    }
+}
+
+fn member(
+    members: &[VoterStatus],
+    node: Option<NodeId>,
+    raft_id: Option<u64>,
+) -> Result<Voter, Failure> {
+    if node.is_none() && raft_id.is_none() {
         return Err(Failure::invalid("the body must name a node_id or a raft_id"));
     }
     let mut found = members.iter().map(|status| &status.voter).filter(|voter| {
-        body.node_id.is_none_or(|node| node == voter.node_id)
-            && body.raft_id.is_none_or(|raft_id| raft_id == voter.raft_id)
+        node.is_none_or(|node| node == voter.node_id)
+            && raft_id.is_none_or(|raft_id| raft_id == voter.raft_id)
     });
     match (found.next(), found.next()) {
         (Some(voter), None) => Ok(voter.clone()),
@@ -234,30 +293,45 @@ mod tests {
             status(2, 8, VoterRole::Voter),
             status(3, 8, VoterRole::Learner),
         ];
-        let body = |node: Option<u64>, raft_id| MemberBody {
-            node_id: node.map(NodeId::from_bits),
-            raft_id,
-        };
-        assert_eq!(member(&members, &body(Some(7), None)).unwrap().raft_id, 1);
-        assert_eq!(member(&members, &body(None, Some(3))).unwrap().raft_id, 3);
-        assert_eq!(member(&members, &body(Some(8), Some(2))).unwrap().raft_id, 2);
-        let code = |body| Answer::from(member(&members, &body).unwrap_err()).status;
-        assert_eq!(code(body(Some(8), None)), 400);
-        assert_eq!(code(body(None, None)), 400);
-        assert_eq!(code(body(Some(9), None)), 404);
+        let member =
+            |node: Option<u64>, raft_id| member(&members, node.map(NodeId::from_bits), raft_id);
+        assert_eq!(member(Some(7), None).unwrap().raft_id, 1);
+        assert_eq!(member(None, Some(3)).unwrap().raft_id, 3);
+        assert_eq!(member(Some(8), Some(2)).unwrap().raft_id, 2);
+        let code = |node, raft_id| Answer::from(member(node, raft_id).unwrap_err()).status;
+        assert_eq!(code(Some(8), None), 400);
+        assert_eq!(code(None, None), 400);
+        assert_eq!(code(Some(9), None), 404);
     }
 
     #[test]
     fn a_member_is_shown_with_its_place_in_the_log() {
         let shown = |led| -> serde_json::Value {
-            let answer = Api::voters_known(&[status(1, 7, VoterRole::Voter)], led).unwrap();
-            serde_json::from_slice(&answer.body).unwrap()
+            let status = status(1, 7, VoterRole::Voter);
+            serde_json::to_value(VoterRow::of(&status, Some("h:0".to_owned()), led)).unwrap()
         };
-        let rows = shown(true);
-        assert_eq!(shown(false)[0]["leader"], false);
-        assert_eq!(rows[0]["role"], "voter");
-        assert_eq!(rows[0]["leader"], true);
-        assert_eq!(rows[0]["last_contact_ms"], 12);
-        assert_eq!(rows[0]["lag"], serde_json::Value::Null);
+        let row = shown(true);
+        assert_eq!(shown(false)["leader"], false);
+        assert_eq!(row["role"], "voter");
+        assert_eq!(row["leader"], true);
+        assert_eq!(row["last_contact_ms"], 12);
+        assert_eq!(row["lag"], serde_json::Value::Null);
+        assert_eq!((&row["address"], &row["cluster_address"]), (&"h:1".into(), &"h:0".into()));
+    }
+
+    #[test]
+    fn too_few_voters_are_told_in_numbers() {
+        let members = [1, 2, 3, 4]
+            .map(|id| status(id, id, if id < 4 { VoterRole::Voter } else { VoterRole::Learner }));
+        let told = |reached: &[u64]| {
+            let answers = |node| reached.iter().any(|bits| NodeId::from_bits(*bits) == node);
+            Answering::of(&members, answers).unwrap().shortage()
+        };
+        let one =
+            "1 of 3 voters answers this node, and a leader needs 2 (`meshos voters` names them)";
+        assert_eq!(told(&[1, 4]).unwrap(), one);
+        assert!(told(&[]).unwrap().starts_with("0 of 3 voters answer this node"));
+        assert_eq!(told(&[1, 2]), None);
+        assert!(Answering::of(&[], |_| true).is_none());
     }
 }

@@ -29,7 +29,10 @@ const AGENT_PATHS: [&str; 4] = ["/health", "/version", "/metrics", "/api/agent"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Port {
     Cluster,
-    Agent,
+    Agent {
+        /// The number of the other port, for whoever mistakes this one for it.
+        cluster: u16,
+    },
 }
 
 /// Answers the calls that are let in.
@@ -113,10 +116,13 @@ impl<A: Answers> Desk<A> {
     {
         let path = path.as_str();
         let principal = self.gate.admit(path, headers)?;
-        if self.port == Port::Agent && !AGENT_PATHS.contains(&path) {
+        if let Port::Agent { cluster } = self.port
+            && !AGENT_PATHS.contains(&path)
+        {
             let paths = AGENT_PATHS.join(", ");
-            let message =
-                format!("the agent's port serves {paths}; all else is at the node's cluster port");
+            let message = format!(
+                "this is a node's agent port, which serves {paths}; all else is at its cluster port, {cluster}"
+            );
             return Err(Refused { status: 404, message });
         }
         let body =

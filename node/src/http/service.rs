@@ -103,12 +103,14 @@ impl Service {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let Self { api, gate, cluster, agent } = self;
         let limits = Limits::default();
+        let cluster_port = cluster.local_addr().map_or(0, |address| address.port());
         let measuring = api.metrics().clone().run(stop.clone());
         let port = |listener, port| {
             let routes = routes(port, Arc::clone(&gate), Arc::clone(&api));
             serve(listener, routes, limits, Arc::clone(&api), stop.clone())
         };
-        tokio::join!(port(cluster, Port::Cluster), port(agent, Port::Agent), measuring);
+        let of_agent = Port::Agent { cluster: cluster_port };
+        tokio::join!(port(cluster, Port::Cluster), port(agent, of_agent), measuring);
     }
 }
 

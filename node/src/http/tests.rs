@@ -179,13 +179,13 @@ async fn foreign_hosts_and_pages_are_refused_whatever_they_know() {
 
 #[tokio::test]
 async fn the_agents_port_serves_only_what_is_the_agents() {
-    let routes = open(Port::Agent);
+    let routes = open(Port::Agent { cluster: 7000 });
     for path in ["/health", "/version", "/metrics", "/api/agent"] {
         assert_eq!(request("GET", path).reply(&routes).await.status(), 200, "{path}");
     }
     let response = request("GET", "/api/nodes").reply(&routes).await;
     assert_eq!(response.status(), 404);
-    assert!(error_of(response.body()).contains("cluster port"));
+    assert!(error_of(response.body()).contains("at its cluster port, 7000"));
 }
 
 #[tokio::test]

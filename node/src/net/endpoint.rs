@@ -87,6 +87,11 @@ impl Net {
         self.inner.pool.link(self, target).await
     }
 
+    /// Whether there is a live connection to this node.
+    pub(crate) fn reaches(&self, node: NodeId) -> bool {
+        self.inner.pool.known(node).is_some()
+    }
+
     /// This node.
     pub(crate) fn node(&self) -> NodeId {
         self.inner.node

@@ -94,7 +94,8 @@ impl Pool {
         Arc::clone(self.handler.wait().await)
     }
 
-    fn known(&self, node: NodeId) -> Option<Arc<Link>> {
+    /// The newest live connection of a node.
+    pub(super) fn known(&self, node: NodeId) -> Option<Arc<Link>> {
         let mut nodes = lock(&self.nodes);
         let link = nodes.get(&node)?;
         if link.is_usable() {
