@@ -2,6 +2,7 @@
 //! decided.
 
 mod join;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +35,7 @@ use crate::{
 };
 
 pub(in crate::runtime) use join::make_voter;
+use told::Told;
 
 /// Answers of seeds that may wait.
 const EVENTS_MAX: usize = 1_024;
@@ -65,6 +67,7 @@ struct Machine {
     /// Effects of probes, for the loop.
     effects: Vec<Effect>,
     waiting: Vec<Waiting>,
+    told: Told,
 }
 
 impl Formation {
@@ -102,7 +105,8 @@ impl Formation {
             Some((name, seed.clone()))
         });
         let (events, queue) = mpsc::channel(EVENTS_MAX);
-        let machine = Machine { bootstrap, effects: Vec::new(), waiting: Vec::new() };
+        let machine =
+            Machine { bootstrap, effects: Vec::new(), waiting: Vec::new(), told: Told::default() };
         let shared = Shared {
             machine: Mutex::new(machine),
             clock,
@@ -227,10 +231,9 @@ impl Formation {
             Effect::Answer(_) => {}
             Effect::Admit(nodes) => self.shared.raft.admit(nodes),
             Effect::WaitingFor(waiting) => {
-                for one in &waiting {
-                    tracing::info!(seed = %one.seed, needs_operator = one.needs_operator, "waiting: {}", one.reason);
-                }
-                self.lock().waiting = waiting;
+                let mut machine = self.lock();
+                machine.told.tell(&waiting);
+                machine.waiting = waiting;
             }
             Effect::Decided(decision) => self.decided(decision, data_dir, node).await?,
         }
@@ -243,6 +246,11 @@ impl Formation {
         data_dir: &DataDir,
         node: &mut NodeIdentity,
     ) -> Result<()> {
+        {
+            let mut machine = self.lock();
+            machine.told = Told::default();
+            machine.waiting.clear();
+        }
         tracing::info!(?decision, "the node's place in the cluster is decided");
         match decision {
             Decision::Initialise { members } => {
