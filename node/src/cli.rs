@@ -1,6 +1,7 @@
 //! The command line.
 
 mod api;
+mod common;
 mod dev;
 mod explain;
 mod keygen;
@@ -27,12 +28,27 @@ use output::Closed;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 something went wrong (a sentence on standard error says what), 2 the command \
-line cannot be read. `meshos run` exits with the code of its task, see `meshos run --help`.
+line, or a value on it, cannot be read. `meshos run` exits with the code of its task, see `meshos run --help`.
 
 Start here:
   meshos dev                      a cluster of three nodes on this machine, for trying things out
   meshos run -- echo hello        run a command somewhere in it
   meshos nodes                    see who is there";
+
+/// The exit code when what was asked for cannot be read, as the parser of the command line has it.
+const EXIT_USAGE: u8 = 2;
+
+/// What was asked for cannot be read: a value that is none, or that contradicts another.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+impl Usage {
+    /// The error, with its causes in one sentence.
+    fn of(error: anyhow::Error) -> anyhow::Error {
+        Self(text::sentence(&error)).into()
+    }
+}
 
 /// Pools many machines into one computer: nodes offer what they have, frameworks run tasks on it
 #[derive(Debug, Parser)]
@@ -75,7 +91,7 @@ pub(crate) fn main() -> ExitCode {
         Err(error) if error.is::<Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             text::complain(&error);
-            ExitCode::FAILURE
+            if error.is::<Usage>() { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

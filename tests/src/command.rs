@@ -31,7 +31,7 @@ pub struct Finished {
     pub status: ExitStatus,
     /// All it wrote to standard output.
     pub stdout: String,
-    /// All it wrote to standard error.
+    /// All it wrote to standard error, long sentences in one line.
     pub stderr: String,
 }
 
@@ -173,10 +173,11 @@ impl Running {
         read(&self.output.path().join("stdout"))
     }
 
-    /// What it wrote to standard error so far.
+    /// What it wrote to standard error so far, long sentences in one line.
     #[must_use]
     pub fn stderr(&self) -> String {
-        read(&self.output.path().join("stderr"))
+        // Sentences of the command line are broken between words, and indented as far as its name.
+        read(&self.output.path().join("stderr")).replace("\n        ", " ")
     }
 
     /// Whether it has not ended.

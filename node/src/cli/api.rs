@@ -47,8 +47,9 @@ pub(super) struct Choice {
         value_parser = parse_node
     )]
     pub node: String,
-    /// The file with the node's token, which lies as http-token in its data directory [default:
-    /// MESHOS_TOKEN, or that file when the node runs on this machine]
+    /// The file with the node's token, which lies as http-token in its data directory [default: that
+    /// file when the node runs on this machine; the variable MESHOS_TOKEN, when it is set, holds the
+    /// token itself, not the name of a file]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// An operator's certificate, made by `meshos keygen operator`: the node is then asked over
@@ -64,42 +65,6 @@ pub(super) struct Choice {
     /// The data directory of the node on this machine whose token is used
     #[arg(long, env = "MESHOS_DATA_DIR", value_name = "DIR", hide = true)]
     pub data_dir: Option<PathBuf>,
-}
-
-/// What all commands that ask something have in common.
-#[derive(Debug, Clone, Args)]
-pub(super) struct Common {
-    #[command(flatten)]
-    pub node: Choice,
-    /// Print JSON for scripts, and nothing else, on standard output
-    #[arg(long)]
-    pub json: bool,
-}
-
-impl Common {
-    /// Asks the node and gives its answer.
-    ///
-    /// # Errors
-    /// Whatever went wrong, in a sentence.
-    pub(super) async fn get(&self, path: &str) -> Result<Value> {
-        Ok(Api::new(&self.node)?.get(path).await?)
-    }
-
-    /// Reads a whole list, however long.
-    ///
-    /// # Errors
-    /// Whatever went wrong, in a sentence.
-    pub(super) async fn list(&self, path: &str) -> Result<Value> {
-        Ok(super::pages::read(&Api::new(&self.node)?, path).await?)
-    }
-
-    /// Has the node change something and gives its answer.
-    ///
-    /// # Errors
-    /// Whatever went wrong, in a sentence.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        Ok(Api::new(&self.node)?.post(path, body).await?)
-    }
 }
 
 fn parse_node(text: &str) -> Result<String, String> {
@@ -143,7 +108,7 @@ pub(super) enum ApiError {
     /// It wants to know who asks.
     #[error(
         "node {node} {}; its token lies in the file {TOKEN_FILE} in its data directory: \
-         name that file with --token-file, or set MESHOS_TOKEN",
+         name that file with --token-file, or set MESHOS_TOKEN to what stands in it",
         if *.sent { "refuses the token" } else { "wants a token" }
     )]
     Credentials {
@@ -250,9 +215,14 @@ impl Api {
 
     /// Changes something. It is asked of one node only, once.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
-        let node = self.known().swap_remove(0);
+        let node = self.node();
         let answer = self.send(&node, Method::POST, path, Some(body)).await?;
         parse(&node, &answer)
+    }
+
+    /// `host:port` of the node that is asked first.
+    pub(super) fn node(&self) -> String {
+        self.known().swap_remove(0)
     }
 
     fn known(&self) -> Vec<String> {

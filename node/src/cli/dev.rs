@@ -9,6 +9,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Args;
 
+use super::Usage;
+
 const HELP: &str = "\
 Examples:
   meshos dev                             three nodes; every command finds node 0
@@ -16,12 +18,13 @@ Examples:
   meshos dev -- --agent-timeout 5s       more options for each node
 
 Node i serves the cluster on P+10i and its agent on P+10i+1. When a leader is elected and every node \
-can be offered, standard output gets one line, `ready`. The nodes write to D/node-i/log; kill them, \
-start them again with `meshos node`, watch what happens. HTTP needs no token, and tasks may run as \
+can be offered, standard output gets one line, `ready`. The nodes write to D/node-i/log; kill them \
+(the word that a node has ended comes with the command that starts it again), watch what happens. HTTP needs no token, and tasks may run as \
 root, since only this machine can reach it.
 
 Ctrl-C, SIGTERM and SIGHUP end the nodes with their tasks and leave no process behind; so does the end \
-of this process by SIGKILL, somewhat later.
+of this process by SIGKILL, somewhat later. A node that was started again by hand is not ended: end it \
+first, where it was started.
 
 Exit codes: 0 ended by a signal, 1 something went wrong, 2 the command line cannot be read.";
 
@@ -56,6 +59,7 @@ pub(super) struct Arguments {
 
 /// Runs the cluster until a signal ends it.
 pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
-    let layout = layout::Layout::of(&arguments)?;
+    let plan = layout::check(&arguments).map_err(Usage::of)?;
+    let layout = layout::Layout::of(&arguments, plan)?;
     cluster::run(layout).await.map(|()| ExitCode::SUCCESS)
 }

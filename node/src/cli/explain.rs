@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    api::Common,
+    common::Common,
     output,
-    text::{count, encode, plain},
+    text::{count, encode, plain, wrap},
 };
 
 /// Say why nothing is offered to a framework
@@ -77,7 +77,8 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     if common.json {
         output::json(&value)?;
     } else {
-        output::line(&sentences(value)?.join("\n"))?;
+        let lines: Vec<String> = sentences(value)?.iter().map(|line| wrap(line, 2)).collect();
+        output::line(&lines.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use meshos_membership::keys::{self, ClusterKeys, PeerKind};
 use meshos_protocol::ids::Principal;
@@ -73,7 +73,7 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode> {
         Some(What::Framework { principal, certificate }) => {
             let file = file(&certificate, "framework", &principal);
             issue(directory, &PeerKind::Framework(principal), &certificate, &file)?;
-            output::line(&format!(
+            output::wrapped(&format!(
                 "{} holds a framework's key and certificate; give it to the framework, which reads it \
                  with Credentials::load",
                 file.display()
@@ -82,7 +82,7 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode> {
         Some(What::Operator { name, certificate }) => {
             let file = file(&certificate, "operator", &name);
             issue(directory, &PeerKind::Operator(name), &certificate, &file)?;
-            output::line(&format!(
+            output::wrapped(&format!(
                 "{0} holds an operator's key and certificate; keep it as you keep an SSH key. It stands for a \
                  node's token in every command, for example: meshos nodes --credentials {0}",
                 file.display()
@@ -93,6 +93,11 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode> {
 }
 
 fn issue(directory: &Path, kind: &PeerKind, certificate: &Certificate, file: &Path) -> Result<()> {
+    ensure!(
+        !file.exists(),
+        "{} exists, and certificates are never overwritten: remove it, or name another file with --out FILE",
+        file.display()
+    );
     let keys = ClusterKeys::load(directory)
         .context("a certificate is signed with the cluster's keys, which --dir DIR names")?;
     let credentials = keys.authority.issue(kind, DAY * certificate.days)?;
@@ -153,6 +158,8 @@ mod tests {
         let again = run(None).unwrap_err().to_string();
         assert!(again.contains("keys are never overwritten"), "{again}");
         run(Some(framework())).unwrap();
+        let again = run(Some(framework())).unwrap_err().to_string();
+        assert!(again.contains("certificates are never overwritten: remove it, or"), "{again}");
         assert!(meshos_sdk::Credentials::load(&out).is_ok());
         std::fs::remove_dir_all(&scratch).unwrap();
     }

@@ -8,10 +8,11 @@ use meshos_protocol::task::TaskState;
 use serde_json::json;
 
 use super::{
-    api::{Api, ApiError, Common},
+    api::{Api, ApiError},
+    common::{Common, patiently},
     output,
     show::{Task, find_task},
-    text::encode,
+    text::{encode, plain},
 };
 
 /// How often a file that grows is read.
@@ -83,8 +84,8 @@ impl LogReader {
 
 /// Prints the file.
 pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
-    let api = Api::new(&arguments.common.node)?;
-    let task = find_task(&api, &arguments.task).await?;
+    let api = arguments.common.api()?;
+    let task = patiently(&api, find_task(&api, &arguments.task)).await?;
     let file = if arguments.stderr { "stderr" } else { "stdout" };
     let mut reader = LogReader::new(&task.framework_id, &task.id, file, &task.node_id);
     let printer = Printer { task: &task, file, json: arguments.common.json };
@@ -92,6 +93,10 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
         follow(&api, &mut reader, &printer).await?;
     } else {
         print_all(&api, &mut reader, &printer).await?;
+    }
+    if !reader.has_begun() {
+        let newest = find_task(&api, &format!("{}/{}", task.framework_id, task.id)).await;
+        output::sentence(&nothing(newest.as_ref().unwrap_or(&task), file));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,6 +179,23 @@ async fn follow(api: &Api, reader: &mut LogReader, printer: &Printer<'_>) -> Res
     }
 }
 
+/// Why nothing was printed.
+fn nothing(task: &Task, file: &str) -> String {
+    let id = plain(&task.id);
+    let why = [task.reason.as_deref().unwrap_or_default(), &task.message];
+    let why: Vec<&str> = why.into_iter().filter(|part| !part.is_empty()).collect();
+    let why = if why.is_empty() { String::new() } else { plain(&format!(" ({})", why.join(": "))) };
+    match (task.started_at, is_over(&task.state)) {
+        (None, true) => {
+            format!("task {id} is {}{why}, and nothing is known of a start", task.state)
+        }
+        (None, false) if matches!(task.state.as_str(), "staging" | "starting") => {
+            format!("task {id} has not started yet: it is {}{why}", task.state)
+        }
+        _ => format!("task {id} has written nothing to {file}"),
+    }
+}
+
 fn is_over(state: &str) -> bool {
     TaskState::ALL.into_iter().any(|known| known.name() == state && known.is_terminal())
 }
@@ -188,6 +210,28 @@ mod tests {
         assert_eq!(reader.path, "/api/tasks/F1/a%20b/logs/stderr");
         assert_eq!((reader.node.as_str(), reader.offset), ("&node=n1", 0));
         assert_eq!(LogReader::new("F1", "a", "stdout", "").node, "");
+    }
+
+    #[test]
+    fn nothing_is_explained() {
+        let told = |state: &str, started_at| {
+            let task = Task {
+                id: "t".to_owned(),
+                state: state.to_owned(),
+                reason: Some("command_failed".to_owned()),
+                message: "no such file".to_owned(),
+                started_at,
+                ..Task::default()
+            };
+            nothing(&task, "stdout")
+        };
+        assert_eq!(
+            told("failed", None),
+            "task t is failed (command_failed: no such file), and nothing is known of a start"
+        );
+        assert!(told("staging", None).starts_with("task t has not started yet: it is staging"));
+        assert_eq!(told("finished", Some(1)), "task t has written nothing to stdout");
+        assert_eq!(told("running", None), "task t has written nothing to stdout");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::Usage;
 use crate::{
     config::{self, Flags, Raw, Resolved},
     detect::ThisMachine,
@@ -34,7 +35,8 @@ keys on one of them, and its directory was copied to the others:
 SIGTERM and SIGINT stop the node; its tasks live on, and the next start in the same data directory \
 finds them, unless --stop-tasks is given.
 
-Exit codes: 0 stopped by a signal, 1 it could not start or go on, 2 the command line cannot be read.";
+Exit codes: 0 stopped by a signal, 1 it could not start or go on, 2 the command line or another setting \
+cannot be read.";
 
 /// Run a node of a cluster on this machine
 #[derive(Debug, Args)]
@@ -56,7 +58,7 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode> {
     if let Some(parent) = arguments.end_with {
         end_with(Pid::from_raw(parent))?;
     }
-    let resolved = read(arguments)?;
+    let resolved = read(arguments).map_err(Usage::of)?;
     logging::start(&resolved.logging);
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
@@ -71,7 +73,9 @@ pub(super) fn execute(arguments: Arguments) -> Result<ExitCode> {
         stop_on_signals(&shutdown)?;
         let stop_tasks = resolved.options.stop_tasks;
         let ran = Box::pin(crate::runtime::run(resolved.options, shutdown)).await;
-        tracing::info!(stop_tasks, "good-bye");
+        if ran.is_ok() {
+            tracing::info!(stop_tasks, "good-bye");
+        }
         ran
     });
     runtime.shutdown_background();

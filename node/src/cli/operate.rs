@@ -2,13 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
-use meshos_protocol::{ids::NodeId, role::Role};
+use meshos_protocol::{resources::Amount, role::Role};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{api::Common, output, table::Table, text::plain};
+use super::{
+    common::{Common, node_changed},
+    output,
+    table::Table,
+};
 
 const WEIGHTS_HELP: &str = "\
 Examples:
@@ -17,12 +21,12 @@ Examples:
 
 A role that is not listed has the weight 1.";
 
-/// Declare a node gone for good: its tasks are over, and its place in the cluster is free
+/// Declare a node gone for good that is not connected: its tasks are over, its place is free
 #[derive(Debug, Args)]
 pub(super) struct Gone {
-    /// The node's id, as `meshos nodes` shows it
+    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
     #[arg(id = "gone", value_name = "NODE")]
-    node: NodeId,
+    node: String,
     /// Do it: every task of the node counts as ended, and if the node comes back it ends them
     #[arg(long)]
     yes: bool,
@@ -33,9 +37,9 @@ pub(super) struct Gone {
 /// Offer nothing more of a node; its tasks go on
 #[derive(Debug, Args)]
 pub(super) struct Drain {
-    /// The node's id, as `meshos nodes` shows it
+    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
     #[arg(id = "drained", value_name = "NODE")]
-    node: NodeId,
+    node: String,
     #[command(flatten)]
     common: Common,
 }
@@ -43,9 +47,9 @@ pub(super) struct Drain {
 /// Offer a node again that was drained
 #[derive(Debug, Args)]
 pub(super) struct Undrain {
-    /// The node's id, as `meshos nodes` shows it
+    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
     #[arg(id = "undrained", value_name = "NODE")]
-    node: NodeId,
+    node: String,
     #[command(flatten)]
     common: Common,
 }
@@ -68,7 +72,7 @@ enum Change {
         #[arg(value_name = "ROLE")]
         role: Role,
         /// Its weight, for example 2 or 0.5; 1 is the default
-        #[arg(value_name = "WEIGHT")]
+        #[arg(value_name = "WEIGHT", allow_hyphen_values = true, value_parser = weight)]
         weight: String,
         #[command(flatten)]
         common: Common,
@@ -90,24 +94,31 @@ impl Gone {
             self.yes,
             "declaring node {node} gone ends all its tasks and cannot be taken back: add --yes if that is meant"
         );
-        let sentence = format!("node {node} is gone: its tasks are over");
-        change(&self.common, "/api/nodes/gone", &json!({ "node_id": node }), &sentence).await
+        let body = json!({ "node_id": node });
+        let sentence = |answer: &_| {
+            format!("node {} is gone: its tasks are over", node_changed(&node, answer))
+        };
+        self.common.change("/api/nodes/gone", &body, sentence).await
     }
 }
 
 impl Drain {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let node = self.node;
-        let sentence = format!("node {node} drains: it is offered no more, its tasks go on");
-        change(&self.common, "/api/nodes/drain", &json!({ "node_id": node }), &sentence).await
+        let body = json!({ "node_id": self.node });
+        let sentence = |answer: &_| {
+            let node = node_changed(&self.node, answer);
+            format!("node {node} drains: it is offered no more, its tasks go on")
+        };
+        self.common.change("/api/nodes/drain", &body, sentence).await
     }
 }
 
 impl Undrain {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let node = self.node;
-        let sentence = format!("node {node} is offered again");
-        change(&self.common, "/api/nodes/undrain", &json!({ "node_id": node }), &sentence).await
+        let body = json!({ "node_id": self.node });
+        let sentence =
+            |answer: &_| format!("node {} is offered again", node_changed(&self.node, answer));
+        self.common.change("/api/nodes/undrain", &body, sentence).await
     }
 }
 
@@ -119,31 +130,24 @@ impl Weights {
                 Ok(ExitCode::SUCCESS)
             }
             Some(Change::Set { role, weight, common }) => {
-                let sentence = format!("role {role} has the weight {}", plain(&weight));
                 let body = json!({ "role": role, "weight": weight });
-                change(&common, "/api/weights/set", &body, &sentence).await
+                let sentence = |_: &_| format!("role {role} has the weight {weight}");
+                common.change("/api/weights/set", &body, sentence).await
             }
         }
     }
 }
 
-async fn change(common: &Common, path: &str, body: &Value, sentence: &str) -> Result<ExitCode> {
-    let answer = common.post(path, body).await?;
-    if common.json {
-        output::json(&answer)?;
-    } else {
-        output::line(sentence)?;
-    }
-    Ok(ExitCode::SUCCESS)
+/// A weight as it was written, when it is one.
+fn weight(text: &str) -> Result<String, String> {
+    let expected = || "expected a number above 0, for example 2 or 0.5".to_owned();
+    let amount: Amount = text.parse().map_err(|_| expected())?;
+    if amount.is_zero() || amount.is_negative() { Err(expected()) } else { Ok(text.to_owned()) }
 }
 
 async fn show_weights(common: &Common) -> Result<()> {
-    let value = common.get("/api/weights").await?;
-    if common.json {
-        return output::json(&value);
-    }
-    let rows: Vec<WeightRow> = serde_json::from_value(value)
-        .context("the node's answer is not of the form that this release expects")?;
+    let answer = common.get("/api/weights").await?;
+    let Some(rows) = common.rows::<WeightRow>(answer)? else { return Ok(()) };
     if rows.is_empty() {
         output::note("no role has a framework or a weight of its own");
         return Ok(());

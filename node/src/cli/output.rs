@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 
 use serde_json::Value;
 
+use super::text::wrap;
+
 /// Nobody reads standard output any more.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
@@ -30,6 +32,14 @@ pub(super) fn line(text: &str) -> anyhow::Result<()> {
     write(format!("{text}\n").as_bytes())
 }
 
+/// Writes a sentence to standard output, in as many lines as it takes.
+///
+/// # Errors
+/// [`Closed`] when nobody reads it any more.
+pub(super) fn wrapped(text: &str) -> anyhow::Result<()> {
+    line(&wrap(text, 2))
+}
+
 /// Writes JSON to standard output, for scripts: nothing else stands there.
 ///
 /// # Errors
@@ -42,6 +52,12 @@ pub(super) fn json(value: &Value) -> anyhow::Result<()> {
 pub(super) fn note(text: &str) {
     // Nothing can be done when nobody listens.
     drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// Tells something beside the result as a sentence of this program, on standard error.
+pub(super) fn sentence(text: &str) {
+    const MARK: &str = "meshos: ";
+    note(&wrap(&format!("{MARK}{text}"), MARK.len()));
 }
 
 /// Passes on what a task wrote to its standard error.

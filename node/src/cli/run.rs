@@ -6,6 +6,7 @@ mod progress;
 mod request;
 mod scheduler;
 mod session;
+mod shortfall;
 mod streams;
 
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::api::Choice;
+use super::{Usage, api::Choice};
 
 const HELP: &str = "\
 Examples:
@@ -31,7 +32,7 @@ cluster ends what still runs. When this command is killed or cut off, its tasks 
 Exit codes: that of the task, or 128 plus the number of the signal that ended it; of several \
 instances, the first that was not 0. 125 when a task ended without any (it could not be started, its \
 node was lost), 130 or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the \
-command line cannot be read.";
+command line, or a value on it, cannot be read.";
 
 /// Run a command somewhere in the cluster and stream its output
 #[derive(Debug, Args)]
@@ -86,6 +87,6 @@ pub(super) struct Arguments {
 
 /// Runs the command and gives its exit code.
 pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
-    let request = request::Request::of(&arguments)?;
+    let request = request::Request::of(&arguments).map_err(Usage::of)?;
     session::run(request, &arguments.node, arguments.quiet).await
 }

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use super::text::plain;
+use super::text::{COLUMNS, plain};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -16,12 +16,20 @@ const CUT: char = '…';
 pub(super) struct Table {
     headings: Vec<&'static str>,
     rows: Vec<Vec<String>>,
+    /// The first columns, which are cut last.
+    kept: usize,
 }
 
 impl Table {
     /// An empty table.
     pub(super) fn new(headings: &[&'static str]) -> Self {
-        Self { headings: headings.to_vec(), rows: Vec::new() }
+        Self { headings: headings.to_vec(), rows: Vec::new(), kept: 1 }
+    }
+
+    /// The first so many columns name the row, so that they are what other commands are given; they
+    /// are cut only when nothing else is left to cut. It is one, unless said otherwise.
+    pub(super) fn keeping(self, columns: usize) -> Self {
+        Self { kept: columns, ..self }
     }
 
     /// Adds a row; its cells are made fit for a terminal.
@@ -50,6 +58,10 @@ impl Table {
         };
         let mut widths: Vec<usize> = used.iter().map(natural).collect();
         if let Some(width) = width {
+            let kept = used.iter().filter(|column| **column < self.kept).count();
+            let (first, others) = widths.split_at_mut(kept);
+            let before: usize = first.iter().map(|width| width + GAP).sum();
+            shrink(others, width.saturating_sub(before));
             shrink(&mut widths, width);
         }
         let headings: Vec<&str> = used.iter().map(|column| self.headings[*column]).collect();
@@ -61,12 +73,12 @@ impl Table {
         text
     }
 
-    /// Prints the table, as wide as the terminal.
+    /// Prints the table, as wide as the terminal, or as lines are where there is none.
     ///
     /// # Errors
     /// When nobody reads standard output any more.
     pub(super) fn print(&self) -> anyhow::Result<()> {
-        super::output::write(self.render(terminal_width()).as_bytes())
+        super::output::write(self.render(Some(terminal_width().unwrap_or(COLUMNS))).as_bytes())
     }
 }
 
@@ -149,6 +161,16 @@ mod tests {
              n2-long-name  rack:\\u{1b}[1m\n"
         );
         assert!(text.lines().all(|line| line.chars().count() <= 30));
+    }
+
+    #[test]
+    fn what_names_a_row_is_cut_last() {
+        let mut table = Table::new(&["ID", "MESSAGE"]);
+        let id = "simulate-everything-F123.17";
+        table.row([id.to_owned(), "why ".repeat(9)]);
+        let text = table.render(Some(40));
+        assert!(text.contains(&format!("{id}  why why wh…")), "{text}");
+        assert!(table.render(Some(30)).contains("…  why w…"), "{}", table.render(Some(30)));
     }
 
     #[test]

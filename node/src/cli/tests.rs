@@ -57,9 +57,10 @@ fn what_cannot_be_meant_is_refused() {
         ("nodes --node 5050", "expected HOST:PORT of a node's cluster port"),
         ("dev --nodes 0", "invalid value '0' for '--nodes <N>'"),
         ("run", "<COMMAND>"),
-        ("voters add nobody", "nobody"),
-        ("gone nobody --yes", "nobody"),
         ("weights set /x 1", "/x"),
+        ("weights set a -1", "expected a number above 0"),
+        ("weights set a 0", "expected a number above 0"),
+        ("weights set a x", "expected a number above 0"),
         ("keygen framework a --days 0", "invalid value '0'"),
     ] {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();

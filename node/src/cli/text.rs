@@ -2,8 +2,20 @@
 
 use super::output;
 
-/// Prints what went wrong as sentences, the newest cause first.
+/// The width of what is printed, where it is not that of a terminal.
+pub(super) const COLUMNS: usize = 100;
+
+/// Prints what went wrong as sentences, the newest cause first. What follows its first line is
+/// quoted from elsewhere and stays as it is.
 pub(super) fn complain(error: &anyhow::Error) {
+    let text = sentence(error);
+    let (first, quoted) = text.split_once('\n').unwrap_or((&text, ""));
+    output::sentence(first);
+    quoted.lines().for_each(output::note);
+}
+
+/// An error with its causes, the newest first.
+pub(super) fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
@@ -14,9 +26,28 @@ pub(super) fn complain(error: &anyhow::Error) {
             text = format!("{text}: {cause}");
         }
     }
-    for line in text.lines() {
-        output::note(&format!("meshos: {line}"));
+    text
+}
+
+/// Breaks a line between words, so that it is not wider than [`COLUMNS`]; the lines that follow are
+/// indented. A word that is longer stays whole: it may be a path.
+pub(super) fn wrap(line: &str, indent: usize) -> String {
+    let mut text = String::new();
+    let mut width = 0;
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if width > indent && width + 1 + length > COLUMNS {
+            text.push('\n');
+            text.extend(std::iter::repeat_n(' ', indent));
+            width = indent;
+        } else if !text.is_empty() {
+            text.push(' ');
+            width += 1;
+        }
+        text.push_str(word);
+        width += length;
     }
+    text
 }
 
 /// Text that comes from others, fit for a terminal: control characters are shown, not obeyed.
@@ -71,6 +102,26 @@ pub(super) fn encode(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        assert_eq!(wrap("one two", 2), "one two");
+        let long = vec!["word"; 60].join(" ");
+        let wrapped = wrap(&long, 4);
+        assert!(wrapped.lines().all(|line| line.chars().count() <= COLUMNS), "{wrapped}");
+        assert!(wrapped.lines().skip(1).all(|line| line.starts_with("    word")), "{wrapped}");
+        assert_eq!(wrapped.replace("\n    ", " "), long);
+        let path = "/x".repeat(COLUMNS);
+        assert_eq!(wrap(&format!("see {path} there"), 2), format!("see\n  {path}\n  there"));
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("the disk is full")
+            .context("cannot write")
+            .context("no start: cannot write");
+        assert_eq!(sentence(&error), "no start: cannot write: the disk is full");
+    }
 
     #[test]
     fn control_characters_are_shown() {

@@ -10,11 +10,16 @@ use meshos_membership::{
     raft::{self, Recovered, Voter},
     recovery::{Recovery, RecoveryStore, SignedRecovery},
 };
-use meshos_protocol::ids::{NodeId, Term};
+use meshos_protocol::ids::Term;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{api::Common, output, table::Table, text::plain};
+use super::{
+    common::{Common, node_changed},
+    output,
+    table::Table,
+    text::plain,
+};
 use crate::config::Places;
 
 const HELP: &str = "\
@@ -62,17 +67,17 @@ pub(super) struct Arguments {
 enum Change {
     /// Make a node of the cluster a voter
     Add {
-        /// The node's id, as `meshos nodes` shows it
+        /// The node: its id, or its hostname or address, as `meshos nodes` shows them
         #[arg(id = "voter", value_name = "NODE")]
-        node: NodeId,
+        node: String,
         #[command(flatten)]
         common: Common,
     },
     /// Take a voter out of the group
     Remove {
-        /// The node's id, as `meshos voters` shows it
+        /// The node: its id, as `meshos voters` shows it, or its hostname or address
         #[arg(id = "voter", value_name = "NODE")]
-        node: NodeId,
+        node: String,
         /// The id of its log, when the node stands in the group more than once
         #[arg(long, value_name = "N")]
         raft_id: Option<u64>,
@@ -113,6 +118,7 @@ struct Row {
     node_id: String,
     raft_id: u64,
     address: String,
+    cluster_address: Option<String>,
     role: String,
     leader: bool,
     last_contact_ms: Option<u64>,
@@ -124,35 +130,33 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     match arguments.change {
         None => show(&arguments.common).await?,
         Some(Change::Add { node, common }) => {
-            let answer = common.post("/api/voters/add", &json!({ "node_id": node })).await?;
-            told(&common, &answer, &format!("node {node} is a voter now"))?;
+            let body = json!({ "node_id": node });
+            let told = |answer: &_| format!("node {} is a voter now", node_changed(&node, answer));
+            return common.change("/api/voters/add", &body, told).await;
         }
         Some(Change::Remove { node, raft_id, common }) => {
             let mut body = json!({ "node_id": node });
             if let Some(raft_id) = raft_id {
                 body["raft_id"] = raft_id.into();
             }
-            let answer = common.post("/api/voters/remove", &body).await?;
-            told(&common, &answer, &format!("node {node} is no voter any more"))?;
+            let told =
+                |answer: &_| format!("node {} is no voter any more", node_changed(&node, answer));
+            return common.change("/api/voters/remove", &body, told).await;
         }
         Some(Change::Recover(recover)) => recover.execute()?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(common: &Common, answer: &Value, sentence: &str) -> Result<()> {
-    if common.json { output::json(answer) } else { output::line(sentence) }
+async fn show(common: &Common) -> Result<()> {
+    let answer = common.get("/api/voters").await?;
+    let Some(rows) = common.rows::<Row>(answer)? else { return Ok(()) };
+    table(rows).print()
 }
 
-async fn show(common: &Common) -> Result<()> {
-    let value = common.get("/api/voters").await?;
-    if common.json {
-        return output::json(&value);
-    }
-    let rows: Vec<Row> = serde_json::from_value(value)
-        .context("the node's answer is not of the form that this release expects")?;
+fn table(rows: Vec<Row>) -> Table {
     let mut table =
-        Table::new(&["NODE", "ROLE", "LEADER", "ADDRESS", "HEARD", "BEHIND", "RAFT ID"]);
+        Table::new(&["NODE", "ROLE", "LEADER", "ADDRESS", "QUIC", "HEARD", "BEHIND", "RAFT ID"]);
     for row in rows {
         let leader = if row.leader { "yes" } else { "" }.to_owned();
         let heard =
@@ -162,13 +166,14 @@ async fn show(common: &Common) -> Result<()> {
             row.node_id,
             row.role,
             leader,
+            row.cluster_address.unwrap_or_default(),
             row.address,
             heard,
             lag,
             row.raft_id.to_string(),
         ]);
     }
-    table.print()
+    table
 }
 
 impl Recover {
@@ -284,6 +289,20 @@ mod tests {
             yes,
             json: false,
         }
+    }
+
+    #[test]
+    fn a_voter_is_shown_with_both_its_addresses() {
+        let row = |cluster: Option<&str>| Row {
+            address: "h:5051".to_owned(),
+            cluster_address: cluster.map(str::to_owned),
+            ..Row::default()
+        };
+        let text = table(vec![row(Some("h:5050")), row(None)]).render(None);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains("ADDRESS  QUIC"), "{text}");
+        assert!(lines[1].contains("h:5050   h:5051"), "{text}");
+        assert!(!lines[2].contains("h:5050") && lines[2].contains("h:5051"), "{text}");
     }
 
     #[test]

@@ -21,4 +21,5 @@ mod run_command;
 mod sandboxes;
 mod sharing;
 mod surroundings;
+mod told;
 mod wordcount;

@@ -24,13 +24,22 @@ fn weights_are_set_through_any_node_and_outlive_the_leader() {
     assert_eq!((&set["role"], &set["weight"]), (&"batch/low".into(), &"2.5".into()));
     let told = run(&cluster, &["weights", "set", "web", "3"]).success();
     assert_eq!(told.stdout, "role web has the weight 3\n");
-    for (weight, why) in
-        [("0", "must be above 0"), ("-1", "must be above 0"), ("x", "cannot be read")]
-    {
-        let refused = run(&cluster, &["weights", "set", "web", weight]);
-        assert_eq!(refused.code(), if weight.starts_with('-') { 2 } else { 1 }, "{refused:?}");
-        assert!(weight.starts_with('-') || refused.stderr.contains(why), "{refused:?}");
+    // What was set is seen by whoever looks next.
+    for number in 1..=9 {
+        let weight = format!("{number}.25");
+        let _told = run(&cluster, &["weights", "set", "seen", &weight]).success();
+        let rows = run(&cluster, &["weights", "--json"]).success().json();
+        let row = rows.as_array().unwrap().iter().find(|row| row["role"] == "seen");
+        assert_eq!(row.unwrap()["weight"], weight);
     }
+    for weight in ["0", "-1", "x"] {
+        let refused = run(&cluster, &["weights", "set", "web", weight]);
+        assert_eq!(refused.code(), 2, "{refused:?}");
+        assert!(refused.stderr.contains("expected a number above 0"), "{refused:?}");
+    }
+    let too_much = run(&cluster, &["weights", "set", "web", "1000001"]);
+    assert_eq!(too_much.code(), 1);
+    assert!(too_much.stderr.contains("must be above 0 and at most"), "{too_much:?}");
 
     cluster.nodes[leader.index].kill();
     cluster.leader_after(leader.term);
@@ -70,7 +79,17 @@ fn a_drained_node_keeps_its_tasks_and_gets_no_more_until_it_is_undrained() {
     assert!(late.open_offers().iter().all(|offer| offer.agent.node.to_string() != id));
     assert_alive(&journal, &tasks);
 
-    let told = cluster.nodes[asked].command(&["undrain", &id]).run().success();
+    // By its address this time; a name that several have, or none, is refused.
+    let address = row(&cluster, asked, &id).unwrap()["address"].as_str().unwrap().to_owned();
+    let hostname = row(&cluster, asked, &id).unwrap()["hostname"].as_str().unwrap().to_owned();
+    let nobody = cluster.nodes[asked].command(&["undrain", "nobody"]).run();
+    assert_eq!(nobody.code(), 1);
+    let sentence = "no node has the id, the hostname or the address \"nobody\"; `meshos nodes`";
+    assert!(nobody.stderr.contains(sentence), "{nobody:?}");
+    let all = cluster.nodes[asked].command(&["undrain", &hostname]).run();
+    assert!(all.stderr.contains(&format!("3 nodes are called \"{hostname}\"")), "{all:?}");
+    let told = cluster.nodes[asked].command(&["undrain", &address]).run().success();
+    assert!(told.stdout.contains(&format!("{id} ({address})")), "{told:?}");
     assert!(told.stdout.ends_with("is offered again\n"), "{told:?}");
     wait_until("it is offered again", || {
         late.open_offers().iter().any(|offer| offer.agent.node.to_string() == id)
@@ -94,6 +113,12 @@ fn a_node_that_is_declared_gone_takes_its_tasks_along_and_makes_room() {
     let tasks = ids("task", 3);
     framework.submit_on(&id, gated(&journal, &tasks, "gate", 0));
     wait_for_running(&framework, &journal, &tasks);
+    let connected = cluster.nodes[asked].command(&["gone", &id, "--yes"]).run();
+    assert_eq!(connected.code(), 1);
+    let sentence = format!("node {id} is connected, and would come back");
+    assert!(connected.stderr.contains(&sentence), "{connected:?}");
+    assert!(connected.stderr.contains(&format!("`meshos drain {id}`")), "{connected:?}");
+    assert_alive(&journal, &tasks);
     let data_dir = cluster.nodes[gone].data_dir().to_owned();
     cluster.nodes[gone].kill();
     sweep(&data_dir);
@@ -106,6 +131,9 @@ fn a_node_that_is_declared_gone_takes_its_tasks_along_and_makes_room() {
     assert!(refused.stderr.contains(sentence), "{refused:?}");
     assert!(refused.stderr.contains("`meshos gone NODE --yes`"), "{refused:?}");
 
+    wait_until("its connection is lost", || {
+        row(&cluster, asked, &id).unwrap()["connected"] == false
+    });
     let unmeant = cluster.nodes[asked].command(&["gone", &id]).run();
     assert_eq!(unmeant.code(), 1);
     assert!(unmeant.stderr.contains("add --yes if that is meant"), "{unmeant:?}");

@@ -121,18 +121,20 @@ fn run_says_why_it_waits_and_ends_its_task_on_ctrl_c() {
     let node = cluster.follower();
 
     let mut waiting = cluster.nodes[node].command(&["run", "--cpus", "100", "--", "true"]).start();
-    waiting.wait_for_error_output("cpus");
+    waiting.wait_for_error_output("even when it is empty");
     let said = waiting.stderr();
-    assert!(
-        said.contains("100") && said.contains('4'),
-        "what is asked for and what there is: {said}"
-    );
+    assert!(said.contains("1 instance waits for cpus:100;mem:128"), "{said}");
+    assert!(said.contains("no node is that large: ") && said.contains(" lacks cpus:9"), "{said}");
+    for wrong in ["--cpus=0", "--env=A", "--uri=words.txt", "--constraint=rack"] {
+        let refused = cluster.nodes[node].command(&["run", wrong, "--", "true"]).run();
+        assert_eq!(refused.code(), 2, "{refused:?}");
+    }
     waiting.interrupt();
     assert_eq!(waiting.wait().code(), 130);
 
     let mut nowhere =
         cluster.nodes[node].command(&["run", "--constraint", "rack:none", "--", "true"]).start();
-    nowhere.wait_for_error_output("rack:none");
+    nowhere.wait_for_error_output("did not meet rack:none (found rack:");
     nowhere.signal(Signal::SIGTERM);
     assert_eq!(nowhere.wait().code(), 143);
 

@@ -8,12 +8,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use meshos_membership::keys;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use meshos_membership::keys::{self, PeerKind};
 use meshos_protocol::messages::node::{Reply, Request};
 use meshos_sdk::wire::{Credentials, WireError};
 
 use super::{ApiError, CONNECT_LIMIT};
 use crate::net::{Link, dial_as};
+
+/// How long the less likely port of a node is left alone.
+const DIAL_STAGGER: Duration = Duration::from_millis(200);
 
 /// A certificate, and the connections that were made with it.
 pub(super) struct Operator {
@@ -35,6 +39,17 @@ impl Operator {
     pub(super) fn load(file: &Path) -> Result<Self> {
         let loaded = keys::Credentials::load(file)
             .context("--credentials names a file made by `meshos keygen operator NAME`")?;
+        let kind = loaded.identity()?.kind;
+        if !matches!(kind, PeerKind::Operator(_)) {
+            anyhow::bail!(
+                "{} holds the certificate of {}: commands want an operator's, made by `meshos keygen operator NAME`",
+                file.display(),
+                match kind {
+                    PeerKind::Framework(name) => format!("the framework {name}"),
+                    _ => "a node".to_owned(),
+                }
+            );
+        }
         let certificate = Some((loaded.certificate, loaded.key));
         let credentials = Credentials { authority: loaded.authority, certificate };
         Ok(Self { credentials, links: Mutex::default() })
@@ -77,23 +92,34 @@ impl Operator {
         if let Some(link) = known {
             return Ok(link);
         }
+        let mut dials: FuturesUnordered<_> = quic_addresses(node)
+            .into_iter()
+            .zip(0u32..)
+            .map(|(address, turn)| self.dial(address, DIAL_STAGGER * turn))
+            .collect();
         let mut first_error = None;
-        for address in quic_addresses(node) {
-            let why =
-                match tokio::time::timeout(CONNECT_LIMIT, dial_as(&self.credentials, &address))
-                    .await
-                {
-                    Ok(Ok(link)) => {
-                        self.links().insert(node.to_owned(), Arc::clone(&link));
-                        return Ok(link);
-                    }
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => format!("{address}: no answer within {CONNECT_LIMIT:?}"),
-                };
-            first_error.get_or_insert(why);
+        while let Some(dialled) = dials.next().await {
+            match dialled {
+                Ok(link) => {
+                    self.links().insert(node.to_owned(), Arc::clone(&link));
+                    return Ok(link);
+                }
+                Err(why) => {
+                    first_error.get_or_insert(why);
+                }
+            }
         }
         let why = first_error.unwrap_or_else(|| "it has no port for QUIC".to_owned());
         Err(ApiError::Unreachable { node: node.to_owned(), why })
+    }
+
+    async fn dial(&self, address: String, after: Duration) -> Result<Arc<Link>, String> {
+        tokio::time::sleep(after).await;
+        let dial = dial_as(&self.credentials, &address);
+        match tokio::time::timeout(CONNECT_LIMIT, dial).await {
+            Ok(dialled) => dialled.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("{address}: no answer within {CONNECT_LIMIT:?}")),
+        }
     }
 
     fn links(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Link>>> {

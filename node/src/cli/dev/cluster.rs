@@ -207,9 +207,11 @@ impl Cluster {
     fn tell_ended(&mut self) {
         for (place, how) in self.ended() {
             output::note(&format!(
-                "node {} {how}; its log is {}",
+                "node {} {how}; its log is {}; to start it again, in another terminal:\n  {}\n\
+                 Ctrl-C here does not end it then: end it with Ctrl-C there, before this cluster",
                 place.index,
-                place.log.display()
+                place.log.display(),
+                place.command()
             ));
         }
     }

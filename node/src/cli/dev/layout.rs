@@ -18,6 +18,9 @@ use crate::detect::{Machine as _, ThisMachine};
 
 /// From one node's ports to the next one's.
 const PORT_STEP: u16 = 10;
+/// From one base port to the next one that is looked at, and how many are.
+const BASE_STEP: u16 = 1_000;
+const BASES_TRIED: u16 = 20;
 /// Of the cluster's directories: other users' tasks pass through them to their sandboxes.
 pub(super) const DIRECTORY_MODE: u32 = 0o711;
 const CPUS_MIN: i64 = 1;
@@ -51,19 +54,51 @@ impl NodePlace {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// How to start it by hand, for a shell.
+    pub(super) fn command(&self) -> String {
+        let program = std::env::current_exe().map(|file| file.display().to_string());
+        let program = program.unwrap_or_else(|_| "meshos".to_owned());
+        let words = std::iter::once(&program).chain(&self.arguments);
+        words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+
     /// `host:port` of its agent port.
     pub(super) fn agent_address(&self) -> String {
         format!("127.0.0.1:{}", self.port + 1)
     }
 }
 
+/// What was asked for, read.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    ports: Vec<u16>,
+    seeds: usize,
+    resources: Option<Resources>,
+}
+
+/// Checks that what was asked for fits together.
+///
+/// # Errors
+/// Says what does not.
+pub(super) fn check(arguments: &Arguments) -> Result<Wanted> {
+    Ok(Wanted {
+        ports: ports(arguments.nodes, arguments.base_port)?,
+        seeds: seeds(arguments.nodes, arguments.seeds)?,
+        resources: arguments.resources.as_deref().map(resources).transpose()?,
+    })
+}
+
 impl Layout {
-    /// Checks that everything fits, and makes the directory with its keys.
-    pub(super) fn of(arguments: &Arguments) -> Result<Self> {
-        let ports = ports(arguments.nodes, arguments.base_port)?;
-        let seeds = seeds(arguments.nodes, arguments.seeds)?;
-        let given = arguments.resources.as_deref().map(resources).transpose()?;
-        ports.iter().try_for_each(|port| check_free(*port))?;
+    /// Looks whether the ports are free, and makes the directory with its keys.
+    pub(super) fn of(arguments: &Arguments, wanted: Wanted) -> Result<Self> {
+        let Wanted { ports, seeds, resources: given } = wanted;
+        if let Err(taken) = all_free(&ports) {
+            let other = other_base(arguments.nodes, arguments.base_port);
+            return Err(match other {
+                Some(base) => taken.context(format!("try --base-port {base}, where all are free")),
+                None => taken,
+            });
+        }
         let (dir, temporary) = match &arguments.dir {
             Some(dir) => (make_dir(dir)?, false),
             None => (temporary_dir()?, true),
@@ -128,6 +163,15 @@ fn plan(
         .collect()
 }
 
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_=./:,+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 fn ports(nodes: u16, base: u16) -> Result<Vec<u16>> {
     let last = u32::from(base) + u32::from(nodes - 1) * u32::from(PORT_STEP) + 1;
     ensure!(
@@ -181,6 +225,16 @@ fn shares(all: &Resources, nodes: usize) -> Vec<Resources> {
             .collect()
         })
         .collect()
+}
+
+fn all_free(ports: &[u16]) -> Result<()> {
+    ports.iter().try_for_each(|port| check_free(*port))
+}
+
+/// The next base port from which on all are free.
+fn other_base(nodes: u16, base: u16) -> Option<u16> {
+    let tries = (1..=BASES_TRIED).filter_map(|step| base.checked_add(step * BASE_STEP));
+    tries.filter(|base| ports(nodes, *base).is_ok_and(|ports| all_free(&ports).is_ok())).min()
 }
 
 /// Both ports of a node, for both protocols.
@@ -250,6 +304,19 @@ mod tests {
     }
 
     #[test]
+    fn a_node_can_be_started_again_by_hand() {
+        let share: Resources = "cpus:1;mem:64".parse().unwrap();
+        let nodes = plan(&[7000], 1, &[share], Path::new("/my d"), &arguments());
+        let command = nodes[0].command();
+        assert!(
+            command.contains(" node '--data-dir=/my d/node-0' '--keys=/my d/keys' "),
+            "{command}"
+        );
+        assert!(command.contains(" '--resources=cpus:1;mem:64' "), "{command}");
+        assert_eq!(quoted("a'b"), "'a'\\''b'");
+    }
+
+    #[test]
     fn ports_and_seeds_are_checked() {
         let error = ports(100, 65_000).unwrap_err().to_string();
         assert!(error.contains("would need port 65991"), "{error}");
@@ -280,6 +347,13 @@ mod tests {
         );
         let small = "cpus:2;mem:100".parse().unwrap();
         assert_eq!(self::shares(&small, 3)[2].to_string(), "cpus:1;mem:64");
+    }
+
+    #[test]
+    fn another_base_port_is_found() {
+        let base = other_base(3, 20_000).expect("some ports are free");
+        assert!(base > 20_000 && base.is_multiple_of(BASE_STEP), "{base}");
+        assert_eq!(other_base(100, 65_000), None);
     }
 
     #[test]

@@ -42,6 +42,17 @@ impl Constraint {
         values.any(|value| self.is_met_by(value))
     }
 
+    /// What a node has instead, for whoever waits.
+    pub(super) fn found(&self, hostname: &str, attributes: &Attributes) -> String {
+        let values = attributes.get_all(&self.attribute).map(ToString::to_string);
+        let values: Vec<String> = values.collect();
+        match values.is_empty() {
+            false => format!("{}:{}", self.attribute, values.join(",")),
+            true if self.attribute == HOSTNAME => format!("{HOSTNAME}:{hostname}"),
+            true => format!("no {}", self.attribute),
+        }
+    }
+
     fn is_met_by(&self, value: &AttributeValue) -> bool {
         match value {
             AttributeValue::Text(text) => text.as_str() == self.value,
@@ -104,6 +115,16 @@ mod tests {
         ] {
             assert!(!holds(missed), "{missed}");
         }
+    }
+
+    #[test]
+    fn what_a_node_has_instead_is_told() {
+        let attributes = Attributes::parse("rack:def;zone:west;zone:north").unwrap();
+        let found = |text: &str| Constraint::parse(text).unwrap().found("node-7", &attributes);
+        assert_eq!(found("rack:abc"), "rack:def");
+        assert_eq!(found("zone:east"), "zone:west,north");
+        assert_eq!(found("os:any"), "no os");
+        assert_eq!(found("hostname:node-8"), "hostname:node-7");
     }
 
     #[test]

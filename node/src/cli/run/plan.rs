@@ -1,7 +1,7 @@
 //! What runs where: the decisions of the framework, without I/O.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use meshos_protocol::{
     task::{Exit, StatusUpdate, TaskDescription, TaskState},
 };
 
-use super::request::Request;
+use super::{request::Request, shortfall::Shortfall};
 
 /// For offers that can never be used, and when there is nothing left to launch.
 const REFUSE_FOR_GOOD: Duration = Duration::from_secs(3_600);
@@ -20,6 +20,8 @@ const REFUSE_FOR_GOOD: Duration = Duration::from_secs(3_600);
 const REFUSE_TOO_SMALL: Duration = Duration::from_secs(30);
 /// How often an instance whose launch never took effect is launched again.
 const TRIES_MAX: u32 = 10;
+/// What nodes have instead of what a constraint demands: so many are remembered.
+const FOUND_MAX: usize = 5;
 /// The exit code when a task ended without one.
 pub(super) const NO_EXIT_CODE: u8 = 125;
 
@@ -45,6 +47,8 @@ pub(super) enum Note {
     Registered(FrameworkId),
     Reconnected,
     Disconnected,
+    /// No node can be reached, and why.
+    Unreachable(String),
     /// A task was told to start there.
     Launched {
         task: TaskId,
@@ -82,9 +86,11 @@ pub(super) struct Counts {
 pub(super) struct Declined {
     /// Nodes that miss a constraint, as offers.
     pub by_constraint: usize,
+    /// What they had instead, by the first constraint that they miss.
+    pub found: BTreeMap<String, BTreeSet<String>>,
     pub too_small: usize,
-    /// The one with the most processors.
-    pub largest: Resources,
+    /// What the one that had almost enough was lacking.
+    pub nearest: Option<Shortfall>,
 }
 
 #[derive(Debug)]
@@ -175,6 +181,10 @@ impl Plan {
         self.notes.push(if up { Note::Reconnected } else { Note::Disconnected });
     }
 
+    pub(super) fn unreachable(&mut self, why: &str) {
+        self.notes.push(Note::Unreachable(why.to_owned()));
+    }
+
     /// Launches nothing more; gives the tasks that have to be killed.
     pub(super) fn stop(&mut self) -> Vec<TaskId> {
         self.stopping = true;
@@ -192,11 +202,15 @@ impl Plan {
         let Some(framework) = self.framework.filter(|_| !self.waiting.is_empty()) else {
             return decline(REFUSE_FOR_GOOD);
         };
-        let fits = |constraint: &super::constraint::Constraint| {
-            constraint.holds(&offer.hostname, &offer.attributes)
+        let misses = |constraint: &&super::constraint::Constraint| {
+            !constraint.holds(&offer.hostname, &offer.attributes)
         };
-        if !self.request.constraints.iter().all(fits) {
+        if let Some(missed) = self.request.constraints.iter().find(misses) {
             self.declined.by_constraint += 1;
+            let found = self.declined.found.entry(missed.to_string()).or_default();
+            if found.len() < FOUND_MAX {
+                found.insert(missed.found(&offer.hostname, &offer.attributes));
+            }
             return decline(REFUSE_FOR_GOOD);
         }
         let mut free = offer.resources.clone();
@@ -218,10 +232,10 @@ impl Plan {
         }
         if tasks.is_empty() {
             self.declined.too_small += 1;
-            if offer.resources.cpus() > self.declined.largest.cpus()
-                || self.declined.largest.is_empty()
-            {
-                self.declined.largest = offer.resources.clone();
+            let lacking = Shortfall::of(&self.request.need, &offer.resources);
+            let nearest = self.declined.nearest;
+            if nearest.is_none_or(|best| lacking.is_some_and(|one| one.is_nearer_than(&best))) {
+                self.declined.nearest = lacking;
             }
             return decline(REFUSE_TOO_SMALL);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshos_protocol::{resources::Resources, task::TaskState};
+use meshos_protocol::task::TaskState;
 use tokio::time::Instant;
 
 use super::plan::{Counts, Declined, Note, Plan, Step};
@@ -37,6 +37,7 @@ impl Progress {
         let text = match note {
             Note::Registered(framework) => format!("framework {framework}"),
             Note::Disconnected => "the cluster cannot be reached; waiting for a leader".to_owned(),
+            Note::Unreachable(why) => plain(why),
             Note::Reconnected => "connected again".to_owned(),
             // The next step follows at once.
             Note::Launched { .. } => return,
@@ -74,7 +75,7 @@ impl Progress {
 
 /// A line of progress.
 pub(super) fn say(text: &str) {
-    output::note(&format!("meshos: {text}"));
+    output::sentence(text);
 }
 
 /// What is told even when only numbers are.
@@ -100,7 +101,7 @@ fn sentence(step: &Step) -> Option<String> {
         TaskState::Dropped if step.again => "was not started and is tried again",
         TaskState::Dropped => "was not started",
         TaskState::Gone | TaskState::GoneByOperator => "is gone",
-        TaskState::Unreachable => "is out of reach, its node may come back",
+        TaskState::Unreachable => "is out of reach",
         TaskState::Lost => "is lost",
         TaskState::Unknown => "is in a state that is not known",
     };
@@ -114,6 +115,9 @@ fn sentence(step: &Step) -> Option<String> {
     if step.state != TaskState::Running && step.state != TaskState::Finished && !step.why.is_empty()
     {
         text += &format!(": {}", step.why);
+    }
+    if step.state == TaskState::Unreachable {
+        text += "; it may come back with its node";
     }
     Some(plain(&text))
 }
@@ -131,31 +135,33 @@ pub(super) fn waiting(plan: &Plan) -> Vec<String> {
         request.need
     )];
     if plan.framework().is_none() {
-        lines.push("no leader has answered yet".to_owned());
         return lines;
     }
-    lines.extend(declined(plan.declined(), &request.constraints));
+    lines.extend(declined(plan.declined()));
     lines
 }
 
-fn declined(declined: &Declined, constraints: &[impl ToString]) -> Vec<String> {
-    let Declined { by_constraint, too_small, largest } = declined;
+fn declined(declined: &Declined) -> Vec<String> {
+    let Declined { by_constraint, found, too_small, nearest } = declined;
     let mut lines = Vec::new();
     if *by_constraint > 0 {
-        let constraints: Vec<String> = constraints.iter().map(ToString::to_string).collect();
-        lines.push(format!(
+        let found = found.iter().map(|(constraint, found)| {
+            let found: Vec<&str> = found.iter().map(String::as_str).collect();
+            format!("{constraint} (found {})", found.join(", "))
+        });
+        let found: Vec<String> = found.collect();
+        lines.push(plain(&format!(
             "{} did not meet {}",
             count(*by_constraint, "offer"),
-            plain(&constraints.join(" and "))
-        ));
+            found.join(" or ")
+        )));
     }
     if *too_small > 0 {
-        let largest =
-            largest.filter(|resource| Resources::from_iter([resource.clone()]).ports().is_empty());
-        lines.push(format!(
-            "{} had too little; the one with the most cpus had {largest}",
-            count(*too_small, "offer")
-        ));
+        let offers = count(*too_small, "offer");
+        lines.push(match nearest {
+            Some(lacking) => format!("{offers} had too little; the nearest lacked {lacking}"),
+            None => format!("{offers} had too little that this role may use"),
+        });
     }
     lines
 }
@@ -164,7 +170,10 @@ fn declined(declined: &Declined, constraints: &[impl ToString]) -> Vec<String> {
 mod tests {
     use meshos_protocol::ids::TaskId;
 
-    use super::{super::request::tests::request, *};
+    use super::{
+        super::{request::tests::request, shortfall::Shortfall},
+        *,
+    };
 
     fn step(state: TaskState, why: &str) -> Step {
         Step {
@@ -187,6 +196,10 @@ mod tests {
             text(TaskState::Failed, "memory_limit: it used 70 MB").unwrap(),
             "task echo-F3 has failed on lab: memory_limit: it used 70 MB"
         );
+        assert_eq!(
+            text(TaskState::Unreachable, "agent_unreachable").unwrap(),
+            "task echo-F3 is out of reach on lab: agent_unreachable; it may come back with its node"
+        );
         for state in TaskState::ALL {
             assert!(sentence(&step(state, "why")).is_none_or(|text| !text.contains('\n')));
         }
@@ -195,21 +208,26 @@ mod tests {
     #[test]
     fn waiting_is_explained_by_what_was_declined() {
         let plan = Plan::new(request(&["--cpus", "8", "echo"]).unwrap());
-        assert_eq!(
-            waiting(&plan),
-            ["1 instance waits for cpus:8;mem:128", "no leader has answered yet"]
-        );
+        assert_eq!(waiting(&plan), ["1 instance waits for cpus:8;mem:128"]);
+        let lacking = |has: &str| {
+            let (need, has) = ("cpus:8;mem:128".parse().unwrap(), has.parse().unwrap());
+            Shortfall::of(&need, &has)
+        };
+        let rack = ["rack:def".to_owned(), "no rack".to_owned()];
         let no_use = Declined {
             by_constraint: 1,
+            found: [("rack:abc".to_owned(), rack.into())].into(),
             too_small: 2,
-            largest: "cpus:4;mem:64;ports:[1-2]".parse().unwrap(),
+            nearest: lacking("cpus:4;mem:64;ports:[1-2]"),
         };
         assert_eq!(
-            declined(&no_use, &["rack:abc", "zone:west"]),
+            declined(&no_use),
             [
-                "1 offer did not meet rack:abc and zone:west",
-                "2 offers had too little; the one with the most cpus had cpus:4;mem:64",
+                "1 offer did not meet rack:abc (found no rack, rack:def)",
+                "2 offers had too little; the nearest lacked cpus:4 and mem:64",
             ]
         );
+        let unusable = Declined { too_small: 1, nearest: None, ..Declined::default() };
+        assert_eq!(declined(&unusable), ["1 offer had too little that this role may use"]);
     }
 }

@@ -64,6 +64,11 @@ impl Request {
                 !value.is_empty(),
                 "--uri is empty: name a path, a file:// or an http:// address"
             );
+            ensure!(
+                value.starts_with('/') || value.contains("://"),
+                "--uri is {value:?}, a relative path, which says nothing to the node that fetches it: name an \
+                 absolute path, a file:// or an http:// address"
+            );
             let value = value.clone();
             task = task.uri(Uri { value, executable: false, extract: true, output_file: None });
         }
@@ -201,6 +206,8 @@ pub(super) mod tests {
         );
         assert!(error(&["--role", "a b", "x"]).starts_with("--role is \"a b\": "));
         assert!(error(&["--constraint", "rack", "x"]).starts_with("--constraint is \"rack\": "));
+        let relative = error(&["--uri", "words.txt", "x"]);
+        assert!(relative.starts_with("--uri is \"words.txt\", a relative path"), "{relative}");
         assert!(error(&[""]).starts_with("there is no command"));
     }
 

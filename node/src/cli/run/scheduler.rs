@@ -95,6 +95,13 @@ impl Scheduler for Launcher {
         self.act(driver, |plan| plan.update(status));
     }
 
+    fn unreachable(&mut self, driver: &SchedulerDriver, why: &str) {
+        self.act(driver, |plan| {
+            plan.unreachable(why);
+            Vec::new()
+        });
+    }
+
     fn disconnected(&mut self, driver: &SchedulerDriver) {
         self.act(driver, |plan| {
             plan.connection(false);

@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use meshos_membership::keys::NodeKey;
+use meshos_protocol::resources::Resources;
 use meshos_sdk::{Credentials, DriverError, DriverOptions, SchedulerDriver, Status};
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
@@ -20,14 +21,16 @@ use super::{
     progress::{Progress, say, waiting},
     request::Request,
     scheduler::{Launcher, Shared},
+    shortfall,
     streams::Streams,
 };
 use crate::{
     cli::{
         api::{Api, Choice},
+        common::what_is_waited_for,
         explain,
         output::Closed,
-        text::{complain, count},
+        text::{complain, count, plain},
     },
     detect::{Machine as _, ThisMachine},
 };
@@ -137,7 +140,10 @@ impl Session {
             match &note {
                 Note::Registered(framework) => self.streams.registered(*framework),
                 Note::Step(step) => self.streams.step(step),
-                Note::Launched { .. } | Note::Reconnected | Note::Disconnected => {}
+                Note::Launched { .. }
+                | Note::Reconnected
+                | Note::Disconnected
+                | Note::Unreachable(_) => {}
             }
             self.progress.note(&note);
         }
@@ -173,10 +179,13 @@ impl Session {
     /// Says why nothing is launched: what the plan saw, and what the leader says.
     async fn explain(&mut self) {
         self.explain_at = Instant::now() + REPEAT;
-        let (mut sentences, framework) = {
+        let (mut sentences, framework, need) = {
             let plan = self.shared.plan();
-            (waiting(&plan), plan.framework())
+            (waiting(&plan), plan.framework(), plan.request().need.clone())
         };
+        if framework.is_some() {
+            sentences.extend(shortfall::of_all_nodes(&need, &totals(&self.api).await));
+        }
         if let Some(framework) = framework {
             // A leader that cannot be asked is told by the connection's own loss.
             let path = explain::path(&framework.to_string());
@@ -184,6 +193,9 @@ impl Session {
             if let Ok(Ok(value)) = told {
                 sentences.extend(explain::sentences(value).unwrap_or_default());
             }
+        }
+        if framework.is_none() {
+            sentences.push(what_is_waited_for(&self.api).await);
         }
         self.progress.waiting(&sentences);
     }
@@ -213,6 +225,17 @@ fn ended_early(done: Result<Result<Status, DriverError>, tokio::task::JoinError>
         Ok(Err(error)) => error.into(),
         Err(error) => anyhow!("the framework's scheduler broke: {error}"),
     }
+}
+
+/// What each connected node has, for whoever waits; nothing when that is not told in time.
+async fn totals(api: &Api) -> Vec<(String, Resources)> {
+    let nodes = tokio::time::timeout(SILENCE, api.get("/api/nodes")).await;
+    let Ok(Ok(Value::Array(nodes))) = nodes else { return Vec::new() };
+    let total = |node: &Value| {
+        let total = node["resources_text"].as_str()?.parse().ok()?;
+        Some((plain(node["hostname"].as_str()?), total))
+    };
+    nodes.iter().filter(|node| node["connected"] == true).filter_map(total).collect()
 }
 
 /// The answer to a request for a certificate.

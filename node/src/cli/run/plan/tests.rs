@@ -101,7 +101,7 @@ fn offers_that_are_no_use_are_given_back_and_remembered() {
     assert_eq!(refuse, [REFUSE_FOR_GOOD, REFUSE_TOO_SMALL, REFUSE_TOO_SMALL]);
     let declined = plan.declined();
     assert_eq!((declined.by_constraint, declined.too_small), (1, 2));
-    assert_eq!(declined.largest.to_string(), "cpus:4;mem:4096");
+    assert_eq!(declined.nearest.unwrap().to_string(), "cpus:4");
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! What commands and frameworks say when the cluster is not there, or not for them.
+
+use meshos_tests::{Cluster, Command, Finished, wait_until};
+
+/// The example, which is to end by itself or be watched.
+fn wordcount(cluster: &Cluster, node: &str, credentials: &str) -> Command {
+    let texts = cluster.path().join("texts");
+    std::fs::create_dir_all(&texts).unwrap();
+    std::fs::write(texts.join("one"), "a few words").unwrap();
+    let (texts, work) = (texts.display().to_string(), cluster.path().join("work"));
+    let work = work.display().to_string();
+    let arguments =
+        ["--node", node, "--credentials", credentials, "--input", &texts, "--work", &work];
+    Command::example("wordcount", cluster.path(), arguments)
+}
+
+fn keygen(cluster: &Cluster, arguments: &[&str]) -> Finished {
+    let line = ["keygen"].iter().chain(arguments);
+    Command::new(cluster.path(), line).run()
+}
+
+#[test]
+fn a_framework_says_that_nobody_is_there_and_that_it_is_not_wanted() {
+    let cluster = Cluster::start(1);
+    let keys = cluster.path().join("other-keys").display().to_string();
+    let file = cluster.path().join("framework.pem").display().to_string();
+    let _made = keygen(&cluster, &["--dir", &keys]).success();
+    let make = ["framework", "stranger", "--dir", &keys, "--out", &file];
+    let _made = keygen(&cluster, &make).success();
+    let again = keygen(&cluster, &make);
+    assert_eq!(again.code(), 1);
+    assert!(again.stderr.contains("certificates are never overwritten"), "{again:?}");
+
+    // A port where no QUIC is: the cluster's own.
+    let mut waiting = wordcount(&cluster, &cluster.nodes[0].http().to_string(), &file).start();
+    waiting.wait_for_error_output("is that the agent port of a node");
+    assert!(waiting.is_running());
+    drop(waiting);
+
+    let refused = wordcount(&cluster, &cluster.nodes[0].quic().to_string(), &file).run();
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    assert!(refused.stderr.contains("is no node of their cluster"), "{refused:?}");
+
+    let nodes = cluster.nodes[0].command(&["nodes", "--credentials", &file]).run();
+    assert_eq!(nodes.code(), 1);
+    assert!(nodes.stderr.contains("holds the certificate of the framework stranger"), "{nodes:?}");
+    let agent = cluster.nodes[0].quic().to_string();
+    let nodes = cluster.nodes[0].command(&["nodes", "--node", &agent]).run();
+    assert_eq!(nodes.code(), 1);
+    let cluster_port =
+        format!("all else is at its cluster port, {}", cluster.nodes[0].http().port());
+    assert!(nodes.stderr.contains(&cluster_port), "{nodes:?}");
+}
+
+#[test]
+fn without_a_majority_commands_say_how_many_voters_answer() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let asked = cluster.follower();
+    let id = cluster.nodes[asked].id();
+    let voters = cluster.nodes[asked].command(&["voters", "--json"]).run().success().json();
+    let own = voters.as_array().unwrap().iter().find(|row| row["node_id"] == id).unwrap();
+    assert_eq!(own["cluster_address"], cluster.nodes[asked].http().to_string());
+    assert_eq!(own["address"], cluster.nodes[asked].quic().to_string());
+
+    let third = 3 - leader.index - asked;
+    cluster.nodes[third].kill();
+    cluster.nodes[leader.index].kill();
+    wait_until("the survivor knows that it is alone", || {
+        let health = cluster.nodes[asked].json("/health");
+        health.is_some_and(|health| health["voters_answering"] == 1 && health["voters"] == 3)
+    });
+    let refused = cluster.nodes[asked].command(&["drain", &id]).run();
+    assert_eq!(refused.code(), 1);
+    let waits = "waiting for a leader: 1 of 3 voters answers node";
+    assert!(refused.stderr.contains(waits), "{refused:?}");
+    let sentence = "1 of 3 voters answers this node, and a leader needs 2";
+    assert!(refused.stderr.contains(sentence), "{refused:?}");
+    for line in refused.stderr.lines() {
+        assert!(line.starts_with("meshos: "), "{line}");
+    }
+}
