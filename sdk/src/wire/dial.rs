@@ -32,7 +32,7 @@ impl Socket {
     ) -> Result<quinn::Connection, WireError> {
         let connecting = self.0.connect_with(config, address, ANY_NODE_NAME);
         let connecting = connecting.map_err(|error| lost(address, &error))?;
-        connecting.await.map_err(|error| lost(address, &error))
+        connecting.await.map_err(|error| super::lost(&address, &error))
     }
 }
 

@@ -334,10 +334,11 @@ fn an_operators_certificate_stands_for_the_token() {
     let framework = keys.file("framework", "counter");
     let refused = nodes_as(&cluster, &framework);
     assert_eq!(refused.code(), 1, "{refused:?}");
-    assert!(refused.stderr.contains("certificate does not allow"), "{refused:?}");
+    assert!(refused.stderr.contains("the certificate of the framework counter"), "{refused:?}");
     let others = Keys::new();
     let foreign = others.file("operator", "mallory");
     let refused = nodes_as(&cluster, &foreign);
     assert_eq!(refused.code(), 1, "{refused:?}");
     assert!(refused.stderr.contains("cannot reach a node"), "{refused:?}");
+    assert!(refused.stderr.contains("is no node of their cluster"), "{refused:?}");
 }

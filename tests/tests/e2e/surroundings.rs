@@ -28,8 +28,18 @@ fn lone(directory: &Path) -> Node {
     Node::new(arguments)
 }
 
+/// What it was told cannot be used.
+fn assert_misled(ended: &Finished, because: &[&str]) {
+    assert_ended(ended, 2, because);
+}
+
+/// It could not do its work.
 fn assert_refused(ended: &Finished, because: &[&str]) {
-    assert_eq!(ended.code(), 1, "{ended:?}");
+    assert_ended(ended, 1, because);
+}
+
+fn assert_ended(ended: &Finished, code: i32, because: &[&str]) {
+    assert_eq!(ended.code(), code, "{ended:?}");
     let said = format!("{}{}", ended.stdout, ended.stderr);
     for words in because {
         assert!(said.contains(words), "{words:?} is not in: {said}");
@@ -44,20 +54,20 @@ fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
     let file = directory.path().join("meshos.toml");
     let shown = file.display().to_string();
     node.arguments().flags.extend(["--config".to_owned(), shown.clone()]);
-    assert_refused(&node.run_to_end(), &[&shown, "No such file"]);
+    assert_misled(&node.run_to_end(), &[&shown, "No such file"]);
 
     fs::write(&file, "hostname = \"a\"\ngossip_intervall = \"1s\"\n").unwrap();
-    assert_refused(
+    assert_misled(
         &node.run_to_end(),
         &[&format!("{shown}:2"), "gossip_intervall", "`gossip_interval`"],
     );
     fs::write(&file, "hostname = \n").unwrap();
-    assert_refused(&node.run_to_end(), &[&format!("{shown}:1")]);
+    assert_misled(&node.run_to_end(), &[&format!("{shown}:1")]);
     fs::write(&file, "gossip_interval = \"soon\"\ntiming_factor = -1\n").unwrap();
-    assert_refused(&node.run_to_end(), &["timing_factor"]);
+    assert_misled(&node.run_to_end(), &["timing_factor"]);
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    assert_refused(&node.run_to_end(), &[&shown]);
+    assert_misled(&node.run_to_end(), &[&shown]);
 }
 
 #[test]
@@ -65,7 +75,7 @@ fn without_keys_nothing_but_loopback_is_served() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["node", "--listen", "0.0.0.0:6050", "--data-dir", "data"];
     let ended = Command::new(directory.path(), arguments).run();
-    assert_refused(&ended, &["meshos keygen"]);
+    assert_misled(&ended, &["meshos keygen"]);
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! What commands and frameworks say when the cluster is not there, or not for them.
 
-use meshos_tests::{Cluster, Command, Finished, wait_until};
+use std::time::{Duration, Instant};
+
+use meshos_tests::{
+    Cluster, Command, Finished, Framework, FrameworkOptions, Journal, sweep, wait_until,
+};
+
+use crate::common::{gated, ids, wait_for_running};
 
 /// The example, which is to end by itself or be watched.
 fn wordcount(cluster: &Cluster, node: &str, credentials: &str) -> Command {
@@ -79,4 +85,54 @@ fn without_a_majority_commands_say_how_many_voters_answer() {
     for line in refused.stderr.lines() {
         assert!(line.starts_with("meshos: "), "{line}");
     }
+}
+
+#[test]
+fn what_a_dead_node_has_is_told_at_once_with_what_to_do() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let asked = cluster.follower();
+    let dead = 3 - leader.index - asked;
+    let id = cluster.nodes[dead].id();
+    let journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("orphans", &[asked]));
+    let tasks = ids("orphan", 1);
+    framework.submit_on(&id, gated(&journal, &tasks, "gate", 0));
+    wait_for_running(&framework, &journal, &tasks);
+    let data_dir = cluster.nodes[dead].data_dir().to_owned();
+    cluster.nodes[dead].kill();
+    sweep(&data_dir);
+    let run = |arguments: &[&str]| cluster.nodes[asked].command(arguments).run();
+    wait_until("it is known to be dead", || {
+        let rows = run(&["nodes", "--json"]).success().json();
+        let row = rows.as_array().unwrap().iter().find(|row| row["id"] == id).cloned().unwrap();
+        row["connected"] == false && row["gossip_alive"] == false
+    });
+
+    let table = run(&["nodes"]).success().stdout;
+    let row = table.lines().find(|line| line.starts_with(&id)).unwrap();
+    assert!(row.contains("  not connected  ") && !row.contains("active"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+
+    let begin = Instant::now();
+    let logs = run(&["logs", "orphan-0"]);
+    assert_eq!(logs.code(), 1, "{logs:?}");
+    assert!(logs.stderr.contains("when `meshos nodes` shows the node connected"), "{logs:?}");
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+
+    let kill = run(&["kill", "orphan-0"]).success();
+    let sentence = format!("will be told to end when its node {id} is connected again");
+    assert!(kill.stdout.contains(&sentence), "{kill:?}");
+}
+
+#[test]
+fn dev_says_which_ports_are_free() {
+    let cluster = Cluster::start(1);
+    let port = cluster.nodes[0].http().port().to_string();
+    let line = ["dev", "--base-port", &port, "--nodes", "1"];
+    let taken = Command::new(cluster.path(), line).run();
+    assert_eq!(taken.code(), 1, "{taken:?}");
+    assert!(taken.stderr.starts_with("meshos: try --base-port "), "{taken:?}");
+    let even = Command::new(cluster.path(), ["dev", "--seeds", "2"]).run();
+    assert_eq!(even.code(), 2, "{even:?}");
 }
