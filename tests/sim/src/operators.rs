@@ -79,9 +79,13 @@ pub fn an_operator_calls(world: &mut World) {
     let Some(view) = world.master_view() else { return };
     let agents: Vec<AgentId> = view.agents.iter().map(|agent| agent.agent_id).collect();
     let Some(agent) = world.dice.pick(&agents).copied() else { return };
+    // One that is connected is not given up, so that is mostly tried with one that is not.
+    let away = view.agents.iter().filter(|row| !row.connected).map(|row| row.agent_id);
+    let away: Vec<AgentId> = away.collect();
+    let given_up = world.dice.pick(&away).copied().unwrap_or(agent);
     let role = Role::new(world.dice.pick(&ROLES).expect("there are roles")).expect("a valid role");
     let call = match world.dice.number(0..=11) {
-        0 => OperatorCall::MarkAgentGone { agent },
+        0 => OperatorCall::MarkAgentGone { agent: given_up },
         1 => OperatorCall::SetWeight { role, weight_millis: world.dice.number(500..=3_000) },
         2 | 3 => OperatorCall::SetPriority {
             role,
