@@ -123,8 +123,10 @@ fn an_agent_that_is_connected_is_not_declared_gone() {
     assert!(refused.contains(&format!("`meshos drain {node}`")), "{refused}");
     // Neither while it registers again.
     world.event(Event::AgentDisconnected { connection: n1 });
+    world.told();
     let n1 = world.connect(1);
     assert!(declare(&mut world).contains("is connected"));
     world.event(Event::AgentDisconnected { connection: n1 });
+    world.told();
     assert_eq!(declare(&mut world), "propose n1.1 gone");
 }
