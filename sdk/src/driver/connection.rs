@@ -338,8 +338,9 @@ mod tests {
         let config = wire::client_config(credentials, Idle::default()).unwrap();
         let sockets = Sockets::open(&config).unwrap();
         let (sender, mut links) = mpsc::channel(EVENTS_MAX);
+        let last = CancellationToken::new();
         tokio::select! {
-            () = keep(&sockets, &nodes, &sender) => links.try_recv().ok(),
+            () = keep(&sockets, &nodes, &sender, &last) => links.try_recv().ok(),
             link = links.recv() => link,
         }
     }
