@@ -134,4 +134,7 @@ pub struct TaskReport {
     /// Updates that the framework has not acknowledged, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unacknowledged: Vec<StatusUpdate>,
+    /// When it began to run, if it has; agents of earlier releases do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Wall>,
 }

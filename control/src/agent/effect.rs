@@ -91,6 +91,9 @@ pub struct TaskRecord {
     pub state: TaskState,
     /// When the launch was accepted.
     pub launched_at: Wall,
+    /// When it began to run, if it has.
+    #[serde(default)]
+    pub started_at: Option<Wall>,
     /// Updates that the framework has not acknowledged, oldest first.
     #[serde(default)]
     pub unacknowledged: Vec<StatusUpdate>,

@@ -47,6 +47,7 @@ impl Agent {
             container: self.mint_container(),
             state: TaskState::Staging,
             launched_at: now.wall,
+            started_at: None,
             unacknowledged: Vec::new(),
             exit: None,
             kill_asked: false,

@@ -127,6 +127,7 @@ impl Task {
             launch: self.record.launch.clone(),
             state: self.record.state,
             unacknowledged: self.record.unacknowledged.clone(),
+            started_at: self.record.started_at,
         })
     }
 }

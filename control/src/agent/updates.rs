@@ -59,6 +59,9 @@ impl Agent {
         let abandoned = task.abandoned.is_some();
         let record = task.record_mut();
         record.state = state;
+        if state == TaskState::Running && record.started_at.is_none() {
+            record.started_at = Some(now.wall);
+        }
         if !abandoned {
             record.unacknowledged.push(status);
         }

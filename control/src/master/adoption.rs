@@ -127,8 +127,9 @@ impl Core {
         task.phase = TaskPhase::Known;
         task.role = report.launch.role.clone();
         task.resources = report.launch.description.resources.clone();
-        // A task that has ended since is told with its start, when that is still among the updates.
+        // Earlier agents tell the start only while its update is not acknowledged.
         report.unacknowledged.iter().for_each(|status| task.note_start(status));
+        task.started_at = task.started_at.or(report.started_at);
         let newest = report.unacknowledged.last().filter(|status| status.state == report.state);
         match newest {
             Some(status) => task.follow(status),

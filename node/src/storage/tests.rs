@@ -54,6 +54,7 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         container: ContainerId::new("c-1").unwrap(),
         state,
         launched_at: Wall(8),
+        started_at: Some(Wall(9)),
         unacknowledged: vec![update],
         exit: Some(Exit::Code { code: 3 }),
         kill_asked: true,

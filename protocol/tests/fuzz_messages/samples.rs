@@ -187,6 +187,7 @@ fn report() -> TaskReport {
         launch: launch(),
         state: TaskState::Running,
         unacknowledged: updates(),
+        started_at: Some(Wall(9)),
     }
 }
 

@@ -136,3 +136,27 @@ fn dev_says_which_ports_are_free() {
     let even = Command::new(cluster.path(), ["dev", "--seeds", "2"]).run();
     assert_eq!(even.code(), 2, "{even:?}");
 }
+
+#[test]
+fn the_next_leader_knows_when_a_task_began() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let asked = cluster.follower();
+    let id = cluster.nodes[asked].id();
+    let journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("lasting", &[asked]));
+    let tasks = ids("lasting", 1);
+    framework.submit_on(&id, gated(&journal, &tasks, "gate", 0));
+    wait_for_running(&framework, &journal, &tasks);
+    let started_at = |cluster: &Cluster| {
+        let told = cluster.nodes[asked].command(&["tasks", "--json"]).run();
+        let rows: serde_json::Value = serde_json::from_str(&told.stdout).ok()?;
+        let row = rows.as_array()?.iter().find(|row| row["id"] == "lasting-0")?.clone();
+        row["started_at"].as_u64()
+    };
+    wait_until("the leader tells when it began", || started_at(&cluster).is_some());
+    let before = started_at(&cluster);
+    cluster.nodes[leader.index].kill();
+    cluster.leader_after(leader.term);
+    wait_until("the next leader tells it too", || started_at(&cluster) == before);
+}

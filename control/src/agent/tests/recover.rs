@@ -56,9 +56,12 @@ fn a_running_task_is_adopted_without_a_word() {
     let mut rig = Rig::registered();
     rig.run_acknowledged("a");
     rig.flush();
+    let began = rig.agent.view().tasks[0].record.started_at;
     rig.crash();
     assert!(rig.pending.is_empty());
-    assert_eq!(rig.agent.view().tasks[0].record.state, TaskState::Running);
+    let record = &rig.agent.view().tasks[0].record;
+    assert_eq!((record.state, record.started_at), (TaskState::Running, began));
+    assert!(began.is_some());
     assert_eq!(rig.agent.view().used, "cpus:1;mem:64".parse().unwrap());
 }
 

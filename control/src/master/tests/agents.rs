@@ -6,7 +6,8 @@ use meshos_protocol::{
         agent::ToLeader,
         scheduler::{Call, TaskQuery},
     },
-    task::TaskState,
+    task::{TaskReport, TaskState},
+    time::Wall,
 };
 
 use super::world::{World, agent, node, report, status, task, task_id};
@@ -328,6 +329,18 @@ fn a_task_that_ended_while_its_agent_was_away_keeps_its_start() {
     let shown = all.find(|task| task.id == task_id("b")).unwrap();
     assert_eq!(shown.state, TaskState::Finished);
     assert!(shown.started_at.is_some(), "{shown:?}");
+}
+
+#[test]
+fn the_next_leader_is_told_when_a_task_began() {
+    let (world, _) = with_tasks();
+    let mut next = world.next_leader();
+    let started_at = Some(Wall(8));
+    let told = TaskReport { started_at, ..report("a", TaskState::Running, &[]) };
+    next.register(1, "cpus:4;mem:4096", vec![told]);
+    let view = next.master.view();
+    let shown = view.tasks.iter().find(|task| task.id == task_id("a")).unwrap();
+    assert_eq!((shown.launched_at, shown.started_at), (None, started_at));
 }
 
 #[test]

@@ -46,7 +46,8 @@ fn reports(tasks: &[(u8, u8)]) -> Vec<TaskReport> {
             let described = task(name, "cpus:1;mem:128");
             let launch = TaskLaunch { description: described, role: Role::default() };
             let unacknowledged = vec![status(1, name, state, Some(1))];
-            TaskReport { framework: FrameworkId(1), launch, state, unacknowledged }
+            let framework = FrameworkId(1);
+            TaskReport { framework, launch, state, unacknowledged, started_at: None }
         })
         .collect()
 }
@@ -193,6 +194,7 @@ impl Player {
                     launch: TaskLaunch { description: described, role: it.role.clone() },
                     state,
                     unacknowledged: vec![status],
+                    started_at: None,
                 }
             })
             .collect();

@@ -426,6 +426,7 @@ pub(super) fn report(
         framework: FrameworkId(1),
         launch: TaskLaunch { description: task(name, "cpus:1;mem:128"), role: Role::default() },
         state,
+        started_at: None,
         unacknowledged: unacknowledged
             .iter()
             .map(|(state, number)| status(1, name, *state, Some(*number)))
