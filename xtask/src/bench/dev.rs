@@ -70,6 +70,15 @@ impl DevCluster {
         other.context("a cluster of one has no follower")
     }
 
+    /// Whom a node takes for the leader, with the term; none while it knows none or is not there. Answers at once when the
+    /// node knows, and waits for a leader otherwise.
+    pub fn leader_of(&self, node: &str) -> Option<(String, u64)> {
+        let answer = get(node, "/api/leader").ok()?;
+        let body = answer.split_once("\r\n\r\n")?.1;
+        let told: Value = serde_json::from_str(body).ok()?;
+        Some((told["address"].as_str()?.to_owned(), told["term"].as_u64()?))
+    }
+
     /// A command that talks to this node; its subcommand is still to be added.
     pub fn command(&self, node: &str) -> Command {
         let mut command = Command::new(&self.binary);

@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use super::figures::Figures;
-use super::{allocator, bare, disk, idle, launch, registry};
+use super::{allocator, bare, disk, failover, idle, launch, registry};
 use crate::cmd;
 
 /// A measurement that can be asked for by name.
@@ -19,7 +19,15 @@ pub struct Bench {
 
 /// Every bench there is.
 pub const BENCHES: &[Bench] =
-    &[allocator::BENCH, bare::BENCH, disk::BENCH, idle::BENCH, launch::BENCH, registry::BENCH];
+    &[
+    allocator::BENCH,
+    bare::BENCH,
+    disk::BENCH,
+    failover::BENCH,
+    idle::BENCH,
+    launch::BENCH,
+    registry::BENCH,
+];
 
 /// Runs one bench and prints its figures, or lists the benches when no name is given.
 ///

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod cpu;
 pub mod dev;
 pub mod disk;
+pub mod failover;
 pub mod figures;
 pub mod idle;
 mod index;

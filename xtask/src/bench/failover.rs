@@ -1,0 +1,65 @@
+//! How long a cluster is without a leader after the leader's process was killed.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::Bench;
+use super::dev::DevCluster;
+use super::figures::{Figures, milliseconds, percentile};
+use crate::cmd;
+
+/// `cargo xtask bench failover`.
+pub const BENCH: Bench = Bench {
+    name: "failover",
+    about: "from the kill of the leader to the next one that all nodes know",
+    run: bench,
+};
+
+/// Each kill needs a cluster of its own: of three nodes two may not die.
+const KILLS: u32 = 20;
+const NODES: u16 = 3;
+const PAUSE: Duration = Duration::from_millis(2);
+/// Many times what an election takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn bench() -> anyhow::Result<Figures> {
+    let mut times = Vec::new();
+    for kill in 1..=KILLS {
+        let time = one_kill()?;
+        cmd::complain(format_args!("kill {kill} of {KILLS}: {:.0} ms", milliseconds(time)));
+        times.push(time);
+    }
+    let mut figures = Figures::default();
+    for (name, percent) in [("failover_leader_p50_ms", 50), ("failover_leader_p99_ms", 99)] {
+        let time = percentile(&mut times, percent).context("nothing was measured")?;
+        figures.add(name, milliseconds(time), "ms")?;
+    }
+    Ok(figures)
+}
+
+fn one_kill() -> anyhow::Result<Duration> {
+    let cluster = DevCluster::start(NODES)?;
+    let mut ask = cluster.command(&cluster.addresses()[0]);
+    let rows: Value = serde_json::from_str(&cmd::capture(ask.args(["nodes", "--json"]))?)?;
+    let rows = rows.as_array().context("the nodes are no list")?;
+    let leader = rows.iter().find(|row| row["leader"] == true).context("nobody leads")?;
+    let address = leader["address"].as_str().context("the leader has no address")?;
+    let (_, term) = cluster.leader_of(address).context("the leader does not say so")?;
+    let pid = leader["pid"].as_u64().context("the leader has no process")?;
+    let others: Vec<String> =
+        cluster.addresses().into_iter().filter(|other| other != address).collect();
+    cmd::run(Command::new("kill").args(["-KILL", &pid.to_string()]))?;
+    let killed = Instant::now();
+    while killed.elapsed() < LIMIT {
+        let mut told = others.iter().map(|other| cluster.leader_of(other));
+        let first = told.next().flatten();
+        if first.as_ref().is_some_and(|(_, new)| *new > term) && told.all(|it| it == first) {
+            return Ok(killed.elapsed());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    anyhow::bail!("there was no other leader within {LIMIT:?}")
+}
