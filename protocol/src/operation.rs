@@ -46,6 +46,9 @@ pub enum Operation {
         /// By so much; something must be left.
         subtract: Amount,
     },
+    /// An operation that this release does not know; refused.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What an operation makes of what.
@@ -63,6 +66,9 @@ pub enum OperationError {
     /// It names nothing.
     #[error("the operation names no resources")]
     Empty,
+    /// It is of a newer release.
+    #[error("the operation is not known to this release")]
+    Unknown,
     /// What it makes, or takes, cannot be.
     #[error("{0}")]
     Resource(#[from] ResourceError),
@@ -133,6 +139,7 @@ impl Operation {
             Operation::Destroy { volumes } => each(volumes, Direction::Do, without_volume),
             Operation::Grow { volume, addition } => grow(volume, addition),
             Operation::Shrink { volume, subtract } => shrink(volume, *subtract),
+            Operation::Unknown => Err(OperationError::Unknown),
         }
     }
 }

@@ -43,6 +43,9 @@ pub enum DiskKind {
     Block,
     /// Space that is neither formatted nor mounted.
     Raw,
+    /// A kind that this release does not know: taken whole, like a mount.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A persistent volume: disk space that outlives the tasks that use it.
@@ -62,7 +65,9 @@ impl Disk {
     /// Whether a part of it can be given away.
     #[must_use]
     pub fn is_divisible(&self) -> bool {
-        let whole = |source: &DiskSource| matches!(source.kind, DiskKind::Mount | DiskKind::Block);
+        let whole = |source: &DiskSource| {
+            matches!(source.kind, DiskKind::Mount | DiskKind::Block | DiskKind::Unknown)
+        };
         self.volume.is_none() && !self.source.as_ref().is_some_and(whole)
     }
 }

@@ -25,6 +25,9 @@ pub enum ReservationKind {
     Static,
     /// A framework or an operator: it can be undone.
     Dynamic,
+    /// A kind that this release does not know; it does not undo it.
+    #[serde(other)]
+    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -30,6 +30,8 @@ use meshos_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::resources;
+
 /// One type of the wire.
 pub(crate) struct Target {
     pub(crate) name: &'static str,
@@ -39,7 +41,7 @@ pub(crate) struct Target {
     pub(crate) read: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
 }
 
-fn target<T>(samples: impl IntoIterator<Item = T>) -> Target
+pub(crate) fn target<T>(samples: impl IntoIterator<Item = T>) -> Target
 where
     T: Serialize + DeserializeOwned + PartialEq + Debug,
 {
@@ -433,7 +435,7 @@ fn events() -> Vec<Event> {
     all
 }
 
-fn id_targets() -> Vec<Target> {
+pub(crate) fn id_targets() -> Vec<Target> {
     vec![
         target([node()]),
         target([agent()]),
@@ -453,13 +455,12 @@ fn id_targets() -> Vec<Target> {
         target([ProposalId(1)]),
         target([Mono(1)]),
         target([Wall(1)]),
-        target([resources()]),
         target([attributes()]),
         target([role()]),
     ]
 }
 
-fn part_targets() -> Vec<Target> {
+pub(crate) fn part_targets() -> Vec<Target> {
     vec![
         target(TaskState::ALL),
         target(Reason::ALL.iter().copied().chain([Reason::Unknown])),
@@ -489,7 +490,7 @@ fn part_targets() -> Vec<Target> {
 }
 
 /// What is read as a whole frame of some stream.
-fn frame_targets() -> Vec<Target> {
+pub(crate) fn frame_targets() -> Vec<Target> {
     let cluster = Some(ClusterId::from_u128(0xfeed));
     let refused = |cause| StreamAnswer::Refused { cause, message: "no".into() };
     let answers = [StreamAnswer::Accepted { version: 1 }, StreamAnswer::Unknown];
@@ -508,6 +509,6 @@ fn frame_targets() -> Vec<Target> {
 
 /// Every type that is decoded from the wire.
 pub(crate) fn targets() -> Vec<Target> {
-    let all = [id_targets(), part_targets(), frame_targets()];
+    let all = [id_targets(), resources::targets(), part_targets(), frame_targets()];
     all.into_iter().flatten().collect()
 }

@@ -18,8 +18,7 @@ pub struct Bench {
 }
 
 /// Every bench there is.
-pub const BENCHES: &[Bench] =
-    &[
+pub const BENCHES: &[Bench] = &[
     allocator::BENCH,
     bare::BENCH,
     disk::BENCH,
