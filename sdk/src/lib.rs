@@ -48,6 +48,8 @@
 
 mod credentials;
 mod driver;
+#[cfg(doctest)]
+mod guide;
 mod scheduler;
 mod task_builder;
 pub mod wire;
@@ -57,8 +59,3 @@ pub use driver::{DriverError, DriverOptions, SchedulerDriver, Status};
 pub use meshos_protocol as protocol;
 pub use scheduler::{Registered, Scheduler};
 pub use task_builder::{TaskBuilder, TaskBuilderError};
-
-/// The program of the guide is compiled with the other examples.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/write-a-framework.md")]
-struct Guide;

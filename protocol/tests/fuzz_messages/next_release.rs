@@ -2,7 +2,7 @@
 
 use meshos_protocol::codec;
 
-use super::{NEWS, samples::targets, tree, value::Value};
+use super::{NEWS, mangle::tree, samples::targets, value::Value};
 
 /// Maps whose keys are data, not fields.
 const DATA_MAPS: [&str; 3] = ["labels", "environment", "wishes"];
