@@ -20,6 +20,7 @@ mod query;
 mod route;
 mod sandbox;
 mod service;
+mod shares;
 mod tasks;
 mod voters;
 

@@ -12,6 +12,7 @@ mod output;
 mod pages;
 mod process;
 mod run;
+mod shares;
 mod show;
 mod table;
 mod text;
@@ -73,7 +74,11 @@ enum Command {
     Drain(operate::Drain),
     Undrain(operate::Undrain),
     Gone(operate::Gone),
+    Roles(shares::Roles),
     Weights(operate::Weights),
+    Priority(shares::Priority),
+    Quota(shares::Quota),
+    Policy(shares::Policy),
     Explain(explain::Arguments),
     Voters(voters::Arguments),
     Keygen(keygen::Arguments),
@@ -116,7 +121,11 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Drain(arguments) => arguments.execute().await,
             Command::Undrain(arguments) => arguments.execute().await,
             Command::Gone(arguments) => arguments.execute().await,
+            Command::Roles(arguments) => arguments.execute().await,
             Command::Weights(arguments) => arguments.execute().await,
+            Command::Priority(arguments) => arguments.execute().await,
+            Command::Quota(arguments) => arguments.execute().await,
+            Command::Policy(arguments) => arguments.execute().await,
             Command::Explain(arguments) => explain::execute(arguments).await,
             Command::Voters(arguments) => voters::execute(arguments).await,
             Command::Keygen(arguments) => keygen::execute(arguments),

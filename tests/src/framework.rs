@@ -15,6 +15,7 @@ use meshos_sdk::{
         framework::Offer,
         ids::{AgentId, FrameworkId, OfferId, TaskId},
         messages::scheduler::CallError,
+        role::Role,
         task::{StatusUpdate, TaskDescription, TaskState},
         time::millis,
     },
@@ -56,6 +57,8 @@ pub struct FrameworkOptions {
     pub gateways: Vec<usize>,
     /// How long its tasks outlive it.
     pub failover_timeout: Duration,
+    /// The roles it is in, in place of `*`.
+    pub roles: Vec<String>,
     /// What it does with offers.
     pub handling: Handling,
     /// An earlier run to take over.
@@ -72,6 +75,7 @@ impl FrameworkOptions {
             name: name.to_owned(),
             gateways: gateways.to_vec(),
             failover_timeout: Duration::from_secs(60),
+            roles: Vec::new(),
             handling: Handling::Launch,
             takes_over: None,
             acknowledge: true,
@@ -164,6 +168,10 @@ impl Framework {
         let credentials = framework_credentials(first, &options.name);
         let mut driver_options = DriverOptions::new(options.name, nodes, credentials);
         driver_options.info.failover_timeout_ms = millis(options.failover_timeout);
+        if !options.roles.is_empty() {
+            let role = |name: &String| Role::new(name).expect("a test knows what a role is");
+            driver_options.info.roles = options.roles.iter().map(role).collect();
+        }
         driver_options.framework = options.takes_over;
         driver_options.explicit_acknowledgements = !options.acknowledge;
         let directory = tempfile::tempdir().expect("a temporary directory can be made");

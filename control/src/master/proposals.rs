@@ -183,8 +183,8 @@ impl Core {
                 self.pictures.role_set();
             }
             Command::SetPolicy { .. } => {
-                let policy = self.registry.policy().unwrap_or(&self.config.policy);
-                self.allocator.set_policy(policy.build());
+                let policy = self.policy().build();
+                self.allocator.set_policy(policy);
             }
             Command::SetWishes { framework, .. } => self.apply_wishes(*framework),
             Command::FormCluster { .. } | Command::Unknown => {}

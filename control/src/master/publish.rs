@@ -237,6 +237,7 @@ impl Core {
             tasks_ended,
             tasks_by_state,
             offers: self.offers.picture(),
+            policy: self.policy().to_string(),
             roles: Arc::clone(&self.pictures.roles),
             counters: self.counters.clone(),
         }
@@ -257,6 +258,7 @@ impl View {
             tasks_ended: Arc::default(),
             tasks_by_state: Tally::default(),
             offers: Table::default(),
+            policy: String::new(),
             roles: Arc::default(),
             counters: Counters::default(),
         }

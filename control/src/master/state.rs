@@ -176,6 +176,11 @@ impl Core {
         }
     }
 
+    /// The allocation policy: what operators have chosen, or else this master's default.
+    pub(super) fn policy(&self) -> &meshos_alloc::PolicyChoice {
+        self.registry.policy().unwrap_or(&self.config.policy)
+    }
+
     /// Does what is due.
     pub(super) fn act_on_deadlines(&mut self, cx: &mut Cx<'_>) {
         while let Some(timer) = self.timers.take_due(cx.now.mono) {

@@ -44,6 +44,8 @@ pub struct View {
     pub tasks_by_state: Tally<TaskState>,
     /// Open offers.
     pub offers: Table<OfferView>,
+    /// The allocation policy.
+    pub policy: String,
     /// Roles with their shares; at most a quarter of a second old.
     pub roles: Arc<Vec<RoleView>>,
     /// What was done in this term.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use meshos_control::master::View;
 use meshos_protocol::messages::node::{Reply, Request};
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     nodes, operations,
     pages::Rows,
     route::{Leading, Page},
-    tasks,
+    shares, tasks,
     voters::Answering,
 };
 use crate::{cluster::Leader, driver::master::Unexplained, net::Target};
@@ -231,12 +232,17 @@ impl Api {
             Leading::Explain(framework) => self.explain(*framework).await,
             Leading::Voters => self.voters_known(true),
             Leading::Weights => Answer::json(&operations::weights(&view)),
+            Leading::Roles => Answer::json(&shares::roles(&view)),
+            Leading::Policy => Answer::json(&json!({ "policy": view.policy })),
             Leading::KillTask => self.kill_task(call, &view).await,
             Leading::Teardown => self.teardown(call).await,
             Leading::NodeGone => self.node_gone(call, &view).await,
             Leading::DrainNode => self.drain_node(call, &view, true).await,
             Leading::UndrainNode => self.drain_node(call, &view, false).await,
             Leading::SetWeight => self.set_weight(call).await,
+            Leading::SetPriority => self.set_priority(call).await,
+            Leading::SetQuota => self.set_quota(call).await,
+            Leading::SetPolicy => self.set_policy(call).await,
             Leading::AddVoter => self.add_voter(call, &view).await,
             Leading::RemoveVoter => self.remove_voter(call, &view).await,
             Leading::TransferLeader => self.transfer_leader(call, &view).await,

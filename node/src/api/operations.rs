@@ -101,7 +101,7 @@ fn weight_millis(text: &str) -> Result<u64, Failure> {
         .map_err(|_| Failure::invalid(format!("the weight is {text}: it must be above 0")))
 }
 
-fn weight_text(millis: u64) -> String {
+pub(super) fn weight_text(millis: u64) -> String {
     Amount::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)).to_string()
 }
 

@@ -51,12 +51,17 @@ pub(super) enum Leading {
     Explain(FrameworkId),
     Voters,
     Weights,
+    Roles,
+    Policy,
     KillTask,
     Teardown,
     NodeGone,
     DrainNode,
     UndrainNode,
     SetWeight,
+    SetPriority,
+    SetQuota,
+    SetPolicy,
     AddVoter,
     RemoveVoter,
     TransferLeader,
@@ -75,12 +80,17 @@ impl Leading {
             | Self::Explain(_)
             | Self::Voters
             | Self::Weights
+            | Self::Roles
+            | Self::Policy
             | Self::KillTask => true,
             Self::Teardown
             | Self::NodeGone
             | Self::DrainNode
             | Self::UndrainNode
             | Self::SetWeight
+            | Self::SetPriority
+            | Self::SetQuota
+            | Self::SetPolicy
             | Self::AddVoter
             | Self::RemoveVoter
             | Self::TransferLeader => false,
@@ -195,6 +205,8 @@ fn fixed_read(segments: &[&str]) -> Option<Route> {
         ["api", "leader"] => Route::Leader(Leading::Leader),
         ["api", "voters"] => Route::Leader(Leading::Voters),
         ["api", "weights"] => Route::Leader(Leading::Weights),
+        ["api", "roles"] => Route::Leader(Leading::Roles),
+        ["api", "policy"] => Route::Leader(Leading::Policy),
         _ => return None,
     })
 }
@@ -208,6 +220,9 @@ fn fixed_change(segments: &[&str]) -> Option<Route> {
         ["api", "nodes", "drain"] => Route::Leader(Leading::DrainNode),
         ["api", "nodes", "undrain"] => Route::Leader(Leading::UndrainNode),
         ["api", "weights", "set"] => Route::Leader(Leading::SetWeight),
+        ["api", "priorities", "set"] => Route::Leader(Leading::SetPriority),
+        ["api", "quotas", "set"] => Route::Leader(Leading::SetQuota),
+        ["api", "policy", "set"] => Route::Leader(Leading::SetPolicy),
         ["api", "voters", "add"] => Route::Leader(Leading::AddVoter),
         ["api", "voters", "remove"] => Route::Leader(Leading::RemoveVoter),
         ["api", "voters", "transfer"] => Route::Leader(Leading::TransferLeader),
@@ -311,6 +326,11 @@ mod tests {
             ("POST", "/api/nodes/undrain", Route::Leader(Leading::UndrainNode)),
             ("GET", "/api/weights", Route::Leader(Leading::Weights)),
             ("POST", "/api/weights/set", Route::Leader(Leading::SetWeight)),
+            ("GET", "/api/roles", Route::Leader(Leading::Roles)),
+            ("POST", "/api/priorities/set", Route::Leader(Leading::SetPriority)),
+            ("POST", "/api/quotas/set", Route::Leader(Leading::SetQuota)),
+            ("GET", "/api/policy", Route::Leader(Leading::Policy)),
+            ("POST", "/api/policy/set", Route::Leader(Leading::SetPolicy)),
         ];
         for (method, path, route) in cases {
             assert_eq!(Route::of(method, path).unwrap(), route, "{method} {path}");

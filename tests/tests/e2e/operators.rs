@@ -183,3 +183,64 @@ fn nodes_tell_each_other_how_they_fare_and_what_they_are() {
         assert!(metrics.contains(metric), "{metric}");
     }
 }
+
+#[test]
+fn quota_priority_and_policy_are_set_on_a_live_cluster_without_losing_an_offer() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let asked = cluster.follower();
+    let run = |cluster: &Cluster, arguments: &[&str]| cluster.nodes[asked].command(arguments).run();
+    let told = run(&cluster, &["quota", "set", "batch", "--limit", "cpus:2"]).success();
+    assert_eq!(told.stdout, "role batch is guaranteed nothing and limited in cpus:2\n");
+    let options = FrameworkOptions {
+        handling: Handling::Keep,
+        roles: vec!["batch".to_owned()],
+        ..FrameworkOptions::new("limited", &[asked])
+    };
+    let framework = Framework::start(&cluster, options);
+    wait_until("what the limit allows is offered", || !framework.open_offers().is_empty());
+    let offered = || {
+        let offers = framework.open_offers();
+        let cpus: i64 = offers.iter().map(|offer| offer.resources.cpus().millis()).sum();
+        (cpus, offers.into_iter().map(|offer| offer.id).collect::<Vec<_>>())
+    };
+    let before = offered();
+    assert_eq!(before.0, 2_000, "of three nodes with 64 each");
+
+    assert_eq!(run(&cluster, &["policy"]).success().stdout, "drf\n");
+    for policy in ["max-min:mem", "fair-decay:1h", "random", "priority"] {
+        let told = run(&cluster, &["policy", "set", policy]).success();
+        assert_eq!(told.stdout, format!("the policy is {policy}\n"));
+        assert_eq!(run(&cluster, &["policy"]).success().stdout, format!("{policy}\n"));
+    }
+    let told = run(&cluster, &["priority", "set", "batch", "-3"]).success();
+    assert_eq!(told.stdout, "role batch has the priority -3\n");
+    assert_eq!(offered(), before, "nothing was taken back");
+
+    for (arguments, expected) in [
+        (&["policy", "set", "fairest"][..], "the policy \"fairest\" cannot be used"),
+        (&["quota", "set", "batch", "--guarantee", "ports:[1-2]"], "only amounts"),
+        (&["quota", "set", "web", "--guarantee", "cpus:9999"], "cpus"),
+    ] {
+        let refused = run(&cluster, arguments);
+        assert_eq!(refused.code(), 1, "{refused:?}");
+        assert!(refused.stderr.contains(expected), "{refused:?}");
+    }
+    let forced = ["quota", "set", "web", "--guarantee", "cpus:9999", "--force"];
+    let _told = run(&cluster, &forced).success();
+
+    cluster.nodes[leader.index].kill();
+    cluster.leader_after(leader.term);
+    let roles = run(&cluster, &["roles", "--json"]).success().json();
+    let role = |name: &str| {
+        let row = roles.as_array().unwrap().iter().find(|row| row["role"] == name);
+        row.cloned().unwrap_or_default()
+    };
+    assert_eq!(role("batch")["priority"], -3);
+    assert_eq!(role("batch")["limit"]["cpus"], 2);
+    assert_eq!(role("web")["guarantee"]["cpus"], 9_999);
+    assert_eq!(run(&cluster, &["policy"]).success().stdout, "priority\n");
+    let _told = run(&cluster, &["quota", "clear", "web"]).success();
+    let shown = run(&cluster, &["quota"]).success().stdout;
+    assert!(!shown.contains("9999") && shown.contains("cpus:2"), "{shown}");
+}

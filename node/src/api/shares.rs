@@ -1,0 +1,127 @@
+//! How the cluster is shared: the roles, and the quota, priority and policy that operators set. Each
+//! change is committed before it is answered.
+
+use std::collections::BTreeMap;
+
+use meshos_alloc::{PolicyChoice, Quota};
+use meshos_control::master::{OperatorCall, RoleView, View};
+use meshos_protocol::{
+    resources::{Amount, ResourceName, Resources},
+    role::Role,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    Api, bodies,
+    call::{Answer, Call, Failure},
+    operations::weight_text,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriorityBody {
+    role: Role,
+    priority: i32,
+}
+
+/// Amounts as the text form of resources, such as `cpus:4;mem:1024`; nothing is guaranteed or
+/// limited of what is not named, and without any the quota ends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuotaBody {
+    role: Role,
+    #[serde(default)]
+    guarantee: String,
+    #[serde(default)]
+    limit: String,
+    /// Also when it cannot be kept as the cluster is.
+    #[serde(default)]
+    force: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyBody {
+    policy: String,
+}
+
+/// A role as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct RoleRow<'a> {
+    weight: String,
+    #[serde(flatten)]
+    role: &'a RoleView,
+}
+
+/// The roles that the leader knows; what they hold may be a quarter of a second old.
+pub(super) fn roles(view: &View) -> Vec<RoleRow<'_>> {
+    let weight = |role: &RoleView| weight_text(role.weight_millis);
+    view.roles.iter().map(|role| RoleRow { weight: weight(role), role }).collect()
+}
+
+impl Api {
+    pub(super) async fn set_priority(&self, call: &Call) -> Result<Answer, Failure> {
+        let PriorityBody { role, priority } = bodies::read(&call.body)?;
+        tracing::info!(%role, priority, principal = %call.principal, "an operator sets a priority");
+        self.operate(OperatorCall::SetPriority { role: role.clone(), priority }).await?;
+        Answer::json(&json!({ "role": role, "priority": priority }))
+    }
+
+    pub(super) async fn set_quota(&self, call: &Call) -> Result<Answer, Failure> {
+        let QuotaBody { role, guarantee, limit, force } = bodies::read(&call.body)?;
+        let quota = Quota {
+            guarantee: amounts("guarantee", &guarantee)?.into_iter().collect(),
+            limit: amounts("limit", &limit)?,
+        };
+        tracing::info!(%role, %guarantee, %limit, force, principal = %call.principal, "an operator sets a quota");
+        self.operate(OperatorCall::SetQuota { role: role.clone(), quota, force }).await?;
+        Answer::json(&json!({ "role": role, "guarantee": guarantee, "limit": limit }))
+    }
+
+    pub(super) async fn set_policy(&self, call: &Call) -> Result<Answer, Failure> {
+        let PolicyBody { policy } = bodies::read(&call.body)?;
+        let policy: PolicyChoice = policy.parse().map_err(|error| {
+            Failure::invalid(format!("the policy {policy:?} cannot be used: {error}"))
+        })?;
+        let shown = policy.to_string();
+        tracing::info!(%policy, principal = %call.principal, "an operator chooses a policy");
+        self.operate(OperatorCall::SetPolicy { policy }).await?;
+        Answer::json(&json!({ "policy": shown }))
+    }
+}
+
+/// The amounts in a text of resources that are amounts and nobody's in particular.
+fn amounts(what: &str, text: &str) -> Result<BTreeMap<ResourceName, Amount>, Failure> {
+    let refused = |why: &str| Failure::invalid(format!("the {what} is {text:?}: {why}"));
+    if text.trim().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let resources: Resources = text.parse().map_err(|error| refused(&format!("{error}")))?;
+    let amount = |resource: &meshos_protocol::resources::Resource| {
+        let plain = resource.metadata().is_unreserved() && resource.metadata().is_plain();
+        let amount = resource.amount().filter(|_| plain);
+        amount.map(|amount| (resource.name().clone(), amount)).ok_or_else(|| {
+            refused("only amounts can be guaranteed or limited, such as cpus:4;mem:1024")
+        })
+    };
+    resources.iter().map(amount).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_amounts_are_guaranteed_or_limited() {
+        let read = amounts("limit", "cpus:1.5;mem:64").unwrap();
+        assert_eq!(read[&ResourceName::Cpus], Amount::from_millis(1_500));
+        assert_eq!(read.len(), 2);
+        assert!(amounts("limit", " ").unwrap().is_empty());
+        for text in ["cpus", "ports:[1-9]", "cpus(a):1", "cpus:-1"] {
+            let refused = amounts("guarantee", text).unwrap_err();
+            let sentence = refused.into_message();
+            assert!(sentence.contains("the guarantee is") && sentence.contains(text), "{sentence}");
+        }
+    }
+}
