@@ -57,7 +57,7 @@ impl Allocator {
     }
 
     /// What is reserved for a role counts as consumed.
-    fn reservations_came(&mut self, total: &Resources) {
+    pub(super) fn reservations_came(&mut self, total: &Resources) {
         let mut roles = total.iter().filter_map(|resource| resource.metadata().reserved_role());
         self.limit_exceeded |= roles.any(|role| self.tree.exceeds_limit(role));
     }

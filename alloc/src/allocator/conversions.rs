@@ -75,6 +75,7 @@ impl Allocator {
     fn converted(&mut self, agent: Key<Agent>, conversion: &Conversion) {
         self.tree.change_total(&conversion.converted, &conversion.consumed);
         self.limits_moved |= !self.limited.is_empty();
+        self.reservations_came(&conversion.converted);
         self.disappoint(agent);
         self.agent_changed(agent, true);
     }

@@ -140,3 +140,48 @@ unsafe fn clone3(arguments: &libc::clone_args, entry: Entry, argument: *mut c_vo
 unsafe fn clone3(_: &libc::clone_args, _: Entry, _: *mut c_void) -> c_long {
     -c_long::from(libc::ENOSYS)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::path::PathBuf;
+
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    extern "C" fn leave(argument: *mut c_void) -> c_int {
+        // SAFETY: the number that the test shares with us; then this process ends at once.
+        unsafe { libc::_exit(*argument.cast::<c_int>()) }
+    }
+
+    fn mount_of_version_2() -> Option<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let found = mounts.find(|fields| fields.get(2) == Some(&"cgroup2"))?;
+        Some(PathBuf::from(found.get(1)?))
+    }
+
+    #[test]
+    fn root_a_child_is_born_in_a_cgroup_of_version_2_with_our_memory() {
+        // On a machine without one there is nothing to be born in.
+        let Some(mount) = mount_of_version_2() else { return };
+        let name = format!("meshos-born-{}", std::process::id());
+        let path = mount.join(&name);
+        fs::create_dir(&path).unwrap();
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let cgroup = OpenOptions::new().read(true).custom_flags(flags).open(&path).unwrap();
+        let (mut stack, mut code) = (vec![0; 64 * 1024], 7);
+        let argument = ptr::from_mut(&mut code).cast();
+        // SAFETY: `leave` makes one system call, and needs nothing of this process but the number.
+        let pid = unsafe { clone_into(cgroup.as_fd(), &mut stack, leave, argument) };
+        let pid = Pid::from_raw(pid.unwrap().cast_signed());
+        let born = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 7));
+        fs::remove_dir(&path).unwrap();
+        assert!(born.lines().any(|line| line.ends_with(&format!("/{name}"))), "{born}");
+    }
+}

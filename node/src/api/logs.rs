@@ -30,6 +30,9 @@ struct Place {
     framework_id: FrameworkId,
     node_id: NodeId,
     agent_address: Option<String>,
+    /// An older leader does not say.
+    #[serde(default)]
+    node_connected: Option<bool>,
 }
 
 impl Api {
@@ -62,22 +65,22 @@ impl Api {
             ))
         })?;
         let call = Call { path: path_of(&request), ..call.clone() };
-        self.log_of_node(place.node_id, address, &call).await
+        let id = place.node_id;
+        let heard = self.options.gossip.view().peers.get(&id).is_none_or(|peer| peer.alive);
+        // Gossip alone is no authority, and this node's own connection is a better witness.
+        if place.node_connected == Some(false) && !heard && !self.options.net.reaches(id) {
+            return Err(advised(&format!("node {id} cannot be asked: nothing is heard of it")));
+        }
+        self.log_of_node(id, address, &call).await
     }
 
-    /// Asks the node that has the file. One that gossip holds for dead, and that nothing connects
-    /// this node with, is not waited for.
+    /// Asks the node that has the file.
     async fn log_of_node(
         &self,
         node: NodeId,
         address: String,
         call: &Call,
     ) -> Result<Answer, Failure> {
-        let gossip = self.options.gossip.view();
-        let dead = gossip.peers.get(&node).is_some_and(|peer| !peer.alive);
-        if dead && !self.options.net.reaches(node) {
-            return Err(advised(&format!("node {node} cannot be asked: nothing is heard of it")));
-        }
         let target = Target { node: Some(node), address };
         self.forward_to_node(&target, call).await.map_err(|why| advised(&why))
     }

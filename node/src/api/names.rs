@@ -14,6 +14,10 @@ const NAMED_MAX: usize = 4;
 /// # Errors
 /// When there is no such node, or the name stands for several.
 pub(super) fn find<'a>(nodes: &'a [AgentView], name: &str) -> Result<&'a AgentView, Failure> {
+    if name.is_empty() {
+        // A node of which only its record is known has no hostname either.
+        return Err(Failure::invalid("no node is named: the name is empty"));
+    }
     if let Ok(id) = name.parse::<NodeId>()
         && let Some(node) = nodes.iter().find(|node| node.id == id)
     {
@@ -87,6 +91,14 @@ mod tests {
         assert!(told.starts_with("6 nodes are called \"lab\": name one by its id"), "{told}");
         assert!(told.ends_with("at 10.0.0.4:5050, ...)"), "{told}");
         assert_eq!(Answer::from(several).status, 400);
-        assert_eq!(Answer::from(find(&[], "").unwrap_err()).status, 404);
+        assert_eq!(Answer::from(find(&[], "x").unwrap_err()).status, 404);
+    }
+
+    #[test]
+    fn nothing_names_a_node_of_which_nothing_is_known() {
+        let mut blank = node(1, "", NodeState::Active);
+        (blank.address, blank.agent_address) = (String::new(), String::new());
+        let refused = find(&[blank], "").unwrap_err();
+        assert_eq!(Answer::from(refused).status, 400);
     }
 }

@@ -88,7 +88,8 @@ impl Api {
     /// The id of the node that is called so; an id stands for itself, also when the leader knows
     /// no such node.
     pub(super) fn node_id_of(&self, view: &View, name: &str) -> Result<NodeId, Failure> {
-        name.parse().or_else(|_| self.node_named(view, name).map(|node| node.id))
+        let named = self.node_named(view, name).map(|node| node.id);
+        named.or_else(|failure| name.parse().map_err(|_| failure))
     }
 }
 

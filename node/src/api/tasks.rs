@@ -70,12 +70,15 @@ pub(super) struct Located<'a> {
     task: &'a TaskView,
     /// `host:port` of the node's agent port; absent when the node is not known any more.
     agent_address: Option<&'a str>,
+    /// Whether the node's agent is connected.
+    node_connected: bool,
 }
 
 /// Adds the address of the task's node.
 pub(super) fn located<'a>(task: &'a TaskView, agent: Option<&'a AgentView>) -> Located<'a> {
     let address = agent.map(|agent| agent.agent_address.as_str());
-    Located { task, agent_address: address.filter(|address| !address.is_empty()) }
+    let agent_address = address.filter(|address| !address.is_empty());
+    Located { task, agent_address, node_connected: agent.is_some_and(|agent| agent.connected) }
 }
 
 #[cfg(test)]

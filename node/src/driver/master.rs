@@ -118,7 +118,7 @@ impl Handle {
         self.port.load().as_ref().map(|port| port.view.get())
     }
 
-    /// A picture that shows whatever happened before this was called, given the one that did not.
+    /// The picture in which to look for what `known` does not show.
     pub(crate) async fn settled(&self, known: &Arc<View>) -> Option<Arc<View>> {
         let view = self.port.load().as_ref().map(|port| port.view.clone())?;
         Some(view.settled(known).await)

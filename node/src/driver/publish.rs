@@ -38,8 +38,8 @@ impl<V> Snapshot<V> {
         self.slot.picture.load_full()
     }
 
-    /// A picture that shows whatever happened before this was called. The newest one does so
-    /// already when nothing replaces it in the time in which a change is published.
+    /// The picture in which to look for what `known` does not show: the next one, or the newest when
+    /// none comes in the time in which a change is published by a loop that keeps up.
     pub(crate) async fn settled(&self, known: &Arc<V>) -> Arc<V> {
         let replaced = self.slot.replaced.notified();
         if Arc::ptr_eq(&self.get(), known) {

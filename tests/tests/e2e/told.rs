@@ -1,7 +1,5 @@
 //! What commands and frameworks say when the cluster is not there, or not for them.
 
-use std::time::{Duration, Instant};
-
 use meshos_tests::{
     Cluster, Command, Finished, Framework, FrameworkOptions, Journal, sweep, wait_until,
 };
@@ -114,11 +112,10 @@ fn what_a_dead_node_has_is_told_at_once_with_what_to_do() {
     assert!(row.contains("  not connected  ") && !row.contains("active"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
 
-    let begin = Instant::now();
     let logs = run(&["logs", "orphan-0"]);
     assert_eq!(logs.code(), 1, "{logs:?}");
     assert!(logs.stderr.contains("when `meshos nodes` shows the node connected"), "{logs:?}");
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(logs.stderr.contains("nothing is heard of it"), "it was dialled: {logs:?}");
 
     let kill = run(&["kill", "orphan-0"]).success();
     let sentence = format!("will be told to end when its node {id} is connected again");

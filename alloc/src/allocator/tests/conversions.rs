@@ -142,6 +142,21 @@ fn of_several_who_are_offered_the_same_the_first_to_convert_has_it() {
     );
 }
 
+#[test]
+fn a_reservation_that_takes_a_role_above_its_limit_takes_its_offers_back() {
+    let mut cluster = Cluster::new();
+    let limit = BTreeMap::from([(ResourceName::Cpus, Amount::whole(6))]);
+    cluster.allocator.set_quota(&role("a"), Quota { limit, ..Quota::default() });
+    cluster.add_framework(1, &["a"]);
+    cluster.add_agent(1, "cpus:10;mem:1024");
+    let grant = cluster.run().remove(0);
+    assert_eq!(grant.resources.cpus(), Amount::whole(6));
+    let conversion = reserve("cpus:4", "a").conversion().unwrap();
+    cluster.allocator.convert_free(agent(1), &conversion).unwrap();
+    let back = cluster.allocator.take_rescinds();
+    assert_eq!(back.iter().map(|one| one.framework).collect::<Vec<_>>(), [FIRST]);
+}
+
 proptest! {
     /// Whatever is reserved, unreserved, accepted and given back, nothing is lost or made, and no
     /// quota is passed.

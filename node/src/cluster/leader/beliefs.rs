@@ -136,13 +136,19 @@ impl Stores {
             return Ok(Written::Outdated);
         }
         let before = (self.rebuilt.recovery().cloned(), self.voters.targets());
-        self.rebuilt.keep(announcement).context("the statement on the voters cannot be written")?;
-        self.voters.learn(&announcement.voters).context("the known voters cannot be written")?;
+        let kept = self.keep_voters(announcement);
+        // Also after an error, when a part was kept: what the old voters have confirmed is void.
         if before != (self.rebuilt.recovery().cloned(), self.voters.targets()) {
             self.version += 1;
         }
+        kept?;
         self.fence.store(announcement.fence).context("the fence cannot be written")?;
         Ok(Written::Done)
+    }
+
+    fn keep_voters(&mut self, announcement: &Announcement) -> Result<()> {
+        self.rebuilt.keep(announcement).context("the statement on the voters cannot be written")?;
+        self.voters.learn(&announcement.voters).context("the known voters cannot be written")
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 use super::Claim;
 
 /// Claims that are being confirmed at a time; a further one takes the place of the oldest of the
-/// node that most are made for, so that whoever makes many crowds out only its own.
+/// node that most are made for: many claims for one node crowd out only claims for that node.
 pub(super) const AT_ONCE_MAX: usize = 32;
 /// Between the first two attempts to confirm a claim; it doubles up to the longest. A voter may be
 /// asked a moment before it has heard of the election itself.
