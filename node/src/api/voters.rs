@@ -105,9 +105,13 @@ impl Api {
         if known.is_some_and(|status| status.role == VoterRole::Voter) {
             return Err(Failure::invalid(format!("node {node} is a voter already")));
         }
-        let address = self.agent_address(node).ok_or_else(|| {
+        // A node registers with the leader before gossip has told of it.
+        let mut registered = view.agents.iter().filter(|agent| agent.id == node && agent.connected);
+        let registered = registered.next().map(|agent| agent.agent_address.clone());
+        let address = registered.filter(|address| !address.is_empty());
+        let address = address.or_else(|| self.agent_address(node)).ok_or_else(|| {
             Failure::not_found(format!(
-                "gossip knows no node {node}: is it running and of this cluster?"
+                "neither the leader nor gossip knows a node {node}: is it running and of this cluster?"
             ))
         })?;
         let voter = self.ask_to_admit(node, address).await?;

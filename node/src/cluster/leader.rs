@@ -40,6 +40,8 @@ use voters::KnownVoters;
 
 /// Claims that may wait; more are dropped, since claims are repeated.
 const CLAIMS_MAX: usize = 256;
+/// Words of the followed leader that may wait; it repeats them.
+const WORDS_MAX: usize = 4;
 /// How often a node that follows nobody asks the voters.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often one does that could not confirm a newer claim.
@@ -102,6 +104,7 @@ impl Claim {
 #[derive(Clone)]
 pub(crate) struct LeaderTracker {
     claims: mpsc::Sender<Claim>,
+    words: mpsc::Sender<Announcement>,
     leader: watch::Receiver<Option<Leader>>,
     raft: Arc<RaftGroup>,
     cluster: watch::Receiver<Option<ClusterId>>,
@@ -117,6 +120,7 @@ impl LeaderTracker {
         shutdown: CancellationToken,
     ) -> Result<Self> {
         let (claims, queue) = mpsc::channel(CLAIMS_MAX);
+        let (words, told) = mpsc::channel(WORDS_MAX);
         let (publish, leader) = watch::channel(None);
         let TrackerOptions { net, raft, gossip, cluster, fence, seeds, data_dir, .. } = options;
         let rebuilt = Rebuilt::new(options.recovery, options.authority);
@@ -124,6 +128,7 @@ impl LeaderTracker {
         let beliefs = Beliefs::new(KnownVoters::load(&data_dir, &seeds), rebuilt, fence);
         let tracker = Self {
             claims,
+            words,
             leader,
             raft: Arc::clone(&raft),
             cluster: cluster.clone(),
@@ -133,7 +138,7 @@ impl LeaderTracker {
         };
         let voting = Voting { net, tracker: tracker.clone(), beliefs };
         let claims = Claims::new(voting.clone());
-        let run = Run { voting, gossip, queue, publish, claims, unwritten: false };
+        let run = Run { voting, gossip, queue, told, publish, claims, unwritten: false };
         tokio::spawn(async move { shutdown.run_until_cancelled(run.run()).await });
         Ok(tracker)
     }
@@ -148,6 +153,14 @@ impl LeaderTracker {
         let ours = *self.cluster.borrow();
         if ours.is_none_or(|ours| ours == announcement.fence.cluster) {
             self.claim(Claim::of(announcement));
+        }
+    }
+
+    /// The leader itself says something, over its own connection: when it is the one that is
+    /// followed, it may say who votes now.
+    pub(crate) fn told_by_leader(&self, announcement: Announcement) {
+        if self.words.try_send(announcement).is_err() {
+            tracing::debug!("a word of a leader is dropped: too many wait");
         }
     }
 
@@ -217,6 +230,8 @@ struct Run {
     voting: Voting,
     gossip: gossip::Handle,
     queue: mpsc::Receiver<Claim>,
+    /// What leaders say themselves.
+    told: mpsc::Receiver<Announcement>,
     publish: watch::Sender<Option<Leader>>,
     claims: Claims<Voting>,
     /// A leader was confirmed and could not be written down: the voters are asked until one is.
@@ -241,6 +256,7 @@ impl Run {
                     Some(claim) => self.claims.take(claim),
                     None => return,
                 },
+                Some(announcement) = self.told.recv() => self.learn_voters(&announcement).await,
                 _ = ask.tick(), if !follows => self.ask_voters(),
                 _ = ask_again.tick(), if doubts => self.ask_voters(),
             }
@@ -265,6 +281,16 @@ impl Run {
         let followed = self.publish.borrow().as_ref().map(|leader| leader.fence.term);
         newest.is_some_and(|newest| term < newest)
             || followed.is_some_and(|followed| term <= followed)
+    }
+
+    /// Other nodes vote than when the leader was confirmed.
+    async fn learn_voters(&self, announcement: &Announcement) {
+        let followed = self.publish.borrow().as_ref().is_some_and(|leader| {
+            leader.fence == announcement.fence && leader.node == announcement.leader
+        });
+        if followed && let Err(error) = self.voting.beliefs.learn_voters(announcement).await {
+            tracing::error!(error = format!("{error:#}"), "who votes now is not written down");
+        }
     }
 
     async fn follow(&mut self, Confirmed { announcement, basis }: Confirmed) {

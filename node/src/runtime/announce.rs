@@ -1,4 +1,4 @@
-//! A new leader tells every node, and every voter's gossip says whom it follows.
+//! A new leader tells every node, and again when other nodes vote; every voter's gossip says whom it follows.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -42,23 +42,25 @@ impl Announcer {
     async fn watch(self) {
         let mut leadership = self.raft.leadership();
         let mut changes = self.gossip.changes();
-        let mut told = None;
+        let mut told = (None, None);
         let mut known: BTreeMap<NodeId, u64> = BTreeMap::new();
         loop {
             let now = leadership.borrow_and_update().clone();
             let leader = now.leader.as_ref().map(|voter| voter.node_id);
             self.gossip
                 .set_leader_claim(leader.map(|leader| LeaderClaim { term: now.term, leader }));
-            if now.led != told {
+            let announcement = now.led.and_then(|_| self.tracker.announcement());
+            // Whoever hears of other voters only from the next leader cannot have that one confirmed.
+            let news = (now.led, announcement.as_ref().map(|it| it.voters.clone()));
+            if news != told {
                 known.clear();
-                told = now.led;
+                told = news;
             }
-            if told.is_some() {
-                let view = self.gossip.view();
-                self.tell(&mut known, &view).await;
+            if let Some(announcement) = &announcement {
+                self.tell(&mut known, &self.gossip.view(), announcement).await;
             }
             tokio::select! {
-                () = tokio::time::sleep(AGAIN), if told.is_some() => {}
+                () = tokio::time::sleep(AGAIN), if told.0.is_some() => {}
                 changed = leadership.changed() => if changed.is_err() { return },
                 changed = changes.next() => if changed.is_none() { return },
             }
@@ -66,12 +68,16 @@ impl Announcer {
     }
 
     /// Tells each live node that has not been told since it started.
-    async fn tell(&self, known: &mut BTreeMap<NodeId, u64>, view: &ClusterView) {
-        let Some(announcement) = self.tracker.announcement() else { return };
+    async fn tell(
+        &self,
+        known: &mut BTreeMap<NodeId, u64>,
+        view: &ClusterView,
+        announcement: &Announcement,
+    ) {
         let fresh = |peer: &&Peer| known.get(&peer.node_id) != Some(&peer.generation.0);
         let peers: Vec<Peer> = view.alive().filter(fresh).cloned().collect();
         for some in peers.chunks(AT_ONCE) {
-            let told = some.iter().map(|peer| self.tell_one(peer, &announcement));
+            let told = some.iter().map(|peer| self.tell_one(peer, announcement));
             let told = futures_util::future::join_all(told).await;
             known.extend(told.into_iter().flatten());
         }

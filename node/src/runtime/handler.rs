@@ -98,6 +98,7 @@ impl NodeHandler {
                 // Only the leader speaks for itself.
                 if announcement.leader == node {
                     self.tracker.announced(&announcement);
+                    self.tracker.told_by_leader(announcement);
                 }
                 Ok(Reply::Done)
             }

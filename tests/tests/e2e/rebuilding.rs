@@ -241,3 +241,32 @@ fn a_voter_is_taken_out_and_added_again_by_hand() {
     assert_eq!(voter_ids(&cluster, leader), BTreeSet::from(id));
     cluster.wait_until_ready();
 }
+
+#[test]
+fn nodes_that_heard_of_other_voters_from_one_leader_accept_the_next() {
+    let options = ClusterOptions {
+        others: 2,
+        flags: vec!["--no-replace-voters".to_owned()],
+        ..ClusterOptions::default()
+    };
+    let mut cluster = Cluster::start_with(options);
+    let leader = cluster.leader();
+    let out = (0..3).find(|index| *index != leader.index).unwrap();
+    let (added, bystander) = (3, 4);
+    let id = |index: usize| cluster.nodes[index].id();
+    for (what, index) in [("remove", out), ("add", added)] {
+        let _told = cluster.nodes[bystander].command(&["voters", what, &id(index)]).run().success();
+    }
+    // Of those whom they knew before, one is left when the leader dies.
+    for node in [out, bystander] {
+        let file = cluster.nodes[node].data_dir().join("voters");
+        let new = id(added);
+        wait_until("a node without a vote knows who votes", || {
+            let known = std::fs::read(&file).unwrap_or_default();
+            known.windows(new.len()).any(|part| part == new.as_bytes())
+        });
+    }
+    cluster.nodes[leader.index].kill();
+    cluster.leader_after(leader.term);
+    cluster.wait_until_ready();
+}

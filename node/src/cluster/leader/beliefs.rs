@@ -84,13 +84,15 @@ impl Beliefs {
         self.shown().obeyed
     }
 
-    /// Whether a leader after `members_term` told voters without `node`.
+    /// Whether a leader told voters without `node`, in `members_term` or after. In the same term the
+    /// log may be the newer of the two, for the moment until the leader has told of it; then voters
+    /// count that did a moment ago.
     pub(super) fn was_replaced(&self, node: NodeId, members_term: Term) -> bool {
         let shown = self.shown();
         // Which nodes the seeds are is not known: nobody has told voters then.
         let are_told = shown.voters.iter().any(|voter| voter.node.is_some());
         let left_out = shown.voters.iter().all(|voter| voter.node != Some(node));
-        are_told && left_out && shown.obeyed.is_some_and(|term| members_term < term)
+        are_told && left_out && shown.obeyed.is_some_and(|term| members_term <= term)
     }
 
     /// The voters of the statement in an announcement, if they may be believed in the place of those
@@ -113,15 +115,35 @@ impl Beliefs {
     /// # Errors
     /// When the disk does not take it; then the leader must not be followed.
     pub(super) async fn write(&self, announcement: &Announcement, basis: u64) -> Result<Written> {
-        let mut stores = Arc::clone(&self.stores).lock_owned().await;
-        let (beliefs, announcement) = (self.clone(), announcement.clone());
-        let write = move || {
-            let written = stores.write(&announcement, basis);
+        let announcement = announcement.clone();
+        self.change(move |stores| stores.write(&announcement, basis)).await
+    }
+
+    /// Writes down who votes now, as the leader whose fence is obeyed has told.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(super) async fn learn_voters(&self, announcement: &Announcement) -> Result<()> {
+        let announcement = announcement.clone();
+        self.change(move |stores| match stores.fence.current() {
+            Some(obeyed) if obeyed == announcement.fence => stores.keep_voters(&announcement),
+            Some(_) | None => Ok(()),
+        })
+        .await
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Stores) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (mut stores, beliefs) = (Arc::clone(&self.stores).lock_owned().await, self.clone());
+        let change = move || {
+            let changed = change(&mut stores);
             // Also after an error: a part may be on disk.
             *beliefs.shown() = stores.shown();
-            written
+            changed
         };
-        tokio::task::spawn_blocking(write).await.context("the leader was not written down")?
+        tokio::task::spawn_blocking(change).await.context("nothing was written down")?
     }
 }
 
@@ -135,18 +157,22 @@ impl Stores {
         if self.version != basis {
             return Ok(Written::Outdated);
         }
-        let before = (self.rebuilt.recovery().cloned(), self.voters.targets());
-        let kept = self.keep_voters(announcement);
-        // Also after an error, when a part was kept: what the old voters have confirmed is void.
-        if before != (self.rebuilt.recovery().cloned(), self.voters.targets()) {
-            self.version += 1;
-        }
-        kept?;
+        self.keep_voters(announcement)?;
         self.fence.store(announcement.fence).context("the fence cannot be written")?;
         Ok(Written::Done)
     }
 
     fn keep_voters(&mut self, announcement: &Announcement) -> Result<()> {
+        let before = (self.rebuilt.recovery().cloned(), self.voters.targets());
+        let kept = self.keep(announcement);
+        // Also after an error, when a part was kept: what the old voters have confirmed is void.
+        if before != (self.rebuilt.recovery().cloned(), self.voters.targets()) {
+            self.version += 1;
+        }
+        kept
+    }
+
+    fn keep(&mut self, announcement: &Announcement) -> Result<()> {
         self.rebuilt.keep(announcement).context("the statement on the voters cannot be written")?;
         self.voters.learn(&announcement.voters).context("the known voters cannot be written")
     }

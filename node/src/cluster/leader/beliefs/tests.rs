@@ -63,6 +63,23 @@ async fn voters_that_stay_the_same_outdate_nothing() {
 }
 
 #[tokio::test]
+async fn the_leader_that_is_obeyed_tells_who_votes_now_and_no_other() {
+    let scene = Scene::new();
+    let beliefs = beliefs(&scene);
+    beliefs.write(&leader(5, &[1, 2], Vec::new()), beliefs.version()).await.unwrap();
+    let basis = beliefs.version();
+    for stranger in [4, 6] {
+        beliefs.learn_voters(&leader(stranger, &[9], Vec::new())).await.unwrap();
+    }
+    assert_eq!((asked(&beliefs).len(), beliefs.version()), (2, basis));
+    beliefs.learn_voters(&leader(5, &[2, 3], Vec::new())).await.unwrap();
+    assert_eq!(asked(&beliefs), ["voter-2:1", "voter-3:1"]);
+    // What was being confirmed by the old ones is confirmed anew.
+    let next = leader(6, &[2, 3], Vec::new());
+    assert_eq!(beliefs.write(&next, basis).await.unwrap(), Written::Outdated);
+}
+
+#[tokio::test]
 async fn a_node_that_lost_its_list_of_voters_asks_those_of_its_statement() {
     let scene = Scene::new();
     let first = beliefs(&scene);
@@ -86,7 +103,8 @@ async fn only_a_node_that_later_voters_leave_out_was_replaced() {
     beliefs.write(&leader(5, &[1, 2], Vec::new()), beliefs.version()).await.unwrap();
     assert!(!beliefs.was_replaced(inside, Term(3)));
     assert!(beliefs.was_replaced(outside, Term(3)));
-    assert!(!beliefs.was_replaced(outside, Term(5)), "its own log is as new as what was told");
+    assert!(beliefs.was_replaced(outside, Term(5)), "it was taken out in the leader's term");
+    assert!(!beliefs.was_replaced(outside, Term(6)), "its own log is newer than what was told");
     assert_eq!(
         beliefs.stores.lock().await.fence.current().map(|fence| fence.cluster),
         Some(CLUSTER)
