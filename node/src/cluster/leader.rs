@@ -341,8 +341,10 @@ impl Confirm for Voting {
         if announcement.fence.term != claim.term || announcement.leader != claim.leader {
             return None;
         }
-        if self.is_confirmed_by(&self.voters_to_ask(), claim).await {
-            return Some(Confirmed { announcement, basis });
+        for voters in self.voters_to_ask() {
+            if self.is_confirmed_by(&voters, claim).await {
+                return Some(Confirmed { announcement, basis });
+            }
         }
         let cluster = *self.tracker.cluster.borrow();
         let voters = self.beliefs.rebuilt_voters(&announcement, cluster).await?;
@@ -356,25 +358,30 @@ impl Voting {
         confirm::by_majority(&self.net, own, voters, claim.term, claim.leader).await
     }
 
-    /// The voters as the raft group has them where this node is a member, else as last told.
-    fn voters_to_ask(&self) -> Vec<Target> {
+    /// The voters as the raft group has them where this node is a member, else as last told. Both
+    /// when either may be the newer: within one term, the log of a voter that was taken out ends
+    /// before that, and of one that was added the leader has not told yet.
+    fn voters_to_ask(&self) -> Vec<Vec<Target>> {
         let members = self.tracker.raft.voters();
-        if self.is_current_member(&members) {
-            return confirm::voting(&members);
+        let Some(written) = self.term_as_member(&members) else {
+            return vec![self.beliefs.known_voters()];
+        };
+        let mut groups = vec![confirm::voting(&members)];
+        if self.beliefs.left_out_in(self.net.node()) == Some(written) {
+            groups.push(self.beliefs.known_voters());
         }
-        self.beliefs.known_voters()
+        groups
     }
 
-    /// Whether this node is in the group as its own log has it, and nobody whom it believed since
-    /// has said that the log is behind: a voter that was away is replaced without being told, and
-    /// the whole group may have been rebuilt.
-    fn is_current_member(&self, members: &[VoterStatus]) -> bool {
+    /// The term of the group's members as this node's own log has them, if it is one of them and
+    /// nobody whom it believed since has said that the log is behind: a voter that was away is
+    /// replaced without being told, and the whole group may have been rebuilt.
+    fn term_as_member(&self, members: &[VoterStatus]) -> Option<Term> {
         let own = self.net.node();
-        let Some(written) = self.tracker.raft.members_term() else { return false };
+        let written = self.tracker.raft.members_term()?;
         let is_member = members.iter().any(|status| status.voter.node_id == own);
-        is_member
-            && !self.beliefs.was_replaced(own, written)
-            && !self.tracker.is_superseded(written)
+        let replaced = self.beliefs.left_out_in(own).is_some_and(|term| written < term);
+        (is_member && !replaced && !self.tracker.is_superseded(written)).then_some(written)
     }
 
     /// A member whose log does not know the leader takes the log from it all the same: it became a

@@ -115,6 +115,7 @@ async fn join(data_dir: &Path, token: &str, seeds: &[Seed], node: NodeId) -> Res
     }
     let token: JoinToken = token.trim().parse().context("the join token cannot be read")?;
     let give_up = tokio::time::Instant::now() + JOIN_LIMIT;
+    tracing::info!(seeds = seeds.len(), "the seeds are asked to sign this node's key");
     loop {
         let mut failures = Vec::new();
         for seed in seeds {

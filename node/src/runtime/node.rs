@@ -54,7 +54,10 @@ struct Node {
 
 /// Runs a node until `shutdown`. Its tasks live on, unless the options say otherwise.
 pub(crate) async fn run(options: NodeOptions, shutdown: CancellationToken) -> Result<()> {
-    let (node, gossip) = Node::assemble(options).await?;
+    // A node that waits for its certificate can be stopped too.
+    let assembled = shutdown.run_until_cancelled(Node::assemble(options)).await;
+    let Some(assembled) = assembled else { return Ok(()) };
+    let (node, gossip) = assembled?;
     node.run(gossip, shutdown).await
 }
 

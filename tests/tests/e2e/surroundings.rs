@@ -330,3 +330,18 @@ fn root_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
         cluster.nodes[0].get("/health").is_ok_and(|health| health.status == 200)
     });
 }
+
+#[test]
+fn a_node_that_waits_for_its_certificate_stops_when_it_is_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = keygen(directory.path(), "ours").join("join.token").display().to_string();
+    let mut cluster =
+        Cluster::prepare(ClusterOptions { seeds: 1, others: 1, ..ClusterOptions::default() });
+    // Its seed does not run.
+    let node = &mut cluster.nodes[1];
+    node.arguments().flags.extend(["--join-token".to_owned(), token]);
+    node.start();
+    node.wait_for_log("the seeds are asked to sign this node's key");
+    // Left alone it would give up after a minute, with exit code 1.
+    node.terminate();
+}

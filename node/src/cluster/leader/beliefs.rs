@@ -84,15 +84,13 @@ impl Beliefs {
         self.shown().obeyed
     }
 
-    /// Whether a leader told voters without `node`, in `members_term` or after. In the same term the
-    /// log may be the newer of the two, for the moment until the leader has told of it; then voters
-    /// count that did a moment ago.
-    pub(super) fn was_replaced(&self, node: NodeId, members_term: Term) -> bool {
+    /// The term of the leader that told voters without `node`, if the last one did.
+    pub(super) fn left_out_in(&self, node: NodeId) -> Option<Term> {
         let shown = self.shown();
         // Which nodes the seeds are is not known: nobody has told voters then.
         let are_told = shown.voters.iter().any(|voter| voter.node.is_some());
         let left_out = shown.voters.iter().all(|voter| voter.node != Some(node));
-        are_told && left_out && shown.obeyed.is_some_and(|term| members_term <= term)
+        shown.obeyed.filter(|_| are_told && left_out)
     }
 
     /// The voters of the statement in an announcement, if they may be believed in the place of those
