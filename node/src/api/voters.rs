@@ -106,8 +106,8 @@ impl Api {
             return Err(Failure::invalid(format!("node {node} is a voter already")));
         }
         // A node registers with the leader before gossip has told of it.
-        let mut registered = view.agents.iter().filter(|agent| agent.id == node && agent.connected);
-        let registered = registered.next().map(|agent| agent.agent_address.clone());
+        let registered = view.agents.iter().find(|agent| agent.id == node && agent.connected);
+        let registered = registered.map(|agent| agent.agent_address.clone());
         let address = registered.filter(|address| !address.is_empty());
         let address = address.or_else(|| self.agent_address(node)).ok_or_else(|| {
             Failure::not_found(format!(

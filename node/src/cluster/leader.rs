@@ -40,7 +40,7 @@ use voters::KnownVoters;
 
 /// Claims that may wait; more are dropped, since claims are repeated.
 const CLAIMS_MAX: usize = 256;
-/// Words of the followed leader that may wait; it repeats them.
+/// Words of the followed leader that may wait; of more, the next change of voters tells again.
 const WORDS_MAX: usize = 4;
 /// How often a node that follows nobody asks the voters.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
@@ -159,7 +159,11 @@ impl LeaderTracker {
     /// The leader itself says something, over its own connection: when it is the one that is
     /// followed, it may say who votes now.
     pub(crate) fn told_by_leader(&self, announcement: Announcement) {
-        if self.words.try_send(announcement).is_err() {
+        // Looked at here, so that others who claim to lead take up none of the places.
+        let is_followed = self.leader.borrow().as_ref().is_some_and(|leader| {
+            leader.fence == announcement.fence && leader.node == announcement.leader
+        });
+        if is_followed && self.words.try_send(announcement).is_err() {
             tracing::debug!("a word of a leader is dropped: too many wait");
         }
     }
@@ -285,10 +289,7 @@ impl Run {
 
     /// Other nodes vote than when the leader was confirmed.
     async fn learn_voters(&self, announcement: &Announcement) {
-        let followed = self.publish.borrow().as_ref().is_some_and(|leader| {
-            leader.fence == announcement.fence && leader.node == announcement.leader
-        });
-        if followed && let Err(error) = self.voting.beliefs.learn_voters(announcement).await {
+        if let Err(error) = self.voting.beliefs.learn_voters(announcement).await {
             tracing::error!(error = format!("{error:#}"), "who votes now is not written down");
         }
     }

@@ -31,7 +31,7 @@ pub enum Controller {
 pub trait CgroupBackend: Send + Sync + fmt::Debug {
     /// Makes the container's directory. It may exist already.
     fn create(&self, container: &ContainerId, what: Controller) -> Result<(), IsolatorError>;
-    /// The container's directory; whoever writes `0` to `cgroup.procs` in it is in.
+    /// The container's directory; how a process gets in is the matter of `linux::entrance`.
     fn directory(&self, container: &ContainerId, what: Controller) -> PathBuf;
     /// Weighs the processor, and caps it when `quota`.
     fn set_cpu(
