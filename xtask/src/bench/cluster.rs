@@ -17,7 +17,7 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to end when asked.
 const END_LIMIT: Duration = Duration::from_secs(20);
 
-/// A running node; ended, with its launcher and its directory, when dropped.
+/// A running node; ended, with its launcher, when dropped. Its directory stays.
 #[derive(Debug)]
 pub struct OneNode {
     binary: PathBuf,
@@ -137,9 +137,7 @@ impl Drop for OneNode {
             cmd::complain(format_args!("the launcher {launcher} has outlived its node"));
             Command::new("kill").arg("-KILL").arg(launcher.to_string()).status().ok();
         }
-        if let Err(error) = self.node.wait().and_then(|_| std::fs::remove_dir_all(&self.folder)) {
-            cmd::complain(format_args!("cannot clean up {}: {error}", self.folder.display()));
-        }
+        self.node.wait().ok();
     }
 }
 

@@ -8,7 +8,7 @@ use super::Bench;
 use super::cluster::OneNode;
 use super::cpu;
 use super::figures::Figures;
-use crate::cmd;
+use super::folder::Folder;
 
 /// `cargo xtask bench idle`.
 pub const BENCH: Bench =
@@ -19,8 +19,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 const WATCH: Duration = Duration::from_secs(20);
 
 fn bench() -> anyhow::Result<Figures> {
-    let folder = cmd::workspace_root().join(format!("target/bench-idle-{}", std::process::id()));
-    let node = OneNode::start(folder, "posix/cpu,posix/mem")?;
+    let folder = Folder::new("idle");
+    let node = OneNode::start(folder.path().to_owned(), "posix/cpu,posix/mem")?;
     let processes = node.processes()?;
     std::thread::sleep(SETTLE);
     let (begun, before) = (Instant::now(), cpu::of_trees(&processes)?);

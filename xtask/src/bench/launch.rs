@@ -1,6 +1,7 @@
 //! What a short task costs on its way through offer, accept, launch, end and acknowledgement on one node, beside a bare
 //! loop of fork, exec and wait in the same run.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
@@ -11,6 +12,7 @@ use super::bare;
 use super::cluster::OneNode;
 use super::cpu;
 use super::figures::{Figures, milliseconds};
+use super::folder::Folder;
 use super::{release, run};
 use crate::cmd;
 
@@ -29,13 +31,15 @@ fn bench() -> anyhow::Result<Figures> {
     let bare = bare::measure(TASKS)?;
     figures.add("bare_cpu_ms", milliseconds(bare.cpu_per_task()), "ms")?;
     figures.add("bare_rate_per_s", bare.rate_per_s(), "1/s")?;
-    let posix = measure("posix/cpu,posix/mem")?;
+    let folder = Folder::new("launch");
+    let posix = measure(folder.path(), ("posix", "posix/cpu,posix/mem"))?;
     figures.add("launch_cpu_posix_ms", posix.cpu_ms, "ms")?;
     figures.add("launch_rate_per_s", posix.rate_per_s, "1/s")?;
     figures.add("launch_running_p50_ms", posix.running_p50_ms, "ms")?;
     figures.add("launch_running_p99_ms", posix.running_p99_ms, "ms")?;
     if cmd::is_root() {
-        let cgroups = measure("cgroups/cpu,cgroups/mem,cgroups/pids")?;
+        let isolation = "cgroups/cpu,cgroups/mem,cgroups/pids";
+        let cgroups = measure(folder.path(), ("cgroups", isolation))?;
         figures.add("launch_cpu_cgroups_ms", cgroups.cpu_ms, "ms")?;
         figures.add("launch_rate_cgroups_per_s", cgroups.rate_per_s, "1/s")?;
     }
@@ -52,10 +56,9 @@ struct Cost {
     running_p99_ms: f64,
 }
 
-fn measure(isolation: &str) -> anyhow::Result<Cost> {
+fn measure(folder: &Path, (name, isolation): (&str, &str)) -> anyhow::Result<Cost> {
     let burst = release::example("burst")?;
-    let folder = cmd::workspace_root().join(format!("target/bench-launch-{}", std::process::id()));
-    let node = OneNode::start(folder, isolation)?;
+    let node = OneNode::start(folder.join(name), isolation)?;
     let credentials = node.framework_credentials()?;
     let run = |tasks: u32| -> anyhow::Result<Value> {
         let mut command = Command::new(&burst);

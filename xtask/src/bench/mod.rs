@@ -12,6 +12,7 @@ pub mod dev;
 pub mod disk;
 pub mod failover;
 pub mod figures;
+pub mod folder;
 pub mod idle;
 mod index;
 pub mod instructions;
