@@ -22,7 +22,7 @@ pub use tls::{
 use meshos_protocol::{codec::DecodeError, messages::Refusal};
 
 /// Why a stream ended or could not be opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum WireError {
     /// The connection or stream broke.
     #[error("connection lost: {0}")]

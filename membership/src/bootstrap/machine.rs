@@ -35,7 +35,8 @@ const VERSION: u16 = 1;
 #[derive(Debug, Clone, Default)]
 struct Heard {
     answer: Option<(Mono, SeedAnswer)>,
-    failure: Option<String>,
+    /// Why it could not be asked, and whether that is about certificates.
+    failure: Option<(String, bool)>,
 }
 
 /// Decides how this node comes into its group. See the module's documentation for the argument.
@@ -99,9 +100,9 @@ impl Bootstrap {
             Event::Answered { seed, probe, answer } => {
                 self.answered(now, seed, probe, answer, effects);
             }
-            Event::Unreachable { seed, why } => {
+            Event::Unreachable { seed, why, refused } => {
                 if self.seeds.contains(&seed) {
-                    self.heard.entry(seed).or_default().failure = Some(why);
+                    self.heard.entry(seed).or_default().failure = Some((why, refused));
                 }
             }
             Event::Probed(request) => self.probed(now, &request, effects),

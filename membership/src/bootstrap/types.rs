@@ -45,6 +45,9 @@ pub enum Event {
         seed: String,
         /// Why, in words.
         why: String,
+        /// Whether one of the two does not accept the other's certificate, which stays so until
+        /// somebody changes it.
+        refused: bool,
     },
     /// Another node asks; answered with [`Effect::Answer`].
     Probed(ProbeRequest),

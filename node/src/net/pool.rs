@@ -8,7 +8,7 @@ use std::{
 };
 
 use meshos_protocol::ids::NodeId;
-use meshos_sdk::wire::{ANY_NODE_NAME, WireError, node_server_name};
+use meshos_sdk::wire::{self, ANY_NODE_NAME, WireError, node_server_name};
 use tokio::sync::SetOnce;
 
 use super::{Handler, Link, Net, incoming};
@@ -46,7 +46,7 @@ struct Slot {
 #[derive(Default)]
 struct SlotState {
     link: Option<Arc<Link>>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(Instant, WireError)>,
 }
 
 impl Pool {
@@ -62,7 +62,7 @@ impl Pool {
         if let Some((when, why)) = &state.failed
             && when.elapsed() < DIAL_PAUSE
         {
-            return Err(WireError::Lost(why.clone()));
+            return Err(why.clone());
         }
         match dial(net, target).await {
             Ok(link) => {
@@ -70,8 +70,8 @@ impl Pool {
                 Ok(link)
             }
             Err(error) => {
-                *state =
-                    SlotState { link: None, failed: Some((Instant::now(), error.to_string())) };
+                let failed = Some((Instant::now(), error.clone()));
+                *state = SlotState { link: None, failed };
                 Err(error)
             }
         }
@@ -140,7 +140,7 @@ async fn dial_one(net: &Net, target: &Target, address: SocketAddr) -> Result<Arc
         .connect_with(inner.client.clone(), address, &name)
         .map_err(|error| WireError::Lost(format!("cannot dial {address}: {error}")))?
         .await
-        .map_err(|error| WireError::Lost(format!("cannot connect to {address}: {error}")))?;
+        .map_err(|error| wire::lost(&address, &error))?;
     let peer = incoming::peer_of(&connection).node();
     let link = Arc::new(Link::new(connection.clone(), inner.cluster.clone()));
     if let Some(node) = peer {

@@ -25,6 +25,7 @@ use meshos_protocol::{
     ids::{ClusterId, NodeId},
     messages::node::{Reply, Request},
 };
+use meshos_sdk::wire::WireError;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -286,7 +287,7 @@ impl Formation {
         tokio::spawn(async move {
             let event = match ask(&shared, &seed, &request).await {
                 Ok(answer) => Event::Answered { seed, probe, answer },
-                Err(why) => Event::Unreachable { seed, why },
+                Err(Unasked { why, refused }) => Event::Unreachable { seed, why, refused },
             };
             // A full queue loses an answer; the seed is asked again.
             let _queued = shared.events.try_send(event);
@@ -317,20 +318,40 @@ impl ClustersSeen {
     }
 }
 
-async fn ask(shared: &Shared, seed: &str, request: &ProbeRequest) -> Result<SeedAnswer, String> {
+/// Why a seed has not answered.
+struct Unasked {
+    why: String,
+    /// Whether it is about certificates.
+    refused: bool,
+}
+
+impl From<String> for Unasked {
+    fn from(why: String) -> Self {
+        Self { why, refused: false }
+    }
+}
+
+impl From<WireError> for Unasked {
+    fn from(error: WireError) -> Self {
+        let refused = matches!(error, WireError::Credentials(_));
+        Self { why: error.to_string(), refused }
+    }
+}
+
+async fn ask(shared: &Shared, seed: &str, request: &ProbeRequest) -> Result<SeedAnswer, Unasked> {
     let address = shared.seeds.get(seed).map(|seed| seed.quic.clone());
-    let address = address.ok_or("it is not in this node's list of seeds")?;
+    let address = address.ok_or_else(|| "it is not in this node's list of seeds".to_owned())?;
     let target = Target { node: None, address };
     let body = codec::encode(request);
     let asked = async {
         shared.net.link(&target).await?.request(Request::Probe { body }, PROBE_LIMIT).await
     };
-    match asked.await.map_err(|error| error.to_string())? {
+    match asked.await? {
         Reply::Bytes { body } => codec::decode::<ProbeAnswer>(&body)
             .map(|answer| answer.answer)
-            .map_err(|error| error.to_string()),
-        Reply::Failed { message } => Err(message),
-        other => Err(format!("it gave an unexpected answer: {other:?}")),
+            .map_err(|error| error.to_string().into()),
+        Reply::Failed { message } => Err(message.into()),
+        other => Err(format!("it gave an unexpected answer: {other:?}").into()),
     }
 }
 

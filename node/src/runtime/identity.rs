@@ -11,7 +11,7 @@ use meshos_protocol::{
     ids::NodeId,
     messages::node::{Reply, Request, SignSubject},
 };
-use meshos_sdk::wire;
+use meshos_sdk::wire::{self, WireError};
 use rustls_pki_types::CertificateDer;
 
 use crate::config::{KeySource, NodeOptions, Seed};
@@ -116,8 +116,10 @@ async fn join(data_dir: &Path, token: &str, seeds: &[Seed], node: NodeId) -> Res
     let token: JoinToken = token.trim().parse().context("the join token cannot be read")?;
     let give_up = tokio::time::Instant::now() + JOIN_LIMIT;
     tracing::info!(seeds = seeds.len(), "the seeds are asked to sign this node's key");
+    let mut told = String::new();
     loop {
         let mut failures = Vec::new();
+        let mut strangers = 0;
         for seed in seeds {
             match ask_to_sign(&token, seed, node).await {
                 Ok(credentials) => {
@@ -125,16 +127,33 @@ async fn join(data_dir: &Path, token: &str, seeds: &[Seed], node: NodeId) -> Res
                     tracing::info!(seed = %seed.quic, "a seed has signed this node's key");
                     return Ok(credentials);
                 }
-                Err(error) => failures.push(format!("{}: {error:#}", seed.quic)),
+                Err(error) => {
+                    strangers += usize::from(is_of_another_cluster(&error));
+                    failures.push(format!("{}: {error:#}", seed.quic));
+                }
             }
         }
         let failures = failures.join("; ");
+        if strangers == seeds.len() {
+            bail!(
+                "the seeds are of another cluster than the join token names: take the token that the cluster's \
+                 `meshos keygen` made, or correct --seed ({failures})"
+            );
+        }
         if tokio::time::Instant::now() > give_up {
             bail!("no seed has signed this node's key within {JOIN_LIMIT:?}: {failures}");
         }
-        tracing::warn!(%failures, "no seed has signed this node's key yet");
+        if told != failures {
+            tracing::warn!(%failures, "no seed has signed this node's key yet; they are asked every second");
+            told = failures;
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Whether the seed has shown a certificate of another authority: asking again would not help.
+fn is_of_another_cluster(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(WireError::Credentials(_)))
 }
 
 async fn ask_to_sign(token: &JoinToken, seed: &Seed, node: NodeId) -> Result<Credentials> {

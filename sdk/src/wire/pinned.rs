@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -33,6 +33,11 @@ impl fmt::Debug for PinnedAuthority {
     }
 }
 
+/// The server's chain does not hold the expected authority.
+#[derive(Debug, thiserror::Error)]
+#[error("it does not belong to the cluster that the join token names")]
+struct Foreign;
+
 impl ServerCertVerifier for PinnedAuthority {
     fn verify_server_cert(
         &self,
@@ -44,9 +49,9 @@ impl ServerCertVerifier for PinnedAuthority {
     ) -> Result<ServerCertVerified, Error> {
         let refused = |why: &str| Error::General(why.into());
         let authority = intermediates.iter().find(|certificate| (self.expected)(certificate));
-        let authority = authority.ok_or_else(|| {
-            refused("the server does not belong to the cluster that the join token names")
-        })?;
+        // An error about the certificate, so that whoever dials sees that trying again is no use.
+        let foreign = || CertificateError::Other(OtherError(Arc::new(Foreign)));
+        let authority = authority.ok_or_else(|| Error::InvalidCertificate(foreign()))?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))

@@ -20,14 +20,17 @@ impl Bootstrap {
         members: &[Voter],
     ) -> Result<Voter, Unready> {
         let heard = self.heard.get(seed);
-        let silent = |why: &str| (format!("waiting for seed {seed}: {why}"), false);
+        let failure = heard.and_then(|heard| heard.failure.as_ref());
+        let silent = |otherwise: &str| match failure {
+            Some((why, true)) => (strangers(seed, why), true),
+            Some((why, false)) => (format!("waiting for seed {seed}: {why}"), false),
+            None => (format!("waiting for seed {seed}: {otherwise}"), false),
+        };
         let Some((at, answer)) = heard.and_then(|heard| heard.answer.as_ref()) else {
-            let why = heard.and_then(|heard| heard.failure.as_deref());
-            return Err(silent(why.unwrap_or("it has not answered yet")));
+            return Err(silent("it has not answered yet"));
         };
         if now.since(*at) > ANSWER_FRESH {
-            let why = heard.and_then(|heard| heard.failure.as_deref());
-            return Err(silent(why.unwrap_or("it has not answered for a while")));
+            return Err(silent("it has not answered for a while"));
         }
         let (text, needs_operator) = match answer {
             SeedAnswer::Empty { voter, seeds, own_seed } => {
@@ -98,4 +101,11 @@ impl Bootstrap {
             format!("seed {seed} has the identity of another seed; was a data directory copied?")
         })
     }
+}
+
+fn strangers(seed: &str, why: &str) -> String {
+    format!(
+        "seed {seed} and this node are not of one cluster: {why}; start both with the keys of the same `meshos keygen`, \
+         or correct --seed"
+    )
 }

@@ -183,9 +183,16 @@ fn an_old_answer_begins_nothing() {
 #[test]
 fn what_keeps_the_seeds_from_forming_is_said() {
     let mut a = Node::seed("a:1");
-    let why = Event::Unreachable { seed: "b:1".to_owned(), why: "connection refused".to_owned() };
-    let effects = a.hand(why);
+    let failed = |why: &str, refused| {
+        let (seed, why) = ("b:1".to_owned(), why.to_owned());
+        Event::Unreachable { seed, why, refused }
+    };
+    let effects = a.hand(failed("connection refused", false));
     assert!(waiting(&effects)[0].reason.contains("connection refused"), "{effects:?}");
+    assert!(!waiting(&effects)[0].needs_operator);
+    let effects = a.hand(failed("unknown issuer", true));
+    assert!(waiting(&effects)[0].reason.contains("not of one cluster: unknown issuer"));
+    assert!(waiting(&effects)[0].needs_operator, "the keys must be changed");
     let other_list = SeedAnswer::Empty {
         voter: voter("b:1", 0),
         seeds: vec!["b:1".to_owned()],
@@ -229,7 +236,11 @@ fn a_wiped_seed_joins_in_the_place_of_what_it_was() {
 #[test]
 fn a_wiped_and_a_late_seed_form_nothing_while_the_third_is_down() {
     let mut a = Node::new(Own { voter: voter("a:1", 1), ..own("a:1") }, list()).0;
-    let down = || Event::Unreachable { seed: "c:1".to_owned(), why: "no route".to_owned() };
+    let down = || Event::Unreachable {
+        seed: "c:1".to_owned(),
+        why: "no route".to_owned(),
+        refused: false,
+    };
     for _ in 0..100 {
         a.tick_after(ANSWER_FRESH);
         a.hand(down());
