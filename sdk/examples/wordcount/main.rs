@@ -29,6 +29,10 @@ fn main() -> ExitCode {
     let done = match arguments.split_first() {
         Some((word, rest)) if word == "map" => counting::map(rest),
         Some((word, rest)) if word == "reduce" => counting::reduce(rest),
+        Some((word, _)) if word == "--help" || word == "-h" => {
+            println!("{}", options::USAGE);
+            Ok(())
+        }
         _ => framework(&arguments),
     };
     match done {

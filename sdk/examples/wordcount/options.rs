@@ -9,8 +9,18 @@ use meshos_sdk::Credentials;
 
 use crate::Failure;
 
-const USAGE: &str = "usage: wordcount --node HOST:PORT... --credentials FILE --input DIR --work DIR \
-                     [--locality ATTRIBUTE] [--delay-ms N] [--user NAME]";
+pub(crate) const USAGE: &str = "\
+usage: wordcount --node HOST:PORT... --credentials FILE --input DIR --work DIR
+                 [--locality ATTRIBUTE] [--delay-ms N] [--user NAME]
+
+Counts the words of the texts in --input by map tasks on the cluster's nodes and a reduce task, and
+leaves the result in --work; both directories must be on a file system that all nodes share.
+
+  --node HOST:PORT       QUIC address of a node (its agent port); several are tried in turn
+  --credentials FILE     made by `meshos keygen framework NAME`
+  --locality ATTRIBUTE   read the texts in DIR/VALUE/ on agents whose ATTRIBUTE is VALUE
+  --delay-ms N           how long a text waits for such an agent [default: 3000]
+  --user NAME            whom the tasks run as [default: the agents' default]";
 
 /// What the framework is told.
 pub(crate) struct Options {
@@ -50,8 +60,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options, Failure> {
         match name.as_str() {
             "--node" => options.nodes.push(value.clone()),
             "--credentials" => options.credentials = value.into(),
-            "--input" => options.input = value.into(),
-            "--work" => options.work = value.into(),
+            // Tasks run in directories of their own.
+            "--input" => options.input = std::path::absolute(value)?,
+            "--work" => options.work = std::path::absolute(value)?,
             "--locality" => options.locality = Some(value.clone()),
             "--delay-ms" => options.delay = Duration::from_millis(value.parse()?),
             "--user" => options.user.clone_from(value),
