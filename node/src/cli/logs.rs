@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::Args;
 use meshos_protocol::task::TaskState;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     api::{Api, ApiError},
@@ -17,6 +17,8 @@ use super::{
 
 /// How often a file that grows is read.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+/// How long is waited for the list of nodes.
+const LEARN_LIMIT: Duration = Duration::from_secs(2);
 /// How many times in a row the cluster may fail to answer while a task is followed: an election
 /// takes less.
 const FAILURES_MAX: u32 = 50;
@@ -90,6 +92,7 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     let mut reader = LogReader::new(&task.framework_id, &task.id, file, &task.node_id);
     let printer = Printer { task: &task, file, json: arguments.common.json };
     if arguments.follow {
+        learn_others(&api).await;
         follow(&api, &mut reader, &printer).await?;
     } else {
         print_all(&api, &mut reader, &printer).await?;
@@ -142,6 +145,14 @@ async fn print_all(api: &Api, reader: &mut LogReader, printer: &Printer<'_>) -> 
         }
     }
     if printer.json { printer.print(&all) } else { Ok(()) }
+}
+
+/// When the node that is asked goes, the task is followed through another.
+async fn learn_others(api: &Api) {
+    let nodes = tokio::time::timeout(LEARN_LIMIT, api.get("/api/nodes")).await;
+    if let Ok(Ok(Value::Array(nodes))) = nodes {
+        api.also(nodes.iter().filter_map(|node| node["address"].as_str()).map(str::to_owned));
+    }
 }
 
 async fn follow(api: &Api, reader: &mut LogReader, printer: &Printer<'_>) -> Result<()> {

@@ -9,18 +9,20 @@ mod session;
 mod shortfall;
 mod streams;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Args;
 
 use super::{Usage, api::Choice};
+use crate::config::parse_duration;
 
 const HELP: &str = "\
 Examples:
   meshos run -- echo hello
   meshos run --cpus 2 --mem 512 --instances 10 -- ./simulate --steps 1000
   meshos run --uri http://files/words --shell -- 'sort words | uniq -c'
+  meshos run --start-within 1m --cpus 8 -- ./build
   meshos run --constraint rack:abc --env MODE=fast -- ./serve
 
 Standard output and standard error of the tasks come out here; with several instances each line begins \
@@ -31,7 +33,7 @@ cluster ends what still runs. When this command is killed or cut off, its tasks 
 
 Exit codes: that of the task, or 128 plus the number of the signal that ended it; of several \
 instances, the first that was not 0. 125 when a task ended without any (it could not be started, its \
-node was lost), 130 or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the \
+node was lost) or was not launched in time (--start-within), 130 or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the \
 command line, or a value on it, cannot be read.";
 
 /// Run a command somewhere in the cluster and stream its output
@@ -70,7 +72,11 @@ pub(super) struct Arguments {
     /// Hand the command to /bin/sh -c
     #[arg(long)]
     shell: bool,
-    /// Say nothing about progress
+    /// Give up when an instance is not launched so long after the start, for example 30s [default: wait
+    /// for ever]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    start_within: Option<Duration>,
+    /// Say nothing about progress, only what went wrong
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -83,5 +89,6 @@ pub(super) struct Arguments {
 /// Runs the command and gives its exit code.
 pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     let request = request::Request::of(&arguments).map_err(Usage::of)?;
-    session::run(request, &arguments.node, arguments.quiet).await
+    let manner = session::Manner { quiet: arguments.quiet, start_within: arguments.start_within };
+    session::run(request, &arguments.node, manner).await
 }

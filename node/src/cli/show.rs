@@ -267,11 +267,12 @@ fn nodes_table(rows: Vec<NodeRow>) -> Table {
         "CPUS",
         "MEM",
         "DISK",
-        "OTHER",
-        "ATTRIBUTES",
         "HOSTNAME",
+        "ATTRIBUTES",
+        "OTHER",
     ])
-    .keeping(3);
+    // Half a number says something else.
+    .keeping(8);
     for row in rows {
         let share = |name: &str| {
             let of = |amounts: &Amounts| amounts.get(name).map(amount);
@@ -302,9 +303,9 @@ fn nodes_table(rows: Vec<NodeRow>) -> Table {
             cpus,
             mem,
             disk,
-            other,
-            attributes,
             row.hostname,
+            attributes,
+            other,
         ]);
     }
     table
@@ -357,9 +358,9 @@ mod tests {
                 "TASKS",
                 "CPUS",
                 "MEM",
-                "OTHER",
+                "HOSTNAME",
                 "ATTRIBUTES",
-                "HOSTNAME"
+                "OTHER"
             ]
         );
         assert_eq!(
@@ -372,9 +373,9 @@ mod tests {
                 "2",
                 "0.5/4",
                 "0/4096",
-                "ports:[31000-32000]",
+                "lab",
                 "level:10;rack:abc",
-                "lab"
+                "ports:[31000-32000]"
             ]
         );
         assert_eq!(

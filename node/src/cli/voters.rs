@@ -12,7 +12,7 @@ use meshos_membership::{
 };
 use meshos_protocol::ids::Term;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     common::{Common, node_changed},
@@ -139,13 +139,32 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
             if let Some(raft_id) = raft_id {
                 body["raft_id"] = raft_id.into();
             }
-            let told =
-                |answer: &_| format!("node {} is no voter any more", node_changed(&node, answer));
+            let told = |answer: &Value| {
+                let removed = format!("node {} is no voter any more", node_changed(&node, answer));
+                removed + &lasting(answer["voters"].as_u64())
+            };
             return common.change("/api/voters/remove", &body, told).await;
         }
         Some(Change::Recover(recover)) => recover.execute()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it means that so many voters are left, when that is little.
+fn lasting(voters: Option<u64>) -> String {
+    match voters {
+        Some(1) => {
+            "\n1 voter is left: when it is down the cluster has no leader, and when it is lost \
+                    the registry is; add two with `meshos voters add NODE`"
+                .to_owned()
+        }
+        Some(2) => {
+            "\n2 voters are left: when one of them is down the cluster has no leader; add a \
+                    third with `meshos voters add NODE`"
+                .to_owned()
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 async fn show(common: &Common) -> Result<()> {
@@ -289,6 +308,13 @@ mod tests {
             yes,
             json: false,
         }
+    }
+
+    #[test]
+    fn a_group_that_stands_no_loss_is_warned_of() {
+        assert!(lasting(Some(1)).contains("1 voter is left: when it is down"));
+        assert!(lasting(Some(2)).contains("2 voters are left: when one of them is down"));
+        assert_eq!(lasting(Some(3)) + &lasting(None), "");
     }
 
     #[test]

@@ -31,7 +31,8 @@ impl Progress {
 
     /// Something happened.
     pub(super) fn note(&mut self, note: &Note) {
-        if self.quiet {
+        let bad = matches!(note, Note::Step(step) if is_worth_a_line(step.state) && !step.again);
+        if self.quiet && !bad {
             return;
         }
         let text = match note {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    plan::{Note, Plan},
+    plan::{NO_EXIT_CODE, Note, Plan},
     progress::{Progress, say, waiting},
     request::Request,
     scheduler::{Launcher, Shared},
@@ -32,6 +32,7 @@ use crate::{
         output::Closed,
         text::{complain, count, plain},
     },
+    config::print_duration,
     detect::{Machine as _, ThisMachine},
 };
 
@@ -50,8 +51,17 @@ const EXIT_TERMINATED: u8 = 143;
 /// What shells say when nobody reads the output any more: 128 and SIGPIPE.
 const EXIT_OUTPUT_CLOSED: u8 = 141;
 
+/// How the run goes about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// Tell only what went wrong.
+    pub quiet: bool,
+    /// How long instances may wait to be launched.
+    pub start_within: Option<Duration>,
+}
+
 /// Runs what was asked for and gives its exit code.
-pub(super) async fn run(request: Request, node: &Choice, quiet: bool) -> Result<ExitCode> {
+pub(super) async fn run(request: Request, node: &Choice, manner: Manner) -> Result<ExitCode> {
     let api = Arc::new(Api::new(node)?);
     let options = options(&api, &request).await?;
     let instances = request.instances;
@@ -62,10 +72,11 @@ pub(super) async fn run(request: Request, node: &Choice, quiet: bool) -> Result<
         driver,
         streams: Streams::new(Arc::clone(&api), instances),
         api,
-        progress: Progress::new(quiet, instances),
+        progress: Progress::new(manner.quiet, instances),
         interrupt: signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?,
         terminate: signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?,
-        interrupted: None,
+        stopped: None,
+        give_up: manner.start_within.map(|limit| (limit, Instant::now() + limit)),
         explain_at: Instant::now() + SILENCE,
         waiting_before: instances,
     };
@@ -80,8 +91,10 @@ struct Session {
     progress: Progress,
     interrupt: Signal,
     terminate: Signal,
-    /// The exit code of the first signal.
-    interrupted: Option<u8>,
+    /// The exit code of the first signal, or of whatever else ended the run before its tasks did.
+    stopped: Option<u8>,
+    /// How long instances may wait to be launched, and until when.
+    give_up: Option<(Duration, Instant)>,
     explain_at: Instant,
     /// How many instances waited when it was last looked.
     waiting_before: usize,
@@ -100,7 +113,7 @@ impl Session {
                 biased;
                 done = &mut ended => return Err(ended_early(done)),
                 code = stop_asked(&mut self.interrupt, &mut self.terminate) => {
-                    if self.interrupted.is_some() {
+                    if self.stopped.is_some() {
                         return Ok(self.leave(ended, code).await);
                     }
                     self.stop(code);
@@ -108,6 +121,7 @@ impl Session {
                 () = self.shared.changed() => {}
                 // Nothing, when no stream is open.
                 Some(streamed) = self.streams.next() => self.streamed(streamed),
+                () = until(self.give_up), if waits && self.stopped.is_none() => self.give_up().await,
                 () = tokio::time::sleep_until(self.explain_at), if waits => self.explain().await,
             }
         }
@@ -126,7 +140,7 @@ impl Session {
         }
         let counts = self.shared.plan().counts();
         self.progress.numbers(counts, Instant::now(), true);
-        let code = self.interrupted.unwrap_or_else(|| self.shared.plan().code());
+        let code = self.stopped.unwrap_or_else(|| self.shared.plan().code());
         Ok(self.leave(ended, code).await)
     }
 
@@ -156,11 +170,20 @@ impl Session {
     }
 
     fn stop(&mut self, code: u8) {
-        self.interrupted = Some(code);
+        self.stopped = Some(code);
         let tasks = self.shared.stop(&self.driver);
         if tasks > 0 {
             say(&format!("ending {}; once more leaves at once", count(tasks, "task")));
         }
+    }
+
+    /// Nothing more is launched, and what runs is of no use without the rest.
+    async fn give_up(&mut self) {
+        self.explain().await;
+        let waiting = count(self.shared.plan().counts().waiting, "instance");
+        let limit = self.give_up.map(|(limit, _)| print_duration(limit)).unwrap_or_default();
+        say(&format!("{waiting} could not be launched within {limit} (--start-within)"));
+        self.stop(NO_EXIT_CODE);
     }
 
     fn streamed(&mut self, streamed: Result<()>) {
@@ -168,7 +191,7 @@ impl Session {
             Ok(()) => {}
             // `meshos run ... | head` has seen enough: what runs is of no use any more.
             Err(error) if error.is::<Closed>() => {
-                if self.interrupted.is_none() {
+                if self.stopped.is_none() {
                     self.stop(EXIT_OUTPUT_CLOSED);
                 }
             }
@@ -207,6 +230,14 @@ impl Session {
             say("the cluster has not heard the good-bye; it ends what is left within a minute");
         }
         code
+    }
+}
+
+/// Never, when there is no limit.
+async fn until(limit: Option<(Duration, Instant)>) {
+    match limit {
+        Some((_, at)) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
