@@ -1,5 +1,7 @@
 //! Whether this node can do its work.
 
+use std::time::Duration;
+
 use meshos_membership::raft::Health;
 use meshos_protocol::ids::NodeId;
 use serde::Serialize;
@@ -8,6 +10,11 @@ use super::{
     Api,
     call::{Answer, Failure},
 };
+use crate::config::print_duration;
+
+/// How long a node may be without a leader before that is an illness: elections take a second, a
+/// node that has just started some seconds.
+const LEADERLESS_MAX: Duration = Duration::from_secs(30);
 
 /// What anybody may know of a node, so that probes need no credentials: nothing of what runs here.
 #[derive(Debug, Serialize)]
@@ -18,15 +25,15 @@ struct HealthRow {
     problems: Vec<String>,
     node_id: NodeId,
     version: &'static str,
-    /// Whether this node follows a leader now. An election is no illness: this may be false for a
-    /// second.
+    /// Whether this node leads, or is connected to the leader. An election is no illness: this may be
+    /// false for a second.
     leader_known: bool,
     /// Whether that leader has this node's registration.
     registered: bool,
     /// Nodes that gossip holds for alive, this one too.
     nodes_alive: usize,
-    /// How many voters there are, and how many of them this node is connected to; null when it does
-    /// not know the voters.
+    /// How many voters there are, and how many of them answer this node; null when it does not know
+    /// the voters.
     voters: Option<usize>,
     voters_answering: Option<usize>,
 }
@@ -35,18 +42,19 @@ impl Api {
     pub(super) fn health(&self) -> Result<Answer, Failure> {
         let raft = self.options.raft.health().borrow().clone();
         let agent = self.options.agent.view();
-        let problems = problems(&raft, agent.storage_failure.as_deref());
-        let leader = self.options.tracker.leader();
-        let leads_no_more = |leader: &crate::cluster::Leader| {
-            leader.node == self.options.node && !self.options.raft.lease_valid()
-        };
+        let leader_known = agent.registered || self.led().is_some();
+        let mut problems = problems(&raft, agent.storage_failure.as_deref());
+        let leaderless = self.options.leaderless.borrow().map(|since| since.elapsed());
+        if let Some(since) = leaderless.filter(|since| !leader_known && *since >= LEADERLESS_MAX) {
+            problems.push(leaderless_for(since, &self.why_leaderless()));
+        }
         let voters = self.voters_answering();
         let row = HealthRow {
             healthy: problems.is_empty(),
             problems,
             node_id: self.options.node,
             version: env!("CARGO_PKG_VERSION"),
-            leader_known: leader.borrow().as_ref().is_some_and(|leader| !leads_no_more(leader)),
+            leader_known,
             registered: agent.registered,
             nodes_alive: 1 + self.options.gossip.view().alive().count(),
             voters: voters.map(|voters| voters.voters),
@@ -55,6 +63,12 @@ impl Api {
         let status = if row.healthy { 200 } else { 503 };
         Ok(Answer::json(&row)?.with_status(status))
     }
+}
+
+fn leaderless_for(since: Duration, why: &[String]) -> String {
+    let since = print_duration(Duration::from_secs(since.as_secs()));
+    let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
+    format!("this node has been without a leader for {since}{why}")
 }
 
 fn problems(raft: &Health, storage_failure: Option<&str>) -> Vec<String> {

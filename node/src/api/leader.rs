@@ -118,10 +118,14 @@ impl Api {
     }
 
     pub(super) fn no_leader(&self) -> Failure {
+        Failure::no_leader(&self.why_leaderless())
+    }
+
+    /// What keeps a leader from being there, as far as this node knows.
+    pub(super) fn why_leaderless(&self) -> Vec<String> {
         let waiting = self.options.formation.waiting().into_iter();
         let shortage = self.voters_answering().and_then(Answering::shortage);
-        let waiting: Vec<String> = waiting.map(|one| one.reason).chain(shortage).collect();
-        Failure::no_leader(&waiting)
+        waiting.map(|one| one.reason).chain(shortage).collect()
     }
 
     async fn pass_on(&self, leader: &Leader, route: &Leading, call: &Call) -> Result<Answer, Lost> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meshos_membership::{gossip, raft::RaftGroup, view::NodeFacts};
 use meshos_protocol::ids::NodeId;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     call::{Answer, Call, Failure},
@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub registry: RegistryHost,
     /// What this node says of itself by gossip, which does not tell it back.
     pub facts: watch::Receiver<NodeFacts>,
+    /// Since when no leader has had this node's registration.
+    pub leaderless: watch::Receiver<Option<Instant>>,
 }
 
 /// Answers calls.

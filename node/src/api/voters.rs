@@ -90,11 +90,19 @@ impl Api {
         Answer::json(&rows)
     }
 
-    /// How many of how many voters this node is connected to, itself among them; absent when it
-    /// does not know the voters.
+    /// How many of how many voters answer this node, itself among them; absent when it does not
+    /// know the voters. A node without a vote is connected to the leader alone: of the others it
+    /// knows by gossip.
     pub(super) fn voters_answering(&self) -> Option<Answering> {
-        let answers = |node: NodeId| node == self.options.node || self.options.net.reaches(node);
-        Answering::of(&self.options.raft.voters(), answers)
+        let reaches = |node: NodeId| node == self.options.node || self.options.net.reaches(node);
+        let members = self.options.raft.voters();
+        let voters: Vec<NodeId> = voting(&members).collect();
+        if voters.contains(&self.options.node) {
+            return Answering::of(&voters, reaches);
+        }
+        let gossip = self.options.gossip.view();
+        let heard = |node: NodeId| gossip.peers.get(&node).is_some_and(|peer| peer.alive);
+        Answering::of(&self.options.tracker.known_voters(), |node| reaches(node) || heard(node))
     }
 
     pub(super) async fn add_voter(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
@@ -188,7 +196,10 @@ impl Api {
         tracing::info!(voter = %member, principal = %call.principal, "an operator removes a voter");
         self.options.raft.remove_voter(member.raft_id, REMOVE_LIMIT).await.map_err(failed)?;
         let Voter { raft_id, node_id, .. } = member;
-        Answer::json(&json!({ "node_id": node_id, "raft_id": raft_id, "removed": true }))
+        let voters = voting(&self.options.raft.voters()).count();
+        Answer::json(
+            &json!({ "node_id": node_id, "raft_id": raft_id, "removed": true, "voters": voters }),
+        )
     }
 
     fn member_to_change(&self, call: &Call, view: &View) -> Result<Voter, Failure> {
@@ -224,9 +235,7 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    fn of(members: &[VoterStatus], answers: impl Fn(NodeId) -> bool) -> Option<Self> {
-        let voters = members.iter().filter(|status| status.role == VoterRole::Voter);
-        let voters: Vec<NodeId> = voters.map(|status| status.voter.node_id).collect();
+    fn of(voters: &[NodeId], answers: impl Fn(NodeId) -> bool) -> Option<Self> {
         let answer = voters.iter().filter(|node| answers(**node)).count();
         (!voters.is_empty()).then_some(Self { voters: voters.len(), answer })
     }
@@ -242,6 +251,11 @@ impl Answering {
             )
         })
     }
+}
+
+fn voting(members: &[VoterStatus]) -> impl Iterator<Item = NodeId> + '_ {
+    let voters = members.iter().filter(|status| status.role == VoterRole::Voter);
+    voters.map(|status| status.voter.node_id)
 }
 
 fn member(
@@ -327,9 +341,10 @@ mod tests {
     fn too_few_voters_are_told_in_numbers() {
         let members = [1, 2, 3, 4]
             .map(|id| status(id, id, if id < 4 { VoterRole::Voter } else { VoterRole::Learner }));
+        let voters: Vec<NodeId> = voting(&members).collect();
         let told = |reached: &[u64]| {
             let answers = |node| reached.iter().any(|bits| NodeId::from_bits(*bits) == node);
-            Answering::of(&members, answers).unwrap().shortage()
+            Answering::of(&voters, answers).unwrap().shortage()
         };
         let one =
             "1 of 3 voters answers this node, and a leader needs 2 (`meshos voters` names them)";

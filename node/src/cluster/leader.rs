@@ -106,6 +106,7 @@ pub(crate) struct LeaderTracker {
     claims: mpsc::Sender<Claim>,
     words: mpsc::Sender<Announcement>,
     leader: watch::Receiver<Option<Leader>>,
+    beliefs: Beliefs,
     raft: Arc<RaftGroup>,
     cluster: watch::Receiver<Option<ClusterId>>,
     recovery: Held,
@@ -130,6 +131,7 @@ impl LeaderTracker {
             claims,
             words,
             leader,
+            beliefs: beliefs.clone(),
             raft: Arc::clone(&raft),
             cluster: cluster.clone(),
             recovery: held,
@@ -146,6 +148,11 @@ impl LeaderTracker {
     /// The leader that this node follows: confirmed, and its fence on disk.
     pub(crate) fn leader(&self) -> watch::Receiver<Option<Leader>> {
         self.leader.clone()
+    }
+
+    /// The voters as last told, for a node that is none itself.
+    pub(crate) fn known_voters(&self) -> Vec<NodeId> {
+        self.beliefs.known_voters().into_iter().filter_map(|voter| voter.node).collect()
     }
 
     /// A peer tells that it leads.

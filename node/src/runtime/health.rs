@@ -10,7 +10,10 @@ use meshos_membership::{
     view::{Health, NodeFacts},
 };
 use meshos_protocol::{ids::NodeId, resources::Amount};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::agent;
@@ -30,6 +33,8 @@ pub(super) struct HealthWatch {
     pub agent: agent::Handle,
     /// What this node says of itself; read by its own API, which gossip does not tell.
     pub facts: watch::Sender<NodeFacts>,
+    /// Since when no leader has had this node's registration; read by its own API.
+    pub leaderless: watch::Sender<Option<Instant>>,
 }
 
 /// What the kernel says, as texts; empty where it says nothing.
@@ -55,6 +60,12 @@ impl HealthWatch {
     }
 
     fn look(&self) {
+        let registered = self.agent.view().registered;
+        self.leaderless.send_if_modified(|since| {
+            let before = *since;
+            *since = if registered { None } else { before.or_else(|| Some(Instant::now())) };
+            *since != before
+        });
         let mut facts = self.facts.borrow().clone();
         let draining = self.agent.view().draining;
         facts.health = health(&facts.health, &Said::of_kernel(), draining);

@@ -18,6 +18,7 @@ use meshos_sdk::wire::Idle;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +51,8 @@ struct Node {
     raft: Arc<RaftGroup>,
     /// What this node says of itself.
     facts: watch::Sender<NodeFacts>,
+    /// Since when no leader has had this node's registration.
+    leaderless: watch::Sender<Option<Instant>>,
 }
 
 /// Runs a node until `shutdown`. Its tasks live on, unless the options say otherwise.
@@ -94,6 +97,7 @@ impl Node {
             gossip,
             raft: Arc::new(raft),
             facts: watch::channel(facts).0,
+            leaderless: watch::channel(None).0,
         };
         Ok((node, service))
     }
@@ -136,6 +140,7 @@ impl Node {
             raft: Arc::clone(&self.raft),
             agent: agent.clone(),
             facts: self.facts.clone(),
+            leaderless: self.leaderless.clone(),
         };
         let mut services = JoinSet::new();
         if let Some(replacer) = self.replacer(&replacing) {
@@ -249,6 +254,7 @@ impl Node {
             formation: formation.clone(),
             registry: self.registry.clone(),
             facts: self.facts.subscribe(),
+            leaderless: self.leaderless.subscribe(),
         }))
     }
 
