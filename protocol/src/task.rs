@@ -134,7 +134,47 @@ pub struct TaskReport {
     /// Updates that the framework has not acknowledged, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unacknowledged: Vec<StatusUpdate>,
+    /// When its agent took it on; agents of earlier releases do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launched_at: Option<Wall>,
     /// When it began to run, if it has; agents of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Wall>,
+}
+
+/// A task that is over and that nobody needs any more, as its agent remembers it: so that people
+/// still find it, and its log, when the leader has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskEnd {
+    /// The task's framework.
+    pub framework: FrameworkId,
+    /// The task.
+    pub task: TaskId,
+    /// The id of its agent at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// For people.
+    pub name: String,
+    /// The role that paid for it.
+    pub role: Role,
+    /// What it held.
+    pub resources: Resources,
+    /// Terminal.
+    pub state: TaskState,
+    /// Why, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// How its process ended, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// When its agent took it on.
+    pub launched_at: Wall,
+    /// When it began to run, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Wall>,
+    /// When it ended, by the clock of its agent.
+    pub ended_at: Wall,
 }

@@ -40,6 +40,8 @@ pub struct AgentConfig {
     pub update_retry_max: Duration,
     /// The most tasks that the agent keeps, ended but unacknowledged ones included.
     pub tasks_max: usize,
+    /// How many ended tasks the agent remembers: the newest.
+    pub ends_max: usize,
 }
 
 impl AgentConfig {
@@ -60,6 +62,7 @@ impl AgentConfig {
             update_retry_min: Duration::from_secs(10),
             update_retry_max: Duration::from_secs(600),
             tasks_max: 20_000,
+            ends_max: 1_000,
         }
     }
 }

@@ -3,7 +3,7 @@
 use meshos_protocol::{
     ids::{AgentId, ContainerId, FrameworkId, TaskId},
     messages::agent::ToLeader,
-    task::{Exit, StatusUpdate, TaskLaunch, TaskState},
+    task::{Exit, StatusUpdate, TaskEnd, TaskLaunch, TaskState},
     time::Wall,
 };
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,18 @@ pub enum Change {
         framework: FrameworkId,
         /// The task.
         task: TaskId,
+    },
+    /// An ended task to be remembered, under a number that grows with each.
+    Remember {
+        /// Its place among those that are remembered.
+        number: u64,
+        /// How it ended.
+        end: Box<TaskEnd>,
+    },
+    /// The oldest of the ended tasks goes, to make room.
+    DropEnd {
+        /// Its number.
+        number: u64,
     },
 }
 

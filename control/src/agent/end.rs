@@ -118,15 +118,19 @@ impl Agent {
     pub(super) fn finish(&mut self, now: Now, key: &TaskKey, end: End, effects: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get(key) else { return };
         debug_assert!(task.is_live(), "a task ends once");
-        if task.abandoned.is_some() {
-            self.forget(key, Some(end.state), effects);
-            return;
-        }
+        let abandoned = task.abandoned;
         let mut record = task.record.as_ref().clone();
         let mut terminal = self.status(now, key, end.state);
         terminal.reason = end.reason;
         terminal.message = end.message;
         terminal.exit = end.exit;
+        if let Some(why) = abandoned {
+            if why == Abandoned::FrameworkClosed {
+                self.remember_end(key, &terminal, effects);
+            }
+            self.forget(key, Some(terminal.state), effects);
+            return;
+        }
         terminal.update = Some(self.mint_update());
         append(&mut record, terminal.clone());
         let write = self.write_for(key, Change::Task(Box::new(record)), effects);

@@ -13,6 +13,7 @@
 //! | `launch` | from an instruction to a running container |
 //! | `kill` | the way from SIGTERM to SIGKILL |
 //! | `end` | how a task ends and is forgotten |
+//! | `ends` | which ended tasks are remembered, for the next leader |
 //! | `updates` | delivery of status updates: in order, at least once |
 //! | `storage` | what waits for the disk |
 
@@ -20,6 +21,7 @@ mod config;
 mod deadlines;
 mod effect;
 mod end;
+mod ends;
 mod event;
 mod fit;
 mod invariants;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshos_protocol::{
     ids::{AgentId, ContainerId, Fence},
     resources::Resources,
-    task::{Exit, Reason, TaskState},
+    task::{Exit, Reason, TaskEnd, TaskState},
     time::Now,
 };
 
@@ -17,6 +17,7 @@ use super::{
     Agent, AgentConfig, Counters, Effect, FoundContainer, TaskRecord,
     deadlines::Deadlines,
     end::End,
+    ends::Ends,
     register::Link,
     storage::Storage,
     task::{Abandoned, Phase, Task, TaskKey},
@@ -31,6 +32,8 @@ pub struct Recovered {
     pub fence: Option<Fence>,
     /// All task records.
     pub records: Vec<TaskRecord>,
+    /// The ended tasks that are remembered, each with its number.
+    pub ends: Vec<(u64, TaskEnd)>,
     /// All containers that the launcher knows.
     pub containers: Vec<FoundContainer>,
     /// Whether the machine was restarted since the records were written.
@@ -45,7 +48,7 @@ impl Agent {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Self {
-        let Recovered { agent, fence, records, containers, boot_changed } = found;
+        let Recovered { agent, fence, records, ends, containers, boot_changed } = found;
         let mut this = Self {
             config,
             id: agent,
@@ -53,6 +56,7 @@ impl Agent {
             link: Link::Down,
             tasks: BTreeMap::new(),
             containers: BTreeMap::new(),
+            ends: Ends::recover(ends),
             used: Resources::new(),
             deadlines: Deadlines::default(),
             storage: Storage::default(),
@@ -120,7 +124,10 @@ impl Agent {
             self.abandon(now, key, Abandoned::AgentGone, effects);
         } else {
             task.abandoned = Some(Abandoned::AgentGone);
-            task.record_mut().unacknowledged.clear();
+            let newest = std::mem::take(&mut task.record_mut().unacknowledged).pop();
+            if let Some(terminal) = newest.filter(|status| status.state.is_terminal()) {
+                self.remember_end(key, &terminal, effects);
+            }
             self.forget(key, None, effects);
         }
     }

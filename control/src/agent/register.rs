@@ -4,9 +4,10 @@ use meshos_protocol::{
     codec,
     ids::{AgentId, Fence},
     messages::agent::{Registration, TASKS_PER_REPORT_MAX, ToAgent, ToAgentFrame, ToLeader},
-    task::TaskReport,
+    task::{StatusUpdate, TaskReport, TaskState},
     time::Now,
 };
+use serde::Serialize;
 
 use super::{
     Agent, Change, Effect,
@@ -96,6 +97,7 @@ impl Agent {
                 self.acknowledged(now, &(framework, task), update, effects);
             }
             ToAgent::CloseFramework { framework } => self.close_framework(now, framework, effects),
+            ToAgent::TellEnds { after, max } => self.tell_ends(after, max, effects),
             ToAgent::Unknown => {}
         }
     }
@@ -140,6 +142,7 @@ impl Agent {
             attributes: config.attributes.clone(),
             tasks,
             more,
+            ends: u32::try_from(self.ends.len()).unwrap_or(u32::MAX),
         }
     }
 
@@ -209,17 +212,17 @@ impl Agent {
             return;
         }
         task.abandoned = Some(why);
-        task.record_mut().unacknowledged.clear();
+        let newest = std::mem::take(&mut task.record_mut().unacknowledged).pop();
         self.deadlines.clear(&Deadline::Retry(key.clone()));
         match (&task.phase, why) {
             (Phase::Forgetting { .. }, _) => {}
             (Phase::Ending { terminal, .. }, _) => {
-                let state = terminal.state;
-                self.forget(key, Some(state), effects);
+                let (state, terminal) = (terminal.state, terminal.as_ref().clone());
+                self.forget_abandoned(key, (state, Some(terminal)), effects);
             }
             (Phase::Ended, _) => {
                 let state = task.record.state;
-                self.forget(key, Some(state), effects);
+                self.forget_abandoned(key, (state, newest), effects);
             }
             (Phase::Recording { .. }, _) => self.killed_before_start(now, key, effects),
             (
@@ -234,11 +237,24 @@ impl Agent {
             ) => self.kill(now, key, None, effects),
         }
     }
+
+    /// The task had ended when nobody waited for its updates any more.
+    fn forget_abandoned(
+        &mut self,
+        key: &TaskKey,
+        (state, terminal): (TaskState, Option<StatusUpdate>),
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(terminal) = terminal {
+            self.remember_end(key, &terminal, effects);
+        }
+        self.forget(key, Some(state), effects);
+    }
 }
 
-/// Cuts a report into frames.
-fn pages(reports: Vec<TaskReport>) -> Vec<Vec<TaskReport>> {
-    let mut pages: Vec<Vec<TaskReport>> = Vec::new();
+/// Cuts what is reported into frames.
+pub(super) fn pages<T: Serialize>(reports: Vec<T>) -> Vec<Vec<T>> {
+    let mut pages: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0;
     for report in reports {
         let size = codec::encode(&report).len();

@@ -12,6 +12,7 @@ use meshos_protocol::{
 use super::{
     AgentConfig, Counters, Effect, Event,
     deadlines::{Deadline, Deadlines},
+    ends::Ends,
     register::Link,
     storage::Storage,
     task::{Phase, Task, TaskKey},
@@ -29,6 +30,8 @@ pub struct Agent {
     pub(super) tasks: BTreeMap<TaskKey, Task>,
     /// The container of every task that is not ended for good.
     pub(super) containers: BTreeMap<ContainerId, TaskKey>,
+    /// How earlier tasks ended.
+    pub(super) ends: Ends,
     /// What the tasks hold.
     pub(super) used: Resources,
     pub(super) deadlines: Deadlines,

@@ -127,6 +127,7 @@ impl Task {
             launch: self.record.launch.clone(),
             state: self.record.state,
             unacknowledged: self.record.unacknowledged.clone(),
+            launched_at: Some(self.record.launched_at),
             started_at: self.record.started_at,
         })
     }

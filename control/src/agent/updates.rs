@@ -115,12 +115,13 @@ impl Agent {
         if task.head().is_none_or(|head| head.update != Some(update)) {
             return;
         }
-        task.record_mut().unacknowledged.remove(0);
+        let head = task.record_mut().unacknowledged.remove(0);
         task.retry = first_wait;
         let over = matches!(task.phase, Phase::Ended) && task.record.unacknowledged.is_empty();
         self.counters.updates_acknowledged += 1;
         self.deadlines.clear(&Deadline::Retry(key.clone()));
         if over {
+            self.remember_end(key, &head, effects);
             self.forget(key, None, effects);
         } else {
             self.send_head(now, key, effects);

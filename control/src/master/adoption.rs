@@ -57,6 +57,7 @@ impl Core {
         report: Report,
     ) {
         let Report { registration, tasks, early, admission_asked: _ } = report;
+        let ends = registration.ends;
         let facts = Arc::new(Facts::of(registration));
         if let Some(entry) = self.agents.get_mut(&agent) {
             entry.link = Link::Online { connection };
@@ -85,6 +86,7 @@ impl Core {
         for status in early {
             self.on_update(cx, connection, status);
         }
+        self.wants_history_of(cx, agent, ends);
     }
 
     /// Takes the reported tasks over and ends those that the agent does not know. Tells which
@@ -130,6 +132,7 @@ impl Core {
         // Earlier agents tell the start only while its update is not acknowledged.
         report.unacknowledged.iter().for_each(|status| task.note_start(status));
         task.started_at = task.started_at.or(report.started_at);
+        task.launched_at = task.launched_at.or(report.launched_at);
         let newest = report.unacknowledged.last().filter(|status| status.state == report.state);
         match newest {
             Some(status) => task.follow(status),

@@ -19,6 +19,7 @@ impl Core {
         self.tasks.check_invariants();
         self.offers.check_invariants();
         self.timers.check_invariants();
+        self.check_history();
         self.check_agents();
         self.check_frameworks();
         self.check_ledger();

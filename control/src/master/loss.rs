@@ -33,6 +33,7 @@ impl Core {
         self.allocator.set_agent_active(agent, false);
         self.rescind_of_agent(cx, agent);
         self.arm_agent_timer(agent);
+        self.history_interrupted(cx, agent);
     }
 
     /// The agent says that its node is being stopped: its loss need not be waited for long.

@@ -80,6 +80,7 @@ impl Core {
                 self.on_task_ended(cx, connection, framework, task, state);
             }
             ToLeader::Leaving => self.on_leaving(connection),
+            ToLeader::Ends { ends, more } => self.on_ends(cx, connection, ends, more),
             ToLeader::Unknown => self.counters.dropped.add(DropReason::Unknown),
         }
     }

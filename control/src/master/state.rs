@@ -19,6 +19,7 @@ use super::{
     ConnectionId, Counters, DropReason, Effect, Event, MasterConfig,
     agents::{Agent, Connection, Link},
     frameworks::{Framework, Presence, Session},
+    history::History,
     offers::Offers,
     proposals::{Caller, Proposals},
     publish::Pictures,
@@ -59,6 +60,7 @@ pub(super) struct Core {
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(super) offers: Offers,
     pub(super) tasks: Tasks,
+    pub(super) history: History,
     pub(super) questions: Questions,
     pub(super) timers: Timers,
     pub(super) counters: Counters,
@@ -98,6 +100,7 @@ impl Core {
             sessions: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             offers: Offers::default(),
+            history: History::default(),
             questions: Questions::default(),
             timers: Timers::default(),
             counters: Counters::default(),
@@ -187,6 +190,7 @@ impl Core {
             match timer {
                 Timer::AgentLost(agent) => self.agent_timed_out(cx, agent),
                 Timer::FrameworkAway(framework) => self.framework_timed_out(cx, framework),
+                Timer::HistoryOf(agent) => self.history_concluded(cx, agent),
             }
         }
         if self.offers.next_deadline(self.config.offer_timeout).is_some_and(|at| at <= cx.now.mono)

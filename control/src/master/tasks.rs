@@ -9,12 +9,13 @@ use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId, TaskId},
     resources::Resources,
     role::Role,
-    task::{Exit, Reason, StatusUpdate, TaskLaunch, TaskState},
+    task::{Exit, Reason, StatusUpdate, TaskEnd, TaskLaunch, TaskState},
     time::Wall,
 };
 
 use super::{
     Tally, TaskView,
+    ended::EndedTasks,
     table::{Slot, TableWriter},
 };
 
@@ -154,8 +155,7 @@ pub(super) struct Tasks {
     by_framework: BTreeMap<FrameworkId, Sum>,
     by_state: Tally<TaskState>,
     live: TableWriter<TaskView>,
-    ended: Arc<VecDeque<Arc<TaskView>>>,
-    ended_max: usize,
+    ended: EndedTasks,
     /// Whose sums have changed since they were last asked for.
     changed: BTreeSet<(FrameworkId, AgentId)>,
 }
@@ -168,8 +168,7 @@ impl Tasks {
             by_framework: BTreeMap::new(),
             by_state: Tally::default(),
             live: TableWriter::default(),
-            ended: Arc::default(),
-            ended_max,
+            ended: EndedTasks::new(ended_max),
             changed: BTreeSet::new(),
         }
     }
@@ -298,11 +297,17 @@ impl Tasks {
 
     /// Shows a task as ended without keeping it.
     pub(super) fn show_ended(&mut self, key: &TaskKey, task: &Task) {
-        let ended = Arc::make_mut(&mut self.ended);
-        ended.push_back(Arc::new(task.view(key)));
-        while ended.len() > self.ended_max {
-            ended.pop_front();
-        }
+        self.ended.push(task.view(key));
+    }
+
+    /// Shows what an agent remembers of ended tasks.
+    pub(super) fn learn_ended(&mut self, agent: AgentId, ends: Vec<TaskEnd>) {
+        self.ended.learn(agent, ends);
+    }
+
+    /// See [`EndedTasks::full_after`].
+    pub(super) fn ended_full_after(&self) -> Option<Wall> {
+        self.ended.full_after()
     }
 
     /// Adds to a task's row among the ended ones what its last update tells.
@@ -312,12 +317,7 @@ impl Tasks {
         };
         task.follow(status);
         let view = task.view(key);
-        let is_it = |row: &Arc<TaskView>| {
-            row.framework_id == key.framework && row.agent_id == key.agent && row.id == key.task
-        };
-        if let Some(place) = self.ended.iter().rposition(is_it) {
-            Arc::make_mut(&mut self.ended)[place] = Arc::new(view);
-        }
+        self.ended.replace(key, view);
     }
 
     /// Takes a task out of the sums.
@@ -369,7 +369,7 @@ impl Tasks {
     pub(super) fn pictures(
         &self,
     ) -> (super::Table<TaskView>, Arc<VecDeque<Arc<TaskView>>>, Tally<TaskState>) {
-        (self.live.picture(), Arc::clone(&self.ended), self.by_state.clone())
+        (self.live.picture(), self.ended.picture(), self.by_state.clone())
     }
 
     pub(super) fn check_invariants(&self) {
@@ -387,7 +387,6 @@ impl Tasks {
         assert_eq!(sums, self.by_framework, "the sums of tasks by framework");
         let indexed: usize = self.by_agent.values().map(BTreeSet::len).sum();
         assert_eq!(indexed, self.map.len(), "every task stands in its agent's index");
-        assert!(self.ended.len() <= self.ended_max);
     }
 }
 

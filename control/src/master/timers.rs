@@ -14,6 +14,8 @@ pub(super) enum Timer {
     AgentLost(AgentId),
     /// The framework's grace or fail-over time has run out.
     FrameworkAway(FrameworkId),
+    /// The agent was asked for what it remembers, and has not answered.
+    HistoryOf(AgentId),
 }
 
 /// The timers that are set.

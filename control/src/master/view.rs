@@ -189,9 +189,9 @@ pub struct TaskView {
     pub message: Arc<str>,
     /// How its process ended.
     pub exit: Option<Exit>,
-    /// When this leader launched it; absent for tasks that an earlier leader launched.
+    /// When this leader launched it, or when its agent took it on if an earlier leader did.
     pub launched_at: Option<Wall>,
-    /// When it began to run, as far as this leader saw it.
+    /// When it began to run, if it has.
     pub started_at: Option<Wall>,
     /// When its state last changed.
     pub changed_at: Wall,

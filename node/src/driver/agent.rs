@@ -145,6 +145,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         agent: loaded.agent,
         fence: options.fence,
         records: loaded.tasks,
+        ends: loaded.ends,
         containers: found,
         boot_changed,
     };

@@ -11,11 +11,15 @@ use meshos_membership::identity::write_atomic;
 use meshos_protocol::{
     codec,
     ids::{AgentId, FrameworkId, TaskId},
+    task::TaskEnd,
 };
 use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use tracing::warn;
 
 /// (framework number, task id) to the record as MessagePack.
 const TASKS: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("tasks");
+/// Number to an ended task that is remembered, as MessagePack.
+const ENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ends");
 /// Single values by name.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const AGENT_ID: &str = "agent_id";
@@ -89,6 +93,8 @@ pub(crate) struct Loaded {
     pub agent: Option<AgentId>,
     /// The tasks, in order of framework and id.
     pub tasks: Vec<TaskRecord>,
+    /// The ended tasks that are remembered, by number.
+    pub ends: Vec<(u64, TaskEnd)>,
 }
 
 impl AgentStore {
@@ -129,6 +135,7 @@ impl AgentStore {
                     meta.insert(FORMAT, FORMAT_NOW)?;
                 }
                 write.open_table(TASKS)?;
+                write.open_table(ENDS)?;
                 found
             };
             write.commit()?;
@@ -181,6 +188,14 @@ impl AgentStore {
                     }
                 }
             }
+            for entry in read.open_table(ENDS)?.iter()? {
+                let (number, value) = entry?;
+                // Only history: nobody's task is lost with one that cannot be read.
+                match codec::decode::<TaskEnd>(value.value()) {
+                    Ok(end) => loaded.ends.push((number.value(), end)),
+                    Err(error) => warn!(%error, "an ended task in {:?} is unreadable", self.path),
+                }
+            }
             Ok((loaded, unreadable))
         })
     }
@@ -192,6 +207,7 @@ impl AgentStore {
             {
                 let mut tasks = write.open_table(TASKS)?;
                 let mut meta = write.open_table(META)?;
+                let mut ends = write.open_table(ENDS)?;
                 for change in changes {
                     match change {
                         Change::Agent(Some(agent)) => {
@@ -206,6 +222,12 @@ impl AgentStore {
                         }
                         Change::Forget { framework, task } => {
                             tasks.remove(key(*framework, task))?;
+                        }
+                        Change::Remember { number, end } => {
+                            ends.insert(number, codec::encode(end.as_ref()).as_slice())?;
+                        }
+                        Change::DropEnd { number } => {
+                            ends.remove(number)?;
                         }
                     }
                 }

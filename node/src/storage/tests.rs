@@ -7,7 +7,8 @@ use meshos_protocol::{
     ids::{AgentId, ContainerId, FrameworkId, Generation, NodeId, TaskId, UpdateId},
     role::Role,
     task::{
-        Command, CommandLine, Exit, Source, StatusUpdate, TaskDescription, TaskLaunch, TaskState,
+        Command, CommandLine, Exit, Source, StatusUpdate, TaskDescription, TaskEnd, TaskLaunch,
+        TaskState,
     },
     time::Wall,
 };
@@ -106,6 +107,43 @@ fn changes_of_one_task_hold_in_the_order_in_which_they_were_made() {
     store.write(&[task(1, "a", TaskState::Staging), forget(1, "a"), again]).unwrap();
     drop(store);
     assert_eq!(found(directory.path()).1, [record(1, "a", TaskState::Starting)]);
+}
+
+fn end(task: &str) -> TaskEnd {
+    TaskEnd {
+        framework: FrameworkId(1),
+        task: task_id(task),
+        agent: Some(agent()),
+        name: task.to_owned(),
+        role: Role::default(),
+        resources: "cpus:1;mem:64".parse().unwrap(),
+        state: TaskState::Finished,
+        reason: None,
+        message: String::new(),
+        exit: Some(Exit::Code { code: 0 }),
+        launched_at: Wall(8),
+        started_at: Some(Wall(9)),
+        ended_at: Wall(10),
+    }
+}
+
+#[test]
+fn ended_tasks_are_kept_by_number_and_one_that_is_unreadable_harms_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = AgentStore::open(directory.path()).unwrap();
+    let remember = |number, task: &str| Change::Remember { number, end: Box::new(end(task)) };
+    let forget_oldest = Change::DropEnd { number: 1 };
+    store.write(&[remember(1, "a"), remember(2, "b"), remember(10, "c"), forget_oldest]).unwrap();
+    drop(store);
+    {
+        let database = redb::Database::open(directory.path().join(FILE)).unwrap();
+        let ends = redb::TableDefinition::<u64, &[u8]>::new("ends");
+        let write = database.begin_write().unwrap();
+        write.open_table(ends).unwrap().insert(3, b"rubbish".as_slice()).unwrap();
+        write.commit().unwrap();
+    }
+    let loaded = AgentStore::open(directory.path()).unwrap().load().unwrap();
+    assert_eq!(loaded.ends, [(2, end("b")), (10, end("c"))]);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use crate::{
     attributes::Attributes,
     ids::{AgentId, Fence, FrameworkId, Generation, NodeId, TaskId, UpdateId},
     resources::Resources,
-    task::{StatusUpdate, TaskLaunch, TaskReport, TaskState},
+    task::{StatusUpdate, TaskEnd, TaskLaunch, TaskReport, TaskState},
+    time::Wall,
 };
 
 /// The most tasks in one frame of a registration.
@@ -43,6 +44,13 @@ pub enum ToLeader {
     },
     /// The agent will not come back soon: its node is being stopped.
     Leaving,
+    /// The answer to [`ToAgent::TellEnds`], or a part of it, newest first.
+    Ends {
+        /// At most [`TASKS_PER_REPORT_MAX`].
+        ends: Vec<TaskEnd>,
+        /// Whether another part follows.
+        more: bool,
+    },
     /// A message that this build does not know; ignored.
     #[serde(other)]
     Unknown,
@@ -85,6 +93,9 @@ pub struct Registration {
     /// Whether [`ToLeader::Report`] follows with more tasks.
     #[serde(default)]
     pub more: bool,
+    /// How many ended tasks the agent remembers, to be asked for by [`ToAgent::TellEnds`].
+    #[serde(default)]
+    pub ends: u32,
 }
 
 /// One instruction of a leader.
@@ -157,6 +168,14 @@ pub enum ToAgent {
     CloseFramework {
         /// Which.
         framework: FrameworkId,
+    },
+    /// Tell of the ended tasks that the agent remembers: history for people, nothing depends on it.
+    TellEnds {
+        /// Only those that ended after this moment, by the clocks of their agents.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Wall>,
+        /// At most so many, the newest.
+        max: u32,
     },
     /// A message that this build does not know; ignored.
     #[serde(other)]

@@ -22,8 +22,8 @@ use meshos_protocol::{
     resources::Resources,
     role::Role,
     task::{
-        Command, CommandLine, Exit, Reason, Source, StatusUpdate, TaskDescription, TaskLaunch,
-        TaskReport, TaskState, Uri,
+        Command, CommandLine, Exit, Reason, Source, StatusUpdate, TaskDescription, TaskEnd,
+        TaskLaunch, TaskReport, TaskState, Uri,
     },
     time::{Mono, Wall},
     wishes::{AgentConstraint, OfferWishes, Predicate, ResourceRequest, Selector},
@@ -189,7 +189,26 @@ fn report() -> TaskReport {
         launch: launch(),
         state: TaskState::Running,
         unacknowledged: updates(),
+        launched_at: Some(Wall(8)),
         started_at: Some(Wall(9)),
+    }
+}
+
+fn end() -> TaskEnd {
+    TaskEnd {
+        framework: FrameworkId(12),
+        task: task_id(),
+        agent: Some(agent()),
+        name: "count".into(),
+        role: role(),
+        resources: resources(),
+        state: TaskState::Failed,
+        reason: Some(Reason::CommandFailed),
+        message: "the command exited with status 3".into(),
+        exit: Some(Exit::Code { code: 3 }),
+        launched_at: Wall(8),
+        started_at: Some(Wall(9)),
+        ended_at: Wall(10),
     }
 }
 
@@ -244,6 +263,7 @@ fn registration() -> Registration {
         attributes: attributes(),
         tasks: vec![report()],
         more: true,
+        ends: 3,
     }
 }
 
@@ -353,6 +373,7 @@ fn to_leader() -> Vec<ToLeader> {
         ToLeader::Update { status: status() },
         ToLeader::TaskEnded { framework, task, state: TaskState::Killed },
         ToLeader::Leaving,
+        ToLeader::Ends { ends: vec![end()], more: true },
         ToLeader::Unknown,
     ]
 }
@@ -368,6 +389,7 @@ fn to_agent() -> Vec<ToAgent> {
         ToAgent::Kill { framework, task: task.clone(), grace_ms: Some(1) },
         ToAgent::Acknowledge { framework, task, update: update_id() },
         ToAgent::CloseFramework { framework },
+        ToAgent::TellEnds { after: Some(Wall(5)), max: 1_000 },
         ToAgent::Unknown,
     ]
 }

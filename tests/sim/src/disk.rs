@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use meshos_control::agent::{Change, TaskRecord, WriteId};
-use meshos_protocol::ids::{AgentId, FrameworkId, TaskId, Term};
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, TaskId, Term},
+    task::TaskEnd,
+};
 
 /// What survives a crash of the node, and the writes on their way there.
 #[derive(Debug, Default)]
@@ -14,6 +17,8 @@ pub struct Disk {
     pub term: Option<Term>,
     /// The task records.
     pub records: BTreeMap<(FrameworkId, TaskId), TaskRecord>,
+    /// The ended tasks that are remembered.
+    pub ends: BTreeMap<u64, TaskEnd>,
     pending: VecDeque<(WriteId, Change)>,
 }
 
@@ -55,6 +60,12 @@ impl Disk {
             }
             Change::Forget { framework, task } => {
                 self.records.remove(&(framework, task));
+            }
+            Change::Remember { number, end } => {
+                self.ends.insert(number, *end);
+            }
+            Change::DropEnd { number } => {
+                self.ends.remove(&number);
             }
         }
     }

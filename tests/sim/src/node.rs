@@ -143,6 +143,7 @@ impl World {
             agent: node.disk.agent,
             fence: node.disk.term.map(|term| Fence { cluster: CLUSTER, term }),
             records: node.disk.records.values().cloned().collect(),
+            ends: node.disk.ends.iter().map(|(number, end)| (*number, end.clone())).collect(),
             containers: node.launcher.found(),
             boot_changed: std::mem::take(&mut node.boot_changed),
         };

@@ -8,6 +8,7 @@ mod containers;
 mod election;
 mod forming;
 mod gateways;
+mod history;
 mod launchers;
 mod leader_kills;
 mod lost_machine;

@@ -208,7 +208,10 @@ impl World {
                             self.hear(status.task, update, status.state);
                         }
                     }
-                    ToLeader::TaskEnded { .. } | ToLeader::Leaving | ToLeader::Unknown => {}
+                    ToLeader::TaskEnded { .. }
+                    | ToLeader::Leaving
+                    | ToLeader::Ends { .. }
+                    | ToLeader::Unknown => {}
                 }
             }
         }

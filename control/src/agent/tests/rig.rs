@@ -11,8 +11,8 @@ use meshos_protocol::{
     resources::Resources,
     role::Role,
     task::{
-        Command, CommandLine, Exit, Reason, StatusUpdate, TaskDescription, TaskLaunch, TaskState,
-        Uri,
+        Command, CommandLine, Exit, Reason, StatusUpdate, TaskDescription, TaskEnd, TaskLaunch,
+        TaskState, Uri,
     },
     time::{Mono, Now, Wall},
 };
@@ -73,6 +73,7 @@ pub(super) struct Disk {
     pub(super) agent: Option<AgentId>,
     pub(super) fence: Option<Fence>,
     pub(super) records: BTreeMap<(FrameworkId, TaskId), TaskRecord>,
+    pub(super) ends: BTreeMap<u64, TaskEnd>,
 }
 
 impl Disk {
@@ -85,6 +86,12 @@ impl Disk {
             }
             Change::Forget { framework, task } => {
                 self.records.remove(&(framework, task));
+            }
+            Change::Remember { number, end } => {
+                self.ends.insert(number, *end);
+            }
+            Change::DropEnd { number } => {
+                self.ends.remove(&number);
             }
         }
     }
@@ -289,6 +296,7 @@ impl Rig {
             | ToLeader::Report { .. }
             | ToLeader::TaskEnded { .. }
             | ToLeader::Leaving
+            | ToLeader::Ends { .. }
             | ToLeader::Unknown => None,
         };
         std::mem::take(&mut self.said).into_iter().filter_map(updates).collect()
@@ -337,6 +345,7 @@ impl Rig {
             agent: self.disk.agent,
             fence: self.disk.fence,
             records: self.disk.records.values().cloned().collect(),
+            ends: self.disk.ends.iter().map(|(number, end)| (*number, end.clone())).collect(),
             containers: self.containers.values().cloned().collect(),
             boot_changed: self.boot_changed,
         };

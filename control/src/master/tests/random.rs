@@ -47,7 +47,14 @@ fn reports(tasks: &[(u8, u8)]) -> Vec<TaskReport> {
             let launch = TaskLaunch { description: described, role: Role::default() };
             let unacknowledged = vec![status(1, name, state, Some(1))];
             let framework = FrameworkId(1);
-            TaskReport { framework, launch, state, unacknowledged, started_at: None }
+            TaskReport {
+                framework,
+                launch,
+                state,
+                unacknowledged,
+                launched_at: None,
+                started_at: None,
+            }
         })
         .collect()
 }
@@ -194,6 +201,7 @@ impl Player {
                     launch: TaskLaunch { description: described, role: it.role.clone() },
                     state,
                     unacknowledged: vec![status],
+                    launched_at: None,
                     started_at: None,
                 }
             })

@@ -263,6 +263,7 @@ impl World {
             attributes: Attributes::default(),
             tasks: Vec::new(),
             more: false,
+            ends: 0,
         }
     }
 
@@ -426,6 +427,7 @@ pub(super) fn report(
         framework: FrameworkId(1),
         launch: TaskLaunch { description: task(name, "cpus:1;mem:128"), role: Role::default() },
         state,
+        launched_at: None,
         started_at: None,
         unacknowledged: unacknowledged
             .iter()
@@ -473,6 +475,10 @@ fn to_agent(message: &ToAgent) -> String {
             format!("acknowledge {framework} {task} u{}", update.as_bytes()[0])
         }
         ToAgent::CloseFramework { framework } => format!("close {framework}"),
+        ToAgent::TellEnds { after, max } => {
+            let after = after.map(|after| format!(" after {}", after.0)).unwrap_or_default();
+            format!("tell {max} ends{after}")
+        }
         ToAgent::Unknown => "unknown".to_owned(),
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{
     accounted, capacity, conserved, demand, fair_shares, fencing, known_tasks,
-    no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets, start_once,
-    terminal_final, truthful, update_order, updates_settled,
+    no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets, remembered,
+    start_once, terminal_final, truthful, update_order, updates_settled,
 };
 use crate::world::World;
 
@@ -43,6 +43,7 @@ pub fn not_yet_settled(world: &World) -> Option<String> {
         .or_else(|| accounted::not_yet(world))
         .or_else(|| known_tasks::not_yet(world))
         .or_else(|| updates_settled::not_yet(world))
+        .or_else(|| remembered::not_yet(world))
 }
 
 /// What must come to hold once all frameworks have ended. Tells the first that does not hold yet.

@@ -17,6 +17,7 @@ mod offered_at_rest;
 mod one_master;
 mod quota_limits;
 mod registry_forgets;
+mod remembered;
 mod start_once;
 mod terminal_final;
 mod truthful;

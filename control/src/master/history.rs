@@ -1,0 +1,116 @@
+//! What agents remember of ended tasks, asked for by a new leader.
+//!
+//! History for people: nothing depends on it, so it must not slow down what does. One agent is
+//! asked at a time, and once there are rows enough only for what is newer than the oldest of them.
+//! So with many agents few rows travel, although each of them could fill the list alone.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use meshos_protocol::{
+    ids::AgentId,
+    messages::agent::{TASKS_PER_REPORT_MAX, ToAgent},
+    task::TaskEnd,
+};
+
+use super::{
+    ConnectionId, DropReason,
+    agents::{ConnectionPhase, Link},
+    state::{Core, Cx},
+    timers::Timer,
+};
+
+/// How long an agent that was asked is waited for before the next one is asked.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Who is asked, and who is still to be.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    asked: Option<AgentId>,
+    waiting: BTreeSet<AgentId>,
+    /// Those who have answered, or did not in time: each is asked once in a term.
+    done: BTreeSet<AgentId>,
+}
+
+impl Core {
+    /// An agent has registered that remembers this many ended tasks.
+    pub(super) fn wants_history_of(&mut self, cx: &mut Cx<'_>, agent: AgentId, ends: u32) {
+        if ends > 0 && !self.history.done.contains(&agent) {
+            self.history.waiting.insert(agent);
+            self.ask_for_history(cx);
+        }
+    }
+
+    fn ask_for_history(&mut self, cx: &mut Cx<'_>) {
+        while self.history.asked.is_none() {
+            let Some(agent) = self.history.waiting.pop_first() else { return };
+            let after = self.tasks.ended_full_after();
+            let max = u32::try_from(self.config.ended_tasks_max).unwrap_or(u32::MAX);
+            if self.tell_agent(cx, agent, ToAgent::TellEnds { after, max }) {
+                self.history.asked = Some(agent);
+                let at = cx.now.mono.after(ANSWER_WITHIN);
+                self.timers.set(Timer::HistoryOf(agent), at);
+            }
+        }
+    }
+
+    /// An agent tells what it was asked for.
+    pub(super) fn on_ends(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: ConnectionId,
+        mut ends: Vec<TaskEnd>,
+        more: bool,
+    ) {
+        let Some(stream) = self.connections.get(&connection) else { return };
+        let agent = match stream.phase {
+            ConnectionPhase::Registered { agent } => Some(agent),
+            ConnectionPhase::Opened
+            | ConnectionPhase::Reporting(_)
+            | ConnectionPhase::Admitting(_) => None,
+        };
+        let Some(agent) = agent.filter(|agent| self.history.asked == Some(*agent)) else {
+            self.counters.dropped.add(DropReason::OutOfTurn);
+            return;
+        };
+        ends.truncate(TASKS_PER_REPORT_MAX);
+        ends.retain(|end| end.state.is_terminal());
+        self.tasks.learn_ended(agent, ends);
+        if !more {
+            self.history_concluded(cx, agent);
+        }
+    }
+
+    /// The agent has told all, or is waited for no longer.
+    pub(super) fn history_concluded(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        self.timers.clear(Timer::HistoryOf(agent));
+        self.history.done.insert(agent);
+        if self.history.asked == Some(agent) {
+            self.history.asked = None;
+            self.ask_for_history(cx);
+        }
+    }
+
+    /// The agent's stream is gone. It is asked when it registers again.
+    pub(super) fn history_interrupted(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        self.history.waiting.remove(&agent);
+        if self.history.asked == Some(agent) {
+            self.timers.clear(Timer::HistoryOf(agent));
+            self.history.asked = None;
+            self.ask_for_history(cx);
+        }
+    }
+
+    /// Nobody is asked who is not there.
+    pub(super) fn check_history(&self) {
+        for agent in self.history.waiting.iter().chain(&self.history.asked) {
+            let link = self.agents.get(agent).map(|agent| agent.link);
+            assert!(
+                matches!(link, Some(Link::Online { .. })),
+                "{agent} is asked for history and is {link:?}"
+            );
+        }
+        if self.history.asked.is_none() {
+            assert!(self.history.waiting.is_empty(), "somebody waits to be asked for history");
+        }
+    }
+}

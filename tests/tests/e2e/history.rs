@@ -1,0 +1,72 @@
+//! What is still known of tasks that have ended.
+
+use std::collections::BTreeSet;
+
+use meshos_tests::{Cluster, ClusterOptions, wait_until};
+use serde_json::Value;
+
+/// The rows of ended tasks as a node lists them. Who launched a task and when is told by its agent after
+/// a change of leader: by another clock.
+fn ended(cluster: &Cluster, node: usize) -> BTreeSet<String> {
+    let told = cluster.nodes[node].command(&["tasks", "--json"]).run().success().json();
+    let rows = told.as_array().expect("a list").clone();
+    let without_launch = |mut row: Value| {
+        row.as_object_mut().expect("an object").remove("launched_at");
+        row.to_string()
+    };
+    rows.into_iter().map(without_launch).collect()
+}
+
+fn of_node(row: &str, node: &str) -> bool {
+    row.contains(&format!("\"node_id\":\"{node}\""))
+}
+
+#[test]
+fn later_leaders_list_the_tasks_that_ended_before_and_their_logs() {
+    let mut cluster = Cluster::start_with(ClusterOptions {
+        resources: "cpus:4;mem:4096;ports:[31000-31009]".to_owned(),
+        ..ClusterOptions::default()
+    });
+    let leader = cluster.leader();
+    let asked = cluster.follower();
+    let run = |cluster: &Cluster, arguments: &[&str]| cluster.nodes[asked].command(arguments).run();
+    // So many that no node has room for all at once.
+    let line = "echo written; exit 3";
+    let many = run(
+        &cluster,
+        &["run", "--quiet", "--name", "many", "--instances", "12", "--shell", "--", line],
+    );
+    assert_eq!(many.code(), 3, "{many:?}");
+    wait_until("all are listed as ended", || ended(&cluster, asked).len() == 12);
+    let before = ended(&cluster, asked);
+    assert!(before.iter().all(|row| row.contains("\"state\":\"failed\"")), "{before:?}");
+    assert!(before.iter().all(|row| row.contains("exited with status 3")), "{before:?}");
+
+    // What ended on the dead node comes back with that node.
+    cluster.nodes[leader.index].kill();
+    cluster.leader_after(leader.term);
+    let of_others: BTreeSet<String> =
+        before.iter().filter(|row| !of_node(row, &leader.node_id)).cloned().collect();
+    assert!(!of_others.is_empty(), "{before:?}");
+    wait_until("the next leader lists what ended elsewhere", || {
+        ended(&cluster, asked) == of_others
+    });
+    cluster.nodes[leader.index].start();
+    wait_until("all of it is listed again", || ended(&cluster, asked) == before);
+
+    for index in 0..3 {
+        cluster.nodes[index].kill();
+    }
+    for index in 0..3 {
+        cluster.nodes[index].start();
+    }
+    cluster.wait_until_ready();
+    wait_until("all of it is listed after a restart of the cluster", || {
+        ended(&cluster, asked) == before
+    });
+    for row in &before {
+        let row: Value = serde_json::from_str(row).expect("JSON");
+        let id = row["id"].as_str().expect("a text");
+        assert_eq!(run(&cluster, &["logs", id]).success().stdout, "written\n");
+    }
+}
