@@ -22,6 +22,8 @@ pub struct NodeFacts {
     pub address_agent_http: SocketAddr,
     /// Where the node takes QUIC connections.
     pub address_quic: SocketAddr,
+    /// The node's name for people; empty when its release does not say.
+    pub hostname: String,
     /// Total resources in the text form.
     pub resources: String,
     /// Attributes in the text form.

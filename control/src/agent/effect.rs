@@ -72,19 +72,20 @@ pub enum Change {
         framework: FrameworkId,
         /// The task.
         task: TaskId,
+        /// How it ended, when that is to be remembered.
+        end: Option<Box<RememberedEnd>>,
     },
-    /// An ended task to be remembered, under a number that grows with each.
-    Remember {
-        /// Its place among those that are remembered.
-        number: u64,
-        /// How it ended.
-        end: Box<TaskEnd>,
-    },
-    /// The oldest of the ended tasks goes, to make room.
-    DropEnd {
-        /// Its number.
-        number: u64,
-    },
+}
+
+/// One more ended task that an agent remembers, and what goes to make room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RememberedEnd {
+    /// Its place among those that are remembered: one above the newest before.
+    pub number: u64,
+    /// How it ended.
+    pub end: TaskEnd,
+    /// The oldest that stays; all with lower numbers go.
+    pub oldest: u64,
 }
 
 /// What an agent keeps on disk of one task. Kept readable by all later builds.

@@ -3,7 +3,7 @@
 use meshos_protocol::{
     ids::ContainerId,
     messages::agent::ToLeader,
-    task::{Exit, Reason, TaskState},
+    task::{Exit, Reason, StatusUpdate, TaskState},
     time::Now,
 };
 
@@ -125,10 +125,9 @@ impl Agent {
         terminal.message = end.message;
         terminal.exit = end.exit;
         if let Some(why) = abandoned {
-            if why == Abandoned::FrameworkClosed {
-                self.remember_end(key, &terminal, effects);
-            }
-            self.forget(key, Some(terminal.state), effects);
+            // Of an agent that was declared gone the leader has told another end already.
+            let told = (why == Abandoned::FrameworkClosed).then_some(&terminal);
+            self.forget(key, Some(terminal.state), told, effects);
             return;
         }
         terminal.update = Some(self.mint_update());
@@ -162,14 +161,16 @@ impl Agent {
         self.tell(message, effects);
     }
 
-    /// Nobody needs the task any more: its record is removed.
+    /// Nobody needs the task any more: its record is removed, and its end remembered.
     pub(super) fn forget(
         &mut self,
         key: &TaskKey,
         farewell: Option<TaskState>,
+        terminal: Option<&StatusUpdate>,
         effects: &mut Vec<Effect>,
     ) {
-        let change = Change::Forget { framework: key.0, task: key.1.clone() };
+        let end = terminal.and_then(|terminal| self.remember_end(key, terminal));
+        let change = Change::Forget { framework: key.0, task: key.1.clone(), end };
         let write = self.write_for(key, change, effects);
         self.deadlines.clear(&Deadline::Retry(key.clone()));
         self.enter(key, Phase::Forgetting { write, farewell });
@@ -190,7 +191,7 @@ impl Agent {
 }
 
 /// Makes a record that of a task that has ended.
-fn append(record: &mut TaskRecord, terminal: meshos_protocol::task::StatusUpdate) {
+fn append(record: &mut TaskRecord, terminal: StatusUpdate) {
     record.state = terminal.state;
     record.exit.clone_from(&terminal.exit);
     record.unacknowledged.push(terminal);

@@ -1,7 +1,8 @@
 //! The ended tasks that an agent remembers, so that a new leader can show them.
 //!
-//! Nothing depends on them: a task's end is delivered by its update. They are written in the same
-//! durable write that removes the task's record, so remembering costs no write of its own.
+//! Nothing depends on them: a task's end is delivered by its update. An end is written by the same
+//! change that removes the task's record, so remembering costs no write of its own, and no crash
+//! comes between the two.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,7 +13,7 @@ use meshos_protocol::{
 };
 
 use super::{
-    Agent, Change, Effect, TaskRecord,
+    Agent, Effect, RememberedEnd, TaskRecord,
     register::{Link, pages},
     task::TaskKey,
 };
@@ -36,29 +37,34 @@ impl Ends {
     pub(super) fn len(&self) -> usize {
         self.kept.len()
     }
+
+    pub(super) fn check_invariants(&self, max: usize) {
+        // What an earlier start kept with a higher limit goes with the next end.
+        assert!(
+            self.len() <= max || self.kept.back().is_some_and(|(number, _)| *number == self.newest)
+        );
+        let rising = self.kept.iter().zip(self.kept.iter().skip(1)).all(|(a, b)| a.0 < b.0);
+        assert!(rising && self.kept.back().is_none_or(|(number, _)| *number <= self.newest));
+    }
 }
 
 impl Agent {
-    /// Writes down how a task ended, before its record is removed.
+    /// Takes down how a task ended; to be written with the change that forgets the task.
     pub(super) fn remember_end(
         &mut self,
         key: &TaskKey,
         terminal: &StatusUpdate,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.config.ends_max == 0 {
-            return;
-        }
-        let Some(task) = self.tasks.get(key) else { return };
+    ) -> Option<Box<RememberedEnd>> {
+        let task = self.tasks.get(key).filter(|_| self.config.ends_max > 0)?;
         let end = end_of(&task.record, terminal);
-        self.ends.newest += 1;
-        let number = self.ends.newest;
-        self.ends.kept.push_back((number, Arc::new(end.clone())));
-        self.write(Change::Remember { number, end: Box::new(end) }, effects);
-        while self.ends.kept.len() > self.config.ends_max {
-            let Some((number, _)) = self.ends.kept.pop_front() else { break };
-            self.write(Change::DropEnd { number }, effects);
-        }
+        let ends = &mut self.ends;
+        ends.newest += 1;
+        let number = ends.newest;
+        ends.kept.push_back((number, Arc::new(end.clone())));
+        let excess = ends.kept.len().saturating_sub(self.config.ends_max);
+        ends.kept.drain(..excess);
+        let oldest = ends.kept.front().map_or(number, |(number, _)| *number);
+        Some(Box::new(RememberedEnd { number, end, oldest }))
     }
 
     /// The leader asks for what is remembered.

@@ -23,6 +23,7 @@ impl Agent {
             self.check_task(key, task);
         }
         self.check_waiting();
+        self.ends.check_invariants(self.config.ends_max);
         self.check_deadlines();
         if self.link == Link::Down {
             assert!(self.held.is_empty(), "something is held for a stream that is closed");

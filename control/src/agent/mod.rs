@@ -39,7 +39,7 @@ mod view;
 mod tests;
 
 pub use config::AgentConfig;
-pub use effect::{Change, Effect, TaskRecord};
+pub use effect::{Change, Effect, RememberedEnd, TaskRecord};
 pub use event::{Event, FoundContainer, WriteId};
 pub use fit::Misfit;
 pub use recover::Recovered;

@@ -125,10 +125,8 @@ impl Agent {
         } else {
             task.abandoned = Some(Abandoned::AgentGone);
             let newest = std::mem::take(&mut task.record_mut().unacknowledged).pop();
-            if let Some(terminal) = newest.filter(|status| status.state.is_terminal()) {
-                self.remember_end(key, &terminal, effects);
-            }
-            self.forget(key, None, effects);
+            let terminal = newest.filter(|status| status.state.is_terminal());
+            self.forget(key, None, terminal.as_ref(), effects);
         }
     }
 
@@ -145,7 +143,7 @@ impl Agent {
         let Some(task) = self.tasks.get_mut(key) else { return };
         task.contained = false;
         if task.record.unacknowledged.is_empty() {
-            self.forget(key, None, effects);
+            self.forget(key, None, None, effects);
         }
     }
 

@@ -4,7 +4,7 @@ use meshos_protocol::{
     codec,
     ids::{AgentId, Fence},
     messages::agent::{Registration, TASKS_PER_REPORT_MAX, ToAgent, ToAgentFrame, ToLeader},
-    task::{StatusUpdate, TaskReport, TaskState},
+    task::TaskReport,
     time::Now,
 };
 use serde::Serialize;
@@ -218,11 +218,11 @@ impl Agent {
             (Phase::Forgetting { .. }, _) => {}
             (Phase::Ending { terminal, .. }, _) => {
                 let (state, terminal) = (terminal.state, terminal.as_ref().clone());
-                self.forget_abandoned(key, (state, Some(terminal)), effects);
+                self.forget(key, Some(state), Some(&terminal), effects);
             }
             (Phase::Ended, _) => {
                 let state = task.record.state;
-                self.forget_abandoned(key, (state, newest), effects);
+                self.forget(key, Some(state), newest.as_ref(), effects);
             }
             (Phase::Recording { .. }, _) => self.killed_before_start(now, key, effects),
             (
@@ -236,19 +236,6 @@ impl Agent {
                 Abandoned::FrameworkClosed,
             ) => self.kill(now, key, None, effects),
         }
-    }
-
-    /// The task had ended when nobody waited for its updates any more.
-    fn forget_abandoned(
-        &mut self,
-        key: &TaskKey,
-        (state, terminal): (TaskState, Option<StatusUpdate>),
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some(terminal) = terminal {
-            self.remember_end(key, &terminal, effects);
-        }
-        self.forget(key, Some(state), effects);
     }
 }
 

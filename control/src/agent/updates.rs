@@ -121,8 +121,7 @@ impl Agent {
         self.counters.updates_acknowledged += 1;
         self.deadlines.clear(&Deadline::Retry(key.clone()));
         if over {
-            self.remember_end(key, &head, effects);
-            self.forget(key, None, effects);
+            self.forget(key, None, Some(&head), effects);
         } else {
             self.send_head(now, key, effects);
         }

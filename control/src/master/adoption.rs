@@ -140,7 +140,10 @@ impl Core {
                 task.state = report.state;
                 task.reason = None;
                 task.message = "".into();
-                task.changed_at = cx.now.wall;
+                // A task that runs does so since it started, whoever leads.
+                let running = report.state == TaskState::Running;
+                let since = task.started_at.filter(|_| running);
+                task.changed_at = since.unwrap_or(cx.now.wall);
             }
             None => {}
         }

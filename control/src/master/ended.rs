@@ -1,8 +1,15 @@
 //! The newest ended tasks, for reads.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
-use meshos_protocol::{ids::AgentId, task::TaskEnd, time::Wall};
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, NodeId, TaskId},
+    task::TaskEnd,
+    time::Wall,
+};
 
 use super::{TaskView, tasks::TaskKey};
 
@@ -47,21 +54,40 @@ impl EndedTasks {
         oldest.filter(|_| self.rows.len() >= self.max)
     }
 
-    /// Adds what an agent remembers. A task whose end is here already stays as it is.
-    pub(super) fn learn(&mut self, agent: AgentId, ends: Vec<TaskEnd>) {
-        let learnt = ends.into_iter().map(|end| Arc::new(row_of(agent, end)));
+    /// Adds what an agent remembers. A task whose end is here already stays as it is: frameworks were
+    /// told of that one. Nothing has ended later than `now`: an agent whose clock is ahead would keep
+    /// all places for ever.
+    pub(super) fn learn(&mut self, now: Wall, agent: AgentId, ends: Vec<TaskEnd>) {
+        let mut known: BTreeMap<(FrameworkId, NodeId, &TaskId), Vec<&TaskView>> = BTreeMap::new();
+        for row in self.rows.iter() {
+            let name = (row.framework_id, row.node_id, &row.id);
+            known.entry(name).or_default().push(row);
+        }
+        let is_new = |end: &TaskEnd| {
+            let rows = known.get(&(end.framework, agent.node, &end.task));
+            !rows.is_some_and(|rows| rows.iter().any(|row| is_same_life(row, end)))
+        };
+        let learnt: Vec<Arc<TaskView>> = ends
+            .into_iter()
+            .filter(is_new)
+            .map(|end| row_of(agent, end))
+            .map(|row| Arc::new(TaskView { changed_at: row.changed_at.min(now), ..row }))
+            .collect();
         let mut rows: Vec<Arc<TaskView>> = self.rows.iter().cloned().chain(learnt).collect();
-        // The sort is stable, so that of two rows of one end the first is the one from before.
-        rows.sort_by(|one, other| place(one).cmp(&place(other)));
-        rows.dedup_by(|later, earlier| place(later) == place(earlier));
+        rows.sort_by_key(|row| row.changed_at);
         rows.drain(..rows.len().saturating_sub(self.max));
         self.rows = Arc::new(rows.into());
     }
 }
 
-/// By time; and what tells one end from another, since a task's id may have been used again.
-fn place(row: &TaskView) -> impl Ord + '_ {
-    (row.changed_at, row.framework_id, row.agent_id, &row.id)
+/// Whether a row of the same task tells of the same end, and not of that of an earlier or later task
+/// under the same id: either the row came from the agent's own words, or their times overlap, when the
+/// master had dated the end by its own clock or told another.
+fn is_same_life(row: &TaskView, end: &TaskEnd) -> bool {
+    let told_before = row.launched_at == Some(end.launched_at) || row.changed_at == end.ended_at;
+    let overlap = end.launched_at < row.changed_at
+        && row.launched_at.is_none_or(|launched| launched < end.ended_at);
+    told_before || overlap
 }
 
 fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
@@ -80,6 +106,7 @@ fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
         message: end.message.into(),
         exit: end.exit,
         launched_at: Some(end.launched_at),
+        launched_here: false,
         started_at: end.started_at,
         changed_at: end.ended_at,
     }
@@ -87,10 +114,7 @@ fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
 
 #[cfg(test)]
 mod tests {
-    use meshos_protocol::{
-        ids::{FrameworkId, NodeId, TaskId},
-        task::TaskState,
-    };
+    use meshos_protocol::task::TaskState;
 
     use super::*;
 
@@ -125,12 +149,37 @@ mod tests {
         seen.message = "as it was seen".into();
         ended.push(seen);
         assert_eq!(ended.full_after(), None);
-        ended.learn(AGENT, vec![end("d", 40), end("c", 30), end("a", 10)]);
+        ended.learn(Wall(1_000), AGENT, vec![end("d", 40), end("c", 30), end("a", 10)]);
         assert_eq!(names(&ended), ["a", "c", "d"]);
         assert_eq!(&*ended.picture()[1].message, "as it was seen");
-        ended.learn(AGENT, vec![end("c", 50), end("b", 20)]);
+        let again = TaskEnd { launched_at: Wall(31), ..end("c", 50) };
+        ended.learn(Wall(1_000), AGENT, vec![again, end("b", 20)]);
         assert_eq!(names(&ended), ["b", "c", "d", "c"], "the oldest makes room");
         assert_eq!(ended.full_after(), Some(Wall(20)));
+    }
+
+    #[test]
+    fn an_agent_whose_clock_is_ahead_keeps_no_place_for_ever() {
+        let mut ended = EndedTasks::new(2);
+        let ahead = || TaskEnd { launched_at: Wall(8_000), ..end("a", 9_000) };
+        ended.learn(Wall(50), AGENT, vec![ahead()]);
+        assert_eq!(ended.picture()[0].changed_at, Wall(50));
+        ended.learn(Wall(60), AGENT, vec![ahead()]);
+        assert_eq!(names(&ended), ["a"], "told before");
+        ended.learn(Wall(90), AGENT, vec![end("b", 70), end("c", 80)]);
+        assert_eq!(names(&ended), ["b", "c"]);
+    }
+
+    #[test]
+    fn an_end_that_the_master_told_otherwise_is_not_told_twice() {
+        let mut ended = EndedTasks::new(4);
+        let mut gone = row_of(AgentId::new(AGENT.node, 1), end("a", 70));
+        gone.state = TaskState::GoneByOperator;
+        ended.push(gone);
+        let before = TaskEnd { launched_at: Wall(0), ..end("a", 0) };
+        ended.learn(Wall(1_000), AGENT, vec![end("a", 60), before]);
+        let states: Vec<_> = ended.picture().iter().map(|row| row.state).collect();
+        assert_eq!(states, [TaskState::Finished, TaskState::GoneByOperator]);
     }
 
     #[test]

@@ -26,8 +26,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct History {
     asked: Option<AgentId>,
+    /// How many ends the one that was asked has told.
+    told: usize,
     waiting: BTreeSet<AgentId>,
-    /// Those who have answered, or did not in time: each is asked once in a term.
+    /// Those who have told all: each does so once in a term.
     done: BTreeSet<AgentId>,
 }
 
@@ -47,6 +49,7 @@ impl Core {
             let max = u32::try_from(self.config.ended_tasks_max).unwrap_or(u32::MAX);
             if self.tell_agent(cx, agent, ToAgent::TellEnds { after, max }) {
                 self.history.asked = Some(agent);
+                self.history.told = 0;
                 let at = cx.now.mono.after(ANSWER_WITHIN);
                 self.timers.set(Timer::HistoryOf(agent), at);
             }
@@ -73,25 +76,20 @@ impl Core {
             return;
         };
         ends.truncate(TASKS_PER_REPORT_MAX);
+        // One that tells nothing and has more to tell has told all.
+        let more = more && !ends.is_empty();
+        self.history.told += ends.len();
         ends.retain(|end| end.state.is_terminal());
-        self.tasks.learn_ended(agent, ends);
-        if !more {
+        self.tasks.learn_ended(cx.now.wall, agent, ends);
+        if !more || self.history.told >= self.config.ended_tasks_max {
+            self.history.done.insert(agent);
             self.history_concluded(cx, agent);
         }
     }
 
-    /// The agent has told all, or is waited for no longer.
+    /// The agent is waited for no longer: it has told all, is gone, or does not answer. When it
+    /// registers again and has not told all, it is asked again.
     pub(super) fn history_concluded(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
-        self.timers.clear(Timer::HistoryOf(agent));
-        self.history.done.insert(agent);
-        if self.history.asked == Some(agent) {
-            self.history.asked = None;
-            self.ask_for_history(cx);
-        }
-    }
-
-    /// The agent's stream is gone. It is asked when it registers again.
-    pub(super) fn history_interrupted(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
         self.history.waiting.remove(&agent);
         if self.history.asked == Some(agent) {
             self.timers.clear(Timer::HistoryOf(agent));

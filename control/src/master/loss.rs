@@ -33,7 +33,7 @@ impl Core {
         self.allocator.set_agent_active(agent, false);
         self.rescind_of_agent(cx, agent);
         self.arm_agent_timer(agent);
-        self.history_interrupted(cx, agent);
+        self.history_concluded(cx, agent);
     }
 
     /// The agent says that its node is being stopped: its loss need not be waited for long.
@@ -176,6 +176,7 @@ impl Core {
         let Some(entry) = self.agents.remove(&agent) else { return };
         self.pictures.agent_gone(agent, entry.slot);
         self.timers.clear(Timer::AgentLost(agent));
+        self.history_concluded(cx, agent);
         self.nodes_leaving.remove(&agent.node);
         self.allocator.remove_agent(agent);
         if let Some(connection) = entry.link.connection() {

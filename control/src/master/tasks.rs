@@ -40,6 +40,8 @@ pub(super) struct Task {
     pub(super) message: Arc<str>,
     pub(super) exit: Option<Exit>,
     pub(super) launched_at: Option<Wall>,
+    /// Whether this master sent it to its agent.
+    pub(super) launched_here: bool,
     pub(super) started_at: Option<Wall>,
     pub(super) changed_at: Wall,
     /// The agent's update that waits for the framework's acknowledgement.
@@ -76,6 +78,7 @@ impl Task {
             message: "".into(),
             exit: None,
             launched_at: matches!(phase, TaskPhase::Sent).then_some(at),
+            launched_here: matches!(phase, TaskPhase::Sent),
             started_at: None,
             changed_at: at,
             head: None,
@@ -129,6 +132,7 @@ impl Task {
             message: Arc::clone(&self.message),
             exit: self.exit.clone(),
             launched_at: self.launched_at,
+            launched_here: self.launched_here,
             started_at: self.started_at,
             changed_at: self.changed_at,
         }
@@ -301,8 +305,8 @@ impl Tasks {
     }
 
     /// Shows what an agent remembers of ended tasks.
-    pub(super) fn learn_ended(&mut self, agent: AgentId, ends: Vec<TaskEnd>) {
-        self.ended.learn(agent, ends);
+    pub(super) fn learn_ended(&mut self, now: Wall, agent: AgentId, ends: Vec<TaskEnd>) {
+        self.ended.learn(now, agent, ends);
     }
 
     /// See [`EndedTasks::full_after`].

@@ -191,6 +191,9 @@ pub struct TaskView {
     pub exit: Option<Exit>,
     /// When this leader launched it, or when its agent took it on if an earlier leader did.
     pub launched_at: Option<Wall>,
+    /// Whether this leader launched it: then its clock has told when.
+    #[serde(skip)]
+    pub launched_here: bool,
     /// When it began to run, if it has.
     pub started_at: Option<Wall>,
     /// When its state last changed.

@@ -23,6 +23,7 @@ pub struct FactsError {
 const HTTP: &str = "http";
 const AGENT: &str = "agent";
 const QUIC: &str = "quic";
+const HOSTNAME: &str = "hostname";
 const RESOURCES: &str = "resources";
 const ATTRIBUTES: &str = "attributes";
 const VERSION: &str = "version";
@@ -52,6 +53,7 @@ pub(super) fn encode(
         (HTTP, facts.address_http.to_string()),
         (AGENT, facts.address_agent_http.to_string()),
         (QUIC, facts.address_quic.to_string()),
+        (HOSTNAME, facts.hostname.clone()),
         (RESOURCES, facts.resources.clone()),
         (ATTRIBUTES, facts.attributes.clone()),
         (VERSION, facts.version.clone()),
@@ -82,6 +84,8 @@ pub(super) fn decode<'a>(
         address_http: text(HTTP)?.parse().ok()?,
         address_agent_http: text(AGENT)?.parse().ok()?,
         address_quic: text(QUIC)?.parse().ok()?,
+        // Nodes of an older release do not say it.
+        hostname: text(HOSTNAME).unwrap_or_default().to_owned(),
         resources: text(RESOURCES)?.to_owned(),
         attributes: text(ATTRIBUTES)?.to_owned(),
         version: text(VERSION)?.to_owned(),

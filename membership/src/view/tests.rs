@@ -14,6 +14,7 @@ fn peer(bits: u64) -> Peer {
             address_http: address(5050),
             address_agent_http: address(5051),
             address_quic: address(5051),
+            hostname: "a".into(),
             resources: "cpus:4".into(),
             attributes: "rack:a".into(),
             version: "0.1.0".into(),

@@ -135,6 +135,18 @@ impl Failure {
         self.status == 404
     }
 
+    /// Of a thing that is not found, that it may be known to nodes that are not connected.
+    pub(super) fn of_absent(mut self, nodes: usize) -> Self {
+        if self.is_not_found() && nodes > 0 {
+            let (are, they) =
+                if nodes == 1 { ("node is", "it is") } else { ("nodes are", "they are") };
+            self.message += &format!(
+                "; {nodes} {are} not connected, and what ended there is known when {they} back"
+            );
+        }
+        self
+    }
+
     /// The sentence.
     pub(super) fn into_message(self) -> String {
         self.message

@@ -25,8 +25,8 @@ struct HealthRow {
     problems: Vec<String>,
     node_id: NodeId,
     version: &'static str,
-    /// Whether this node leads, or is connected to the leader. An election is no illness: this may be
-    /// false for a second.
+    /// Whether this node leads, or is registered with the leader. An election is no illness: this may
+    /// be false for a second.
     leader_known: bool,
     /// Whether that leader has this node's registration.
     registered: bool,
@@ -68,7 +68,7 @@ impl Api {
 fn leaderless_for(since: Duration, why: &[String]) -> String {
     let since = print_duration(Duration::from_secs(since.as_secs()));
     let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
-    format!("this node has been without a leader for {since}{why}")
+    format!("no leader has had this node's registration for {since}{why}")
 }
 
 fn problems(raft: &Health, storage_failure: Option<&str>) -> Vec<String> {
@@ -86,6 +86,13 @@ fn problems(raft: &Health, storage_failure: Option<&str>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_without_a_leader_says_for_how_long_and_why() {
+        let told = leaderless_for(Duration::from_millis(61_900), &["a".into(), "b".into()]);
+        assert_eq!(told, "no leader has had this node's registration for 61s: a; b");
+        assert!(leaderless_for(LEADERLESS_MAX, &[]).ends_with("for 30s"));
+    }
 
     #[test]
     fn a_disk_that_fails_makes_a_node_ill() {

@@ -55,8 +55,7 @@ impl Api {
         match (route, answered) {
             // When the group has lost its majority, its members are what the operator needs.
             (Leading::Voters, Err(failure)) if !call.forwarded => {
-                let known = !self.options.raft.voters().is_empty();
-                if known { self.voters_known(false) } else { Err(failure) }
+                self.voters_without_leader().unwrap_or(Err(failure))
             }
             (_, answered) => answered,
         }
@@ -226,7 +225,9 @@ impl Api {
                 .await
             }
             Leading::Task(name) => {
-                let task = tasks::find(view.tasks.iter(), view.tasks_ended.iter(), name)?;
+                let task = tasks::find(view.tasks.iter(), view.tasks_ended.iter(), name);
+                let away = view.agents.iter().filter(|agent| !agent.connected).count();
+                let task = task.map_err(|failure| failure.of_absent(away))?;
                 let agent = view.agents.iter().find(|agent| agent.id == task.node_id);
                 Answer::json(&tasks::located(task, agent.map(AsRef::as_ref)))
             }

@@ -73,6 +73,7 @@ fn health(health: Health) -> Value {
 }
 
 fn fill_in(agent: &mut AgentView, facts: &NodeFacts) {
+    agent.hostname.clone_from(&facts.hostname);
     agent.address = facts.address_http.to_string();
     agent.agent_address = facts.address_agent_http.to_string();
     agent.version.clone_from(&facts.version);
@@ -180,6 +181,7 @@ pub(super) mod tests {
             address_http: address,
             address_agent_http: address,
             address_quic: address,
+            hostname: "lab".to_owned(),
             resources: "cpus:8;mem:64".to_owned(),
             attributes: String::new(),
             version: "9.9.9".to_owned(),
@@ -237,6 +239,7 @@ pub(super) mod tests {
         )
         .unwrap();
         assert_eq!(rows[1]["address"], "127.0.0.1:6000");
+        assert_eq!(rows[1]["hostname"], "lab");
         assert_eq!(rows[1]["version"], "9.9.9");
         assert_eq!(rows[1]["resources_text"], "cpus:8;mem:64");
         assert_eq!(rows[1]["pid"], Value::Null);

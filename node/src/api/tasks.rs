@@ -56,7 +56,7 @@ pub(super) fn find<'a>(
     found.ok_or_else(|| {
         let of = name.framework.map(|framework| format!(" of framework {framework}"));
         Failure::not_found(format!(
-            "the leader knows no task {}{}",
+            "the leader knows no task {}{}; `meshos tasks` lists those that it knows",
             name.task,
             of.unwrap_or_default()
         ))
@@ -107,6 +107,7 @@ mod tests {
             message: "".into(),
             exit: None,
             launched_at: None,
+            launched_here: false,
             started_at: None,
             changed_at: Wall(0),
         })

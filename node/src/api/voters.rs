@@ -17,13 +17,16 @@ use crate::net::Target;
 
 /// How long copying the log may take before a new voter is given up.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
+/// A voter that was heard of within this time answers: several heartbeats, and a busy moment.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// How long removing a voter may take.
 const REMOVE_LIMIT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Serialize)]
 struct VoterRow {
     node_id: NodeId,
-    raft_id: u64,
+    /// Names its log; null when this node is no member and nobody leads.
+    raft_id: Option<u64>,
     /// `host:port` of its QUIC port.
     address: String,
     /// `host:port` of its cluster port; null when gossip has not heard of the node.
@@ -45,7 +48,7 @@ impl VoterRow {
         };
         Self {
             node_id: status.voter.node_id,
-            raft_id: status.voter.raft_id,
+            raft_id: Some(status.voter.raft_id),
             address: status.voter.address.clone(),
             cluster_address,
             role,
@@ -75,6 +78,35 @@ struct Admitted {
 }
 
 impl Api {
+    /// The voters as this node knows them while nobody leads: from its own log when it is a member,
+    /// else as the last leader told; absent when it has not heard of any.
+    pub(super) fn voters_without_leader(&self) -> Option<Result<Answer, Failure>> {
+        if !self.options.raft.voters().is_empty() {
+            return Some(self.voters_known(false));
+        }
+        let gossip = self.options.gossip.view();
+        let rows: Vec<VoterRow> = self
+            .options
+            .tracker
+            .known_voters()
+            .into_iter()
+            .map(|(node_id, address)| VoterRow {
+                node_id,
+                raft_id: None,
+                address,
+                cluster_address: gossip
+                    .peers
+                    .get(&node_id)
+                    .map(|peer| peer.facts.address_http.to_string()),
+                role: "voter",
+                leader: false,
+                last_contact_ms: None,
+                lag: None,
+            })
+            .collect();
+        (!rows.is_empty()).then(|| Answer::json(&rows))
+    }
+
     /// `led` says whether anybody leads.
     pub(super) fn voters_known(&self, led: bool) -> Result<Answer, Failure> {
         let gossip = self.options.gossip.view();
@@ -102,7 +134,9 @@ impl Api {
         }
         let gossip = self.options.gossip.view();
         let heard = |node: NodeId| gossip.peers.get(&node).is_some_and(|peer| peer.alive);
-        Answering::of(&self.options.tracker.known_voters(), |node| reaches(node) || heard(node))
+        let voters: Vec<NodeId> =
+            self.options.tracker.known_voters().into_iter().map(|(node, _)| node).collect();
+        Answering::of(&voters, |node| reaches(node) || heard(node))
     }
 
     pub(super) async fn add_voter(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
@@ -193,6 +227,11 @@ impl Api {
 
     pub(super) async fn remove_voter(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
         let member = self.member_to_change(call, view)?;
+        let heard = |status: &VoterStatus| {
+            status.voter.node_id == self.options.node
+                || status.last_contact.is_some_and(|ago| ago <= HEARD_WITHIN)
+        };
+        refuse_loss_of_majority(&self.options.raft.voters(), &member, heard)?;
         tracing::info!(voter = %member, principal = %call.principal, "an operator removes a voter");
         self.options.raft.remove_voter(member.raft_id, REMOVE_LIMIT).await.map_err(failed)?;
         let Voter { raft_id, node_id, .. } = member;
@@ -251,6 +290,33 @@ impl Answering {
             )
         })
     }
+}
+
+/// Without `removed`, a majority of the voters must still answer, or nobody could lead any more.
+fn refuse_loss_of_majority(
+    members: &[VoterStatus],
+    removed: &Voter,
+    heard: impl Fn(&VoterStatus) -> bool,
+) -> Result<(), Failure> {
+    let left = |status: &&VoterStatus| {
+        status.role == VoterRole::Voter && status.voter.raft_id != removed.raft_id
+    };
+    let left: Vec<&VoterStatus> = members.iter().filter(left).collect();
+    let silent: Vec<String> = left
+        .iter()
+        .filter(|status| !heard(status))
+        .map(|status| status.voter.node_id.to_string())
+        .collect();
+    if left.is_empty() || (left.len() - silent.len()) > left.len() / 2 {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "without it {} of {} voters would be left that answer, and nobody could lead: start {} again, or remove that \
+         voter first",
+        left.len() - silent.len(),
+        left.len(),
+        silent.join(", "),
+    )))
 }
 
 fn voting(members: &[VoterStatus]) -> impl Iterator<Item = NodeId> + '_ {
@@ -335,6 +401,25 @@ mod tests {
         assert_eq!(row["last_contact_ms"], 12);
         assert_eq!(row["lag"], serde_json::Value::Null);
         assert_eq!((&row["address"], &row["cluster_address"]), (&"h:1".into(), &"h:0".into()));
+    }
+
+    #[test]
+    fn a_voter_is_not_removed_whom_the_majority_needs() {
+        let members = [1, 2, 3].map(|id| status(id, id, VoterRole::Voter));
+        let refused = |removed: usize, silent: &[u64]| {
+            let heard = |status: &VoterStatus| !silent.contains(&status.voter.raft_id);
+            refuse_loss_of_majority(&members, &members[removed].voter, heard)
+                .err()
+                .map(Failure::into_message)
+        };
+        assert_eq!(refused(2, &[]), None);
+        assert_eq!(refused(2, &[3]), None, "the silent one itself");
+        let told = refused(1, &[3]).expect("one of two would answer");
+        assert!(told.starts_with("without it 1 of 2 voters would be left that answer"), "{told}");
+        assert!(told.contains(&NodeId::from_bits(3).to_string()), "{told}");
+        let alone = [status(1, 1, VoterRole::Voter)];
+        // Raft says that the last one stays.
+        assert!(refuse_loss_of_majority(&alone, &alone[0].voter, |_| true).is_ok());
     }
 
     #[test]

@@ -258,6 +258,13 @@ impl Api {
         }
     }
 
+    /// What a node says of its own health, which it says with an error's status when it is ill.
+    pub(super) async fn health(&self) -> Result<Value, ApiError> {
+        let node = self.node();
+        let (_, body) = self.exchange(&node, Method::GET, "/health", None).await?;
+        parse(&node, &body)
+    }
+
     async fn send(
         &self,
         node: &str,
@@ -265,12 +272,27 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Vec<u8>, ApiError> {
+        match self.exchange(node, method, path, body).await? {
+            (status, bytes) if status.is_success() => Ok(bytes),
+            (StatusCode::UNAUTHORIZED, _) if self.operator.is_none() => {
+                Err(ApiError::Credentials { node: node.to_owned(), sent: self.token.is_some() })
+            }
+            (status, bytes) => Err(refused(status, &bytes)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        node: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Vec<u8>), ApiError> {
         let limit = if method == Method::GET { READ_LIMIT } else { CHANGE_LIMIT };
         if let Some(operator) = &self.operator {
             let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
             let (status, bytes) = operator.ask(node, method.as_str(), path, body, limit).await?;
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-            return if status.is_success() { Ok(bytes) } else { Err(refused(status, &bytes)) };
+            return Ok((StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), bytes));
         }
         let mut request = self.http.request(method, format!("http://{node}{path}")).timeout(limit);
         if let Some(token) = &self.token {
@@ -289,13 +311,7 @@ impl Api {
             }
             bytes.extend_from_slice(&part);
         }
-        match response.status() {
-            status if status.is_success() => Ok(bytes),
-            StatusCode::UNAUTHORIZED => {
-                Err(ApiError::Credentials { node: node.to_owned(), sent: self.token.is_some() })
-            }
-            status => Err(refused(status, &bytes)),
-        }
+        Ok((response.status(), bytes))
     }
 }
 

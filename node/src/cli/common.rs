@@ -133,7 +133,7 @@ pub(super) async fn patiently<T>(api: &Api, answer: impl Future<Output = T>) -> 
 /// What a node that does not answer waits for, as far as it says.
 pub(super) async fn what_is_waited_for(api: &Api) -> String {
     let health = async {
-        let told = tokio::time::timeout(ASK_LIMIT, api.get("/health")).await.ok()?.ok()?;
+        let told = tokio::time::timeout(ASK_LIMIT, api.health()).await.ok()?.ok()?;
         serde_json::from_value(told).ok()
     };
     waited_for(&api.node(), health.await.as_ref())

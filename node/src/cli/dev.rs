@@ -23,8 +23,8 @@ can be offered, standard output gets one line, `ready`. The nodes write to D/nod
 root, since only this machine can reach it.
 
 Ctrl-C, SIGTERM and SIGHUP end the nodes with their tasks and leave no process behind; so does the end \
-of this process by SIGKILL, somewhat later. A node that was started again by hand is not ended: end it \
-first, where it was started.
+of this process by SIGKILL, somewhat later, for nodes that run then: what a node that was killed before left \
+running goes on. A node that was started again by hand is not ended: end it first, where it was started.
 
 Exit codes: 0 ended by a signal, 1 something went wrong, 2 the command line cannot be read.";
 

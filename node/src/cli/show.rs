@@ -34,7 +34,7 @@ pub(super) struct Frameworks {
     all: bool,
 }
 
-/// Show the tasks: those that live, and the newest 1,000 that have ended since the leader was elected
+/// Show the tasks: those that live, and the newest 1,000 that have ended
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
     #[command(flatten)]
@@ -142,12 +142,14 @@ impl Nodes {
 
 impl Frameworks {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let answer = self.common.list("/api/frameworks").await?;
+        let mut answer = self.common.list("/api/frameworks").await?;
+        if let Value::Array(rows) = &mut answer {
+            rows.retain(|row| self.all || row["state"] != "closed");
+        }
         let Some(rows) = self.common.rows::<FrameworkRow>(answer)? else { return DONE };
         let mut table =
             Table::new(&["ID", "NAME", "STATE", "ROLES", "TASKS", "OFFERS", "USED", "PRINCIPAL"]);
-        let shown = |row: &FrameworkRow| self.all || row.state != "closed";
-        for row in rows.into_iter().filter(shown) {
+        for row in rows {
             let (tasks, offers) = (row.tasks.to_string(), row.offers.to_string());
             let (roles, used) = (row.roles.join(","), amounts(&row.used));
             table.row([row.id, row.name, row.state, roles, tasks, offers, used, row.principal]);
@@ -237,9 +239,10 @@ impl Kill {
 /// The task that somebody means by `TASK` or `FRAMEWORK/TASK`.
 pub(super) async fn find_task(api: &Api, name: &str) -> Result<Task> {
     let path = task_path(name);
-    let found = api.get(&path).await.with_context(|| {
-        format!("task {name:?} is not to be had; `meshos tasks` lists what there is")
-    })?;
+    let found = api
+        .get(&path)
+        .await
+        .with_context(|| format!("nothing can be said of task {name:?} now"))?;
     serde_json::from_value(found).context("the node's answer is not that of a task")
 }
 

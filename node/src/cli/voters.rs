@@ -116,7 +116,7 @@ struct Recover {
 #[serde(default)]
 struct Row {
     node_id: String,
-    raft_id: u64,
+    raft_id: Option<u64>,
     address: String,
     cluster_address: Option<String>,
     role: String,
@@ -189,7 +189,7 @@ fn table(rows: Vec<Row>) -> Table {
             row.address,
             heard,
             lag,
-            row.raft_id.to_string(),
+            row.raft_id.map(|id| id.to_string()).unwrap_or_default(),
         ]);
     }
     table

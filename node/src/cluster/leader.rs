@@ -150,9 +150,10 @@ impl LeaderTracker {
         self.leader.clone()
     }
 
-    /// The voters as last told, for a node that is none itself.
-    pub(crate) fn known_voters(&self) -> Vec<NodeId> {
-        self.beliefs.known_voters().into_iter().filter_map(|voter| voter.node).collect()
+    /// The voters as last told, for a node that is none itself: each with `host:port` of its QUIC port.
+    pub(crate) fn known_voters(&self) -> Vec<(NodeId, String)> {
+        let voters = self.beliefs.known_voters().into_iter();
+        voters.filter_map(|voter| Some((voter.node?, voter.address))).collect()
     }
 
     /// A peer tells that it leads.

@@ -5,7 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 use meshos_protocol::messages::StreamClass;
 use meshos_sdk::wire::{FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Leader;
@@ -14,6 +17,8 @@ use crate::net::{Net, Target};
 /// The first wait after an attempt that failed; it doubles up to the longest.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// A stream that lasted so long was a good one: the next attempt follows at once.
+const LASTING: Duration = Duration::from_secs(5);
 /// Frames read and not yet taken; the leader waits when there are more.
 const READ_MAX: usize = 1_024;
 
@@ -36,11 +41,15 @@ pub(crate) struct LeaderStream<T> {
     class: StreamClass,
     leader: watch::Receiver<Option<Leader>>,
     attempt: Option<Attempt<T>>,
+    /// The wait before the next attempt at the same leader: a leader that takes the stream and ends it
+    /// at once would else be asked without pause.
+    pause: Duration,
     ready: VecDeque<LeaderEvent<T>>,
 }
 
 struct Attempt<T> {
     leader: Leader,
+    begun: Instant,
     sender: Option<FrameSender>,
     progress: mpsc::Receiver<Progress<T>>,
     cancel: CancellationToken,
@@ -65,7 +74,7 @@ impl<T: DeserializeOwned + Send + 'static> LeaderStream<T> {
         mut leader: watch::Receiver<Option<Leader>>,
     ) -> Self {
         leader.mark_changed();
-        Self { net, class, leader, attempt: None, ready: VecDeque::new() }
+        Self { net, class, leader, attempt: None, pause: Duration::ZERO, ready: VecDeque::new() }
     }
 
     /// What happens next. Cancel-safe.
@@ -97,6 +106,7 @@ impl<T: DeserializeOwned + Send + 'static> LeaderStream<T> {
     fn follow(&mut self) {
         let leader = self.leader.borrow_and_update().clone();
         self.give_up();
+        self.pause = Duration::ZERO;
         if let Some(leader) = leader {
             self.ready.push_back(LeaderEvent::Follow(leader.clone()));
             self.start(leader);
@@ -122,6 +132,9 @@ impl<T: DeserializeOwned + Send + 'static> LeaderStream<T> {
 
     fn restart(&mut self) {
         if let Some(ended) = self.attempt.take() {
+            let lasted = ended.begun.elapsed() >= LASTING;
+            let longer = (self.pause * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
+            self.pause = if lasted { Duration::ZERO } else { longer };
             self.start(ended.leader.clone());
         }
     }
@@ -129,10 +142,16 @@ impl<T: DeserializeOwned + Send + 'static> LeaderStream<T> {
     fn start(&mut self, leader: Leader) {
         let (sender, progress) = mpsc::channel(READ_MAX);
         let cancel = CancellationToken::new();
-        let run = open_and_read(self.net.clone(), self.class.clone(), leader.clone(), sender);
+        let (net, class, to) = (self.net.clone(), self.class.clone(), leader.clone());
+        let pause = self.pause;
+        let run = async move {
+            tokio::time::sleep(pause).await;
+            open_and_read(net, class, to, sender).await;
+        };
         let token = cancel.clone();
         tokio::spawn(async move { token.run_until_cancelled(run).await });
-        self.attempt = Some(Attempt { leader, sender: None, progress, cancel });
+        self.attempt =
+            Some(Attempt { leader, begun: Instant::now(), sender: None, progress, cancel });
     }
 
     /// Closes the stream; if it was open, [`LeaderEvent::Closed`] follows.

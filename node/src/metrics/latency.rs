@@ -41,10 +41,9 @@ impl Launches {
         let floor = Wall(self.newest.0.saturating_sub(millis(SLACK)));
         let mut fresh = Vec::new();
         for task in tasks {
-            // A task without the first was launched by an earlier leader.
-            let (Some(launched), Some(started)) = (task.launched_at, task.started_at) else {
-                continue;
-            };
+            // Those of earlier leaders were told by them, and their agents dated the launch.
+            let launched = task.launched_at.filter(|_| task.launched_here);
+            let (Some(launched), Some(started)) = (launched, task.started_at) else { continue };
             if started < floor || !self.told.insert((started, task.framework_id, task.id.clone())) {
                 continue;
             }
@@ -84,6 +83,7 @@ mod tests {
             message: "".into(),
             exit: None,
             launched_at: launched.map(Wall),
+            launched_here: true,
             started_at: started.map(Wall),
             changed_at: Wall(0),
         })
@@ -112,6 +112,15 @@ mod tests {
         let much_later = [then.to_vec(), vec![task("e", Some(60_000), Some(60_003))]].concat();
         assert_eq!(look(61_000, &much_later), [3]);
         assert_eq!(look(62_000, &much_later), [0; 0]);
+    }
+
+    #[test]
+    fn launches_of_an_earlier_leader_are_not_told_again() {
+        let mut earlier = TaskView::clone(&task("a", Some(1_000), Some(1_012)));
+        earlier.launched_here = false;
+        let seen = [Arc::new(earlier), task("b", Some(1_000), Some(1_020))];
+        let told = Launches::default().fresh(Term(2), Wall(2_000), seen.iter());
+        assert_eq!(millis_of(told), [20]);
     }
 
     #[test]

@@ -164,6 +164,10 @@ impl Formation {
     ) -> Result<()> {
         let queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut queue = queue.context("the forming of the cluster runs already")?;
+        if let Some(cluster) = node.cluster_id.filter(|_| self.shared.raft.had_state()) {
+            let data_dir = data_dir.path().display();
+            tracing::info!(%cluster, %data_dir, "the data directory makes this node a member of its cluster's group; --seed does not change that");
+        }
         let mut cluster = self.shared.registry.cluster();
         let mut leadership = self.shared.raft.leadership();
         let mut seen = ClustersSeen { changes: gossip.changes(), told: BTreeSet::new() };

@@ -128,7 +128,7 @@ async fn join(data_dir: &Path, token: &str, seeds: &[Seed], node: NodeId) -> Res
                     return Ok(credentials);
                 }
                 Err(error) => {
-                    strangers += usize::from(is_of_another_cluster(&error));
+                    strangers += usize::from(is_about_certificates(&error));
                     failures.push(format!("{}: {error:#}", seed.quic));
                 }
             }
@@ -136,8 +136,8 @@ async fn join(data_dir: &Path, token: &str, seeds: &[Seed], node: NodeId) -> Res
         let failures = failures.join("; ");
         if strangers == seeds.len() {
             bail!(
-                "the seeds are of another cluster than the join token names: take the token that the cluster's \
-                 `meshos keygen` made, or correct --seed ({failures})"
+                "the seeds are not of the cluster that the join token names, or their certificates are not valid now: \
+                 take the token that the cluster's `meshos keygen` made, correct --seed, or set the clock ({failures})"
             );
         }
         if tokio::time::Instant::now() > give_up {
@@ -151,8 +151,8 @@ async fn join(data_dir: &Path, token: &str, seeds: &[Seed], node: NodeId) -> Res
     }
 }
 
-/// Whether the seed has shown a certificate of another authority: asking again would not help.
-fn is_of_another_cluster(error: &anyhow::Error) -> bool {
+/// Whether the seed has shown a certificate that cannot be accepted: asking again would not help.
+fn is_about_certificates(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(WireError::Credentials(_)))
 }
 

@@ -370,6 +370,7 @@ fn facts(options: &NodeOptions) -> NodeFacts {
         address_http: options.http_address(),
         address_agent_http: options.agent_address(),
         address_quic: options.agent_address(),
+        hostname: options.hostname.clone(),
         resources: options.resources.to_string(),
         attributes: options.attributes.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

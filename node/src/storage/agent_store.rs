@@ -220,14 +220,12 @@ impl AgentStore {
                             let key = key(record.framework, &record.launch.description.task_id);
                             tasks.insert(key, codec::encode(record.as_ref()).as_slice())?;
                         }
-                        Change::Forget { framework, task } => {
+                        Change::Forget { framework, task, end } => {
                             tasks.remove(key(*framework, task))?;
-                        }
-                        Change::Remember { number, end } => {
-                            ends.insert(number, codec::encode(end.as_ref()).as_slice())?;
-                        }
-                        Change::DropEnd { number } => {
-                            ends.remove(number)?;
+                            if let Some(kept) = end {
+                                ends.insert(kept.number, codec::encode(&kept.end).as_slice())?;
+                                ends.retain_in(..kept.oldest, |_, _| false)?;
+                            }
                         }
                     }
                 }

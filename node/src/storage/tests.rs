@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::mpsc};
 
-use meshos_control::agent::{Change, TaskRecord, WriteId};
+use meshos_control::agent::{Change, RememberedEnd, TaskRecord, WriteId};
 use meshos_protocol::{
     ids::{AgentId, ContainerId, FrameworkId, Generation, NodeId, TaskId, UpdateId},
     role::Role,
@@ -67,7 +67,7 @@ fn task(framework: u64, name: &str, state: TaskState) -> Change {
 }
 
 fn forget(framework: u64, name: &str) -> Change {
-    Change::Forget { framework: FrameworkId(framework), task: task_id(name) }
+    Change::Forget { framework: FrameworkId(framework), task: task_id(name), end: None }
 }
 
 /// What is on disk: the agent's id, and each task with its state.
@@ -131,9 +131,14 @@ fn end(task: &str) -> TaskEnd {
 fn ended_tasks_are_kept_by_number_and_one_that_is_unreadable_harms_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let store = AgentStore::open(directory.path()).unwrap();
-    let remember = |number, task: &str| Change::Remember { number, end: Box::new(end(task)) };
-    let forget_oldest = Change::DropEnd { number: 1 };
-    store.write(&[remember(1, "a"), remember(2, "b"), remember(10, "c"), forget_oldest]).unwrap();
+    let remember = |number, name: &str, oldest| {
+        let (framework, task) = (FrameworkId(1), task_id(name));
+        let end = Some(Box::new(RememberedEnd { number, end: end(name), oldest }));
+        Change::Forget { framework, task, end }
+    };
+    let first = [task(1, "a", TaskState::Running), remember(1, "a", 1), remember(2, "b", 1)];
+    store.write(&first).unwrap();
+    store.write(&[remember(10, "c", 2)]).unwrap();
     drop(store);
     {
         let database = redb::Database::open(directory.path().join(FILE)).unwrap();
@@ -142,8 +147,12 @@ fn ended_tasks_are_kept_by_number_and_one_that_is_unreadable_harms_nobody() {
         write.open_table(ends).unwrap().insert(3, b"rubbish".as_slice()).unwrap();
         write.commit().unwrap();
     }
-    let loaded = AgentStore::open(directory.path()).unwrap().load().unwrap();
+    let store = AgentStore::open(directory.path()).unwrap();
+    let loaded = store.load().unwrap();
     assert_eq!(loaded.ends, [(2, end("b")), (10, end("c"))]);
+    assert!(loaded.tasks.is_empty());
+    store.write(&[remember(11, "d", 10)]).unwrap();
+    assert_eq!(store.load().unwrap().ends, [(10, end("c")), (11, end("d"))]);
 }
 
 #[test]

@@ -58,14 +58,12 @@ impl Disk {
                 let key = (record.framework, record.launch.description.task_id.clone());
                 self.records.insert(key, *record);
             }
-            Change::Forget { framework, task } => {
+            Change::Forget { framework, task, end } => {
                 self.records.remove(&(framework, task));
-            }
-            Change::Remember { number, end } => {
-                self.ends.insert(number, *end);
-            }
-            Change::DropEnd { number } => {
-                self.ends.remove(&number);
+                if let Some(kept) = end {
+                    self.ends.insert(kept.number, kept.end);
+                    self.ends.retain(|number, _| *number >= kept.oldest);
+                }
             }
         }
     }

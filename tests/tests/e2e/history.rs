@@ -37,10 +37,12 @@ fn later_leaders_list_the_tasks_that_ended_before_and_their_logs() {
         &["run", "--quiet", "--name", "many", "--instances", "12", "--shell", "--", line],
     );
     assert_eq!(many.code(), 3, "{many:?}");
-    wait_until("all are listed as ended", || ended(&cluster, asked).len() == 12);
+    let told = ["\"state\":\"failed\"", "exited with status 3"];
+    wait_until("all are listed with their ends", || {
+        let rows = ended(&cluster, asked);
+        rows.len() == 12 && rows.iter().all(|row| told.iter().all(|part| row.contains(part)))
+    });
     let before = ended(&cluster, asked);
-    assert!(before.iter().all(|row| row.contains("\"state\":\"failed\"")), "{before:?}");
-    assert!(before.iter().all(|row| row.contains("exited with status 3")), "{before:?}");
 
     // What ended on the dead node comes back with that node.
     cluster.nodes[leader.index].kill();

@@ -132,6 +132,16 @@ fn run_says_why_it_waits_and_ends_its_task_on_ctrl_c() {
     waiting.interrupt();
     assert_eq!(waiting.wait().code(), 130);
 
+    let limited = ["run", "-q", "--start-within", "1s", "--cpus", "100", "--", "true"];
+    let limited = run(&cluster, node, &limited);
+    assert_eq!(limited.code(), 125, "{limited:?}");
+    assert!(limited.stderr.contains("no node is that large: "), "{limited:?}");
+    assert!(limited.stderr.contains("1 instance could not be launched within 1s"), "{limited:?}");
+    let failed = run(&cluster, node, &["run", "-q", "--", "/no/such/program"]);
+    assert_eq!(failed.code(), 125, "{failed:?}");
+    assert!(failed.stderr.contains("/no/such/program"), "{failed:?}");
+    assert!(!failed.stderr.contains("framework"), "{failed:?}");
+
     let mut nowhere =
         cluster.nodes[node].command(&["run", "--constraint", "rack:none", "--", "true"]).start();
     nowhere.wait_for_error_output("did not meet rack:none (found rack:");
@@ -259,9 +269,12 @@ fn logs_are_followed_until_the_task_ends() {
     let mut cluster = racks();
     let (leader, follower) = (cluster.leader().index, cluster.follower());
     let gate = cluster.path().join("gate");
+    // It runs where nobody is killed.
+    let rack = format!("rack:r{leader}");
     let line = format!("echo one; until [ -e {} ]; do sleep 0.05; done; echo two", gate.display());
-    let mut running =
-        cluster.nodes[leader].command(&["run", "--name", "talker", "--shell", "--", &line]).start();
+    let mut running = cluster.nodes[leader]
+        .command(&["run", "--name", "talker", "--constraint", &rack, "--shell", "--", &line])
+        .start();
     running.wait_for_error_output("runs");
     let id = poll_until(PATIENCE, "the task is listed", || {
         let tasks = run(&cluster, follower, &["tasks", "--json"]).success().json();
@@ -271,6 +284,8 @@ fn logs_are_followed_until_the_task_ends() {
     let mut following = cluster.nodes[follower].command(&["logs", "-f", &id]).start();
     following.wait_for_output("one\n");
     assert!(following.is_running(), "it waits for more");
+    // The task is followed through another node.
+    cluster.nodes[follower].kill();
     fs::write(&gate, "").unwrap();
     let followed = following.wait().success();
     assert_eq!(followed.stdout, "one\ntwo\n");

@@ -230,7 +230,7 @@ fn a_node_with_another_clusters_key_never_joins_and_says_so() {
     let nodes = cluster.nodes[0].json("/api/nodes").expect("the leader answers");
     assert_eq!(nodes.as_array().map(Vec::len), Some(2), "{nodes}");
     wait_until("the stranger is ill, and says that its keys must be changed", || {
-        stranger.log().contains("are not of one cluster")
+        stranger.log().contains("do not accept each other's certificates")
             && stranger.get("/health").is_ok_and(|health| health.status == 503)
     });
     stranger.kill();
@@ -240,7 +240,7 @@ fn a_node_with_another_clusters_key_never_joins_and_says_so() {
     flags.truncate(flags.len() - 2);
     let token = directory.path().join("theirs/join.token").display().to_string();
     flags.extend(["--join-token".to_owned(), token]);
-    assert_refused(&stranger.run_to_end(), &["another cluster than the join token names"]);
+    assert_refused(&stranger.run_to_end(), &["not of the cluster that the join token names"]);
 }
 
 /// A small file system of its own.

@@ -44,6 +44,12 @@ pub(super) enum Step {
         state: u8,
     },
     Leaving(usize),
+    /// What an agent remembers of ended tasks, asked or not.
+    Remembered {
+        stream: usize,
+        tasks: Vec<(u8, u8)>,
+        more: bool,
+    },
     Lose(usize),
     Peer {
         node: u64,
@@ -162,6 +168,8 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         1 => (0usize..4, 0u8..4, 0u8..13)
             .prop_map(|(stream, task, state)| Step::Ended { stream, task, state }),
         1 => (0usize..4).prop_map(Step::Leaving),
+        4 => (0usize..4, any_tasks(), any::<bool>())
+            .prop_map(|(stream, tasks, more)| Step::Remembered { stream, tasks, more }),
         1 => (0usize..4).prop_map(Step::Lose),
         1 => (1u64..4, 0u8..3).prop_map(|(node, word)| Step::Peer { node, word }),
         1 => prop::bool::weighted(0.9).prop_map(Step::Open),

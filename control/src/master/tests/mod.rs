@@ -2,6 +2,7 @@
 
 mod agents;
 mod draining;
+mod ends;
 mod frameworks;
 mod history;
 mod leaders;

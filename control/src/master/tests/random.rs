@@ -10,11 +10,12 @@ use meshos_protocol::{
         scheduler::{Accept, Call, CallFrame, TaskQuery},
     },
     role::Role,
-    task::{TaskLaunch, TaskReport, TaskState},
+    task::{TaskEnd, TaskLaunch, TaskReport, TaskState},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{
+    ends::end,
     history::{Operation, Quote, Said, Step, TASKS, any_step},
     world::{World, agent, node, status, subscribe, subscribe_as, task, task_id},
 };
@@ -86,6 +87,13 @@ impl Player {
                 self.say(*stream, ToLeader::TaskEnded { framework, task, state });
             }
             Step::Leaving(stream) => self.say(*stream, ToLeader::Leaving),
+            Step::Remembered { stream, tasks, more } => {
+                let ends = tasks.iter().map(|(task, state)| {
+                    let state = TaskState::ALL[usize::from(*state)];
+                    TaskEnd { state, ..end(TASKS[usize::from(*task)], u64::from(*task)) }
+                });
+                self.say(*stream, ToLeader::Ends { ends: ends.collect(), more: *more });
+            }
             Step::Lose(stream) => {
                 if let Some(connection) = pick(&self.streams, *stream) {
                     self.world.event(Event::AgentDisconnected { connection });
@@ -180,6 +188,7 @@ impl Player {
         }
         registration.tasks = reports(tasks);
         registration.more = more;
+        registration.ends = u32::from(more);
         self.world.say(connection, ToLeader::Register(registration));
     }
 

@@ -105,7 +105,7 @@ impl Bootstrap {
 
 fn strangers(seed: &str, why: &str) -> String {
     format!(
-        "seed {seed} and this node are not of one cluster: {why}; start both with the keys of the same `meshos keygen`, \
-         or correct --seed"
+        "seed {seed} and this node do not accept each other's certificates: {why}; start both with the keys of the same \
+         `meshos keygen`, correct --seed, or set the clocks"
     )
 }

@@ -191,7 +191,7 @@ fn what_keeps_the_seeds_from_forming_is_said() {
     assert!(waiting(&effects)[0].reason.contains("connection refused"), "{effects:?}");
     assert!(!waiting(&effects)[0].needs_operator);
     let effects = a.hand(failed("unknown issuer", true));
-    assert!(waiting(&effects)[0].reason.contains("not of one cluster: unknown issuer"));
+    assert!(waiting(&effects)[0].reason.contains("each other's certificates: unknown issuer"));
     assert!(waiting(&effects)[0].needs_operator, "the keys must be changed");
     let other_list = SeedAnswer::Empty {
         voter: voter("b:1", 0),

@@ -24,6 +24,7 @@ pub(super) fn facts_of(bits: u64) -> NodeFacts {
         address_http: address(5050),
         address_agent_http: address(5051),
         address_quic: address(5051),
+        hostname: format!("host{bits}"),
         resources: "cpus:4;mem:1024".into(),
         attributes: format!("rack:r{bits}"),
         version: "0.1.0".into(),
@@ -44,16 +45,17 @@ fn read_back(
 proptest! {
     #[test]
     fn facts_read_back(
-        texts in prop::array::uniform4(".{0,100}"),
+        texts in prop::array::uniform5(".{0,100}"),
         numbers in any::<(u32, u16, u16, bool)>(),
         claim in prop::option::of((any::<u64>(), any::<u64>())),
         (port, cluster) in any::<(u16, Option<u128>)>(),
     ) {
-        let [resources, attributes, version, roles] = texts;
+        let [hostname, resources, attributes, version, roles] = texts;
         let (load_thousandths, memory_pressure_thousandths, disk_pressure_thousandths, draining) =
             numbers;
         let facts = NodeFacts {
             address_http: (std::net::Ipv6Addr::LOCALHOST, port).into(),
+            hostname,
             resources,
             attributes,
             version,

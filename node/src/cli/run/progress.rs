@@ -20,19 +20,25 @@ const NUMBERS_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Progress {
     quiet: bool,
+    /// The run is being ended: tasks that are killed are what was asked for.
+    stops: bool,
     named: bool,
     told: Option<(Instant, Counts)>,
 }
 
 impl Progress {
     pub(super) fn new(quiet: bool, instances: usize) -> Self {
-        Self { quiet, named: instances <= INSTANCES_NAMED, told: None }
+        Self { quiet, stops: false, named: instances <= INSTANCES_NAMED, told: None }
+    }
+
+    /// The run is being ended.
+    pub(super) fn stops(&mut self) {
+        self.stops = true;
     }
 
     /// Something happened.
     pub(super) fn note(&mut self, note: &Note) {
-        let bad = matches!(note, Note::Step(step) if is_worth_a_line(step.state) && !step.again);
-        if self.quiet && !bad {
+        if self.quiet && !self.is_bad(note) {
             return;
         }
         let text = match note {
@@ -48,6 +54,11 @@ impl Progress {
             },
         };
         say(&text);
+    }
+
+    /// Whether something went wrong that nobody asked for.
+    fn is_bad(&self, note: &Note) -> bool {
+        matches!(note, Note::Step(step) if is_worth_a_line(step.state) && !step.again && !self.stops)
     }
 
     /// The numbers, when there are many instances.

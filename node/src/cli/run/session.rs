@@ -44,6 +44,11 @@ const REPEAT: Duration = Duration::from_secs(5);
 const LEARN_LIMIT: Duration = Duration::from_millis(500);
 /// The most nodes that the driver tries.
 const NODES_MAX: usize = 32;
+/// How long it may take to say why it is given up.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
+/// How long a run that is being ended waits for a cluster that cannot be reached: the cluster ends
+/// what such a run leaves behind after this time.
+const SILENT_LIMIT: Duration = Duration::from_secs(60);
 /// How long the good-bye may take.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 const EXIT_INTERRUPTED: u8 = 130;
@@ -79,6 +84,7 @@ pub(super) async fn run(request: Request, node: &Choice, manner: Manner) -> Resu
         give_up: manner.start_within.map(|limit| (limit, Instant::now() + limit)),
         explain_at: Instant::now() + SILENCE,
         waiting_before: instances,
+        cut_off: None,
     };
     session.run(ended).await.map(ExitCode::from)
 }
@@ -93,11 +99,13 @@ struct Session {
     terminate: Signal,
     /// The exit code of the first signal, or of whatever else ended the run before its tasks did.
     stopped: Option<u8>,
-    /// How long instances may wait to be launched, and until when.
+    /// How long instances may wait to be launched, and until when those do that wait now.
     give_up: Option<(Duration, Instant)>,
     explain_at: Instant,
     /// How many instances waited when it was last looked.
     waiting_before: usize,
+    /// Since when the cluster cannot be reached.
+    cut_off: Option<Instant>,
 }
 
 type Ended = JoinHandle<Result<Status, DriverError>>;
@@ -109,6 +117,7 @@ impl Session {
             if over {
                 break;
             }
+            let silence = self.silence();
             tokio::select! {
                 biased;
                 done = &mut ended => return Err(ended_early(done)),
@@ -119,6 +128,11 @@ impl Session {
                     self.stop(code);
                 }
                 () = self.shared.changed() => {}
+                () = until(silence), if self.stopped.is_some() => {
+                    say("the cluster cannot be reached; when it can be again, it ends what is left");
+                    let code = self.stopped.unwrap_or(NO_EXIT_CODE);
+                    return Ok(self.leave(ended, code).await);
+                }
                 // Nothing, when no stream is open.
                 Some(streamed) = self.streams.next() => self.streamed(streamed),
                 () = until(self.give_up), if waits && self.stopped.is_none() => self.give_up().await,
@@ -152,16 +166,24 @@ impl Session {
         };
         for note in notes {
             match &note {
-                Note::Registered(framework) => self.streams.registered(*framework),
+                Note::Registered(framework) => {
+                    self.cut_off = None;
+                    self.streams.registered(*framework);
+                }
                 Note::Step(step) => self.streams.step(step),
-                Note::Launched { .. }
-                | Note::Reconnected
-                | Note::Disconnected
-                | Note::Unreachable(_) => {}
+                Note::Disconnected | Note::Unreachable(_) => {
+                    self.cut_off.get_or_insert_with(Instant::now);
+                }
+                Note::Reconnected => self.cut_off = None,
+                Note::Launched { .. } => {}
             }
             self.progress.note(&note);
         }
         self.progress.numbers(counts, Instant::now(), false);
+        if self.waiting_before == 0 && counts.waiting > 0 {
+            // One that was launched in time has come back.
+            self.give_up = self.give_up.map(|(limit, _)| (limit, Instant::now() + limit));
+        }
         if counts.waiting < self.waiting_before {
             self.explain_at = self.explain_at.max(Instant::now() + SILENCE);
         }
@@ -169,8 +191,14 @@ impl Session {
         (over, counts.waiting > 0)
     }
 
+    /// How long the cluster may be out of reach, and until when.
+    fn silence(&self) -> Option<(Duration, Instant)> {
+        self.cut_off.map(|since| (SILENT_LIMIT, since + SILENT_LIMIT))
+    }
+
     fn stop(&mut self, code: u8) {
         self.stopped = Some(code);
+        self.progress.stops();
         let tasks = self.shared.stop(&self.driver);
         if tasks > 0 {
             say(&format!("ending {}; once more leaves at once", count(tasks, "task")));
@@ -179,8 +207,15 @@ impl Session {
 
     /// Nothing more is launched, and what runs is of no use without the rest.
     async fn give_up(&mut self) {
-        self.explain().await;
-        let waiting = count(self.shared.plan().counts().waiting, "instance");
+        let reasons = tokio::time::timeout(LAST_WORDS_LIMIT, self.reasons()).await;
+        let reasons = reasons.unwrap_or_default();
+        let waiting = self.shared.plan().counts().waiting;
+        if waiting == 0 {
+            // Launched while it was asked why not.
+            return;
+        }
+        reasons.iter().for_each(|reason| say(reason));
+        let waiting = count(waiting, "instance");
         let limit = self.give_up.map(|(limit, _)| print_duration(limit)).unwrap_or_default();
         say(&format!("{waiting} could not be launched within {limit} (--start-within)"));
         self.stop(NO_EXIT_CODE);
@@ -199,9 +234,19 @@ impl Session {
         }
     }
 
-    /// Says why nothing is launched: what the plan saw, and what the leader says.
+    /// Says why nothing is launched.
     async fn explain(&mut self) {
         self.explain_at = Instant::now() + REPEAT;
+        // Nobody waits for the reasons when it is time to give up.
+        tokio::select! {
+            biased;
+            () = until(self.give_up) => {}
+            reasons = self.reasons() => self.progress.waiting(&reasons),
+        }
+    }
+
+    /// Why nothing is launched: what the plan saw, and what the leader says.
+    async fn reasons(&self) -> Vec<String> {
         let (mut sentences, framework, need) = {
             let plan = self.shared.plan();
             (waiting(&plan), plan.framework(), plan.request().need.clone())
@@ -220,7 +265,7 @@ impl Session {
         if framework.is_none() {
             sentences.push(what_is_waited_for(&self.api).await);
         }
-        self.progress.waiting(&sentences);
+        sentences
     }
 
     /// Ends the framework, and with it whatever still runs.

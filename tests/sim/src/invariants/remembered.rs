@@ -10,10 +10,15 @@ pub(super) fn not_yet(world: &World) -> Option<String> {
     for ((framework, task), life) in &world.oracle.lives {
         // The agent told it, with an id; what a master infers dies with that master.
         let ended = matches!(life.told.last(), Some((Some(_), state)) if state.is_terminal());
-        let shown =
-            || view.tasks_ended.iter().any(|row| row.framework_id == *framework && row.id == *task);
-        if ended && !life.starts.is_empty() && !shown() {
+        let rows = view.tasks_ended.iter();
+        let rows = rows.filter(|row| row.framework_id == *framework && row.id == *task).count();
+        if ended && !life.starts.is_empty() && rows == 0 {
             return Some(format!("nobody shows that {task} of {framework} has ended: {life:?}"));
+        }
+        if rows > 1 && life.starts.len() == 1 {
+            return Some(format!(
+                "{task} of {framework} is shown to have ended {rows} times: {life:?}"
+            ));
         }
     }
     None
