@@ -66,6 +66,12 @@ impl Demand {
         self.requests.iter().all(|request| request.left == 0)
     }
 
+    /// What is wanted and not offered yet: of which agent, what, and how many times.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (Option<AgentId>, &Resources, u32)> {
+        let open = self.requests.iter().filter(|request| request.left > 0);
+        open.map(|request| (request.agent, &request.wanted, request.left))
+    }
+
     /// The agents with open offers that are for requests.
     pub(crate) fn given(&self) -> Vec<Key<Agent>> {
         self.given.keys().copied().collect()

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
-    resources::{ResourceName, Resources},
+    resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
-    time::Mono,
+    shown,
 };
 use serde::Serialize;
 
@@ -25,6 +25,9 @@ pub enum SkipRule {
     TurnTaken,
     /// The role, or one above it, would exceed its limit.
     QuotaLimit,
+    /// The role, or one above it, has a limit, and how much of it is in use is not known yet: agents
+    /// that may run tasks of it have still to report.
+    ConsumptionUnknown,
     /// The framework has said what it wants, and what it may have here is not that.
     NotRequested,
     /// What it may have here is less than the framework wants to be offered.
@@ -59,10 +62,11 @@ pub enum SkipRule {
 
 impl SkipRule {
     /// All rules, the nearest to an offer first.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Refused,
         Self::TurnTaken,
         Self::QuotaLimit,
+        Self::ConsumptionUnknown,
         Self::NotRequested,
         Self::BelowWish,
         Self::OfferedElsewhere,
@@ -85,21 +89,22 @@ impl SkipRule {
             Self::Refused => 0,
             Self::TurnTaken => 1,
             Self::QuotaLimit => 2,
-            Self::NotRequested => 3,
-            Self::BelowWish => 4,
-            Self::OfferedElsewhere => 5,
-            Self::BelowMinimum => 6,
-            Self::NothingFree => 7,
-            Self::ReservedForOtherRole => 8,
-            Self::NotUnderstood => 9,
-            Self::Constraint => 10,
-            Self::OtherRegion => 11,
-            Self::Gpu => 12,
-            Self::NotOfferable => 13,
-            Self::AgentInactive => 14,
-            Self::DemandMet => 15,
-            Self::Suppressed => 16,
-            Self::Inactive => 17,
+            Self::ConsumptionUnknown => 3,
+            Self::NotRequested => 4,
+            Self::BelowWish => 5,
+            Self::OfferedElsewhere => 6,
+            Self::BelowMinimum => 7,
+            Self::NothingFree => 8,
+            Self::ReservedForOtherRole => 9,
+            Self::NotUnderstood => 10,
+            Self::Constraint => 11,
+            Self::OtherRegion => 12,
+            Self::Gpu => 13,
+            Self::NotOfferable => 14,
+            Self::AgentInactive => 15,
+            Self::DemandMet => 16,
+            Self::Suppressed => 17,
+            Self::Inactive => 18,
         }
     }
 }
@@ -130,6 +135,8 @@ pub struct Explanation {
     pub active: bool,
     /// Role by role.
     pub roles: Vec<RoleExplanation>,
+    /// The shares of the roles.
+    pub shares: Shares,
 }
 
 /// What the allocator thinks of a framework in one role.
@@ -144,6 +151,7 @@ pub struct RoleExplanation {
     /// The share of the whole role, over its weight.
     pub role_share: Share,
     /// The role's weight, in thousandths.
+    #[serde(rename = "role_weight", serialize_with = "shown::millis_as_text")]
     pub role_weight_millis: u64,
     /// How many are served before it (as of the last run); nothing when it does not wait.
     pub position: Option<usize>,
@@ -162,6 +170,8 @@ pub struct RoleExplanation {
     pub skipped_so_far: BTreeMap<SkipRule, u64>,
     /// The agents that came nearest to being offered.
     pub nearest: Vec<NearMiss>,
+    /// What it has said it wants and was not offered yet: the first of it.
+    pub requests: Vec<RequestExplanation>,
 }
 
 /// An agent that was nearly offered.
@@ -169,35 +179,80 @@ pub struct RoleExplanation {
 pub struct NearMiss {
     /// Which.
     pub agent: AgentId,
+    /// Its host name.
+    pub hostname: String,
     /// The rule that prevented it.
     pub rule: SkipRule,
     /// What it has free.
+    #[serde(serialize_with = "shown::resources_as_map")]
     pub free: Resources,
-    /// When the rule ends, if a time was given.
-    pub until: Option<Mono>,
+    /// For how many milliseconds more the rule applies, if a time was given.
+    pub left_ms: Option<u64>,
 }
 
-/// Where a task would fit, and what is in the way elsewhere.
+/// Something that a framework has said it wants, and where it would fit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TaskExplanation {
+pub struct RequestExplanation {
+    /// Of this agent, if it named one.
+    pub agent: Option<AgentId>,
+    /// What.
+    #[serde(serialize_with = "shown::resources_as_map")]
+    pub resources: Resources,
+    /// How many times more.
+    pub left: u32,
+    /// Where it would fit; of the agent that it names, if it names one.
+    pub fit: Fit,
+}
+
+/// Where something would fit, and what is in the way elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Fit {
     /// How many agents there are.
     pub considered: usize,
-    /// On how many the task would fit in what the framework would be offered now.
+    /// On how many it would fit in what the framework would be offered now.
     pub fits: usize,
+    /// On how many it would fit if nobody used anything there, rules aside.
+    pub fits_when_empty: usize,
     /// How many agents each rule keeps from the framework now.
     pub skipped: BTreeMap<SkipRule, usize>,
     /// On how many agents there is too little of each resource, rules aside.
     pub lacking: BTreeMap<ResourceName, usize>,
     /// The agents that came nearest: where the least is lacking, then by rule.
     pub nearest: Vec<TaskMiss>,
+}
+
+/// Where a task would fit, what is in the way elsewhere, and who goes first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaskExplanation {
+    /// Where it would fit.
+    #[serde(flatten)]
+    pub fit: Fit,
     /// How many are served before the framework; nothing when it does not wait.
     pub position: Option<usize>,
     /// How many wait for offers, in all roles together.
     pub waiting: usize,
     /// The framework's share, as the policy sees it.
     pub share: Share,
-    /// The shares of all roles, over their weights, the least first.
-    pub role_shares: Vec<(Role, Share)>,
+    /// The shares of the roles.
+    pub shares: Shares,
+}
+
+/// The shares of the roles, over their weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shares {
+    /// How many roles there are.
+    pub roles: usize,
+    /// The least shares, in this order, and those of the roles that are asked about.
+    pub shown: Vec<RoleShare>,
+}
+
+/// The share of one role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoleShare {
+    /// Which.
+    pub role: Role,
+    /// Its share over its weight, as the policy sees it.
+    pub share: Share,
 }
 
 /// An agent on which a task nearly fits.
@@ -205,10 +260,65 @@ pub struct TaskExplanation {
 pub struct TaskMiss {
     /// Which.
     pub agent: AgentId,
+    /// Its host name.
+    pub hostname: String,
     /// The rule by which it is not offered, if there is one.
     pub rule: Option<SkipRule>,
     /// What is missing of each resource.
+    #[serde(serialize_with = "shown::resources_by_name")]
     pub short: BTreeMap<ResourceName, Resources>,
+}
+
+/// What the allocator thinks of a role with all roles below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WholeRole {
+    /// Which.
+    pub role: Role,
+    /// Its weight, in thousandths.
+    #[serde(rename = "weight", serialize_with = "shown::millis_as_text")]
+    pub weight_millis: u64,
+    /// Its priority; only policies with bands look at it.
+    pub priority: i32,
+    /// What it is guaranteed.
+    #[serde(serialize_with = "shown::quantities_as_map")]
+    pub guarantee: ScalarQuantities,
+    /// What it may not exceed.
+    #[serde(serialize_with = "shown::amounts_as_map")]
+    pub limit: BTreeMap<ResourceName, Amount>,
+    /// What it consumes of its quota.
+    #[serde(serialize_with = "shown::quantities_as_map")]
+    pub consumed: ScalarQuantities,
+    /// What it holds, offered or used.
+    #[serde(serialize_with = "shown::quantities_as_map")]
+    pub held: ScalarQuantities,
+    /// How much of that is offered and not answered yet.
+    #[serde(serialize_with = "shown::quantities_as_map")]
+    pub offered: ScalarQuantities,
+    /// How many of its frameworks wait for offers, each once for every role.
+    pub waiting: usize,
+    /// How many wait for offers, in all roles together.
+    pub waiting_in_all: usize,
+    /// How many are served before the first of its own; nothing when none of them waits.
+    pub position: Option<usize>,
+    /// The shares of the roles.
+    pub shares: Shares,
+    /// Those of its frameworks that are served first, in this order, then some that do not wait.
+    pub frameworks: Vec<RoleMember>,
+    /// What keeps agents from the first that waits.
+    pub first: Option<RoleExplanation>,
+}
+
+/// A framework in a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoleMember {
+    /// Which.
+    pub framework: FrameworkId,
+    /// The role, which may be below the one that is asked about.
+    pub role: Role,
+    /// The rule by which it is offered nothing at all, if there is one.
+    pub rule: Option<SkipRule>,
+    /// On how many agents it holds something.
+    pub agents: usize,
 }
 
 /// What the allocator thinks of an agent.
@@ -216,9 +326,15 @@ pub struct TaskMiss {
 pub struct AgentExplanation {
     /// Which.
     pub agent: AgentId,
+    /// Its host name.
+    pub hostname: String,
     /// The rule by which nobody is offered it, if there is one.
     pub closed: Option<SkipRule>,
+    /// All it has.
+    #[serde(serialize_with = "shown::resources_as_map")]
+    pub total: Resources,
     /// What is free.
+    #[serde(serialize_with = "shown::resources_as_map")]
     pub free: Resources,
     /// Who holds something of it.
     pub holders: Vec<Holder>,
@@ -226,6 +342,8 @@ pub struct AgentExplanation {
     pub considered: usize,
     /// From how many of them each rule keeps it.
     pub skipped: BTreeMap<SkipRule, usize>,
+    /// The first to whom it would be offered.
+    pub next: Option<RoleMember>,
 }
 
 /// Who holds something of an agent.
@@ -236,8 +354,10 @@ pub struct Holder {
     /// In which role.
     pub role: Role,
     /// What it is offered and has not answered yet.
+    #[serde(serialize_with = "shown::resources_as_map")]
     pub offered: Resources,
     /// What its tasks use.
+    #[serde(serialize_with = "shown::resources_as_map")]
     pub allocated: Resources,
 }
 

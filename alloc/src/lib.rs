@@ -40,8 +40,8 @@ pub use allocator::{
 };
 pub use constraints::WishError;
 pub use explain::{
-    AgentExplanation, Explanation, Holder, NearMiss, RoleExplanation, SkipRule, TaskExplanation,
-    TaskMiss,
+    AgentExplanation, Explanation, Fit, Holder, NearMiss, RequestExplanation, RoleExplanation,
+    RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, TaskMiss, WholeRole,
 };
 pub use options::{FILTER_MAX, OfferMode, Options};
 pub use policy::{Policy, PolicyChoice, PolicyChoiceError};

@@ -223,6 +223,11 @@ impl Tree {
         &self.total
     }
 
+    /// The time, as far as it has been told.
+    pub(crate) fn clock(&self) -> Mono {
+        self.clock
+    }
+
     pub(crate) fn node(&self, key: Key<Node>) -> &Node {
         &self.nodes[key]
     }

@@ -9,6 +9,7 @@ mod agent;
 mod bodies;
 mod call;
 mod credentials;
+mod explain;
 mod health;
 mod leader;
 mod logs;

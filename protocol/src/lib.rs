@@ -13,6 +13,7 @@ pub mod messages;
 pub mod operation;
 pub mod resources;
 pub mod role;
+pub mod shown;
 pub mod task;
 mod text;
 pub mod time;

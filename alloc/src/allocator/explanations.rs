@@ -1,4 +1,5 @@
-//! Exact answers on request: where would a task fit, and who could have an agent?
+//! Exact answers on request: why is who offered what, where would something fit, and who could have
+//! an agent?
 
 use std::collections::BTreeMap;
 
@@ -6,21 +7,45 @@ use meshos_protocol::{
     ids::{AgentId, FrameworkId},
     resources::{Resource, ResourceName, Resources, ScalarQuantities, Value},
     role::Role,
+    time::millis,
 };
 
 use super::{Allocator, run::Look};
 use crate::{
-    agent::Agent,
+    Share,
+    agent::{Agent, Holding},
     arena::Key,
-    explain::{AgentExplanation, Holder, TaskExplanation, TaskMiss},
-    membership::Membership,
-    tree::Scope,
+    explain::{
+        AgentExplanation, Explanation, Fit, Holder, NearMiss, RequestExplanation, RoleExplanation,
+        RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, TaskMiss, WholeRole,
+    },
+    filters::Standing,
+    membership::{Framework, Membership},
+    tree::{Node, Scope, WEIGHT_DEFAULT_MILLIS},
 };
 
 /// How many near misses an explanation names.
 const NEAREST_MAX: usize = 5;
+/// How many requests of a stated demand are looked at: each is held against every agent.
+const REQUESTS_MAX: usize = 5;
+/// How many frameworks of a role are named.
+const MEMBERS_MAX: usize = 20;
+/// How many roles are compared, beside those that are asked about.
+const SHARES_MAX: usize = 10;
 
 impl Allocator {
+    /// Why a framework is offered what it is. Looks at every agent, so it is for answers, not for
+    /// loops.
+    pub fn explain(&self, framework: FrameworkId) -> Option<Explanation> {
+        let entry = self.frameworks.get(&framework)?;
+        let subscribed = |key: &&Key<Membership>| self.memberships[**key].subscribed;
+        let keys: Vec<_> = entry.memberships.values().filter(subscribed).copied().collect();
+        let own: Vec<&Role> = keys.iter().map(|key| &self.memberships[*key].role).collect();
+        let shares = self.shares(&own);
+        let roles = keys.iter().map(|key| self.explain_membership(entry, *key)).collect();
+        Some(Explanation { framework, active: entry.active, roles, shares })
+    }
+
     /// Where a task of a framework in a role would fit now, and what is in the way elsewhere. Looks
     /// at every agent, so it is for answers, not for loops.
     pub fn explain_task(
@@ -32,36 +57,62 @@ impl Allocator {
         let entry = self.frameworks.get(&framework)?;
         let key = self.find_membership(framework, role)?;
         let membership = &self.memberships[key];
-        let silenced = membership.silenced(entry);
-        let mut explanation = TaskExplanation {
-            considered: self.agents.len(),
-            fits: 0,
-            skipped: BTreeMap::new(),
-            lacking: BTreeMap::new(),
-            nearest: Vec::new(),
+        Some(TaskExplanation {
+            fit: self.fit(key, membership.silenced(entry), task, None),
             position: self.position(key),
             waiting: self.tree.waiting(),
             share: self.tree.share(self.tree.node(membership.node)),
-            role_shares: self.role_shares(),
-        };
-        for agent in self.agent_keys.values() {
-            let short = self.short_for(*agent, key, task);
-            let rule = silenced.or_else(|| self.skip_rule(*agent, key));
-            for name in short.keys() {
-                *explanation.lacking.entry(name.clone()).or_default() += 1;
-            }
-            match rule {
-                Some(rule) => *explanation.skipped.entry(rule).or_default() += 1,
-                None if short.is_empty() => explanation.fits += 1,
-                None => {}
-            }
-            if rule.is_some() || !short.is_empty() {
-                let agent = self.agents[*agent].id;
-                explanation.nearest.push(TaskMiss { agent, rule, short });
-                keep_nearest(&mut explanation.nearest);
-            }
+            shares: self.shares(&[role]),
+        })
+    }
+
+    /// How a role with all roles below it stands among the others, who waits in it, and what keeps
+    /// agents from the first of them. Nothing when nobody is in it and nothing is set for it.
+    pub fn explain_role(&self, role: &Role) -> Option<WholeRole> {
+        if self.tree.role(role).is_none() && !self.tree.configured().any(|known| known == role) {
+            return None;
         }
-        Some(explanation)
+        let state = self.role_state(role);
+        let within = |key: Key<Membership>| {
+            let of = &self.memberships[key].role;
+            of == role || role.is_ancestor_of(of)
+        };
+        let (mut before, mut position, mut first) = (0, None, None);
+        let mut frameworks = Vec::new();
+        self.tree.first(Scope::Waiting, |key| {
+            if within(key) {
+                position.get_or_insert(before);
+                first.get_or_insert(key);
+                frameworks.extend(self.member(key));
+            }
+            before += 1;
+            frameworks.len() == MEMBERS_MAX
+        });
+        let all = self.frameworks.values().flat_map(|framework| framework.memberships.values());
+        let idle = all.filter(|key| within(**key)).filter_map(|key| self.member(*key));
+        let idle = idle.filter(|member| member.rule.is_some());
+        let room = MEMBERS_MAX - frameworks.len();
+        frameworks.extend(idle.take(room));
+        let first = first.and_then(|key: Key<Membership>| {
+            let framework = self.frameworks.get(&self.memberships[key].framework)?;
+            Some(self.explain_membership(framework, key))
+        });
+        Some(WholeRole {
+            role: state.role,
+            weight_millis: state.weight_millis,
+            priority: state.priority,
+            guarantee: state.quota.guarantee,
+            limit: state.quota.limit,
+            consumed: state.consumed,
+            held: state.held,
+            offered: state.offered,
+            waiting: state.waiting,
+            waiting_in_all: self.tree.waiting(),
+            position,
+            shares: self.shares(&[role]),
+            frameworks,
+            first,
+        })
     }
 
     /// Who holds something of an agent, and which rule keeps it from whom. Looks at everybody who
@@ -69,7 +120,7 @@ impl Allocator {
     pub fn explain_agent(&self, agent: AgentId) -> Option<AgentExplanation> {
         let key = *self.agent_keys.get(&agent)?;
         let page = &self.agents[key];
-        let holder = |(holder, holding): (&Key<Membership>, &crate::agent::Holding)| Holder {
+        let holder = |(holder, holding): (&Key<Membership>, &Holding)| Holder {
             framework: self.memberships[*holder].framework,
             role: self.memberships[*holder].role.clone(),
             offered: holding.offered.clone(),
@@ -77,30 +128,174 @@ impl Allocator {
         };
         let mut explanation = AgentExplanation {
             agent,
+            hostname: page.profile.hostname.clone(),
             closed: page.closed(),
+            total: page.total().clone(),
             free: page.free().clone(),
             holders: page.holdings().iter().map(holder).collect(),
             considered: 0,
             skipped: BTreeMap::new(),
+            next: None,
         };
         self.tree.first(Scope::Waiting, |waiting| {
             explanation.considered += 1;
-            if let Some(rule) = self.skip_rule(key, waiting) {
-                *explanation.skipped.entry(rule).or_default() += 1;
+            match self.skip_rule(key, waiting) {
+                Some(rule) => *explanation.skipped.entry(rule).or_default() += 1,
+                None if explanation.next.is_none() => explanation.next = self.member(waiting),
+                None => {}
             }
             false
         });
         Some(explanation)
     }
 
-    /// The shares of all roles, over their weights, the next to be served first among siblings.
-    fn role_shares(&self) -> Vec<(Role, crate::Share)> {
-        let roles = self.tree.roles().map(|(role, node)| (role.clone(), self.tree.share(node)));
-        let mut shares: Vec<_> = roles.collect();
-        shares.sort_by(|(role, share), (other, other_share)| {
-            share.cmp(other_share).then_with(|| role.cmp(other))
-        });
-        shares
+    fn explain_membership(&self, framework: &Framework, key: Key<Membership>) -> RoleExplanation {
+        let membership = &self.memberships[key];
+        let node = self.tree.node(membership.node);
+        let role = self.tree.role(&membership.role);
+        let silenced = membership.silenced(framework);
+        let mut skipped = BTreeMap::new();
+        let mut misses = Vec::new();
+        let mut available = 0;
+        for agent_key in self.agent_keys.values() {
+            let page = &self.agents[*agent_key];
+            match silenced.or_else(|| self.skip_rule(*agent_key, key)) {
+                None => available += 1,
+                Some(rule) => {
+                    *skipped.entry(rule).or_default() += 1;
+                    misses.push((rule, page));
+                    keep_nearest(&mut misses);
+                }
+            }
+        }
+        let nearest = misses.into_iter().map(|(rule, page)| self.near_miss(rule, page, key));
+        RoleExplanation {
+            role: membership.role.clone(),
+            suppressed: membership.suppressed,
+            share: self.tree.share(node),
+            role_share: role.map_or(Share::ZERO, |role| self.tree.share(role)),
+            role_weight_millis: role.map_or(WEIGHT_DEFAULT_MILLIS, Node::weight_millis),
+            position: self.position(key),
+            waiting: self.tree.waiting(),
+            grants: node.grants(),
+            agents: self.agents.len(),
+            available,
+            skipped,
+            skipped_so_far: membership.skips.to_map(),
+            nearest: nearest.collect(),
+            requests: self.explain_requests(key, silenced),
+        }
+    }
+
+    fn explain_requests(
+        &self,
+        key: Key<Membership>,
+        silenced: Option<SkipRule>,
+    ) -> Vec<RequestExplanation> {
+        let Some(demand) = self.memberships[key].demand() else { return Vec::new() };
+        let explain = |(agent, wanted, left): (Option<AgentId>, &Resources, u32)| {
+            let resources = wanted.clone();
+            let fit = self.fit(key, silenced, wanted, agent);
+            RequestExplanation { agent, resources, left, fit }
+        };
+        demand.open().take(REQUESTS_MAX).map(explain).collect()
+    }
+
+    /// Where something would fit that a membership wants, of one agent or of all.
+    fn fit(
+        &self,
+        key: Key<Membership>,
+        silenced: Option<SkipRule>,
+        wanted: &Resources,
+        of: Option<AgentId>,
+    ) -> Fit {
+        let mut fit = Fit::default();
+        let wanted = wanted.flatten();
+        for (id, agent) in &self.agent_keys {
+            if of.is_some_and(|of| of != *id) {
+                continue;
+            }
+            fit.considered += 1;
+            fit.fits_when_empty += usize::from(self.fits_when_empty(*agent, key, &wanted));
+            let short = self.short_for(*agent, key, &wanted);
+            for name in short.keys() {
+                *fit.lacking.entry(name.clone()).or_default() += 1;
+            }
+            let rule = silenced.or_else(|| self.skip_rule(*agent, key));
+            // That it has too little of something says the same, and more.
+            let rule = rule.filter(|it| *it != SkipRule::NotRequested || short.is_empty());
+            match rule {
+                Some(rule) => *fit.skipped.entry(rule).or_default() += 1,
+                None if short.is_empty() => fit.fits += 1,
+                None => {}
+            }
+            if rule.is_some() || !short.is_empty() {
+                let hostname = self.agents[*agent].profile.hostname.clone();
+                fit.nearest.push(TaskMiss { agent: *id, hostname, rule, short });
+                keep_nearest_to_task(&mut fit.nearest);
+            }
+        }
+        fit
+    }
+
+    /// The shares of the roles, over their weights: the least, and those of `own`.
+    fn shares(&self, own: &[&Role]) -> Shares {
+        let all = self.tree.roles().map(|(role, node)| (self.tree.share(node), role));
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable();
+        let shown = all
+            .iter()
+            .enumerate()
+            .filter(|(place, (_, role))| *place < SHARES_MAX || own.contains(role));
+        let shown =
+            shown.map(|(_, (share, role))| RoleShare { role: (*role).clone(), share: *share });
+        Shares { roles: all.len(), shown: shown.collect() }
+    }
+
+    fn member(&self, key: Key<Membership>) -> Option<RoleMember> {
+        let membership = &self.memberships[key];
+        let framework = self.frameworks.get(&membership.framework)?;
+        Some(RoleMember {
+            framework: membership.framework,
+            role: membership.role.clone(),
+            rule: membership.silenced(framework),
+            agents: membership.agents,
+        })
+    }
+
+    /// The rule that keeps an agent from a membership that is not silenced. That it would never be
+    /// offered it says more than that it is not to be had at present.
+    fn skip_rule(&self, agent: Key<Agent>, key: Key<Membership>) -> Option<SkipRule> {
+        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
+        let closed = page.closed();
+        if matches!(closed, Some(SkipRule::AgentInactive | SkipRule::NotOfferable)) {
+            return closed;
+        }
+        let look = Look { tree: &self.tree, page, agent, turns: true };
+        page.unsuited(agent, membership)
+            .or(closed)
+            .or_else(|| look.at(key, membership, |refused, free| refused.contains(free)).err())
+    }
+
+    /// How many are served before a membership.
+    fn position(&self, key: Key<Membership>) -> Option<usize> {
+        let mut before = 0;
+        self.tree
+            .first(Scope::Waiting, |next| {
+                before += usize::from(next != key);
+                next == key
+            })
+            .map(|_| before)
+    }
+
+    fn near_miss(&self, rule: SkipRule, page: &Agent, key: Key<Membership>) -> NearMiss {
+        let until = match page.filters.standing(key, &self.memberships[key]) {
+            Standing::Refused(until, _) if rule == SkipRule::Refused => Some(until),
+            Standing::Refused(..) | Standing::TurnTaken | Standing::Open => None,
+        };
+        let left = until.map(|until| millis(until.since(self.tree.clock())));
+        let (free, hostname) = (page.free().clone(), page.profile.hostname.clone());
+        NearMiss { agent: page.id, hostname, rule, free, left_ms: left }
     }
 
     /// What a task lacks of what a membership may have of an agent, whatever it has refused.
@@ -121,7 +316,14 @@ impl Allocator {
             }
             Some((wanted.name().clone(), missing(wanted, &one, &available)))
         };
-        task.flatten().iter().filter_map(lacks).collect()
+        task.iter().filter_map(lacks).collect()
+    }
+
+    /// Whether an agent of which nobody used anything would have room for a task.
+    fn fits_when_empty(&self, agent: Key<Agent>, key: Key<Membership>, task: &Resources) -> bool {
+        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
+        let all = page.total().filter(|resource| membership.may_have(resource));
+        all.find(task, &membership.role).is_some()
     }
 }
 
@@ -139,7 +341,7 @@ fn missing(wanted: &Resource, one: &Resources, available: &Resources) -> Resourc
 }
 
 /// The nearest rules, and under one rule those that lack the fewest things.
-fn keep_nearest(misses: &mut Vec<TaskMiss>) {
+fn keep_nearest_to_task(misses: &mut Vec<TaskMiss>) {
     let rank = |miss: &TaskMiss| (miss.short.len(), miss.rule, lack(miss), miss.agent);
     misses.sort_by_key(rank);
     misses.truncate(NEAREST_MAX);
@@ -149,4 +351,14 @@ fn lack(miss: &TaskMiss) -> ScalarQuantities {
     let mut sum = ScalarQuantities::new();
     miss.short.values().for_each(|short| sum += &short.quantities());
     sum
+}
+
+/// Keeps the list short: the nearest rules, and under one rule the agents with the most free.
+fn keep_nearest(misses: &mut Vec<(SkipRule, &Agent)>) {
+    misses.sort_by(|(rule, page), (other_rule, other)| {
+        rule.cmp(other_rule)
+            .then_with(|| other.free().cpus().cmp(&page.free().cpus()))
+            .then_with(|| other.free().mem().cmp(&page.free().mem()))
+    });
+    misses.truncate(NEAREST_MAX);
 }

@@ -1,35 +1,181 @@
-//! Why a framework is not offered what it wants.
+//! Why somebody is not offered what it wants.
 
 use std::collections::BTreeSet;
 
-use meshos_protocol::{ids::FrameworkId, role::Role};
+use meshos_alloc::{AgentExplanation, TaskExplanation, WholeRole};
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, NodeId},
+    resources::Resources,
+    role::Role,
+    shown::resources_as_map,
+};
 use serde::Serialize;
 
 use super::{agents::Link, frameworks::Presence, state::Core};
 use crate::registry::{AgentState, Lookup};
 
+/// What may be explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Why a framework is not offered what it wants.
+    Framework(FrameworkId),
+    /// How a role stands, and why its frameworks are not offered what they want.
+    Role(Role),
+    /// Who has something of a node's agent, and why others are not offered it.
+    Node(NodeId),
+    /// Where a task would fit that a framework would like to launch.
+    Task {
+        /// The framework.
+        framework: FrameworkId,
+        /// In which of its roles; absent when it has only one.
+        role: Option<Role>,
+        /// What the task would use.
+        resources: Resources,
+    },
+}
+
+/// The answer to a [`Question`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Explanation {
+    /// Of a framework.
+    Framework(Box<FrameworkExplanation>),
+    /// Of a role.
+    Role(Box<RoleExplanation>),
+    /// Of a node's agent.
+    Node(Box<NodeExplanation>),
+    /// Of a task that is to be launched.
+    Task(Box<WaitingExplanation>),
+}
+
+/// Why there is nothing to explain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotExplained {
+    /// There is no such framework.
+    #[error("framework {0} never existed")]
+    NoFramework(FrameworkId),
+    /// The framework is not in the role.
+    #[error("framework {framework} is not in role {role}: its roles are {}", list(roles))]
+    NotInRole {
+        /// The framework.
+        framework: FrameworkId,
+        /// The role that was named.
+        role: Role,
+        /// Its roles.
+        roles: BTreeSet<Role>,
+    },
+    /// The framework has several roles and none is named.
+    #[error("framework {framework} has the roles {}: name one of them", list(roles))]
+    WhichRole {
+        /// The framework.
+        framework: FrameworkId,
+        /// Its roles.
+        roles: BTreeSet<Role>,
+    },
+    /// The framework has ended.
+    #[error("framework {0} has ended and is offered nothing any more")]
+    Closed(FrameworkId),
+    /// Nobody is in the role.
+    #[error(
+        "no framework is in role {0}, and nothing is set for it; `meshos roles` shows what there is"
+    )]
+    NoRole(Role),
+    /// There is no such node.
+    #[error("node {0} was never admitted; `meshos nodes` shows what there is")]
+    NoNode(NodeId),
+    /// This master leads no more.
+    #[error("this node leads no more: ask again")]
+    Deposed,
+}
+
+fn list(roles: &BTreeSet<Role>) -> String {
+    roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a framework is not offered what it wants: the master's reasons, and the allocator's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Explanation {
+pub struct FrameworkExplanation {
     /// Who asks.
     pub framework: FrameworkId,
+    /// What stands in the way beside the allocator.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
+    /// What the allocator says, role by role and agent by agent.
+    pub allocator: Option<meshos_alloc::Explanation>,
+}
+
+/// How a role stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoleExplanation {
+    /// Where the agents are.
+    #[serde(flatten)]
+    pub agents: AgentCounts,
+    /// What the allocator says.
+    #[serde(flatten)]
+    pub allocator: WholeRole,
+}
+
+/// Where a task would fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaitingExplanation {
+    /// Whose task.
+    pub framework: FrameworkId,
+    /// In which role.
+    pub role: Role,
+    /// What it would use.
+    #[serde(serialize_with = "resources_as_map")]
+    pub resources: Resources,
+    /// What stands in the way beside the allocator.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
+    /// What the allocator says.
+    pub allocator: Option<TaskExplanation>,
+}
+
+/// Who has something of a node's agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeExplanation {
+    /// The node.
+    pub node_id: NodeId,
+    /// Its newest agent.
+    pub agent: AgentId,
+    /// What keeps it from everybody, the weightiest first; empty when nothing does.
+    pub obstacles: Vec<AgentObstacle>,
+    /// What the allocator says; nothing when it does not have the agent.
+    pub allocator: Option<AgentExplanation>,
+}
+
+/// What stands in the way of offers to a framework beside the allocator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Circumstances {
     /// What keeps offers from it as a whole, the weightiest first; empty when nothing does.
     pub obstacles: Vec<Obstacle>,
     /// Its open offers: what they hold is not offered again before they are answered.
     pub open_offers: usize,
+    /// Where the agents are.
+    #[serde(flatten)]
+    pub agents: AgentCounts,
+}
+
+/// How many agents there are, by what they are to this leader.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct AgentCounts {
     /// Agents on record that have not yet reported to this leader, so that nothing of them can be
     /// offered.
-    pub agents_not_reported: usize,
+    #[serde(rename = "agents_not_reported")]
+    pub not_reported: usize,
     /// Agents whose stream is lost.
-    pub agents_disconnected: usize,
+    #[serde(rename = "agents_disconnected")]
+    pub disconnected: usize,
     /// Agents on record as unreachable.
-    pub agents_unreachable: usize,
+    #[serde(rename = "agents_unreachable")]
+    pub unreachable: usize,
     /// Agents that drain.
-    pub agents_draining: usize,
+    #[serde(rename = "agents_draining")]
+    pub draining: usize,
     /// Agents that take part.
-    pub agents_active: usize,
-    /// What the allocator says, role by role and agent by agent.
-    pub allocator: Option<meshos_alloc::Explanation>,
+    #[serde(rename = "agents_active")]
+    pub active: usize,
 }
 
 /// What keeps offers from a framework as a whole.
@@ -51,54 +197,151 @@ pub enum Obstacle {
     NoAgents,
 }
 
+/// What keeps an agent from everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentObstacle {
+    /// An operator declared it gone.
+    Gone,
+    /// It is on record as unreachable.
+    Unreachable,
+    /// Its stream is lost.
+    Disconnected,
+    /// It has not yet reported to this leader.
+    NotReported,
+    /// It drains.
+    Draining,
+}
+
 impl Core {
-    pub(super) fn explain(&self, framework: FrameworkId) -> Option<Explanation> {
-        let mut explanation = Explanation {
+    pub(super) fn explain(&self, question: &Question) -> Result<Explanation, NotExplained> {
+        match question {
+            Question::Framework(framework) => {
+                let told = self.explain_framework(*framework)?;
+                Ok(Explanation::Framework(Box::new(told)))
+            }
+            Question::Role(role) => {
+                let allocator = self.allocator.explain_role(role);
+                let allocator = allocator.ok_or_else(|| NotExplained::NoRole(role.clone()))?;
+                let told = RoleExplanation { agents: self.agent_counts(), allocator };
+                Ok(Explanation::Role(Box::new(told)))
+            }
+            Question::Node(node) => Ok(Explanation::Node(Box::new(self.explain_node(*node)?))),
+            Question::Task { framework, role, resources } => {
+                let told = self.explain_waiting(*framework, role.as_ref(), resources)?;
+                Ok(Explanation::Task(Box::new(told)))
+            }
+        }
+    }
+
+    pub(super) fn explain_framework(
+        &self,
+        framework: FrameworkId,
+    ) -> Result<FrameworkExplanation, NotExplained> {
+        let circumstances = self.circumstances(framework)?;
+        let allocator = self.allocator.explain(framework);
+        Ok(FrameworkExplanation { framework, circumstances, allocator })
+    }
+
+    fn explain_waiting(
+        &self,
+        framework: FrameworkId,
+        role: Option<&Role>,
+        resources: &Resources,
+    ) -> Result<WaitingExplanation, NotExplained> {
+        let circumstances = self.circumstances(framework)?;
+        let record = self.registry.framework(framework);
+        let roles = &record.ok_or(NotExplained::Closed(framework))?.info.roles;
+        let role = match (role, roles.first()) {
+            (Some(role), _) if !roles.contains(role) => {
+                let (role, roles) = (role.clone(), roles.clone());
+                return Err(NotExplained::NotInRole { framework, role, roles });
+            }
+            (Some(role), _) => role,
+            (None, Some(only)) if roles.len() == 1 => only,
+            (None, _) => {
+                return Err(NotExplained::WhichRole { framework, roles: roles.clone() });
+            }
+        };
+        Ok(WaitingExplanation {
             framework,
+            role: role.clone(),
+            resources: resources.clone(),
+            circumstances,
+            allocator: self.allocator.explain_task(framework, role, resources),
+        })
+    }
+
+    fn explain_node(&self, node: NodeId) -> Result<NodeExplanation, NotExplained> {
+        let newest = self.registry.newest_agent_of(node);
+        let (agent, state) = newest.ok_or(NotExplained::NoNode(node))?;
+        let link = self.agents.get(&agent).map(|agent| agent.link);
+        let mut obstacles = Vec::new();
+        match state {
+            AgentState::Gone { .. } => obstacles.push(AgentObstacle::Gone),
+            AgentState::Active
+            | AgentState::Draining
+            | AgentState::Unreachable { .. }
+            | AgentState::Unknown => {}
+        }
+        obstacles.extend(match link {
+            Some(Link::Unreachable) => Some(AgentObstacle::Unreachable),
+            Some(Link::Lost { .. }) => Some(AgentObstacle::Disconnected),
+            Some(Link::Awaited { .. }) => Some(AgentObstacle::NotReported),
+            Some(Link::Online { .. }) | None => None,
+        });
+        if matches!(state, AgentState::Draining | AgentState::Unreachable { draining: true, .. }) {
+            obstacles.push(AgentObstacle::Draining);
+        }
+        let allocator = self.allocator.explain_agent(agent);
+        Ok(NodeExplanation { node_id: node, agent, obstacles, allocator })
+    }
+
+    fn circumstances(&self, framework: FrameworkId) -> Result<Circumstances, NotExplained> {
+        let mut circumstances = Circumstances {
             obstacles: Vec::new(),
             open_offers: self.offers.count_of_framework(framework),
-            agents_not_reported: 0,
-            agents_disconnected: 0,
-            agents_unreachable: 0,
-            agents_draining: 0,
-            agents_active: 0,
-            allocator: self.allocator.explain(framework),
+            agents: self.agent_counts(),
         };
+        let obstacles = &mut circumstances.obstacles;
         let record = match self.registry.look_up(framework) {
-            Lookup::Never => return None,
+            Lookup::Never => return Err(NotExplained::NoFramework(framework)),
             Lookup::Closed => {
-                explanation.obstacles.push(Obstacle::Closed);
-                return Some(explanation);
+                obstacles.push(Obstacle::Closed);
+                return Ok(circumstances);
             }
             Lookup::Live(record) => record,
         };
         match self.frameworks.get(&framework).map(|framework| framework.presence) {
             Some(Presence::Subscribed { .. }) => {}
-            Some(Presence::Lost { .. }) | None => {
-                explanation.obstacles.push(Obstacle::NotSubscribed);
-            }
+            Some(Presence::Lost { .. }) | None => obstacles.push(Obstacle::NotSubscribed),
             Some(Presence::Leaving | Presence::Disconnected { .. } | Presence::Closing) => {
-                explanation.obstacles.push(Obstacle::Disconnected);
+                obstacles.push(Obstacle::Disconnected);
             }
         }
         if !record.suppressed_roles.is_empty() {
             let roles = record.suppressed_roles.clone();
-            explanation.obstacles.push(Obstacle::Suppressed { roles });
+            obstacles.push(Obstacle::Suppressed { roles });
         }
+        if circumstances.agents.active == 0 {
+            obstacles.push(Obstacle::NoAgents);
+        }
+        Ok(circumstances)
+    }
+
+    fn agent_counts(&self) -> AgentCounts {
+        let mut counts = AgentCounts::default();
         for (id, agent) in &self.agents {
             let draining = self.registry.agent(*id) == Some(AgentState::Draining);
             let count = match agent.link {
-                Link::Online { .. } if draining => &mut explanation.agents_draining,
-                Link::Online { .. } => &mut explanation.agents_active,
-                Link::Awaited { .. } => &mut explanation.agents_not_reported,
-                Link::Lost { .. } => &mut explanation.agents_disconnected,
-                Link::Unreachable => &mut explanation.agents_unreachable,
+                Link::Online { .. } if draining => &mut counts.draining,
+                Link::Online { .. } => &mut counts.active,
+                Link::Awaited { .. } => &mut counts.not_reported,
+                Link::Lost { .. } => &mut counts.disconnected,
+                Link::Unreachable => &mut counts.unreachable,
             };
             *count += 1;
         }
-        if explanation.agents_active == 0 {
-            explanation.obstacles.push(Obstacle::NoAgents);
-        }
-        Some(explanation)
+        counts
     }
 }

@@ -7,7 +7,7 @@ use meshos_protocol::{
 };
 
 use super::{
-    Effect, Event, Explanation, MasterConfig, View,
+    Effect, Event, Explanation, FrameworkExplanation, MasterConfig, NotExplained, Question, View,
     state::{Core, Cx},
 };
 use crate::registry::Registry;
@@ -62,9 +62,23 @@ impl Master {
         self.core.as_ref().map_or_else(|| View::deposed(self.fence, self.me), |core| core.view())
     }
 
-    /// Why a framework is not offered what it wants. Nothing when it does not exist.
-    pub fn explain_framework(&self, framework: FrameworkId) -> Option<Explanation> {
-        self.core.as_ref().and_then(|core| core.explain(framework))
+    /// Why somebody is not offered what it wants, as of the last event.
+    ///
+    /// # Errors
+    /// When there is no such framework, role or node, or this master leads no more.
+    pub fn explain(&self, question: &Question) -> Result<Explanation, NotExplained> {
+        self.core.as_ref().ok_or(NotExplained::Deposed)?.explain(question)
+    }
+
+    /// Why a framework is not offered what it wants.
+    ///
+    /// # Errors
+    /// When there is no such framework, or this master leads no more.
+    pub fn explain_framework(
+        &self,
+        framework: FrameworkId,
+    ) -> Result<FrameworkExplanation, NotExplained> {
+        self.core.as_ref().ok_or(NotExplained::Deposed)?.explain_framework(framework)
     }
 
     /// Whether this master was told that it leads no more.

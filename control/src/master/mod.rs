@@ -47,7 +47,10 @@ pub use config::{MasterConfig, MasterLimits};
 pub use counters::{Counters, DropReason, Tally};
 pub use effect::Effect;
 pub use event::{ConnectionId, Event, OperatorCall};
-pub use explain::{Explanation, Obstacle};
+pub use explain::{
+    AgentCounts, AgentObstacle, Circumstances, Explanation, FrameworkExplanation, NodeExplanation,
+    NotExplained, Obstacle, Question, RoleExplanation, WaitingExplanation,
+};
 pub use machine::Master;
 pub use table::Table;
 pub use view::{

@@ -10,14 +10,15 @@ use std::{
 
 use meshos_alloc::{Quota, RoleState, Share};
 use meshos_protocol::{
-    attributes::{AttributeValue, Attributes},
+    attributes::Attributes,
     ids::{AgentId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId},
-    resources::{Amount, Resource, ResourceName, Resources, ScalarQuantities, Value},
+    resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
+    shown::{amounts_as_map, attributes_as_map, quantities_as_map, resources_as_map},
     task::{Exit, Reason, TaskState},
     time::Wall,
 };
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::Serialize;
 
 use super::{Counters, Table, Tally};
 
@@ -270,98 +271,6 @@ impl From<RoleState> for RoleView {
             consumed,
             past,
             share,
-        }
-    }
-}
-
-fn quantities_as_map<S: Serializer>(
-    quantities: &ScalarQuantities,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(quantities.iter().map(|(name, amount)| (name.as_str(), Number(amount))))
-}
-
-fn amounts_as_map<S: Serializer>(
-    amounts: &BTreeMap<ResourceName, Amount>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(amounts.iter().map(|(name, amount)| (name.as_str(), Number(*amount))))
-}
-
-/// `{"cpus": 2.5, "mem": 1024, "ports": "[31000-32000]", "cpus(role)": 1}`: amounts as numbers,
-/// ranges and sets in their text form, reserved resources under `name(role)`.
-pub(super) fn resources_as_map<S: Serializer>(
-    resources: &Resources,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(resources.len()))?;
-    for resource in resources {
-        let key = key_of(resource);
-        match resource.value() {
-            Value::Scalar(amount) => map.serialize_entry(&key, &Number(*amount))?,
-            Value::Ranges(ranges) => map.serialize_entry(&key, &ranges.to_string())?,
-            Value::Set(set) => map.serialize_entry(&key, &set.to_string())?,
-        }
-    }
-    map.end()
-}
-
-/// The name, with the role it is reserved for and what else tells it from others of its name.
-fn key_of(resource: &Resource) -> String {
-    let metadata = resource.metadata();
-    let mut key = match metadata.reserved_role() {
-        None => resource.name().to_string(),
-        Some(role) => format!("{}({role})", resource.name()),
-    };
-    if let Some(disk) = &metadata.disk {
-        let volume = disk.volume.as_ref().map(|volume| volume.id.as_str());
-        let source = disk.source.as_ref().map(|source| source.root.as_str());
-        let parts: Vec<&str> = [source, volume].into_iter().flatten().collect();
-        key += &format!("[{}]", parts.join(":"));
-    }
-    if metadata.revocable {
-        key += "{revocable}";
-    }
-    key
-}
-
-/// `{"rack": "abc", "level": 10, "keys": "[1000-1500]"}`; of a name that stands several times, the
-/// first.
-fn attributes_as_map<S: Serializer>(
-    attributes: &Attributes,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(None)?;
-    let mut seen = BTreeSet::new();
-    for attribute in attributes.iter() {
-        if !seen.insert(attribute.name()) {
-            continue;
-        }
-        match attribute.value() {
-            AttributeValue::Scalar(amount) => {
-                map.serialize_entry(attribute.name(), &Number(*amount))?;
-            }
-            other @ (AttributeValue::Ranges(_)
-            | AttributeValue::Set(_)
-            | AttributeValue::Text(_)) => {
-                map.serialize_entry(attribute.name(), &other.to_string())?;
-            }
-        }
-    }
-    map.end()
-}
-
-/// An amount as a JSON number: whole ones without a fraction.
-struct Number(Amount);
-
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_whole() {
-            return serializer.serialize_i64(self.0.units());
-        }
-        match self.0.to_string().parse::<f64>() {
-            Ok(number) => serializer.serialize_f64(number),
-            Err(_) => serializer.collect_str(&self.0),
         }
     }
 }

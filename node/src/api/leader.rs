@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use super::{
     Api,
     call::{Answer, Call, Failure},
+    explain::Asked,
     nodes, operations,
     pages::Rows,
     route::{Leading, Page},
     shares, tasks,
     voters::Answering,
 };
-use crate::{cluster::Leader, driver::master::Unexplained, net::Target};
+use crate::{cluster::Leader, net::Target};
 
 /// How long a call waits for a leader to be there before it is told that none is known.
 const LEADER_WAIT: Duration = Duration::from_secs(2);
@@ -181,12 +182,13 @@ impl Api {
         let answered = self.answer_from(route, call, Arc::clone(&view)).await;
         match (answered, route) {
             // Whoever was just told of a task must find it, and the picture is a moment behind.
-            (Err(failure), Leading::Task(_) | Leading::KillTask) if failure.is_not_found() => {
-                match self.options.master.settled(&view).await {
-                    Some(settled) => self.answer_from(route, call, settled).await,
-                    None => Err(failure),
-                }
-            }
+            (
+                Err(failure),
+                Leading::Task(_) | Leading::KillTask | Leading::Explain(Asked::Task(_)),
+            ) if failure.is_not_found() => match self.options.master.settled(&view).await {
+                Some(settled) => self.answer_from(route, call, settled).await,
+                None => Err(failure),
+            },
             (answered, _) => answered,
         }
     }
@@ -234,7 +236,7 @@ impl Api {
             Leading::Offers(page) => {
                 self.list(*page, move || Ok(Rows::Offers(nodes::offers(&view)))).await
             }
-            Leading::Explain(framework) => self.explain(*framework).await,
+            Leading::Explain(asked) => self.explain(asked, &view).await,
             Leading::Voters => self.voters_known(true),
             Leading::Weights => Answer::json(&operations::weights(&view)),
             Leading::Roles => Answer::json(&shares::roles(&view)),
@@ -265,20 +267,6 @@ impl Api {
             Some(page) => pages.answer(page, make),
         })
         .await
-    }
-
-    async fn explain(
-        &self,
-        framework: meshos_protocol::ids::FrameworkId,
-    ) -> Result<Answer, Failure> {
-        match self.options.master.explain(framework).await {
-            Ok(Some(explanation)) => Answer::json(&explanation),
-            Ok(None) => Err(Failure::not_found(format!("framework {framework} never existed"))),
-            Err(Unexplained::NotLeading) => Err(Failure::no_leader(&[])),
-            Err(Unexplained::Busy) => Err(Failure::unavailable(
-                "too many explanations are asked for at once: they are made one at a time, so that offers do not wait for them; try again",
-            )),
-        }
     }
 }
 

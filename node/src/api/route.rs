@@ -7,6 +7,7 @@ use meshos_protocol::{
 
 use super::{
     call::Failure,
+    explain::Asked,
     query::{Query, Target},
 };
 
@@ -48,7 +49,7 @@ pub(super) enum Leading {
     Tasks(TaskFilter),
     Task(TaskName),
     Offers(Option<Page>),
-    Explain(FrameworkId),
+    Explain(Asked),
     Voters,
     Weights,
     Roles,
@@ -176,10 +177,10 @@ impl Route {
                 read()?;
                 Ok(Self::Leader(Leading::Tasks(task_filter(query)?)))
             }
-            ["api", "explain", "framework", id] | ["explain", "framework", id] => {
+            ["api", "explain", rest @ ..] | ["explain", rest @ ..] if !rest.is_empty() => {
+                let asked = Asked::of(rest, query).unwrap_or_else(|| Err(unknown(path)))?;
                 read()?;
-                query.only(&[])?;
-                Ok(Self::Leader(Leading::Explain(framework(id)?)))
+                Ok(Self::Leader(Leading::Explain(asked)))
             }
             ["api", "tasks", framework, task] => {
                 read()?;
@@ -236,12 +237,12 @@ fn unknown(path: &str) -> Failure {
     Failure::not_found(format!("there is nothing at {path:?}"))
 }
 
-fn framework(text: &str) -> Result<FrameworkId, Failure> {
+pub(super) fn framework(text: &str) -> Result<FrameworkId, Failure> {
     text.parse().map_err(|error: meshos_protocol::ids::IdError| Failure::invalid(error.to_string()))
 }
 
 /// `-` stands for whichever framework has the task.
-fn task_name(of: &str, task: &str) -> Result<TaskName, Failure> {
+pub(super) fn task_name(of: &str, task: &str) -> Result<TaskName, Failure> {
     let framework = if of == "-" { None } else { Some(framework(of)?) };
     let task = TaskId::new(task).map_err(|error| Failure::invalid(error.to_string()))?;
     Ok(TaskName { framework, task })
@@ -312,12 +313,14 @@ mod tests {
 
     #[test]
     fn every_path_has_its_route() {
+        let explain = |asked| Route::Leader(Leading::Explain(asked));
         let cases = [
             ("GET", "/health", Route::Here(Here::Health)),
             ("HEAD", "/metrics", Route::Here(Here::Metrics)),
             ("GET", "/api/leader", Route::Leader(Leading::Leader)),
-            ("GET", "/explain/framework/F7", Route::Leader(Leading::Explain(FrameworkId(7)))),
-            ("GET", "/api/explain/framework/F7", Route::Leader(Leading::Explain(FrameworkId(7)))),
+            ("GET", "/explain/framework/F7", explain(Asked::Framework(FrameworkId(7)))),
+            ("GET", "/api/explain/framework/F7", explain(Asked::Framework(FrameworkId(7)))),
+            ("GET", "/explain/agent/lab%3A5050", explain(Asked::Node("lab:5050".into()))),
             ("POST", "/api/tasks/kill", Route::Leader(Leading::KillTask)),
             ("POST", "/api/frameworks/credentials", Route::Here(Here::Credentials)),
             ("POST", "/api/voters/transfer", Route::Leader(Leading::TransferLeader)),

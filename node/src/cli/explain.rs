@@ -1,20 +1,46 @@
-//! `meshos explain`: why a framework is not offered what it wants.
+//! `meshos explain`: why somebody is not offered what it wants.
 
-use std::{collections::BTreeMap, process::ExitCode};
+mod framework;
+mod node;
+mod role;
+mod task;
+mod words;
 
-use anyhow::{Context as _, Result};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     common::Common,
     output,
-    text::{count, encode, plain, wrap},
+    text::{encode, wrap},
 };
 
-/// Say why nothing is offered to a framework
+const HELP: &str = "\
+Examples:
+  meshos explain framework F3                why F3 is not offered what it wants
+  meshos explain role batch                  how batch stands among the roles, and who waits in it
+  meshos explain agent lab                   who has something of node lab, and why others get none
+  meshos explain task F3/web-1               what became of a task
+  meshos explain task --framework F3 --resources 'cpus:2;mem:512'
+                                             where a task of F3 would fit that waits
+
+Each rule that keeps a node from somebody has a name, in brackets, and is told with the number of nodes \
+that it costs.";
+
+const TASK_HELP: &str = "\
+Examples:
+  meshos explain task F3/web-1
+  meshos explain task --framework F3 --resources 'cpus:2;mem:512;ports:[8080-8080]'
+
+The cluster knows a task only once it was launched. Of one that still waits its framework alone knows, \
+so say whose it is and what it would use.";
+
+/// Say why somebody is not offered what it wants
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -29,205 +55,104 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
-}
-
-/// What the leader says, as far as it is shown.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Explanation {
-    obstacles: Vec<Obstacle>,
-    open_offers: usize,
-    agents_not_reported: usize,
-    agents_disconnected: usize,
-    agents_unreachable: usize,
-    agents_draining: usize,
-    agents_active: usize,
-    allocator: Option<Allocator>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Obstacle {
-    name: String,
-    roles: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Allocator {
-    roles: Vec<RolePart>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct RolePart {
-    role: String,
-    position: Option<usize>,
-    waiting: usize,
-    grants: u64,
-    agents: usize,
-    available: usize,
-    skipped: BTreeMap<String, usize>,
+    /// Say how a role stands among the others, and who waits in it
+    Role {
+        /// The role
+        #[arg(value_name = "ROLE")]
+        role: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say who has something of a node, and why others are not offered it
+    #[command(visible_alias = "node")]
+    Agent {
+        /// The node's id, hostname or address
+        #[arg(value_name = "NODE")]
+        name: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say what became of a task, or where one would fit that waits
+    #[command(after_help = TASK_HELP)]
+    Task {
+        /// The task's id, or FRAMEWORK/TASK when several frameworks have one of that id
+        #[arg(value_name = "TASK", required_unless_present = "resources")]
+        task: Option<String>,
+        /// Whose task it is that waits
+        #[arg(long, value_name = "ID", requires = "resources", conflicts_with = "task")]
+        framework: Option<String>,
+        /// What the task that waits would use, such as cpus:2;mem:512
+        #[arg(long, value_name = "AMOUNTS", requires = "framework", conflicts_with = "task")]
+        resources: Option<String>,
+        /// The role that it is to be launched in, when its framework has several
+        #[arg(long, value_name = "ROLE", requires = "resources")]
+        role: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 /// Prints the explanation.
 pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
-    let What::Framework { id, common } = arguments.what;
-    let value = common.get(&path(&id)).await?;
+    type Tell = fn(Value) -> Result<Vec<String>>;
+    let (path, common, tell): (String, Common, Tell) = match arguments.what {
+        What::Framework { id, common } => (framework_path(&id), common, framework::sentences),
+        What::Role { role, common } => {
+            (format!("/api/explain/role/{}", encode(&role)), common, role::sentences)
+        }
+        What::Agent { name, common } => {
+            (format!("/api/explain/agent/{}", encode(&name)), common, node::sentences)
+        }
+        What::Task { task: Some(task), common, .. } => {
+            let (framework, task) = task.split_once('/').unwrap_or(("-", &task));
+            let path = format!("/api/explain/task/{}/{}", encode(framework), encode(task));
+            (path, common, task::launched)
+        }
+        What::Task { task: None, framework, resources, role, common } => {
+            let (framework, resources) =
+                (framework.unwrap_or_default(), resources.unwrap_or_default());
+            (waiting_path(&framework, role.as_deref(), &resources), common, task::waiting)
+        }
+    };
+    let value = common.get(&path).await?;
     if common.json {
         output::json(&value)?;
     } else {
-        let lines: Vec<String> = sentences(value)?.iter().map(|line| wrap(line, 2)).collect();
+        let lines: Vec<String> = tell(value)?.iter().map(|line| wrap(line, 2)).collect();
         output::line(&lines.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Where the API explains a framework.
-pub(super) fn path(framework: &str) -> String {
+fn framework_path(framework: &str) -> String {
     format!("/api/explain/framework/{}", encode(framework))
 }
 
-/// The explanation in sentences, the weightiest first.
+/// Where the API explains a task that waits.
+pub(super) fn waiting_path(framework: &str, role: Option<&str>, resources: &str) -> String {
+    let role = role.map(|role| format!("&role={}", encode(role))).unwrap_or_default();
+    format!("/api/explain/task/{}?resources={}{role}", encode(framework), encode(resources))
+}
+
+/// What the API says of a task that waits, in sentences, the weightiest first.
 ///
 /// # Errors
-/// When the value is no explanation.
-pub(super) fn sentences(value: Value) -> Result<Vec<String>> {
-    let explanation: Explanation =
-        serde_json::from_value(value).context("the node's answer is not an explanation")?;
-    let mut lines: Vec<String> = explanation.obstacles.iter().map(obstacle).collect();
-    let agents = [
-        (
-            explanation.agents_not_reported,
-            "has not yet reported to this leader",
-            "have not yet reported to this leader",
-        ),
-        (explanation.agents_disconnected, "has lost its connection", "have lost their connections"),
-        (explanation.agents_unreachable, "is unreachable", "are unreachable"),
-        (explanation.agents_draining, "drains", "drain"),
-    ];
-    for (number, one, many) in agents.into_iter().filter(|(number, ..)| *number > 0) {
-        lines.push(format!("{} {}", count(number, "node"), if number == 1 { one } else { many }));
-    }
-    if explanation.open_offers > 0 {
-        let offers = count(explanation.open_offers, "offer");
-        lines.push(format!(
-            "{offers} of it are open: what they hold is not offered again before they are answered"
-        ));
-    }
-    lines.extend(explanation.allocator.iter().flat_map(|allocator| &allocator.roles).map(role));
-    if lines.is_empty() {
-        lines.push(format!(
-            "nothing is in the way: {} take part",
-            count(explanation.agents_active, "node")
-        ));
-    }
-    Ok(lines)
-}
-
-fn obstacle(obstacle: &Obstacle) -> String {
-    match obstacle.name.as_str() {
-        "closed" => "the framework has ended".to_owned(),
-        "not_subscribed" => "the framework's connection is lost".to_owned(),
-        "disconnected" => "the framework is disconnected".to_owned(),
-        "suppressed" => {
-            format!("the framework wants no offers for {}", plain(&obstacle.roles.join(", ")))
-        }
-        "no_agents" => "no node takes part".to_owned(),
-        other => plain(other),
-    }
-}
-
-fn role(part: &RolePart) -> String {
-    let mut text = format!(
-        "in role {}: {} of {} could be offered now, {} so far",
-        plain(&part.role),
-        part.available,
-        count(part.agents, "node"),
-        count(usize::try_from(part.grants).unwrap_or(usize::MAX), "offer")
-    );
-    if let Some(position) = part.position.filter(|position| *position > 0) {
-        text += &format!("; {position} of {} that wait go first", part.waiting);
-    }
-    for (rule, number) in &part.skipped {
-        text += &format!("; {} {}", count(*number, "node"), because(rule));
-    }
-    text
-}
-
-/// The named rules of the allocator, in words.
-fn because(rule: &str) -> String {
-    let words = match rule {
-        "refused" => "refused by the framework for the time being (refused)",
-        "turn_taken" => "given back before, so others go first (turn_taken)",
-        "quota_limit" => "kept back by the limit of the role (quota_limit)",
-        "not_requested" => "without what the framework asked for (not_requested)",
-        "below_wish" => "with less than the framework wants in an offer (below_wish)",
-        "offered_elsewhere" => "held for somebody who has not yet answered (offered_elsewhere)",
-        "below_minimum" => "with too little free to be worth an offer (below_minimum)",
-        "nothing_free" => "with nothing free (nothing_free)",
-        "reserved_for_other_role" => "reserved for other roles (reserved_for_other_role)",
-        "not_understood" => {
-            "of which only what the framework cannot handle is free (not_understood)"
-        }
-        "constraint" => "against the constraints of the framework (constraint)",
-        "other_region" => "in another region (other_region)",
-        "gpu" => "with GPUs, which the framework does not use (gpu)",
-        "not_offerable" => "without cpus or mem (not_offerable)",
-        "agent_inactive" => "not offered to anybody at present (agent_inactive)",
-        "demand_met" => "beyond what the framework asked for (demand_met)",
-        "suppressed" => "suppressed by the framework (suppressed)",
-        "inactive" => "not for a framework that is not connected (inactive)",
-        other => return format!("because of {}", plain(other)),
-    };
-    words.to_owned()
+/// When the value is no such explanation.
+pub(super) fn waiting_sentences(value: Value) -> Result<Vec<String>> {
+    task::waiting(value)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn an_explanation_is_told_in_sentences() {
-        let value = json!({
-            "framework": "F1",
-            "obstacles": [{"name": "suppressed", "roles": ["web"]}],
-            "open_offers": 0, "agents_not_reported": 1, "agents_disconnected": 0,
-            "agents_unreachable": 2, "agents_draining": 0, "agents_active": 3,
-            "allocator": {"framework": "F1", "active": true, "roles": [{
-                "role": "*", "position": 1, "waiting": 2, "grants": 5, "agents": 3, "available": 0,
-                "skipped": {"refused": 2, "nothing_free": 1}
-            }]}
-        });
+    fn a_task_that_waits_is_asked_for_by_what_it_would_use() {
         assert_eq!(
-            sentences(value).unwrap(),
-            [
-                "the framework wants no offers for web",
-                "1 node has not yet reported to this leader",
-                "2 nodes are unreachable",
-                "in role *: 0 of 3 nodes could be offered now, 5 offers so far; 1 of 2 that wait go first; \
-             1 node with nothing free (nothing_free); \
-             2 nodes refused by the framework for the time being (refused)",
-            ]
+            waiting_path("F7", Some("a/b"), "cpus:2;mem:64"),
+            "/api/explain/task/F7?resources=cpus%3A2%3Bmem%3A64&role=a%2Fb"
         );
-    }
-
-    #[test]
-    fn every_rule_of_the_allocator_has_words() {
-        for rule in meshos_alloc::SkipRule::ALL {
-            let Value::String(name) = serde_json::to_value(rule).unwrap() else {
-                panic!("a rule is not a name");
-            };
-            assert!(because(&name).ends_with(&format!("({name})")), "{name}");
-        }
-    }
-
-    #[test]
-    fn nothing_in_the_way_is_said_too() {
-        let value = json!({"agents_active": 3});
-        assert_eq!(sentences(value).unwrap(), ["nothing is in the way: 3 nodes take part"]);
-        assert!(sentences(json!([1])).is_err());
+        assert_eq!(waiting_path("F7", None, "mem:1"), "/api/explain/task/F7?resources=mem%3A1");
     }
 }

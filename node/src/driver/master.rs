@@ -9,10 +9,12 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use meshos_control::master::{Explanation, MasterConfig, OperatorCall, View};
+use meshos_control::master::{
+    Explanation, MasterConfig, NotExplained, OperatorCall, Question, View,
+};
 use meshos_membership::{gossip, raft};
 use meshos_protocol::{
-    ids::{ClusterId, FrameworkId, NodeId, Principal},
+    ids::{ClusterId, NodeId, Principal},
     messages::{Refusal, scheduler::CallError},
 };
 use meshos_sdk::wire::Opened;
@@ -58,24 +60,26 @@ enum Input {
     Agent { node: NodeId, opened: Opened },
     Relay { gateway: NodeId, principal: Principal, opened: Opened },
     Operator { call: OperatorCall, answer: oneshot::Sender<Result<(), CallError>> },
-    Explain { framework: FrameworkId, answer: oneshot::Sender<Explained> },
+    Explain { question: Question, answer: oneshot::Sender<Explained> },
     Stream(streams::StreamInput),
     ProposalsEnded,
 }
 
 /// What the loop found, and how long it took.
 struct Explained {
-    found: Option<Explanation>,
+    found: Result<Explanation, NotExplained>,
     took: Duration,
 }
 
 /// Why there is no explanation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unexplained {
     /// This node does not lead.
     NotLeading,
     /// Too many wait already.
     Busy,
+    /// There is nothing of that kind.
+    Nothing(NotExplained),
 }
 
 /// Lets one explanation at a time through to the loop, and the next only after a rest.
@@ -142,13 +146,10 @@ impl Handle {
         answered.await.ok()
     }
 
-    /// Why a framework is offered nothing, exactly and now: the one read that the master's loop
-    /// answers, since the reasons are not kept while nobody asks. One at a time, with rests in
-    /// between. Nothing inside when the framework never existed.
-    pub(crate) async fn explain(
-        &self,
-        framework: FrameworkId,
-    ) -> Result<Option<Explanation>, Unexplained> {
+    /// Why somebody is not offered what it wants, exactly and now: the one read that the master's
+    /// loop answers, since the reasons are not kept while nobody asks. One at a time, with rests in
+    /// between.
+    pub(crate) async fn explain(&self, question: Question) -> Result<Explanation, Unexplained> {
         let _waiting = self.explaining.waiting.try_acquire().map_err(|_| Unexplained::Busy)?;
         let mut next = self.explaining.next.lock().await;
         tokio::time::sleep_until(*next).await;
@@ -156,11 +157,14 @@ impl Handle {
         *next = Instant::now() + EXPLAIN_PAUSE;
         let (answer, answered) = oneshot::channel();
         let port = self.port.load_full().ok_or(Unexplained::NotLeading)?;
-        let sent = port.mailbox.send(Input::Explain { framework, answer }).await;
+        let sent = port.mailbox.send(Input::Explain { question, answer }).await;
         sent.map_err(|_| Unexplained::NotLeading)?;
         let explained = answered.await.map_err(|_| Unexplained::NotLeading)?;
         *next = Instant::now() + EXPLAIN_PAUSE.max(explained.took * EXPLAIN_REST);
-        Ok(explained.found)
+        explained.found.map_err(|why| match why {
+            NotExplained::Deposed => Unexplained::NotLeading,
+            why => Unexplained::Nothing(why),
+        })
     }
 
     fn deliver(&self, input: Input) {

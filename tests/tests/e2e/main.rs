@@ -6,6 +6,7 @@ mod clock;
 mod common;
 mod containers;
 mod election;
+mod explain;
 mod forming;
 mod gateways;
 mod history;

@@ -284,8 +284,8 @@ fn explanations_name_the_rule_the_place_and_the_nearest_agents() {
     assert_eq!((role.agents, role.available, role.grants), (4, 0, 3));
     assert_eq!((role.position, role.waiting), (Some(0), 1));
     assert_eq!(
-        (role.nearest[0].rule, role.nearest[0].until),
-        (SkipRule::Refused, Some(Mono(9000)))
+        (role.nearest[0].rule, role.nearest[0].left_ms),
+        (SkipRule::Refused, Some(9000 - cluster.now.0))
     );
     assert!(role.skipped_so_far[&SkipRule::Gpu] >= 1);
 
@@ -313,14 +313,14 @@ fn a_task_is_told_where_it_would_fit_and_what_is_in_the_way() {
     cluster.accept_text(given_back, "");
     let task = resources("cpus:2;mem:1024;ports:[5-6]");
     let explained = cluster.allocator.explain_task(FrameworkId(1), &role("a"), &task).unwrap();
-    assert_eq!((explained.considered, explained.fits), (3, 0));
+    assert_eq!((explained.fit.considered, explained.fit.fits), (3, 0));
     let lacking: Vec<_> =
-        explained.lacking.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        explained.fit.lacking.iter().map(|(name, count)| (name.as_str(), *count)).collect();
     assert_eq!(lacking, [("cpus", 2), ("mem", 2), ("ports", 3)]);
-    assert_eq!(explained.skipped.get(&SkipRule::Gpu), Some(&1));
+    assert_eq!(explained.fit.skipped.get(&SkipRule::Gpu), Some(&1));
     assert_eq!(explained.waiting, 2);
-    assert_eq!(explained.role_shares.len(), 2);
-    let gpu = explained.nearest.iter().find(|miss| miss.agent == agent(2)).unwrap();
+    assert_eq!(explained.shares.shown.len(), 2);
+    let gpu = explained.fit.nearest.iter().find(|miss| miss.agent == agent(2)).unwrap();
     let short: Vec<_> = gpu.short.values().map(ToString::to_string).collect();
     assert_eq!(
         (gpu.rule, short),
@@ -329,8 +329,8 @@ fn a_task_is_told_where_it_would_fit_and_what_is_in_the_way() {
 
     let fits = resources("cpus:1;mem:50");
     let explained = cluster.allocator.explain_task(FrameworkId(1), &role("a"), &fits).unwrap();
-    assert_eq!(explained.fits, 1, "{explained:?}");
-    assert_eq!(explained.skipped.get(&SkipRule::OfferedElsewhere), Some(&1));
+    assert_eq!(explained.fit.fits, 1, "{explained:?}");
+    assert_eq!(explained.fit.skipped.get(&SkipRule::OfferedElsewhere), Some(&1));
     assert_eq!(cluster.allocator.explain_task(FrameworkId(1), &role("z"), &fits), None);
 
     let explained = cluster.allocator.explain_agent(held).unwrap();

@@ -48,6 +48,26 @@ fn offers_are_not_smaller_than_a_framework_wants_them() {
 }
 
 #[test]
+fn what_is_wanted_is_explained_by_what_agents_lack() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    ask(&mut cluster, &[request(None, "cpus:6;mem:100", 2), request(Some(2), "cpus:1", 1)]);
+    cluster.add_agent(1, "cpus:4;mem:1000");
+    assert_eq!(cluster.run(), []);
+    let explained = cluster.allocator.explain(FIRST).unwrap();
+    let [large, named] = &explained.roles[0].requests[..] else { panic!("{explained:?}") };
+    assert_eq!((large.left, large.fit.considered, large.fit.fits_when_empty), (2, 1, 0));
+    assert_eq!(large.fit.lacking, [(ResourceName::Cpus, 1)].into());
+    assert_eq!(large.fit.nearest[0].short[&ResourceName::Cpus], resources("cpus:2"));
+    assert_eq!(large.fit.nearest[0].rule, None, "what it lacks says it");
+    assert_eq!((named.agent, named.fit.considered), (Some(agent(2)), 0));
+    // A task that would fit, if only it were asked for.
+    let task = cluster.allocator.explain_task(FIRST, &role("*"), &resources("cpus:1")).unwrap();
+    assert_eq!(task.fit.skipped, [(SkipRule::NotRequested, 1)].into());
+    assert_eq!((task.fit.fits, task.fit.fits_when_empty), (0, 1));
+}
+
+#[test]
 fn agents_that_do_not_fulfil_the_constraints_are_not_offered() {
     let mut cluster = Cluster::new();
     cluster.add_framework(1, &["*"]);

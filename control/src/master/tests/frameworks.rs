@@ -258,7 +258,7 @@ fn suppress_and_revive_count_when_they_are_committed() {
     world.pass(60_000);
     world.expect(&["s1 ok"]);
     let explanation = world.master.explain_framework(FrameworkId(1)).unwrap();
-    assert_eq!(explanation.obstacles, [Obstacle::Suppressed { roles: role.clone() }]);
+    assert_eq!(explanation.circumstances.obstacles, [Obstacle::Suppressed { roles: role.clone() }]);
     world.call(s1, Call::Revive { roles: role });
     world.pass(10);
     world.expect(&["propose suppress F1 0"]);

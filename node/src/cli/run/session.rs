@@ -247,19 +247,21 @@ impl Session {
 
     /// Why nothing is launched: what the plan saw, and what the leader says.
     async fn reasons(&self) -> Vec<String> {
-        let (mut sentences, framework, need) = {
+        let (mut sentences, framework, need, role) = {
             let plan = self.shared.plan();
-            (waiting(&plan), plan.framework(), plan.request().need.clone())
+            let Request { need, role, .. } = plan.request();
+            (waiting(&plan), plan.framework(), need.clone(), role.clone())
         };
         if framework.is_some() {
             sentences.extend(shortfall::of_all_nodes(&need, &totals(&self.api).await));
         }
         if let Some(framework) = framework {
             // A leader that cannot be asked is told by the connection's own loss.
-            let path = explain::path(&framework.to_string());
+            let (framework, need) = (framework.to_string(), need.to_string());
+            let path = explain::waiting_path(&framework, Some(role.as_str()), &need);
             let told = tokio::time::timeout(SILENCE, self.api.get(&path)).await;
             if let Ok(Ok(value)) = told {
-                sentences.extend(explain::sentences(value).unwrap_or_default());
+                sentences.extend(explain::waiting_sentences(value).unwrap_or_default());
             }
         }
         if framework.is_none() {

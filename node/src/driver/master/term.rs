@@ -184,11 +184,13 @@ impl Term<'_> {
                 self.operators.insert(request, answer);
                 self.handle(Event::Operator { request, call });
             }
-            Input::Explain { framework, answer } => {
+            Input::Explain { question, answer } => {
                 // Whoever asked may have gone, and then it costs nothing.
                 if !answer.is_closed() {
+                    // So that what is left of a refusal is counted from now on.
+                    self.handle(Event::Tick);
                     let began = std::time::Instant::now();
-                    let found = self.master.explain_framework(framework);
+                    let found = self.master.explain(&question);
                     let _heard = answer.send(Explained { found, took: began.elapsed() });
                 }
             }

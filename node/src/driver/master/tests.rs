@@ -5,7 +5,7 @@ use meshos_control::{
     registry::Registry,
 };
 use meshos_protocol::{
-    ids::{Fence, Term},
+    ids::{Fence, FrameworkId, Term},
     time::{Mono, Now, Wall},
 };
 
@@ -25,9 +25,12 @@ fn led() -> (Handle, mpsc::Receiver<Input>) {
     (handle, inputs)
 }
 
-fn ask(handle: &Handle) -> tokio::task::JoinHandle<Result<Option<Explanation>, Unexplained>> {
+const NOTHING: NotExplained = NotExplained::NoFramework(FrameworkId(1));
+const QUESTION: Question = Question::Framework(FrameworkId(1));
+
+fn ask(handle: &Handle) -> tokio::task::JoinHandle<Result<Explanation, Unexplained>> {
     let handle = handle.clone();
-    tokio::spawn(async move { handle.explain(FrameworkId(1)).await })
+    tokio::spawn(async move { handle.explain(QUESTION).await })
 }
 
 async fn next_question(inputs: &mut mpsc::Receiver<Input>) -> oneshot::Sender<Explained> {
@@ -48,12 +51,12 @@ async fn one_explanation_is_under_way_and_the_next_comes_after_a_rest() {
     assert!(inputs.try_recv().is_err(), "the second waits for the first");
     let began = Instant::now();
     let took = Duration::from_millis(5);
-    assert!(answer.send(Explained { found: None, took }).is_ok());
+    assert!(answer.send(Explained { found: Err(NOTHING), took }).is_ok());
     let answer = next_question(&mut inputs).await;
     assert!(began.elapsed() >= took * EXPLAIN_REST, "after {:?}", began.elapsed());
-    assert!(answer.send(Explained { found: None, took }).is_ok());
+    assert!(answer.send(Explained { found: Err(NOTHING), took }).is_ok());
     for asked in asked {
-        assert_eq!(asked.await.unwrap(), Ok(None));
+        assert_eq!(asked.await.unwrap(), Err(Unexplained::Nothing(NOTHING)));
     }
 }
 
@@ -74,7 +77,7 @@ async fn more_than_may_wait_are_refused() {
     let (handle, mut inputs) = led();
     let asked: Vec<_> = (0..EXPLAIN_WAITING_MAX).map(|_| ask(&handle)).collect();
     let _answer = next_question(&mut inputs).await;
-    assert_eq!(handle.explain(FrameworkId(1)).await, Err(Unexplained::Busy));
+    assert_eq!(handle.explain(QUESTION).await, Err(Unexplained::Busy));
     drop(asked);
-    assert_eq!(Handle::default().explain(FrameworkId(1)).await, Err(Unexplained::NotLeading));
+    assert_eq!(Handle::default().explain(QUESTION).await, Err(Unexplained::NotLeading));
 }

@@ -1,0 +1,139 @@
+//! JSON for people and scripts: amounts as numbers in their units, everything else as text.
+//!
+//! The forms for `#[serde(serialize_with = "..")]`. They are written only: what nodes tell each other
+//! has the exact forms of the types themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{
+    attributes::{AttributeValue, Attributes},
+    resources::{Amount, Resource, ResourceName, Resources, ScalarQuantities, Value},
+};
+
+/// `{"cpus": 2.5, "mem": 1024}`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn quantities_as_map<S: Serializer>(
+    quantities: &ScalarQuantities,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(quantities.iter().map(|(name, amount)| (name.as_str(), Number(amount))))
+}
+
+/// The same of amounts that may be zero.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn amounts_as_map<S: Serializer>(
+    amounts: &BTreeMap<ResourceName, Amount>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(amounts.iter().map(|(name, amount)| (name.as_str(), Number(*amount))))
+}
+
+/// `{"cpus": 2.5, "mem": 1024, "ports": "[31000-32000]", "cpus(role)": 1}`: amounts as numbers,
+/// ranges and sets in their text form, reserved resources under `name(role)`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn resources_as_map<S: Serializer>(
+    resources: &Resources,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(resources.len()))?;
+    for resource in resources {
+        let key = key_of(resource);
+        match resource.value() {
+            Value::Scalar(amount) => map.serialize_entry(&key, &Number(*amount))?,
+            Value::Ranges(ranges) => map.serialize_entry(&key, &ranges.to_string())?,
+            Value::Set(set) => map.serialize_entry(&key, &set.to_string())?,
+        }
+    }
+    map.end()
+}
+
+/// The name, with the role it is reserved for and what else tells it from others of its name.
+fn key_of(resource: &Resource) -> String {
+    let metadata = resource.metadata();
+    let mut key = match metadata.reserved_role() {
+        None => resource.name().to_string(),
+        Some(role) => format!("{}({role})", resource.name()),
+    };
+    if let Some(disk) = &metadata.disk {
+        let volume = disk.volume.as_ref().map(|volume| volume.id.as_str());
+        let source = disk.source.as_ref().map(|source| source.root.as_str());
+        let parts: Vec<&str> = [source, volume].into_iter().flatten().collect();
+        key += &format!("[{}]", parts.join(":"));
+    }
+    if metadata.revocable {
+        key += "{revocable}";
+    }
+    key
+}
+
+/// `{"rack": "abc", "level": 10, "keys": "[1000-1500]"}`; of a name that stands several times, the
+/// first.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn attributes_as_map<S: Serializer>(
+    attributes: &Attributes,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    let mut seen = BTreeSet::new();
+    for attribute in attributes.iter() {
+        if !seen.insert(attribute.name()) {
+            continue;
+        }
+        match attribute.value() {
+            AttributeValue::Scalar(amount) => {
+                map.serialize_entry(attribute.name(), &Number(*amount))?;
+            }
+            other @ (AttributeValue::Ranges(_)
+            | AttributeValue::Set(_)
+            | AttributeValue::Text(_)) => {
+                map.serialize_entry(attribute.name(), &other.to_string())?;
+            }
+        }
+    }
+    map.end()
+}
+
+/// An amount as a JSON number: whole ones without a fraction.
+struct Number(Amount);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_whole() {
+            return serializer.serialize_i64(self.0.units());
+        }
+        match self.0.to_string().parse::<f64>() {
+            Ok(number) => serializer.serialize_f64(number),
+            Err(_) => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+/// Thousandths as a decimal text, `"2.5"`, as weights are shown.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn millis_as_text<S: Serializer>(millis: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Amount::from_millis(i64::try_from(*millis).unwrap_or(i64::MAX)))
+}
+
+/// Resources by name as maps: see [`resources_as_map`].
+///
+/// # Errors
+/// Those of the serializer.
+pub fn resources_by_name<S: Serializer>(
+    parts: &BTreeMap<ResourceName, Resources>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    // Those of one name have keys that begin with it, so one map holds them all.
+    resources_as_map(&parts.values().sum::<Resources>(), serializer)
+}
