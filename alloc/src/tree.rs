@@ -193,6 +193,8 @@ pub(crate) struct Tree {
     run: u64,
     /// The total or the policy has changed since the ranks were computed.
     stale: bool,
+    /// What roles consume is not known yet, so those that have a limit get no more for now.
+    limits_held: bool,
 }
 
 impl Tree {
@@ -212,6 +214,7 @@ impl Tree {
             clock: Mono::default(),
             run: 0,
             stale: false,
+            limits_held: false,
         }
     }
 

@@ -44,6 +44,14 @@ impl Allocator {
         self.reclaim_due = true;
     }
 
+    /// Says whether all tasks are known. Until they are, roles that have a limit are offered nothing
+    /// more of what is limited: the rest of it may be in use.
+    pub fn set_tasks_known(&mut self, known: bool) {
+        if self.tree.hold_limits(!known) {
+            self.limits_moved |= known && !self.limited.is_empty();
+        }
+    }
+
     /// Those whose role was at its limit may want what they could not have, when they may have more
     /// now than then.
     pub(super) fn wake_limited(&mut self) {

@@ -265,7 +265,10 @@ impl<'a> Look<'a> {
         if membership.demand().is_some_and(|demand| demand.together_until().is_some()) {
             return Err(SkipRule::NotRequested);
         }
-        self.page.portion_for(key, membership, self.turns, self.headroom(membership), covers)
+        let headroom = self.headroom(membership);
+        let found = self.page.portion_for(key, membership, self.turns, headroom, covers);
+        let unknown = |rule: &SkipRule| *rule == SkipRule::QuotaLimit && self.tree.limits_held();
+        found.map_err(|rule| if unknown(&rule) { SkipRule::ConsumptionUnknown } else { rule })
     }
 
     pub(super) fn headroom(self, membership: &Membership) -> Option<Headroom> {

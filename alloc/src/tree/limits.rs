@@ -56,10 +56,24 @@ impl Tree {
         }
         for (role, node, quota) in self.quotas_above(framework) {
             for (name, limit) in &quota.limit {
-                headroom.narrow(name, limit.remaining_after(self.consumed(role, node, name)));
+                let rest = match self.limits_held {
+                    true => Amount::ZERO,
+                    false => limit.remaining_after(self.consumed(role, node, name)),
+                };
+                headroom.narrow(name, rest);
             }
         }
         headroom
+    }
+
+    /// Whether roles that have a limit get no more for now.
+    pub(crate) fn limits_held(&self) -> bool {
+        self.limits_held
+    }
+
+    /// Says whether they do. Returns whether that is new.
+    pub(crate) fn hold_limits(&mut self, held: bool) -> bool {
+        std::mem::replace(&mut self.limits_held, held) != held
     }
 
     /// Whether a role or one above it exceeds its limit.
@@ -72,14 +86,15 @@ impl Tree {
             })
     }
 
-    /// By how much roles exceed their limits.
+    /// By how much roles exceed their limits; by all that they have as long as it is not known what
+    /// they have beside that.
     pub(crate) fn excesses(&self) -> BTreeMap<Role, ScalarQuantities> {
         let excess = |(role, quota): (&Role, &Quota)| {
             let consumed = self.consumption(role);
-            let over = quota
-                .limit
-                .iter()
-                .map(|(name, limit)| (name.clone(), consumed.get(name).remaining_after(*limit)));
+            let over = quota.limit.iter().map(|(name, limit)| {
+                let limit = if self.limits_held { Amount::ZERO } else { *limit };
+                (name.clone(), consumed.get(name).remaining_after(limit))
+            });
             let over: ScalarQuantities = over.collect();
             (!over.is_empty()).then(|| (role.clone(), over))
         };

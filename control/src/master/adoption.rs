@@ -64,6 +64,7 @@ impl Core {
             entry.facts = Some(Arc::clone(&facts));
             entry.reported = true;
         }
+        self.awaited.remove(&agent);
         self.pictures.agent_changed(agent);
         // The report replaces all that was known. The allocator hears of the agent before
         // anything can recover from it.

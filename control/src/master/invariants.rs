@@ -50,6 +50,8 @@ impl Core {
                 "agent {id} is away and nothing will happen about it"
             );
         }
+        let awaited = self.agents.iter().filter(|(_, it)| matches!(it.link, Link::Awaited { .. }));
+        assert!(awaited.map(|(id, _)| id).eq(&self.awaited), "who is awaited: {:?}", self.awaited);
         for (connection, stream) in &self.connections {
             assert_eq!(self.nodes.get(&stream.node), Some(connection), "one stream of each node");
         }

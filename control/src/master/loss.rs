@@ -130,6 +130,7 @@ impl Core {
             }
         }
         self.timers.clear(Timer::AgentLost(agent));
+        self.awaited.remove(&agent);
         self.nodes_leaving.remove(&agent.node);
         self.pictures.agent_changed(agent);
         self.rescind_of_agent(cx, agent);
@@ -166,6 +167,7 @@ impl Core {
             && entry.link == Link::Unreachable
         {
             entry.link = Link::Awaited { since: cx.now.mono };
+            self.awaited.insert(agent);
             self.arm_agent_timer(agent);
         }
     }
@@ -174,6 +176,7 @@ impl Core {
     pub(super) fn agent_gone(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
         self.rescind_of_agent(cx, agent);
         let Some(entry) = self.agents.remove(&agent) else { return };
+        self.awaited.remove(&agent);
         self.pictures.agent_gone(agent, entry.slot);
         self.timers.clear(Timer::AgentLost(agent));
         self.history_concluded(cx, agent);

@@ -9,7 +9,6 @@ use meshos_protocol::{
 };
 
 use super::{
-    agents::Link,
     calls::{busy, invalid},
     state::{Core, Cx},
     tasks::{TaskKey, TaskPhase},
@@ -146,7 +145,7 @@ impl Core {
 
     /// Whether no agent is still expected to report in this term.
     fn all_agents_have_reported(&self) -> bool {
-        self.agents.values().all(|agent| !matches!(agent.link, Link::Awaited { .. }))
+        self.awaited.is_empty()
     }
 
     fn answer_query(

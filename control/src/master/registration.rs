@@ -27,6 +27,7 @@ impl Core {
     /// Takes an agent up that is on record and expected to register.
     pub(super) fn await_agent(&mut self, now: Now, agent: AgentId) {
         self.insert_agent(agent, Link::Awaited { since: now.mono });
+        self.awaited.insert(agent);
         self.arm_agent_timer(agent);
     }
 
@@ -311,6 +312,7 @@ impl Core {
         let Some(entry) = self.agents.get_mut(&agent) else { return };
         if entry.link == Link::Unreachable {
             entry.link = Link::Awaited { since: cx.now.mono };
+            self.awaited.insert(agent);
             self.arm_agent_timer(agent);
         } else if entry.link.is_in_ledger() {
             let online = matches!(entry.link, Link::Online { .. });

@@ -56,6 +56,8 @@ pub(super) struct Core {
     /// Nodes whose agent said that it is being stopped, until they are heard of again.
     pub(super) nodes_leaving: BTreeSet<NodeId>,
     pub(super) agents: BTreeMap<AgentId, Agent>,
+    /// Those of them that are expected to report: what tasks they run is not known yet.
+    pub(super) awaited: BTreeSet<AgentId>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(super) offers: Offers,
@@ -97,6 +99,7 @@ impl Core {
             nodes_down: BTreeSet::new(),
             nodes_leaving: BTreeSet::new(),
             agents: BTreeMap::new(),
+            awaited: BTreeSet::new(),
             sessions: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             offers: Offers::default(),
@@ -197,6 +200,7 @@ impl Core {
         {
             self.expire_offers(cx);
         }
+        self.allocator.set_tasks_known(self.awaited.is_empty());
         // What somebody was faster to accept is taken back before anybody else can accept it.
         self.take_back(cx);
         let filters_expire = self.allocator.next_deadline().is_some_and(|at| at <= cx.now.mono);

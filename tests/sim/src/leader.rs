@@ -126,6 +126,7 @@ impl World {
         let hints = process.hints.values().cloned().collect();
         process.leading = Some(Leading {
             term,
+            unreported: Leading::expected(&registry),
             quotas: registry.quotas().map(|(role, quota)| (role.clone(), quota.clone())).collect(),
             master: Master::new(config, fence, me, registry, hints, now, seed),
             lease_until,
@@ -177,6 +178,7 @@ impl World {
         let mut effects = Vec::new();
         leading.master.handle(now, event, &mut effects);
         leading.master.check_invariants();
+        leading.note_reports();
         if leading.lease_until < now_ms {
             self.depose(node);
             return;

@@ -1,6 +1,9 @@
 //! A machine: its disk, its launcher, and the node process that may be running on it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use meshos_alloc::Quota;
 use meshos_control::{
@@ -90,6 +93,8 @@ pub struct Leading {
     pub sessions: BTreeMap<SessionId, StreamId>,
     /// The quotas that it was told of.
     pub quotas: BTreeMap<Role, Quota>,
+    /// The agents that it has waited for since it was elected.
+    pub unreported: BTreeSet<AgentId>,
     /// How many streams it has had.
     pub streams_numbered: u64,
 }
@@ -115,6 +120,25 @@ impl Node {
         let since_start = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let wall = WALL_START_MS.saturating_add(since_start).saturating_add(self.skew_ms);
         Now { mono: Mono(now_ms), wall: Wall(u64::try_from(wall).unwrap_or(0)) }
+    }
+
+    /// The roles and resources of the tasks that it has or will have again, whether its process lives
+    /// or not.
+    pub fn tasks(&self) -> Vec<(Role, Resources)> {
+        let of = |record: &agent::TaskRecord| {
+            (record.launch.role.clone(), record.launch.description.resources.clone())
+        };
+        match &self.process {
+            Some(process) => {
+                let tasks = process.agent.view().tasks;
+                let held = tasks.iter().filter(|task| task.holds_resources);
+                held.map(|task| of(&task.record)).collect()
+            }
+            None => {
+                let live = self.disk.records.values().filter(|it| !it.state.is_terminal());
+                live.map(of).collect()
+            }
+        }
     }
 
     /// The sum of what its containers use.

@@ -1,12 +1,12 @@
 //! What operators change: nodes, weights, quota, priorities, the policy, and how they put it right
 //! again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_alloc::{PolicyChoice, Quota};
 use meshos_control::{
-    master::{Event, NodeState, OperatorCall},
-    registry::{Command, Outcome},
+    master::{AgentView, Event, NodeState, OperatorCall},
+    registry::{AgentState, Command, Outcome, Registry},
 };
 use meshos_protocol::{
     ids::{AgentId, RequestId},
@@ -64,6 +64,27 @@ impl World {
 }
 
 impl Leading {
+    /// The agents that a new leader has to wait for.
+    pub fn expected(registry: &Registry) -> BTreeSet<AgentId> {
+        let expected = |state| matches!(state, AgentState::Active | AgentState::Draining);
+        registry.agents().filter(|(_, state)| expected(*state)).map(|(agent, _)| agent).collect()
+    }
+
+    /// Waits no more for agents that have reported, or will not.
+    pub fn note_reports(&mut self) {
+        if self.unreported.is_empty() {
+            return;
+        }
+        let view = self.master.view();
+        // Nothing is known of an agent's host before it reports.
+        let awaited = |row: &&std::sync::Arc<AgentView>| {
+            row.hostname.is_empty() && matches!(row.state, NodeState::Active | NodeState::Draining)
+        };
+        let awaited: BTreeSet<AgentId> =
+            view.agents.iter().filter(awaited).map(|row| row.agent_id).collect();
+        self.unreported.retain(|agent| awaited.contains(agent));
+    }
+
     /// Keeps the quotas that this master was told of.
     pub fn note_quota(&mut self, event: &Event) {
         if let Event::Applied { entry, outcome: Outcome::Done } = event

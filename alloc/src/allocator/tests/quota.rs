@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use meshos_protocol::{attributes::Attributes, ids::FrameworkId, wishes::OfferWishes};
 
 use super::support::{Cluster, agent, resources, role};
-use crate::{Options, Quota, QuotaError, Rescind, RescindCause};
+use crate::{Options, Quota, QuotaError, Rescind, RescindCause, SkipRule};
 
 fn quota(guarantee: &str, limit: &str) -> Quota {
     let limit = resources(limit).quantities();
@@ -334,4 +334,44 @@ fn no_leaf_starves_when_its_sibling_needs_another_resource() {
     assert_eq!(tasks[0] + tasks[1], 100);
     assert!(tasks[1] >= 49, "the leaf that needs processors gets its half: {tasks:?}");
     assert_eq!(tasks[2], 100, "what nobody else needs");
+}
+
+#[test]
+fn a_role_with_a_limit_waits_until_all_tasks_are_known() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "a", "", "cpus:3");
+    cluster.add_framework(1, &["a/b"]);
+    cluster.add_framework(2, &["free"]);
+    cluster.allocator.set_tasks_known(false);
+    cluster.add_agent(1, "cpus:4;mem:4096;cpus(a):2");
+    let grants = cluster.run();
+    // What is reserved for it counts wherever it is, so nothing about it is unknown.
+    let shares: BTreeMap<_, _> =
+        grants.iter().map(|grant| (grant.framework.0, grant.resources.to_string())).collect();
+    let expected = [(1, "cpus(a):2"), (2, "cpus:4;mem:4096")];
+    assert_eq!(shares, expected.map(|(id, text)| (id, text.to_owned())).into(), "{grants:?}");
+    for grant in &grants {
+        cluster.accept_text(grant, "");
+    }
+    cluster.allocator.suppress(FrameworkId(2), &Default::default());
+    cluster.run();
+    cluster.add_agent(2, "cpus:4;mem:4096");
+    assert_eq!(cluster.run(), []);
+    let explained = cluster.allocator.explain(FrameworkId(1)).unwrap();
+    let rules = &explained.roles[0].skipped;
+    assert_eq!(rules.get(&SkipRule::ConsumptionUnknown), Some(&2), "{rules:?}");
+    // A limit that is set meanwhile takes back what was offered before.
+    let mut other = Cluster::new();
+    other.allocator.set_tasks_known(false);
+    other.add_framework(1, &["a"]);
+    other.add_agent(1, "cpus:1;mem:1024");
+    assert_eq!(other.run().len(), 1);
+    set(&mut other, "a", "", "cpus:3");
+    let rescinds: Vec<_> = other.allocator.take_rescinds();
+    assert_eq!((rescinds.len(), rescinds[0].cause), (1, RescindCause::Limit), "{rescinds:?}");
+
+    // Two of the three are reserved, and count.
+    cluster.allocator.set_tasks_known(true);
+    assert!(cluster.allocator.needs_run());
+    assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(1, 1)]));
 }

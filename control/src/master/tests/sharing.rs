@@ -12,7 +12,7 @@ use meshos_protocol::{
     wishes::{OfferWishes, ResourceRequest},
 };
 
-use super::world::{World, info, subscribe, task};
+use super::world::{World, info, subscribe, subscribe_as, task};
 use crate::master::{Event, MasterConfig, OperatorCall};
 
 fn role(name: &str) -> Role {
@@ -177,4 +177,53 @@ fn the_first_change_after_a_pause_is_answered_at_once_and_the_next_ones_together
     assert!(offers(&mut world).is_empty());
     world.pass(20);
     assert_eq!(offers(&mut world).len(), 1, "both agents are offered in one run");
+}
+
+#[test]
+fn a_new_leader_offers_a_limited_role_nothing_before_all_agents_are_known() {
+    let mut world = World::new();
+    let limit = resources("cpus:4").quantities();
+    let limit = limit.iter().map(|(name, amount)| (name.clone(), amount)).collect();
+    let quota = Quota { limit, ..Quota::default() };
+    operate(&mut world, 1, OperatorCall::SetQuota { role: role("few"), quota, force: false });
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.register(2, "cpus:4;mem:4096", vec![]);
+    let limited = in_role(&mut world, "few");
+    world.pass(10);
+    let first = *world.offers.keys().next().unwrap();
+    let used = vec![task("t", "cpus:3;mem:64")];
+    world.accept(limited, &[first.number], used);
+    in_role(&mut world, "many");
+    let node = world.offers[&first].agent.node.bits();
+    let mut world = world.next_leader();
+    let sessions = [("few", 1), ("many", 2)].map(|(name, id)| {
+        let session = world.open("p");
+        let mut framework = info(name);
+        framework.roles = [role(name)].into();
+        let resume = subscribe_as(id, Some(1));
+        world.subscribe(session, Subscribe { info: framework, ..resume });
+        session
+    });
+    let other = 3 - node;
+    world.register(other, "cpus:4;mem:4096", vec![]);
+    world.pass(10);
+    let told = world.told();
+    let offered = |told: &[String], session: SessionId| {
+        let line = format!("s{} offers", session.0);
+        told.iter().any(|told| told.starts_with(&line))
+    };
+    assert!(!offered(&told, sessions[0]) && offered(&told, sessions[1]), "{told:?}");
+    // What it runs there shows when that agent reports, or will not.
+    world.pass(60_000);
+    let told = world.told();
+    assert!(!offered(&told, sessions[0]), "{told:?}");
+    let mut lost = world.next_leader();
+    let session = lost.open("p");
+    let mut framework = info("few");
+    framework.roles = [role("few")].into();
+    lost.subscribe(session, Subscribe { info: framework, ..subscribe_as(1, Some(1)) });
+    lost.register(other, "cpus:4;mem:4096", vec![]);
+    lost.pass(80_000);
+    let told = lost.told();
+    assert!(offered(&told, session), "the other agent is given up: {told:?}");
 }

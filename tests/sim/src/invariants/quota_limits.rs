@@ -1,6 +1,7 @@
-//! No offer takes a role above the limit of its quota: what tasks of a role and of those below it
-//! hold may be more than a limit that came later, or than a leader knew of before an agent reported,
-//! but then nothing that is limited is offered there.
+//! No offer takes a role above the limit of its quota, nor does it beside the tasks that run on agents
+//! which have yet to report to a new leader. What tasks of a role and of those below it hold may be more
+//! than a limit that came later, or than what a leader knew of before an agent that was unreachable came
+//! back, but then nothing that is limited is offered there.
 
 use meshos_alloc::Quota;
 use meshos_control::master::View;
@@ -9,7 +10,10 @@ use meshos_protocol::{
     role::Role,
 };
 
-use crate::world::World;
+use crate::{
+    node::{Leading, Node},
+    world::World,
+};
 
 pub(super) fn check(world: &World) {
     for (index, node) in world.nodes.iter().enumerate() {
@@ -26,10 +30,13 @@ pub(super) fn check(world: &World) {
         for (role, Quota { limit, .. }) in limits {
             for (name, limit) in limit {
                 let Held { tasks, offers } = held(&view, role, name);
+                let untold = untold(world, leading, role, name);
+                let used = tasks.saturating_add(untold);
                 assert!(
-                    tasks.saturating_add(offers) <= *limit || offers.is_zero(),
-                    "n{index} offers role {role} {name}:{offers} beside tasks of {name}:{tasks}, \
-                     more than its limit {name}:{limit}"
+                    used.saturating_add(offers) <= *limit || offers.is_zero(),
+                    "n{index} offers role {role} {name}:{offers} beside tasks of {name}:{used}, \
+                     {name}:{untold} of it on agents that have not reported, more than its limit \
+                     {name}:{limit}"
                 );
             }
         }
@@ -41,6 +48,14 @@ pub(super) fn check(world: &World) {
 pub(super) struct Held {
     pub(super) tasks: Amount,
     pub(super) offers: Amount,
+}
+
+/// What tasks of a role and those below it hold that a leader has not been told of since it leads.
+fn untold(world: &World, leading: &Leading, role: &Role, name: &ResourceName) -> Amount {
+    let awaited = |node: &&Node| leading.unreported.iter().any(|agent| agent.node == node.id);
+    let tasks = world.nodes.iter().filter(awaited).flat_map(Node::tasks);
+    let inside = tasks.filter(|(of, _)| of == role || role.is_ancestor_of(of));
+    inside.map(|(_, resources)| resources.amount_of(name)).sum()
 }
 
 pub(super) fn held(view: &View, role: &Role, name: &ResourceName) -> Held {
