@@ -9,6 +9,7 @@ use crate::{
     ids::{AgentId, FrameworkId, OfferId},
     resources::Resources,
     role::Role,
+    wishes::FaultDomain,
 };
 
 /// What a framework says of itself when it subscribes.
@@ -95,4 +96,7 @@ pub struct Offer {
     /// The agent's attributes.
     #[serde(default)]
     pub attributes: Attributes,
+    /// Where the agent stands, if it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<FaultDomain>,
 }

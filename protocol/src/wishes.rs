@@ -1,6 +1,8 @@
 //! What a framework can say so that it is not sent what it cannot use: minimum sizes, constraints
 //! on agents, what it wants now, and what it wants together or not at all.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,6 +18,8 @@ pub const PATTERN_BYTES_MAX: usize = 1_024;
 pub const PATTERNS_MAX: usize = 16;
 /// The most requests one call may state, and the most parts of one gang.
 pub const REQUESTS_MAX: usize = 100;
+/// The longest name of a region or a zone, in bytes.
+pub const PLACE_BYTES_MAX: usize = 128;
 /// The most minimum sizes of one role.
 pub const MINIMUMS_MAX: usize = 16;
 
@@ -157,4 +161,56 @@ pub struct FaultDomain {
     /// The zone within it: what fails together.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub zone: String,
+}
+
+/// Why a text is not a [`FaultDomain`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected REGION or REGION/ZONE, as in eu/rack-7: names of 1 to {PLACE_BYTES_MAX} bytes without white space"
+)]
+pub struct FaultDomainError;
+
+impl FromStr for FaultDomain {
+    type Err = FaultDomainError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_name = |name: &str| {
+            (1..=PLACE_BYTES_MAX).contains(&name.len())
+                && !name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
+        };
+        let (region, zone) = match text.split_once('/') {
+            Some((region, zone)) if is_name(zone) => (region, zone),
+            Some(_) => return Err(FaultDomainError),
+            None => (text, ""),
+        };
+        if !is_name(region) {
+            return Err(FaultDomainError);
+        }
+        Ok(Self { region: region.to_owned(), zone: zone.to_owned() })
+    }
+}
+
+impl fmt::Display for FaultDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.zone.as_str() {
+            "" => f.write_str(&self.region),
+            zone => write!(f, "{}/{zone}", self.region),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_a_region_with_or_without_a_zone() {
+        for text in ["eu", "eu/rack-7", "eu west 1".replace(' ', "-").as_str()] {
+            assert_eq!(text.parse::<FaultDomain>().unwrap().to_string(), text);
+        }
+        let long = "x".repeat(PLACE_BYTES_MAX + 1);
+        for text in ["", "/", "eu/", "/a", "eu/a/b", "e u", "eu/\u{7}", &long] {
+            assert_eq!(text.parse::<FaultDomain>(), Err(FaultDomainError), "{text:?}");
+        }
+    }
 }

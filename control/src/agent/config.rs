@@ -6,6 +6,7 @@ use meshos_protocol::{
     attributes::Attributes,
     ids::{Generation, NodeId},
     resources::Resources,
+    wishes::FaultDomain,
 };
 
 /// What an agent is and how it behaves; fixed while the node runs.
@@ -30,6 +31,8 @@ pub struct AgentConfig {
     pub resources: Resources,
     /// Its attributes.
     pub attributes: Attributes,
+    /// Where it stands, if that is known.
+    pub domain: Option<FaultDomain>,
     /// Between SIGTERM and SIGKILL for tasks that do not say.
     pub kill_grace: Duration,
     /// How long until SIGKILL is tried again on a container that did not end.
@@ -57,6 +60,7 @@ impl AgentConfig {
             version: String::new(),
             resources,
             attributes: Attributes::default(),
+            domain: None,
             kill_grace: Duration::from_secs(3),
             destroy_retry: Duration::from_secs(10),
             update_retry_min: Duration::from_secs(10),

@@ -140,6 +140,7 @@ impl Agent {
             version: config.version.clone(),
             resources: config.resources.clone(),
             attributes: config.attributes.clone(),
+            domain: config.domain.clone(),
             tasks,
             more,
             ends: u32::try_from(self.ends.len()).unwrap_or(u32::MAX),

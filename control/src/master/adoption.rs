@@ -74,7 +74,7 @@ impl Core {
         let profile = AgentProfile {
             attributes: facts.attributes.clone(),
             hostname: facts.hostname.clone(),
-            domain: None,
+            domain: facts.domain.clone(),
         };
         self.allocator.add_agent(agent, facts.resources.clone(), profile, &used);
         let takes_tasks = self.registry.agent(agent) == Some(AgentState::Active);

@@ -9,6 +9,7 @@ use meshos_protocol::{
     resources::Resources,
     task::{StatusUpdate, TaskReport},
     time::Mono,
+    wishes::FaultDomain,
 };
 
 use super::{ConnectionId, table::Slot};
@@ -81,6 +82,7 @@ pub(super) struct Facts {
     pub(super) version: String,
     pub(super) resources: Resources,
     pub(super) attributes: Attributes,
+    pub(super) domain: Option<FaultDomain>,
 }
 
 impl Facts {
@@ -93,6 +95,7 @@ impl Facts {
             version: registration.version,
             resources: registration.resources,
             attributes: registration.attributes,
+            domain: registration.domain,
         }
     }
 }

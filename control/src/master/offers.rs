@@ -13,6 +13,7 @@ use meshos_protocol::{
     resources::Resources,
     role::Role,
     time::{Mono, Now},
+    wishes::FaultDomain,
 };
 
 use super::{
@@ -81,13 +82,14 @@ impl Offers {
         next.map(|(_, offer)| offer.made_at.after(timeout))
     }
 
-    fn insert(&mut self, now: Now, id: OfferId, grant: &Grant) {
+    fn insert(&mut self, now: Now, id: OfferId, grant: &Grant, domain: Option<FaultDomain>) {
         let view = OfferView {
             id,
             framework_id: grant.framework,
             role: grant.role.clone(),
             agent_id: grant.agent,
             node_id: grant.agent.node,
+            domain,
             resources: grant.resources.clone(),
             made_at: now.wall,
         };
@@ -172,7 +174,7 @@ impl Core {
             };
             self.offers.made += 1;
             let id = OfferId { term: self.fence.term, number: self.offers.made };
-            self.offers.insert(cx.now, id, &grant);
+            self.offers.insert(cx.now, id, &grant, facts.domain.clone());
             batches.entry(grant.framework).or_default().push(Offer {
                 id,
                 framework: grant.framework,
@@ -181,6 +183,7 @@ impl Core {
                 hostname: facts.hostname.clone(),
                 resources: grant.resources,
                 attributes: facts.attributes.clone(),
+                domain: facts.domain.clone(),
             });
         }
         for (framework, offers) in batches {

@@ -169,6 +169,7 @@ impl Core {
             row.version.clone_from(&facts.version);
             row.resources = facts.resources.clone();
             row.attributes = facts.attributes.clone();
+            row.domain.clone_from(&facts.domain);
         }
         if let Some(ledger) = self.allocator.agent(id) {
             row.used = ledger.allocated;
@@ -278,6 +279,7 @@ fn blank_agent(agent: AgentId) -> AgentView {
         used: Resources::new(),
         offered: Resources::new(),
         attributes: meshos_protocol::attributes::Attributes::default(),
+        domain: None,
         state: NodeState::Active,
         since: None,
         connected: false,

@@ -17,6 +17,7 @@ use meshos_protocol::{
     shown::{amounts_as_map, attributes_as_map, quantities_as_map, resources_as_map},
     task::{Exit, Reason, TaskState},
     time::Wall,
+    wishes::FaultDomain,
 };
 use serde::Serialize;
 
@@ -96,6 +97,8 @@ pub struct AgentView {
     /// Its attributes.
     #[serde(serialize_with = "attributes_as_map")]
     pub attributes: Attributes,
+    /// Where it stands, if it says so.
+    pub domain: Option<FaultDomain>,
     /// Whether it takes part.
     pub state: NodeState,
     /// Since when it is unreachable or gone.
@@ -214,6 +217,8 @@ pub struct OfferView {
     pub agent_id: AgentId,
     /// The agent's node.
     pub node_id: NodeId,
+    /// Where the agent stands, if it says so.
+    pub domain: Option<FaultDomain>,
     /// What is offered.
     #[serde(serialize_with = "resources_as_map")]
     pub resources: Resources,

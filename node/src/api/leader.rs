@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use meshos_control::master::View;
-use meshos_protocol::messages::node::{Reply, Request};
+use meshos_protocol::{
+    messages::node::{Reply, Request},
+    wishes::FaultDomain,
+};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -43,6 +46,9 @@ struct LeaderRow {
     address: String,
     term: u64,
     cluster: String,
+    /// Where the leader stands; nodes of other regions are offered to those only who go there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<FaultDomain>,
 }
 
 impl Api {
@@ -205,6 +211,7 @@ impl Api {
                 address: self.options.options.http_address().to_string(),
                 term: view.fence.term.0,
                 cluster: view.fence.cluster.to_string(),
+                domain: self.options.options.domain.clone(),
             }),
             Leading::Nodes(page) => {
                 let gossip = self.options.gossip.view();

@@ -89,6 +89,7 @@ fn fill_in_own(agent: &mut AgentView, own: &NodeOptions) {
     env!("CARGO_PKG_VERSION").clone_into(&mut agent.version);
     agent.resources = own.resources.clone();
     agent.attributes = own.attributes.clone();
+    agent.domain.clone_from(&own.domain);
 }
 
 /// All frameworks in the order of their ids, those that have ended too.
@@ -134,6 +135,7 @@ pub(super) mod tests {
             used: "cpus:0.5".parse().unwrap(),
             offered: Default::default(),
             attributes: "rack:abc".parse().unwrap(),
+            domain: Some("eu/a".parse().unwrap()),
             state: NodeState::Active,
             since: None,
             connected: true,
@@ -154,6 +156,7 @@ pub(super) mod tests {
             seeds: Vec::new(),
             resources: "cpus:1;mem:32".parse().unwrap(),
             attributes: Attributes::default(),
+            domain: None,
             isolation: Vec::new(),
             cpu_quota: false,
             task_pids_max: None,
@@ -221,6 +224,7 @@ pub(super) mod tests {
         assert_eq!(first["resources_text"], "cpus:2;mem:1024;ports:[1-5]");
         assert_eq!(first["used"]["cpus"], 0.5);
         assert_eq!(first["attributes"]["rack"], "abc");
+        assert_eq!(first["domain"], json!({"region": "eu", "zone": "a"}));
         assert_eq!(rows[1]["id"], NodeId::from_bits(2).to_string());
         assert_eq!(rows[1]["gossip_alive"], Value::Null);
         assert_eq!(first["roles"], json!(["agent", "voter"]), "the leader's own");

@@ -79,7 +79,16 @@ struct NodeRow {
     resources: Amounts,
     used: Amounts,
     attributes: Amounts,
+    domain: Option<Domain>,
     tasks: usize,
+}
+
+/// Where a node stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Domain {
+    region: String,
+    zone: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -270,6 +279,7 @@ fn nodes_table(rows: Vec<NodeRow>) -> Table {
         "CPUS",
         "MEM",
         "DISK",
+        "DOMAIN",
         "HOSTNAME",
         "ATTRIBUTES",
         "OTHER",
@@ -296,6 +306,8 @@ fn nodes_table(rows: Vec<NodeRow>) -> Table {
         };
         let leader = if row.leader { "yes" } else { "" }.to_owned();
         let attributes = amounts(&row.attributes);
+        let domain = row.domain.unwrap_or_default();
+        let zone = if domain.zone.is_empty() { "" } else { "/" };
         let [cpus, mem, disk] = [cpus, mem, disk].map(Option::unwrap_or_default);
         table.row([
             row.id,
@@ -306,6 +318,7 @@ fn nodes_table(rows: Vec<NodeRow>) -> Table {
             cpus,
             mem,
             disk,
+            format!("{}{zone}{}", domain.region, domain.zone),
             row.hostname,
             attributes,
             other,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use meshos_alloc::{OfferMode, PolicyChoice};
 use meshos_isolation::{IsolatorName, garbage};
-use meshos_protocol::{attributes::Attributes, resources::Resources};
+use meshos_protocol::{attributes::Attributes, resources::Resources, wishes::FaultDomain};
 
 /// A node of the designated group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +68,8 @@ pub(crate) struct NodeOptions {
     pub seeds: Vec<Seed>,
     pub resources: Resources,
     pub attributes: Attributes,
+    /// Where it stands.
+    pub domain: Option<FaultDomain>,
     /// The isolators; empty: chosen for the machine.
     pub isolation: Vec<IsolatorName>,
     /// Cap each task at its cpus.

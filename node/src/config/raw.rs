@@ -259,6 +259,11 @@ settings! {
     /// What the node says of itself, for example rack:abc;zone:west;level:10
     #[arg(value_name = "TEXT")]
     attributes: String,
+    /// Where the node stands: its region, and the zone within it that fails together, for example
+    /// eu/rack-7. Nodes in another region than the leader's are offered only to frameworks that say
+    /// that they go there, so the seeds belong in one region
+    #[arg(value_name = "REGION[/ZONE]")]
+    domain: String,
     /// What holds tasks to their limits, for example cgroups/cpu,cgroups/mem,cgroups/pids or
     /// posix/cpu,posix/mem [default: the best that works on this machine]
     #[arg(value_name = "NAMES")]

@@ -10,7 +10,11 @@ use std::{
 
 use meshos_isolation::IsolatorName;
 use meshos_membership::{gossip::NODES_MAX_DEFAULT, keys::JoinToken};
-use meshos_protocol::{attributes::Attributes, resources::Resources};
+use meshos_protocol::{
+    attributes::Attributes,
+    resources::Resources,
+    wishes::{FaultDomain, FaultDomainError},
+};
 
 use super::{
     ConfigError, KeySource, NodeOptions, Raw, Seed, address,
@@ -65,6 +69,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     let attributes = check.read(raw.attributes.as_ref(), Attributes::default, |text| {
         Attributes::parse(text).map_err(|error| error.to_string())
     });
+    let domain = check.read(raw.domain.as_ref(), || None, parse_domain);
     let isolation = check.read(raw.isolation.as_ref(), Vec::new, |text| {
         IsolatorName::parse_list(text).map_err(|error| error.to_string())
     });
@@ -93,6 +98,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         seeds,
         resources,
         attributes,
+        domain,
         isolation,
         cpu_quota: raw.cpu_quota.is_some_and(|given| given.value),
         task_pids_max: Some(raw.task_pids_max.map_or(TASK_PIDS_MAX, |given| given.value))
@@ -389,6 +395,10 @@ fn read_token(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     file.take(TOKEN_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(text.trim().to_owned())
+}
+
+fn parse_domain(text: &str) -> Result<Option<FaultDomain>, String> {
+    text.parse().map(Some).map_err(|error: FaultDomainError| error.to_string())
 }
 
 /// Reads a part of a whole, from 0 to 1, as thousandths.

@@ -184,6 +184,7 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         hostname = 'h'
         resources = 'cpus:2;mem:64'
         attributes = 'rack:abc'
+        domain = 'eu/rack-7'
         isolation = 'posix/cpu'
         cpu_quota = true
         task_pids_max = 100

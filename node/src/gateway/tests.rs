@@ -106,6 +106,7 @@ fn offer(number: u64) -> Offer {
         hostname: "here".into(),
         resources: "cpus:1;mem:64".parse().unwrap(),
         attributes: meshos_protocol::attributes::Attributes::default(),
+        domain: None,
     }
 }
 

@@ -244,6 +244,7 @@ fn agent_row(bits: u64, state: NodeState, used: &str) -> Arc<AgentView> {
         used: used.parse().unwrap(),
         offered: "cpus:0.5".parse().unwrap(),
         attributes: Default::default(),
+        domain: None,
         state,
         since: None,
         connected: state == NodeState::Active,

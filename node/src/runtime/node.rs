@@ -388,6 +388,7 @@ fn agent_config(options: &NodeOptions, node: &NodeIdentity) -> AgentConfig {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         attributes: options.attributes.clone(),
+        domain: options.domain.clone(),
         ..AgentConfig::new(node.node_id, node.generation, options.resources.clone())
     }
 }
@@ -401,6 +402,7 @@ fn master_config(options: &NodeOptions) -> MasterConfig {
         nodes_max: options.nodes_max,
         policy: options.sharing.policy.clone(),
         offers: options.sharing.offers,
+        region: options.domain.as_ref().map(|domain| domain.region.clone()),
         ..MasterConfig::default()
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     resources::Resources,
     task::{StatusUpdate, TaskEnd, TaskLaunch, TaskReport, TaskState},
     time::Wall,
+    wishes::FaultDomain,
 };
 
 /// The most tasks in one frame of a registration.
@@ -87,6 +88,9 @@ pub struct Registration {
     /// Its attributes.
     #[serde(default)]
     pub attributes: Attributes,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<FaultDomain>,
     /// Its live tasks and those with unacknowledged updates.
     #[serde(default)]
     pub tasks: Vec<TaskReport>,

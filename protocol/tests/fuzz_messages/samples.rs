@@ -234,6 +234,7 @@ fn offer() -> Offer {
         hostname: "here".into(),
         resources: resources(),
         attributes: attributes(),
+        domain: Some("eu/a".parse().expect("a good domain")),
     }
 }
 
@@ -261,6 +262,7 @@ fn registration() -> Registration {
         version: "0.1.0".into(),
         resources: resources(),
         attributes: attributes(),
+        domain: Some("eu/a".parse().expect("a good domain")),
         tasks: vec![report()],
         more: true,
         ends: 3,

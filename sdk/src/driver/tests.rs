@@ -69,6 +69,7 @@ fn offer(term: u64, number: u64) -> Offer {
         hostname: "here".into(),
         resources: "cpus:4;mem:4096".parse().unwrap(),
         attributes: meshos_protocol::attributes::Attributes::default(),
+        domain: None,
     }
 }
 

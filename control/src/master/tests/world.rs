@@ -261,6 +261,7 @@ impl World {
             version: "0.1.0".to_owned(),
             resources: resources.parse().unwrap(),
             attributes: Attributes::default(),
+            domain: None,
             tasks: Vec::new(),
             more: false,
             ends: 0,

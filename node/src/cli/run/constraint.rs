@@ -2,17 +2,38 @@
 
 use meshos_protocol::{
     attributes::{AttributeValue, Attributes},
+    framework::Offer,
     resources::Amount,
+    wishes::FaultDomain,
 };
 
 /// What stands for the node's name, unless it has an attribute of that name.
 const HOSTNAME: &str = "hostname";
+/// What stands for where the node is, the same way.
+const REGION: &str = "region";
+const ZONE: &str = "zone";
 
 /// An attribute and the value that it must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Constraint {
     attribute: String,
     value: String,
+}
+
+/// What of a node constraints look at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub hostname: &'a str,
+    pub attributes: &'a Attributes,
+    pub domain: Option<&'a FaultDomain>,
+}
+
+impl<'a> Place<'a> {
+    /// The node that is offered.
+    pub(super) fn of(offer: &'a Offer) -> Self {
+        let Offer { hostname, attributes, domain, .. } = offer;
+        Self { hostname, attributes, domain: domain.as_ref() }
+    }
 }
 
 impl Constraint {
@@ -33,23 +54,41 @@ impl Constraint {
         }
     }
 
+    /// Whether it may be about the region: then nodes in all of them come into question.
+    pub(super) fn is_of_region(&self) -> bool {
+        self.attribute == REGION
+    }
+
     /// Whether a node fulfils it. An attribute that stands several times has all its values.
-    pub(super) fn holds(&self, hostname: &str, attributes: &Attributes) -> bool {
-        let mut values = attributes.get_all(&self.attribute).peekable();
+    pub(super) fn holds(&self, place: &Place<'_>) -> bool {
+        let mut values = place.attributes.get_all(&self.attribute).peekable();
         if values.peek().is_none() {
-            return self.attribute == HOSTNAME && self.value == hostname;
+            return self.of(place) == Some(self.value.as_str());
         }
         values.any(|value| self.is_met_by(value))
     }
 
     /// What a node has instead, for whoever waits.
-    pub(super) fn found(&self, hostname: &str, attributes: &Attributes) -> String {
-        let values = attributes.get_all(&self.attribute).map(ToString::to_string);
-        let values: Vec<String> = values.collect();
+    pub(super) fn found(&self, place: &Place<'_>) -> String {
+        let values = place.attributes.get_all(&self.attribute).map(ToString::to_string);
+        let mut values: Vec<String> = values.collect();
+        if values.is_empty() {
+            values.extend(self.of(place).map(str::to_owned));
+        }
         match values.is_empty() {
             false => format!("{}:{}", self.attribute, values.join(",")),
-            true if self.attribute == HOSTNAME => format!("{HOSTNAME}:{hostname}"),
             true => format!("no {}", self.attribute),
+        }
+    }
+
+    /// What a node has by this name that is no attribute.
+    fn of<'a>(&self, place: &Place<'a>) -> Option<&'a str> {
+        let domain = place.domain;
+        match self.attribute.as_str() {
+            HOSTNAME => Some(place.hostname),
+            REGION => domain.map(|domain| domain.region.as_str()),
+            ZONE => domain.map(|domain| domain.zone.as_str()).filter(|zone| !zone.is_empty()),
+            _ => None,
         }
     }
 
@@ -84,7 +123,26 @@ mod tests {
         let attributes = Attributes::parse(
             "rack:abc;zone:west;zone:north;level:10;keys:[1000-1500];disks:{ssd,hdd}",
         );
-        Constraint::parse(constraint).unwrap().holds("node-7", &attributes.unwrap())
+        Constraint::parse(constraint).unwrap().holds(&place("node-7", &attributes.unwrap()))
+    }
+
+    fn place<'a>(hostname: &'a str, attributes: &'a Attributes) -> Place<'a> {
+        Place { hostname, attributes, domain: None }
+    }
+
+    #[test]
+    fn a_node_is_asked_for_by_where_it_stands() {
+        let domain: FaultDomain = "eu/rack-7".parse().unwrap();
+        let attributes = Attributes::default();
+        let place = Place { domain: Some(&domain), ..place("node-7", &attributes) };
+        let read = |text: &str| Constraint::parse(text).unwrap();
+        assert!(read("region:eu").holds(&place) && read("zone:rack-7").holds(&place));
+        assert!(!read("region:us").holds(&place));
+        assert_eq!(read("zone:a").found(&place), "zone:rack-7");
+        let nowhere = Place { domain: None, ..place };
+        assert!(!read("region:eu").holds(&nowhere));
+        assert_eq!(read("region:eu").found(&nowhere), "no region");
+        assert!(read("region:eu").is_of_region() && !read("zone:eu").is_of_region());
     }
 
     #[test]
@@ -120,7 +178,8 @@ mod tests {
     #[test]
     fn what_a_node_has_instead_is_told() {
         let attributes = Attributes::parse("rack:def;zone:west;zone:north").unwrap();
-        let found = |text: &str| Constraint::parse(text).unwrap().found("node-7", &attributes);
+        let found =
+            |text: &str| Constraint::parse(text).unwrap().found(&place("node-7", &attributes));
         assert_eq!(found("rack:abc"), "rack:def");
         assert_eq!(found("zone:east"), "zone:west,north");
         assert_eq!(found("os:any"), "no os");
@@ -130,7 +189,7 @@ mod tests {
     #[test]
     fn an_attribute_goes_before_the_name_of_the_node() {
         let attributes = Attributes::parse("hostname:other").unwrap();
-        assert!(!Constraint::parse("hostname:a").unwrap().holds("a", &attributes));
+        assert!(!Constraint::parse("hostname:a").unwrap().holds(&place("a", &attributes)));
     }
 
     #[test]

@@ -12,7 +12,11 @@ use meshos_protocol::{
     task::{Exit, StatusUpdate, TaskDescription, TaskState},
 };
 
-use super::{request::Request, shortfall::Shortfall};
+use super::{
+    constraint::{Constraint, Place},
+    request::Request,
+    shortfall::Shortfall,
+};
 
 /// For offers that can never be used, and when there is nothing left to launch.
 const REFUSE_FOR_GOOD: Duration = Duration::from_secs(3_600);
@@ -202,14 +206,13 @@ impl Plan {
         let Some(framework) = self.framework.filter(|_| !self.waiting.is_empty()) else {
             return decline(REFUSE_FOR_GOOD);
         };
-        let misses = |constraint: &&super::constraint::Constraint| {
-            !constraint.holds(&offer.hostname, &offer.attributes)
-        };
+        let place = Place::of(&offer);
+        let misses = |constraint: &&Constraint| !constraint.holds(&place);
         if let Some(missed) = self.request.constraints.iter().find(misses) {
             self.declined.by_constraint += 1;
             let found = self.declined.found.entry(missed.to_string()).or_default();
             if found.len() < FOUND_MAX {
-                found.insert(missed.found(&offer.hostname, &offer.attributes));
+                found.insert(missed.found(&place));
             }
             return decline(REFUSE_FOR_GOOD);
         }

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    constraint::Constraint,
     plan::{NO_EXIT_CODE, Note, Plan},
     progress::{Progress, say, waiting},
     request::Request,
@@ -355,6 +356,8 @@ async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
     let mut options = DriverOptions::new(&request.name, nodes, credentials);
     options.info.roles = [request.role.clone()].into();
     options.info.hostname = ThisMachine.hostname();
+    options.info.capabilities.region_aware =
+        request.constraints.iter().any(Constraint::is_of_region);
     Ok(options)
 }
 

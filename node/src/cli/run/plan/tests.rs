@@ -23,6 +23,7 @@ fn offer(number: u64, resources: &str, attributes: &str) -> Offer {
         hostname: format!("node-{number}"),
         resources: resources.parse().unwrap(),
         attributes: Attributes::parse(attributes).unwrap(),
+        domain: None,
     }
 }
 
