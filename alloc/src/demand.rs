@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::AgentId,
-    resources::{Resources, Value},
+    resources::Resources,
     role::Role,
     time::Mono,
     wishes::{REQUESTS_MAX, ResourceRequest},
 };
 
 use crate::{agent::Agent, arena::Key, constraints::WishError};
-
-/// So many requests for ranges or sets are met by one offer at most; those for amounts alone are
-/// counted, not tried.
-const PICKED_MAX: u32 = 100;
 
 /// What a framework wants in one role.
 #[derive(Debug, Clone)]
@@ -103,7 +99,7 @@ impl Demand {
                 if !fits || request.left == 0 {
                     continue;
                 }
-                let count = take(&mut rest, &request.wanted, request.left, role);
+                let count = rest.take(&request.wanted, request.left, role);
                 if count > 0 {
                     requested.push(Requested { request: index, count });
                 }
@@ -135,7 +131,7 @@ impl Demand {
         let mut rest = used.flatten();
         for part in given.iter_mut() {
             let wanted = &self.requests[part.request].wanted;
-            part.count -= take(&mut rest, wanted, part.count, &Role::default());
+            part.count -= rest.take(wanted, part.count, &Role::default());
         }
         if !closed {
             return false;
@@ -166,7 +162,7 @@ impl Demand {
                     break;
                 }
                 if request.agent.is_none_or(|named| named == *agent) {
-                    left -= take(rest, &request.wanted, left, role);
+                    left -= rest.take(&request.wanted, left, role);
                 }
             }
             if left > 0 {
@@ -176,46 +172,6 @@ impl Demand {
         let taken = available.iter().zip(&before).enumerate();
         let taken = taken.map(|(index, ((_, rest), before))| (index, before.saturating_sub(rest)));
         Some(taken.filter(|(_, taken)| !taken.is_empty()).collect())
-    }
-}
-
-/// Takes `wanted` out of `rest` as often as it is there, but at most `max` times. Returns how often.
-fn take(rest: &mut Resources, wanted: &Resources, max: u32, role: &Role) -> u32 {
-    let amounts_only = wanted.iter().all(|resource| matches!(resource.value(), Value::Scalar(_)));
-    if amounts_only {
-        return take_amounts(rest, wanted, max, role);
-    }
-    let mut count = 0;
-    while count < max.min(PICKED_MAX)
-        && let Some(found) = rest.find(wanted, role)
-    {
-        *rest = rest.saturating_sub(&found);
-        count += 1;
-    }
-    count
-}
-
-fn take_amounts(rest: &mut Resources, wanted: &Resources, max: u32, role: &Role) -> u32 {
-    let usable = rest.filter(|resource| {
-        resource.metadata().is_plain() && resource.metadata().is_allocatable_to(role)
-    });
-    let times = wanted.iter().map(|resource| {
-        let wanted = resource.amount().map_or(1, |amount| amount.millis()).max(1);
-        u32::try_from(usable.amount_of(resource.name()).millis() / wanted).unwrap_or(u32::MAX)
-    });
-    let count = times.min().unwrap_or(0).min(max);
-    let all: Resources = wanted
-        .iter()
-        .filter_map(|resource| {
-            resource.with_amount(resource.amount()?.saturating_mul(i64::from(count)))
-        })
-        .collect();
-    match usable.find(&all, role) {
-        Some(found) if count > 0 => {
-            *rest = rest.saturating_sub(&found);
-            count
-        }
-        _ => 0,
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod attributes;
 pub mod codec;
+pub mod demand;
 pub mod framework;
 pub mod ids;
 pub mod messages;

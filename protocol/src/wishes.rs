@@ -53,6 +53,27 @@ pub struct AgentConstraint {
     pub is: Predicate,
 }
 
+impl AgentConstraint {
+    /// The agent has an attribute of that name and value.
+    #[must_use]
+    pub fn equals(attribute: impl Into<String>, value: impl Into<String>) -> Self {
+        let of = Selector::Attribute { name: attribute.into() };
+        Self { of, is: Predicate::Equals { value: value.into() } }
+    }
+
+    /// The agent stands in that zone.
+    #[must_use]
+    pub fn in_zone(zone: impl Into<String>) -> Self {
+        Self { of: Selector::Zone, is: Predicate::Equals { value: zone.into() } }
+    }
+
+    /// The agent stands in that region.
+    #[must_use]
+    pub fn in_region(region: impl Into<String>) -> Self {
+        Self { of: Selector::Region, is: Predicate::Equals { value: region.into() } }
+    }
+}
+
 /// What of an agent a constraint looks at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
@@ -138,6 +159,20 @@ pub struct ResourceRequest {
     /// So many times.
     #[serde(default = "once")]
     pub count: u32,
+}
+
+impl ResourceRequest {
+    /// These resources of any agent, so many times.
+    #[must_use]
+    pub const fn new(resources: Resources, count: u32) -> Self {
+        Self { agent: None, resources, count }
+    }
+
+    /// These resources of one agent, so many times.
+    #[must_use]
+    pub const fn on(agent: AgentId, resources: Resources, count: u32) -> Self {
+        Self { agent: Some(agent), resources, count }
+    }
 }
 
 fn once() -> u32 {

@@ -8,6 +8,7 @@ mod handle;
 mod options;
 mod outage;
 mod service;
+mod wants;
 
 #[cfg(test)]
 mod tests;

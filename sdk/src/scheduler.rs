@@ -4,6 +4,7 @@ use meshos_protocol::{
     framework::Offer,
     ids::{AgentId, ClusterId, FrameworkId, NodeId, OfferId, Term},
     messages::scheduler::CallError,
+    role::Role,
     task::StatusUpdate,
 };
 
@@ -66,6 +67,12 @@ pub trait Scheduler: Send + 'static {
     /// An agent is unreachable or gone; its tasks are told by status updates.
     fn agent_lost(&mut self, driver: &SchedulerDriver, agent: AgentId) {
         let _ = (driver, agent);
+    }
+
+    /// What was asked for with [`SchedulerDriver::request_together`] was not to be had in time. Nothing
+    /// is offered in the role until the next call that says what is wanted.
+    fn unfulfilled(&mut self, driver: &SchedulerDriver, role: Role) {
+        let _ = (driver, role);
     }
 
     /// The subscription is over and cannot be resumed, or every node refuses the credentials; the

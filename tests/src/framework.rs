@@ -12,12 +12,13 @@ use std::{
 use meshos_sdk::{
     DriverOptions, Registered, Scheduler, SchedulerDriver,
     protocol::{
-        framework::Offer,
+        framework::{Capabilities, Offer},
         ids::{AgentId, FrameworkId, OfferId, TaskId},
         messages::scheduler::CallError,
         role::Role,
         task::{StatusUpdate, TaskDescription, TaskState},
         time::millis,
+        wishes::{OfferWishes, ResourceRequest},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,12 @@ pub struct FrameworkOptions {
     pub failover_timeout: Duration,
     /// The roles it is in, in place of `*`.
     pub roles: Vec<String>,
+    /// What it understands.
+    pub capabilities: Capabilities,
+    /// What it wishes of offers from the start.
+    pub wishes: BTreeMap<Role, OfferWishes>,
+    /// What it wants from the start.
+    pub demand: BTreeMap<Role, Vec<ResourceRequest>>,
     /// What it does with offers.
     pub handling: Handling,
     /// An earlier run to take over.
@@ -76,6 +83,9 @@ impl FrameworkOptions {
             gateways: gateways.to_vec(),
             failover_timeout: Duration::from_secs(60),
             roles: Vec::new(),
+            capabilities: Capabilities::default(),
+            wishes: BTreeMap::new(),
+            demand: BTreeMap::new(),
             handling: Handling::Launch,
             takes_over: None,
             acknowledge: true,
@@ -100,6 +110,8 @@ pub enum Note {
     Disconnected,
     /// An agent is unreachable or gone.
     AgentLost(AgentId),
+    /// What it wanted together was not to be had in time.
+    Unfulfilled(Role),
     /// The subscription is over.
     Error(CallError),
 }
@@ -172,6 +184,9 @@ impl Framework {
             let role = |name: &String| Role::new(name).expect("a test knows what a role is");
             driver_options.info.roles = options.roles.iter().map(role).collect();
         }
+        driver_options.info.capabilities = options.capabilities;
+        driver_options.wishes = options.wishes;
+        driver_options.demand = options.demand;
         driver_options.framework = options.takes_over;
         driver_options.explicit_acknowledgements = !options.acknowledge;
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
@@ -472,6 +487,10 @@ impl Scheduler for Recorder {
 
     fn agent_lost(&mut self, _: &SchedulerDriver, agent: AgentId) {
         self.lock().note(Note::AgentLost(agent));
+    }
+
+    fn unfulfilled(&mut self, _: &SchedulerDriver, role: Role) {
+        self.lock().note(Note::Unfulfilled(role));
     }
 
     fn error(&mut self, _: &SchedulerDriver, error: CallError) {

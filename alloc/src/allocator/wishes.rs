@@ -74,6 +74,20 @@ impl Allocator {
         Ok(())
     }
 
+    /// A framework wants to be offered nothing in one role until it says what it wants next.
+    ///
+    /// # Errors
+    ///
+    /// When the framework is not in the role; nothing has changed then.
+    pub fn want_nothing(&mut self, framework: FrameworkId, role: &Role) -> Result<(), WishError> {
+        let key = self.subscribed(framework, role)?;
+        let met = Demand::new(&[], None)?;
+        self.forget_gang(key);
+        self.memberships[key].wish(|known| known.demand = Some(met));
+        self.membership_changed(key, false);
+        Ok(())
+    }
+
     /// Those who wanted something together and did not get it in time, since the last call.
     pub fn take_failed_gangs(&mut self) -> Vec<(FrameworkId, Role)> {
         std::mem::take(&mut self.failed_gangs)

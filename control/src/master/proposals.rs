@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
+    demand::Demands,
     ids::{AgentId, FrameworkId, ProposalId, RequestId, SessionId},
     messages::scheduler::{CallError, CallErrorKind},
     role::Role,
@@ -42,6 +43,8 @@ pub(super) struct Subscribing {
     pub(super) nonce: String,
     /// Absent for a framework that has no id yet.
     pub(super) framework: Option<FrameworkId>,
+    /// What it wants, if it says so.
+    pub(super) demand: Option<Box<Demands>>,
 }
 
 /// Who is answered when a proposal's outcome is known.

@@ -59,16 +59,18 @@ impl Core {
             return;
         }
         let principal = stream.principal.clone();
-        let nonce = subscribe.nonce.clone();
+        let (nonce, demand) = (subscribe.nonce.clone(), subscribe.demand.clone());
         let framework = subscribe.framework;
         match self.judge_subscribe(&principal, subscribe) {
             Err(error) => self.refuse_subscribe(cx, session, request, error),
             Ok(Next::Attach(framework, subscription)) => {
-                let waiting = Subscribing { session, request, nonce, framework: Some(framework) };
+                let framework_known = Some(framework);
+                let waiting =
+                    Subscribing { session, request, nonce, framework: framework_known, demand };
                 self.attach(cx, waiting, framework, subscription);
             }
             Ok(Next::Propose(command)) => {
-                let waiting = Subscribing { session, request, nonce, framework };
+                let waiting = Subscribing { session, request, nonce, framework, demand };
                 self.propose(cx, *command, Purpose::Subscribe(waiting), Caller::Nobody);
                 if let Some(stream) = self.sessions.get_mut(&session) {
                     stream.phase = SessionPhase::Subscribing;
@@ -84,7 +86,7 @@ impl Core {
     ) -> Result<Next, CallError> {
         validate::subscribe(&subscribe).map_err(|why| error(CallErrorKind::Invalid, why))?;
         self.may_propose()?;
-        let Subscribe { framework, info, suppressed_roles, resume, nonce } = subscribe;
+        let Subscribe { framework, info, suppressed_roles, resume, nonce, demand: _ } = subscribe;
         let Some(framework) = framework else {
             let principal = principal.clone();
             let command = Command::AdmitFramework { principal, info, suppressed_roles, nonce };
@@ -228,7 +230,7 @@ impl Core {
         framework: FrameworkId,
         subscription: Subscription,
     ) {
-        let Subscribing { session, request, nonce, framework: _ } = waiting;
+        let Subscribing { session, request, nonce, framework: _, demand } = waiting;
         let Some(presence) = self.frameworks.get(&framework).map(|it| it.presence) else { return };
         if let Some(older) = presence.session() {
             self.sessions.remove(&older);
@@ -256,6 +258,9 @@ impl Core {
             .unwrap_or_default();
         if !untold.is_empty() {
             self.tell_framework(cx, framework, FrameworkEvent::Rescind { offers: untold });
+        }
+        if let Some(demand) = demand {
+            self.take_demand(cx, framework, &demand);
         }
         self.allocator.set_framework_active(framework, true);
         self.repeat_heads(cx, framework);

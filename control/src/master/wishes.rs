@@ -1,13 +1,14 @@
 //! What frameworks wish of offers, and what they ask for.
 //!
 //! Wishes are on record, so that a new leader does not send what a framework cannot use. What it asks
-//! for now is not: it is said again to each leader.
+//! for now is not: whoever resumes its subscription at the next leader says it.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use meshos_alloc::validate_wishes;
 use meshos_protocol::{
     codec,
+    demand::{Demands, StatedDemand},
     ids::FrameworkId,
     messages::scheduler::CallError,
     role::Role,
@@ -90,6 +91,28 @@ impl Core {
             // Without them the framework is sent what it cannot use, and declines it.
             if self.allocator.set_wishes(framework, role, wishes).is_err() {
                 drop(self.allocator.set_wishes(framework, role, &nothing));
+            }
+        }
+    }
+
+    /// A subscribe says what its framework wants.
+    pub(super) fn take_demand(&mut self, cx: &Cx<'_>, framework: FrameworkId, demand: &Demands) {
+        let Some(record) = self.registry.framework(framework) else { return };
+        let roles: Vec<Role> = record.info.roles.iter().cloned().collect();
+        for role in &roles {
+            let taken = match demand.get(role) {
+                None => self.request(cx, framework, role, &[], None),
+                Some(StatedDemand { requests, .. }) if requests.is_empty() => {
+                    let met = self.allocator.want_nothing(framework, role);
+                    met.map_err(|error| invalid(error.to_string()))
+                }
+                Some(StatedDemand { requests, together_within_ms }) => {
+                    self.request(cx, framework, role, requests, *together_within_ms)
+                }
+            };
+            if taken.is_err() {
+                // A leader refused it before, and told so; it stands for nothing now.
+                drop(self.request(cx, framework, role, &[], None));
             }
         }
     }

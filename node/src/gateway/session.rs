@@ -1,13 +1,17 @@
 //! One framework's stream.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use meshos_protocol::{
-    ids::{Fence, OfferId, Principal, Subscription},
+    ids::{AgentId, Fence, OfferId, Principal, Subscription},
     messages::{
         StreamClass,
-        scheduler::{Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe},
+        scheduler::{
+            Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+        },
     },
+    resources::Resources,
+    role::Role,
 };
 use meshos_sdk::wire::{FrameReader, FrameSender, Opened, WireError, WriterOptions, spawn_writer};
 use tokio::sync::watch;
@@ -36,7 +40,7 @@ pub(crate) async fn serve(options: Options, opened: Opened, shutdown: Cancellati
         subscribe: None,
         subscription: None,
         fence: None,
-        offers: BTreeSet::new(),
+        offers: BTreeMap::new(),
         left: false,
     };
     shutdown.run_until_cancelled(session.run(reader)).await;
@@ -52,8 +56,8 @@ struct Session {
     subscription: Option<Subscription>,
     /// The newest leader heard of; events under a lower fence are dropped.
     fence: Option<Fence>,
-    /// Offers that the client may believe open.
-    offers: BTreeSet<OfferId>,
+    /// Offers that the client may believe open, each of one agent in one role.
+    offers: BTreeMap<OfferId, (Role, AgentId)>,
     /// The client said good-bye, or was turned away.
     left: bool,
 }
@@ -117,19 +121,38 @@ impl Session {
                     subscribe.suppressed_roles.retain(|role| !all && !roles.contains(role));
                 }
             }
-            Call::Accept(accept) => accept.offers.iter().for_each(|offer| {
-                self.offers.remove(offer);
-            }),
+            Call::Request { role, requests, together_within_ms } => {
+                if let Some(subscribe) = &mut self.subscribe
+                    && subscribe.info.roles.contains(role)
+                {
+                    let demand = subscribe.demand.get_or_insert_default();
+                    demand.say(role, requests, *together_within_ms);
+                }
+            }
+            Call::Accept(accept) => self.note_accept(accept),
             Call::Decline { offers, .. } => offers.iter().for_each(|offer| {
                 self.offers.remove(offer);
             }),
             Call::Teardown | Call::Disconnect => self.left = true,
             Call::Kill { .. }
             | Call::Wish { .. }
-            | Call::Request { .. }
             | Call::Acknowledge { .. }
             | Call::Reconcile { .. }
             | Call::Unknown => {}
+        }
+    }
+
+    /// What is launched is wanted no more.
+    fn note_accept(&mut self, accept: &Accept) {
+        let mut of = None;
+        for offer in &accept.offers {
+            let offer = self.offers.remove(offer);
+            of = of.or(offer);
+        }
+        let demand = self.subscribe.as_mut().and_then(|subscribe| subscribe.demand.as_mut());
+        if let (Some((role, agent)), Some(demand)) = (of, demand) {
+            let used: Resources = accept.launch.iter().map(|task| &task.resources).sum();
+            demand.launched(&role, agent, &used);
         }
     }
 
@@ -167,14 +190,20 @@ impl Session {
                     subscribe.framework = Some(*framework);
                 }
             }
-            Event::Offers { offers } => self.offers.extend(offers.iter().map(|offer| offer.id)),
+            Event::Offers { offers } => {
+                let open = offers.iter().map(|it| (it.id, (it.role.clone(), it.agent)));
+                self.offers.extend(open);
+            }
             Event::Rescind { offers } => offers.iter().for_each(|offer| {
                 self.offers.remove(offer);
             }),
+            Event::Unfulfilled { role } => {
+                let demand = self.subscribe.as_mut().and_then(|it| it.demand.as_mut());
+                demand.into_iter().for_each(|demand| demand.unfulfilled(role));
+            }
             Event::Error { .. } => self.left = true,
             Event::Update { .. }
             | Event::AgentLost { .. }
-            | Event::Unfulfilled { .. }
             | Event::Answered { .. }
             | Event::LeaderLost
             | Event::Heartbeat
@@ -200,7 +229,7 @@ impl Session {
     /// Offers die with their leader; the client is told both.
     fn leader_lost(&mut self) {
         let Some(fence) = self.fence else { return };
-        let offers: Vec<OfferId> = std::mem::take(&mut self.offers).into_iter().collect();
+        let offers: Vec<OfferId> = std::mem::take(&mut self.offers).into_keys().collect();
         if !offers.is_empty() {
             self.tell(EventFrame { fence, event: Event::Rescind { offers } });
         }

@@ -8,6 +8,7 @@ use meshos_protocol::{
         scheduler::{Accept, Call, CallErrorKind, CallFrame, Event, EventFrame, Subscribe},
     },
     role::Role,
+    wishes::ResourceRequest,
 };
 use meshos_sdk::wire::{FrameReader, FrameSender, Opened, WriterOptions, spawn_writer};
 use tokio::sync::watch;
@@ -94,6 +95,7 @@ fn subscribe() -> Call {
         suppressed_roles: [].into(),
         resume: None,
         nonce: "n".into(),
+        demand: None,
     })
 }
 
@@ -195,6 +197,46 @@ async fn a_framework_is_carried_over_to_the_next_leader() {
     let told = world.client.event().await;
     assert_eq!(told.fence, fence(2));
     assert!(first.called().await.is_none(), "the stream to the first leader is closed");
+}
+
+#[tokio::test]
+async fn the_next_leader_learns_what_is_still_wanted() {
+    let mut world = World::new().await;
+    let mut first = world.subscribed_at(0, 1).await;
+    let request = |role: &str, count| Call::Request {
+        role: Role::new(role).unwrap(),
+        requests: vec![ResourceRequest::new("cpus:0.5;mem:32".parse().unwrap(), count)],
+        together_within_ms: None,
+    };
+    world.client.call(1, None, request("*", 3));
+    // Not one of its roles.
+    world.client.call(1, None, request("other", 3));
+    first.tell(1, Event::Offers { offers: vec![offer(1)] });
+    assert!(matches!(world.client.event().await.event, Event::Offers { .. }));
+    let task = |id: &str| {
+        let task = meshos_sdk::TaskBuilder::shell(id, "true").resources("cpus:0.5;mem:32");
+        task.build().unwrap()
+    };
+    let launch = vec![task("a"), task("b")];
+    let accept = Accept { offers: vec![offer(1).id], launch, refuse_ms: None };
+    world.client.call(1, None, Call::Accept(accept));
+    for _ in 0..3 {
+        first.called().await.unwrap();
+    }
+    let mut second = world.elect(1, 2).await;
+    let resumed = second.subscribed(2, 1).await;
+    let demand = resumed.demand.expect("it is told");
+    let left = &demand.get(&Role::default()).expect("of the role").requests;
+    assert_eq!((left.len(), left[0].count), (1, 1));
+    assert_eq!(demand.get(&Role::new("other").unwrap()), None);
+
+    second.tell(2, Event::Unfulfilled { role: Role::default() });
+    assert!(matches!(world.client.event().await.event, Event::LeaderLost));
+    assert!(matches!(world.client.event().await.event, Event::Subscribed { .. }));
+    assert!(matches!(world.client.event().await.event, Event::Unfulfilled { .. }));
+    let mut third = world.elect(0, 3).await;
+    let demand = third.subscribed(3, 1).await.demand.expect("it is told");
+    assert_eq!(demand.get(&Role::default()).expect("of the role").requests, []);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    demand::Demands,
     framework::{FrameworkInfo, Offer},
     ids::{
         AgentId, Fence, FrameworkId, NodeId, OfferId, RequestId, Subscription, TaskId, UpdateId,
@@ -71,7 +72,7 @@ pub enum Call {
         wishes: BTreeMap<Role, OfferWishes>,
     },
     /// Says what the framework wants now in one role: it is offered that, and no more. It replaces
-    /// what was said before, and is said again after each [`Event::Subscribed`].
+    /// what was said before. The next leader learns it from [`Subscribe::demand`].
     Request {
         /// In which role.
         role: Role,
@@ -133,6 +134,10 @@ pub struct Subscribe {
     /// client's own subscribe, which raises the number and ends the stream that held it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Subscription>,
+    /// What the framework wants in each role, less what it has launched since it said so, for a leader
+    /// that was not told. Absent: what the leader knows stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demand: Option<Box<Demands>>,
     /// Told back in the subscribed event, so that a subscribe repeated after a lost answer is
     /// recognised as the same: a random text of the client, at most 64 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]

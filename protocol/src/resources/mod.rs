@@ -36,6 +36,7 @@ mod ranges;
 mod reservation;
 mod resource;
 mod set;
+mod take;
 mod text;
 mod value;
 mod wire;

@@ -5,7 +5,7 @@ use meshos_protocol::codec;
 use super::{NEWS, mangle::tree, samples::targets, value::Value};
 
 /// Maps whose keys are data, not fields.
-const DATA_MAPS: [&str; 3] = ["labels", "environment", "wishes"];
+const DATA_MAPS: [&str; 4] = ["labels", "environment", "wishes", "demand"];
 /// Fields that hold a name out of a list that may grow, beside the tag `t` of each message.
 const NAMES: [&str; 5] = ["state", "reason", "kind", "cause", "source"];
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 use meshos_protocol::{
     attributes::Attributes,
     codec::{self, DecodeError},
+    demand::Demands,
     framework::{Capabilities, FrameworkInfo, Offer},
     ids::{
         AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, OfferId,
@@ -276,6 +277,7 @@ fn subscribe() -> Subscribe {
         suppressed_roles: [role()].into(),
         resume: Some(Subscription(3)),
         nonce: "n-1".into(),
+        demand: Some(Box::new(demand())),
     }
 }
 
@@ -394,6 +396,12 @@ fn to_agent() -> Vec<ToAgent> {
         ToAgent::TellEnds { after: Some(Wall(5)), max: 1_000 },
         ToAgent::Unknown,
     ]
+}
+
+fn demand() -> Demands {
+    let mut demand = Demands::default();
+    demand.say(&role(), &[ResourceRequest::on(agent(), resources(), 3)], Some(60_000));
+    demand
 }
 
 fn wishes() -> OfferWishes {

@@ -1,10 +1,14 @@
 //! Questions and kills that wait for their answers, and those that a busy leader must be asked again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use meshos_protocol::{
     ids::{RequestId, TaskId},
     messages::scheduler::TaskQuery,
+    role::Role,
 };
 
 /// Calls whose answers are awaited; the oldest is not asked again when there are more.
@@ -22,6 +26,10 @@ pub(super) enum Question {
     Tasks(Vec<TaskQuery>),
     /// The end of a task.
     Kill(TaskId),
+    /// That the wishes are put on record.
+    Wishes,
+    /// Offers in these roles; in all when there are none.
+    Revive(BTreeSet<Role>),
 }
 
 /// What is awaited at the present leader.
@@ -42,11 +50,11 @@ impl Asked {
         }
     }
 
-    /// The leader has carried the call out, or never will.
-    pub(super) fn done(&mut self, request: RequestId) {
-        if self.awaited.remove(&request).is_some() {
-            self.busy = 0;
-        }
+    /// The leader has carried the call out, or never will. What it was.
+    pub(super) fn done(&mut self, request: RequestId) -> Option<Question> {
+        let question = self.awaited.remove(&request)?;
+        self.busy = 0;
+        Some(question)
     }
 
     /// The leader was too busy: says when to ask again, unless that is set already.

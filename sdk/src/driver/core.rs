@@ -1,5 +1,7 @@
 //! The driver's decisions, without I/O: what to send when, and what to tell the scheduler.
 
+mod memory;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -14,16 +16,16 @@ use meshos_protocol::{
     },
     role::Role,
     task::{StatusUpdate, TaskDescription, TaskState},
+    wishes::{OfferWishes, ResourceRequest},
 };
 
 use super::{
     asked::{Asked, Question},
     edge,
+    wants::Wants,
 };
 use crate::Registered;
 
-/// Updates remembered, so that one that is sent again is not delivered again.
-const SEEN_MAX: usize = 100_000;
 /// Kills that are repeated until they show an end; beyond that the oldest is not repeated any more.
 pub(super) const KILLS_MAX: usize = 10_000;
 
@@ -31,7 +33,7 @@ pub(super) const KILLS_MAX: usize = 10_000;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Output {
     /// Send to the node.
-    Send(CallFrame),
+    Send(Box<CallFrame>),
     /// Tell the scheduler.
     Tell(Tell),
     /// Call [`Core::ask_again`] after this time.
@@ -50,6 +52,7 @@ pub(super) enum Tell {
     Update(Box<StatusUpdate>),
     Disconnected,
     AgentLost(AgentId),
+    Unfulfilled(Role),
 }
 
 /// What the scheduler asks for.
@@ -62,6 +65,8 @@ pub(super) enum Ask {
     Kill { task: TaskId, grace_ms: Option<u64> },
     Acknowledge { task: TaskId, agent: AgentId, update: UpdateId },
     Reconcile { tasks: Vec<TaskQuery> },
+    Wish { wishes: BTreeMap<Role, OfferWishes> },
+    Want { role: Role, requests: Vec<ResourceRequest>, together_within_ms: Option<u64> },
     Teardown,
     Disconnect,
 }
@@ -72,6 +77,7 @@ pub(super) struct Core {
     info: FrameworkInfo,
     framework: Option<FrameworkId>,
     suppressed: BTreeSet<Role>,
+    wants: Wants,
     explicit_acknowledgements: bool,
     nonce: String,
     subscription: Option<Subscription>,
@@ -81,7 +87,8 @@ pub(super) struct Core {
     /// Whether the scheduler believes itself connected.
     told_connected: bool,
     registered_before: bool,
-    offers: BTreeMap<OfferId, AgentId>,
+    /// Open offers, each of one agent in one role.
+    offers: BTreeMap<OfferId, (Role, AgentId)>,
     /// Accepted and not heard of: (task, agent).
     pending: BTreeMap<TaskId, AgentId>,
     /// Where each live task runs.
@@ -104,6 +111,7 @@ impl Core {
         info: FrameworkInfo,
         framework: Option<FrameworkId>,
         suppressed: BTreeSet<Role>,
+        wants: Wants,
         explicit_acknowledgements: bool,
         nonce: String,
     ) -> Self {
@@ -111,6 +119,7 @@ impl Core {
             info,
             framework,
             suppressed,
+            wants,
             explicit_acknowledgements,
             nonce,
             subscription: None,
@@ -138,8 +147,9 @@ impl Core {
         let subscribe = Subscribe {
             framework: self.framework,
             info: self.info.clone(),
-            suppressed_roles: self.suppressed.clone(),
+            suppressed_roles: self.suppressed.iter().chain(self.wants.held()).cloned().collect(),
             resume: self.subscription,
+            demand: Some(Box::new(self.wants.subscribing())),
             nonce: self.nonce.clone(),
         };
         self.send(Call::Subscribe(subscribe), out);
@@ -174,7 +184,8 @@ impl Core {
                 self.subscribed(registered, out);
             }
             Event::Offers { offers } => {
-                self.offers.extend(offers.iter().map(|offer| (offer.id, offer.agent)));
+                let open = offers.iter().map(|it| (it.id, (it.role.clone(), it.agent)));
+                self.offers.extend(open);
                 out.push(Output::Tell(Tell::Offers(offers)));
             }
             Event::Rescind { offers } => offers.into_iter().for_each(|offer| {
@@ -192,8 +203,11 @@ impl Core {
                 }
             }
             Event::Answered { request, error } => self.answered(request, error, out),
-            // The driver has no calls for what leads to the first of these.
-            Event::Unfulfilled { .. } | Event::Heartbeat | Event::Unknown => {}
+            Event::Unfulfilled { role } => {
+                self.wants.unfulfilled(&role);
+                out.push(Output::Tell(Tell::Unfulfilled(role)));
+            }
+            Event::Heartbeat | Event::Unknown => {}
         }
     }
 
@@ -205,9 +219,29 @@ impl Core {
             }
             Some(error) => {
                 tracing::warn!(kind = ?error.kind, message = %error.message, "a call was refused");
-                self.asked.done(request);
+                self.settled(request, out);
             }
-            None => self.asked.done(request),
+            None => self.settled(request, out),
+        }
+    }
+
+    /// A call was carried out, or never will be.
+    fn settled(&mut self, request: RequestId, out: &mut Vec<Output>) {
+        match self.asked.done(request) {
+            Some(Question::Wishes) => {
+                self.wants.wishes_settled(&self.suppressed);
+                self.release(out);
+            }
+            Some(Question::Revive(roles)) => self.wants.released(&roles),
+            Some(Question::Tasks(_) | Question::Kill(_)) | None => {}
+        }
+    }
+
+    /// Asks for offers in the roles that waited for their wishes.
+    fn release(&mut self, out: &mut Vec<Output>) {
+        let roles = self.wants.releasing();
+        if !roles.is_empty() {
+            self.send(Call::Revive { roles }, out);
         }
     }
 
@@ -224,6 +258,16 @@ impl Core {
                         .retain(|query| !query.pending || self.pending.contains_key(&query.task));
                     if !queries.is_empty() {
                         self.send(Call::Reconcile { tasks: queries }, out);
+                    }
+                }
+                Question::Wishes => self.tell_wishes(out),
+                Question::Revive(roles) => {
+                    let all = roles.is_empty();
+                    let mut roles = if all { self.info.roles.clone() } else { roles };
+                    // What was suppressed since stays so.
+                    roles.retain(|role| !self.suppressed.contains(role));
+                    if !roles.is_empty() {
+                        self.send(Call::Revive { roles }, out);
                     }
                 }
                 Question::Kill(task) => {
@@ -259,6 +303,11 @@ impl Core {
         for part in queries.chunks(TASKS_PER_CALL_MAX) {
             self.send(Call::Reconcile { tasks: part.to_vec() }, out);
         }
+        for call in self.wants.untold_demands() {
+            self.send(call, out);
+        }
+        self.tell_wishes(out);
+        self.release(out);
         let kills = self.kills.clone();
         for (task, grace_ms) in kills {
             self.send_kill(task, grace_ms, out);
@@ -307,49 +356,6 @@ impl Core {
         }
     }
 
-    /// Whether the update is new.
-    fn remember(&mut self, update: UpdateId) -> bool {
-        if !self.seen.insert(update) {
-            return false;
-        }
-        self.seen_order.push_back(update);
-        if self.seen_order.len() > SEEN_MAX
-            && let Some(oldest) = self.seen_order.pop_front()
-        {
-            self.seen.remove(&oldest);
-        }
-        true
-    }
-
-    fn remember_end(&mut self, task: &TaskId) {
-        if self.ended.insert(task.clone()) {
-            self.ended_order.push_back(task.clone());
-        }
-        if self.ended_order.len() > SEEN_MAX
-            && let Some(oldest) = self.ended_order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
-    }
-
-    fn remember_kill(&mut self, task: &TaskId, grace_ms: Option<u64>) {
-        if self.ended.contains(task) {
-            return;
-        }
-        if self.kills.insert(task.clone(), grace_ms).is_none() {
-            self.kills_order.push_back(task.clone());
-        }
-        while self.kills.len() > KILLS_MAX
-            && let Some(oldest) = self.kills_order.pop_front()
-        {
-            self.kills.remove(&oldest);
-        }
-        if self.kills_order.len() > 2 * KILLS_MAX {
-            let kills = &self.kills;
-            self.kills_order.retain(|task| kills.contains_key(task));
-        }
-    }
-
     /// The scheduler asks for something.
     pub(super) fn ask(&mut self, ask: Ask, out: &mut Vec<Output>) {
         match ask {
@@ -385,6 +391,17 @@ impl Core {
             Ask::Reconcile { tasks } => {
                 self.send_if_subscribed(Call::Reconcile { tasks }, out);
             }
+            Ask::Wish { wishes } => {
+                self.wants.wish(wishes);
+                if self.subscribed {
+                    self.tell_wishes(out);
+                }
+            }
+            Ask::Want { role, requests, together_within_ms } => {
+                self.wants.want(&role, &requests, together_within_ms, self.subscribed);
+                let call = Call::Request { role, requests, together_within_ms };
+                self.send_if_subscribed(call, out);
+            }
             Ask::Teardown => self.send_if_subscribed(Call::Teardown, out),
             Ask::Disconnect => self.send_if_subscribed(Call::Disconnect, out),
         }
@@ -399,13 +416,14 @@ impl Core {
         refuse_ms: Option<u64>,
         out: &mut Vec<Output>,
     ) {
-        let agent = offers.first().and_then(|offer| self.offers.get(offer)).copied();
+        let of = offers.first().and_then(|offer| self.offers.get(offer)).cloned();
         for offer in &offers {
             self.offers.remove(offer);
         }
-        match agent.filter(|_| self.subscribed) {
-            Some(agent) => {
+        match of.filter(|_| self.subscribed) {
+            Some((role, agent)) => {
                 self.forget_ends(&tasks);
+                self.wants.launched(&role, agent, &tasks);
                 self.pending.extend(tasks.iter().map(|task| (task.task_id.clone(), agent)));
                 self.send(Call::Accept(Accept { offers, launch: tasks, refuse_ms }), out);
             }
@@ -413,32 +431,8 @@ impl Core {
         }
     }
 
-    /// An id may be used again once its task has ended.
-    fn forget_ends(&mut self, tasks: &[TaskDescription]) {
-        for task in tasks {
-            if self.ended.remove(&task.task_id) {
-                self.ended_order.retain(|ended| *ended != task.task_id);
-            }
-        }
-    }
-
     fn drop_task(&self, task: TaskDescription, out: &mut Vec<Output>) {
-        use meshos_protocol::{
-            task::{Reason, Source},
-            time::Wall,
-        };
-        let status = StatusUpdate {
-            framework: self.framework.unwrap_or(FrameworkId(0)),
-            task: task.task_id,
-            agent: None,
-            state: TaskState::Dropped,
-            reason: Some(Reason::InvalidOffers),
-            message: "the task was not launched: its offer is void".into(),
-            update: None,
-            at: Wall(0),
-            source: Source::Master,
-            exit: None,
-        };
+        let status = edge::dropped(self.framework, task.task_id);
         let shown = edge::shown(self.info.capabilities, status);
         out.extend(shown.map(|status| Output::Tell(Tell::Update(Box::new(status)))));
     }
@@ -446,6 +440,12 @@ impl Core {
     fn void_offers(&mut self, out: &mut Vec<Output>) {
         let void = std::mem::take(&mut self.offers);
         out.extend(void.into_keys().map(|offer| Output::Tell(Tell::Rescinded(offer))));
+    }
+
+    fn tell_wishes(&mut self, out: &mut Vec<Output>) {
+        if let Some(call) = self.wants.untold_wishes() {
+            self.send(call, out);
+        }
     }
 
     fn send_if_subscribed(&mut self, call: Call, out: &mut Vec<Output>) {
@@ -459,10 +459,12 @@ impl Core {
         let question = match &call {
             Call::Reconcile { tasks } => Some(Question::Tasks(tasks.clone())),
             Call::Kill { task, .. } => Some(Question::Kill(task.clone())),
+            Call::Wish { .. } => Some(Question::Wishes),
+            Call::Revive { roles } => Some(Question::Revive(roles.clone())),
             _ => None,
         };
         let answered =
-            question.is_some() || matches!(call, Call::Suppress { .. } | Call::Revive { .. });
+            question.is_some() || matches!(call, Call::Suppress { .. } | Call::Request { .. });
         let request = answered.then(|| {
             self.requests += 1;
             RequestId(self.requests)
@@ -471,7 +473,7 @@ impl Core {
             self.asked.sent(request, question);
         }
         let subscription = self.subscription.unwrap_or_default();
-        out.push(Output::Send(CallFrame { request, subscription, call }));
+        out.push(Output::Send(Box::new(CallFrame { request, subscription, call })));
     }
 
     #[cfg(test)]

@@ -2,8 +2,26 @@
 
 use meshos_protocol::{
     framework::Capabilities,
-    task::{StatusUpdate, TaskState},
+    ids::{FrameworkId, TaskId},
+    task::{Reason, Source, StatusUpdate, TaskState},
+    time::Wall,
 };
+
+/// A task that was not launched, because its offer is void.
+pub(super) fn dropped(framework: Option<FrameworkId>, task: TaskId) -> StatusUpdate {
+    StatusUpdate {
+        framework: framework.unwrap_or(FrameworkId(0)),
+        task,
+        agent: None,
+        state: TaskState::Dropped,
+        reason: Some(Reason::InvalidOffers),
+        message: "the task was not launched: its offer is void".into(),
+        update: None,
+        at: Wall(0),
+        source: Source::Master,
+        exit: None,
+    }
+}
 
 /// The update as the framework is to see it; none when it is not to see it.
 pub(super) fn shown(capabilities: Capabilities, mut status: StatusUpdate) -> Option<StatusUpdate> {

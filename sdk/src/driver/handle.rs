@@ -1,7 +1,7 @@
 //! The driver as the scheduler and other threads use it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -16,6 +16,7 @@ use meshos_protocol::{
     role::Role,
     task::TaskDescription,
     time::millis,
+    wishes::{OfferWishes, ResourceRequest},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -135,6 +136,82 @@ impl SchedulerDriver {
     /// No offers for these roles until a revive; for all when there are none.
     pub fn suppress(&self, roles: BTreeSet<Role>) -> Status {
         self.ask(Ask::Suppress { roles })
+    }
+
+    /// Says what the framework wishes of all offers to come, by role: that they have a smallest size, and
+    /// of which agents they are. It replaces what was wished before in all roles, and is kept on record:
+    /// the next leader knows it too. Wishes that are there from the start belong into
+    /// [`DriverOptions::wishes`].
+    ///
+    /// ```
+    /// # use meshos_sdk::SchedulerDriver;
+    /// use meshos_sdk::protocol::resources::Resources;
+    /// use meshos_sdk::protocol::role::Role;
+    /// use meshos_sdk::protocol::wishes::{AgentConstraint, OfferWishes};
+    ///
+    /// # fn example(driver: &SchedulerDriver) -> Result<(), Box<dyn std::error::Error>> {
+    /// let large: Resources = "cpus:4;mem:32768".parse()?;
+    /// let wishes = OfferWishes {
+    ///     // No offer is smaller than one of these.
+    ///     minimum: vec![large.quantities()],
+    ///     // Agents in rack a with an SSD, or those of the zone b.
+    ///     constraints: vec![
+    ///         vec![AgentConstraint::equals("rack", "a"), AgentConstraint::equals("disks", "ssd")],
+    ///         vec![AgentConstraint::in_zone("b")],
+    ///     ],
+    /// };
+    /// driver.wish([(Role::new("analytics")?, wishes)].into());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wish(&self, wishes: BTreeMap<Role, OfferWishes>) -> Status {
+        self.ask(Ask::Wish { wishes })
+    }
+
+    /// Says what the framework wants now in a role: it is offered that and no more, cut out of what
+    /// agents have free, so that it keeps nothing from others that it does not need. It replaces what was
+    /// said before. What the framework launches is wanted no more; what it declines, is. Without requests
+    /// it is offered whatever there is, as in the beginning. The demand outlives a change of leader.
+    ///
+    /// ```
+    /// # use meshos_sdk::SchedulerDriver;
+    /// use meshos_sdk::protocol::{ids::AgentId, role::Role, wishes::ResourceRequest};
+    ///
+    /// # fn example(driver: &SchedulerDriver, near_the_data: AgentId) -> Result<(), Box<dyn std::error::Error>> {
+    /// let reader = ResourceRequest::on(near_the_data, "cpus:1;mem:512".parse()?, 1);
+    /// let workers = ResourceRequest::new("cpus:2;mem:1024".parse()?, 10);
+    /// driver.request_resources(&Role::default(), vec![reader, workers]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request_resources(&self, role: &Role, requests: Vec<ResourceRequest>) -> Status {
+        self.ask(Ask::Want { role: role.clone(), requests, together_within_ms: None })
+    }
+
+    /// The same for resources that are of use together only: all of them are offered at once, or
+    /// nothing is, for so long; then [`Scheduler::unfulfilled`] is called. Once they were offered,
+    /// nothing more is until the framework says what it wants next. A new leader tries for the whole
+    /// time again. It needs the capability `gang_offers`.
+    ///
+    /// ```
+    /// # use meshos_sdk::SchedulerDriver;
+    /// # use std::time::Duration;
+    /// use meshos_sdk::protocol::{role::Role, wishes::ResourceRequest};
+    ///
+    /// # fn example(driver: &SchedulerDriver) -> Result<(), Box<dyn std::error::Error>> {
+    /// let ranks = ResourceRequest::new("cpus:8;mem:4096".parse()?, 16);
+    /// driver.request_together(&Role::default(), vec![ranks], Duration::from_secs(600));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request_together(
+        &self,
+        role: &Role,
+        requests: Vec<ResourceRequest>,
+        within: Duration,
+    ) -> Status {
+        let together_within_ms = Some(millis(within));
+        self.ask(Ask::Want { role: role.clone(), requests, together_within_ms })
     }
 
     /// Ends a task: SIGTERM, and SIGKILL after `grace` (the task's own when absent; more than a day is

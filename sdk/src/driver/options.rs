@@ -1,6 +1,9 @@
 //! What a driver is told.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo},
@@ -8,6 +11,7 @@ use meshos_protocol::{
     messages::scheduler::CallError,
     role::Role,
     time::millis,
+    wishes::{OfferWishes, ResourceRequest},
 };
 
 use crate::{Credentials, wire::WireError};
@@ -19,12 +23,32 @@ pub(super) const FAILOVER_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DriverOptions {
-    /// What the framework says of itself.
+    /// What the framework says of itself: its name, its roles, and what it understands.
+    ///
+    /// Some resources are offered only to those who say that they can use them:
+    ///
+    /// ```
+    /// # use meshos_sdk::{Credentials, DriverOptions};
+    /// # fn example(credentials: Credentials) {
+    /// let mut options = DriverOptions::new("trainer", vec!["127.0.0.1:5051".into()], credentials);
+    /// let capabilities = &mut options.info.capabilities;
+    /// capabilities.gpu_resources = true; // agents with GPUs, which nobody else is offered
+    /// capabilities.revocable_resources = true; // what may be taken back at any time
+    /// capabilities.shared_resources = true; // volumes that others use at the same time
+    /// capabilities.region_aware = true; // agents in other regions than the leader's
+    /// capabilities.gang_offers = true; // `SchedulerDriver::request_together`
+    /// # }
+    /// ```
     pub info: FrameworkInfo,
     /// The id of an earlier run that is to be taken over.
     pub framework: Option<FrameworkId>,
     /// Roles that start without offers.
     pub suppressed_roles: BTreeSet<Role>,
+    /// What the framework wishes of all offers, by role: see [`crate::SchedulerDriver::wish`]. It is on record
+    /// before the first offer is made in those roles. Without any, earlier wishes stand.
+    pub wishes: BTreeMap<Role, OfferWishes>,
+    /// What the framework wants from the start, by role: see [`crate::SchedulerDriver::request_resources`].
+    pub demand: BTreeMap<Role, Vec<ResourceRequest>>,
     /// `host:port` of the QUIC ports of nodes; any will do, and others are tried when one dies.
     pub nodes: Vec<String>,
     /// Who the framework is.
@@ -44,12 +68,14 @@ impl DriverOptions {
             capabilities: Capabilities::default(),
             hostname: String::new(),
             webui_url: String::new(),
-            labels: std::collections::BTreeMap::new(),
+            labels: BTreeMap::new(),
         };
         Self {
             info,
             framework: None,
             suppressed_roles: BTreeSet::new(),
+            wishes: BTreeMap::new(),
+            demand: BTreeMap::new(),
             nodes,
             credentials,
             explicit_acknowledgements: false,

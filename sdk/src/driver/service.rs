@@ -16,6 +16,7 @@ use super::{
     connection::{Connection, Link},
     core::{Ask, Core, Output, Tell},
     handle::Command,
+    wants::Wants,
 };
 use crate::{Scheduler, wire::FrameSender};
 
@@ -51,6 +52,7 @@ impl Service {
             options.info,
             options.framework,
             options.suppressed_roles,
+            Wants::new(options.wishes, &options.demand),
             options.explicit_acknowledgements,
             nonce(),
         );
@@ -186,6 +188,7 @@ impl Service {
             Tell::Update(status) => scheduler.status_update(driver, *status),
             Tell::Disconnected => scheduler.disconnected(driver),
             Tell::AgentLost(agent) => scheduler.agent_lost(driver, agent),
+            Tell::Unfulfilled(role) => scheduler.unfulfilled(driver, role),
         }
     }
 

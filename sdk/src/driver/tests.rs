@@ -1,5 +1,7 @@
 //! The driver's decisions, step by step.
 
+mod wants;
+
 use std::collections::BTreeSet;
 
 use meshos_protocol::{
@@ -14,7 +16,10 @@ use meshos_protocol::{
     time::Wall,
 };
 
-use super::core::{Ask, Core, KILLS_MAX, Output, Tell};
+use super::{
+    core::{Ask, Core, KILLS_MAX, Output, Tell},
+    wants::Wants,
+};
 use crate::TaskBuilder;
 
 const FRAMEWORK: FrameworkId = FrameworkId(7);
@@ -32,6 +37,14 @@ fn core() -> Core {
 }
 
 fn core_with(capabilities: Capabilities, explicit_acknowledgements: bool) -> Core {
+    core_like(capabilities, explicit_acknowledgements, Wants::default())
+}
+
+fn core_of(wants: Wants) -> Core {
+    core_like(Capabilities::default(), false, wants)
+}
+
+fn core_like(capabilities: Capabilities, explicit_acknowledgements: bool, wants: Wants) -> Core {
     let info = FrameworkInfo {
         name: "test".into(),
         user: String::new(),
@@ -42,7 +55,7 @@ fn core_with(capabilities: Capabilities, explicit_acknowledgements: bool) -> Cor
         webui_url: String::new(),
         labels: std::collections::BTreeMap::new(),
     };
-    Core::new(info, None, BTreeSet::new(), explicit_acknowledgements, "nonce".into())
+    Core::new(info, None, BTreeSet::new(), wants, explicit_acknowledgements, "nonce".into())
 }
 
 fn frame(term: u64, event: Event) -> EventFrame {

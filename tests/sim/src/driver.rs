@@ -177,6 +177,7 @@ impl Driver {
             suppressed_roles: BTreeSet::new(),
             resume: self.subscription,
             nonce: format!("nonce {} of d{}", self.lives_lived, self.index),
+            demand: None,
         })
     }
 

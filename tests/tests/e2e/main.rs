@@ -24,4 +24,5 @@ mod sandboxes;
 mod sharing;
 mod surroundings;
 mod told;
+mod wants;
 mod wordcount;

@@ -190,6 +190,7 @@ async fn a_framework_may_schedule(framework: &Peer) {
         info,
         suppressed_roles: [].into(),
         resume: None,
+        demand: None,
         nonce: "n".into(),
     });
     let frame = CallFrame { request: None, subscription: Subscription(0), call };

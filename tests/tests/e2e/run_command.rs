@@ -144,7 +144,7 @@ fn run_says_why_it_waits_and_ends_its_task_on_ctrl_c() {
 
     let mut nowhere =
         cluster.nodes[node].command(&["run", "--constraint", "rack:none", "--", "true"]).start();
-    nowhere.wait_for_error_output("did not meet rack:none (found rack:");
+    nowhere.wait_for_error_output("3 nodes do not meet rack:none (found rack:");
     nowhere.signal(Signal::SIGTERM);
     assert_eq!(nowhere.wait().code(), 143);
 

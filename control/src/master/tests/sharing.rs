@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use meshos_alloc::{OfferMode, Quota};
+use meshos_alloc::{OfferMode, Quota, SkipRule};
 use meshos_protocol::{
+    demand::Demands,
     framework::Capabilities,
     ids::{RequestId, SessionId},
-    messages::scheduler::{Call, Subscribe},
+    messages::{
+        agent::ToLeader,
+        scheduler::{Call, Subscribe},
+    },
     resources::Resources,
     role::Role,
     wishes::{OfferWishes, ResourceRequest},
@@ -226,4 +230,96 @@ fn a_new_leader_offers_a_limited_role_nothing_before_all_agents_are_known() {
     lost.pass(80_000);
     let told = lost.told();
     assert!(offered(&told, session), "the other agent is given up: {told:?}");
+}
+
+/// What a subscribe says is wanted in the role of these frameworks.
+fn wanting(requests: &[(&str, u32)]) -> Demands {
+    let requests: Vec<ResourceRequest> = requests
+        .iter()
+        .map(|(text, count)| ResourceRequest::new(resources(text), *count))
+        .collect();
+    let mut demands = Demands::default();
+    demands.say(&role("batch"), &requests, None);
+    demands
+}
+
+#[test]
+fn a_new_leader_offers_what_is_wanted_and_nothing_before_it_knows() {
+    let mut world = World::new();
+    let session = in_role(&mut world, "batch");
+    world.register(1, "cpus:8;mem:4096", vec![]);
+    world.pass(10);
+    let call = |demand: &Demands| {
+        let stated = demand.get(&role("batch")).unwrap();
+        let (role, requests) = (role("batch"), stated.requests.clone());
+        Call::Request { role, requests, together_within_ms: None }
+    };
+    world.call(session, call(&wanting(&[("cpus:1;mem:64", 3)])));
+    for (demand, expected) in [
+        (Some(wanting(&[("cpus:1;mem:64", 2)])), Some("n1 cpus:2;mem:128")),
+        (Some(Demands::default()), Some("n1 cpus:8;mem:4096")),
+        (None, Some("n1 cpus:8;mem:4096")),
+        (Some(met()), None),
+        // What a leader refuses stands for nothing, and does not end the subscription.
+        (Some(wanting(&[("", 2)])), Some("n1 cpus:8;mem:4096")),
+    ] {
+        let mut next = world.next_leader();
+        next.register(1, "cpus:8;mem:4096", vec![]);
+        let session = next.open("p");
+        let resume = Subscribe { demand: demand.map(Box::new), ..subscribe_as(1, Some(1)) };
+        next.subscribe(session, resume);
+        next.pass(10);
+        let told = next.told();
+        let offered = told.iter().find(|line| line.contains("offers"));
+        match expected {
+            Some(expected) => assert!(offered.is_some_and(|it| it.ends_with(expected)), "{told:?}"),
+            None => assert_eq!(offered, None),
+        }
+    }
+}
+
+/// All that was wanted has been launched.
+fn met() -> Demands {
+    let mut demands = wanting(&[("cpus:1", 1)]);
+    demands.unfulfilled(&role("batch"));
+    demands
+}
+
+#[test]
+fn agents_of_other_regions_are_kept_for_those_who_go_there() {
+    let config = MasterConfig { region: Some("eu".to_owned()), ..MasterConfig::default() };
+    let mut world = World::with(config);
+    for (number, domain) in [(1, Some("eu/a")), (2, Some("us/a")), (3, None)] {
+        let connection = world.connect(number);
+        let mut registration = world.registration(number, "cpus:4;mem:4096");
+        registration.domain = domain.map(|text| text.parse().unwrap());
+        world.say(connection, ToLeader::Register(registration));
+    }
+    in_role(&mut world, "near");
+    world.pass(10);
+    let offered = |world: &World, session: SessionId| -> Vec<(u64, Option<String>)> {
+        let framework = world.held[&session].0;
+        let offers = world.offers.values().filter(|offer| offer.framework == framework);
+        let place = |offer: &meshos_protocol::framework::Offer| {
+            (offer.agent.node.bits(), offer.domain.as_ref().map(ToString::to_string))
+        };
+        let mut places: Vec<_> = offers.map(place).collect();
+        places.sort();
+        places
+    };
+    let near = *world.held.keys().next().unwrap();
+    assert_eq!(offered(&world, near), [(1, Some("eu/a".to_owned())), (3, None)]);
+    let explained = world.master.explain_framework(world.held[&near].0).unwrap();
+    let skipped = &explained.allocator.unwrap().roles[0].skipped;
+    assert_eq!(skipped.get(&SkipRule::OtherRegion), Some(&1), "{skipped:?}");
+
+    let far = world.open("p");
+    let mut framework = info("far");
+    framework.capabilities = Capabilities { region_aware: true, ..Capabilities::default() };
+    world.subscribe(far, Subscribe { info: framework, ..subscribe("far") });
+    world.pass(10);
+    assert_eq!(offered(&world, far), [(2, Some("us/a".to_owned()))]);
+    let view = world.master.view();
+    let domains: Vec<_> = view.agents.iter().map(|row| row.domain.clone()).collect();
+    assert_eq!(domains.iter().filter(|domain| domain.is_some()).count(), 2);
 }

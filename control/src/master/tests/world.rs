@@ -370,6 +370,7 @@ pub(super) fn subscribe(name: &str) -> Subscribe {
         suppressed_roles: BTreeSet::new(),
         resume: None,
         nonce: String::new(),
+        demand: None,
     }
 }
 

@@ -1,11 +1,18 @@
 //! Which nodes will do.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use meshos_protocol::{
     attributes::{AttributeValue, Attributes},
     framework::Offer,
     resources::Amount,
-    wishes::FaultDomain,
+    wishes::{AgentConstraint, CONSTRAINTS_MAX, FaultDomain, OfferWishes, Predicate, Selector},
 };
+
+use crate::cli::text::{count, plain};
+
+/// What nodes have instead of what is demanded: so much of it is told.
+const FOUND_MAX: usize = 5;
 
 /// What stands for the node's name, unless it has an attribute of that name.
 const HOSTNAME: &str = "hostname";
@@ -81,6 +88,32 @@ impl Constraint {
         }
     }
 
+    /// As the leader can hold nodes against it: one of these must hold as a whole. Nothing when it
+    /// cannot.
+    fn ways(&self) -> Option<Vec<Vec<AgentConstraint>>> {
+        if self.value.starts_with(['[', '{']) {
+            return None;
+        }
+        let attribute = Selector::Attribute { name: self.attribute.clone() };
+        let of_attribute = |is| AgentConstraint { of: attribute.clone(), is };
+        let equals = Predicate::Equals { value: self.value.clone() };
+        let mut ways = vec![vec![of_attribute(equals.clone())]];
+        if let Ok(amount) = self.value.parse::<Amount>() {
+            ways.push(vec![of_attribute(Predicate::Within { from: amount, to: amount })]);
+        }
+        let other = match self.attribute.as_str() {
+            HOSTNAME => Some(Selector::Hostname),
+            REGION => Some(Selector::Region),
+            ZONE => Some(Selector::Zone),
+            _ => None,
+        };
+        if let Some(of) = other {
+            let no_attribute = of_attribute(Predicate::NotExists);
+            ways.push(vec![no_attribute, AgentConstraint { of, is: equals }]);
+        }
+        Some(ways)
+    }
+
     /// What a node has by this name that is no attribute.
     fn of<'a>(&self, place: &Place<'a>) -> Option<&'a str> {
         let domain = place.domain;
@@ -107,6 +140,49 @@ impl Constraint {
             }
         }
     }
+}
+
+/// The constraints as wishes of offers: nodes that miss them are not even offered. Nothing when they
+/// cannot be said so.
+pub(super) fn wishes(constraints: &[Constraint]) -> Option<OfferWishes> {
+    let mut alternatives = vec![Vec::new()];
+    for constraint in constraints {
+        let ways = constraint.ways()?;
+        let longer = |so_far: &Vec<AgentConstraint>| -> Vec<_> {
+            ways.iter().map(|way| [so_far.as_slice(), way.as_slice()].concat()).collect()
+        };
+        alternatives = alternatives.iter().flat_map(longer).collect();
+        let longest = alternatives.iter().map(Vec::len).max().unwrap_or_default();
+        if alternatives.len().max(longest) > CONSTRAINTS_MAX {
+            return None;
+        }
+    }
+    Some(OfferWishes { constraints: alternatives, ..OfferWishes::default() })
+}
+
+/// Says how many of the nodes miss a constraint, and what they have instead; nothing when none does.
+pub(super) fn misses<'a>(
+    constraints: &[Constraint],
+    nodes: impl Iterator<Item = Place<'a>>,
+) -> Option<String> {
+    let mut count_missing = 0;
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for node in nodes {
+        let missed = constraints.iter().find(|constraint| !constraint.holds(&node));
+        if let Some(missed) = missed {
+            count_missing += 1;
+            found.entry(missed.to_string()).or_default().insert(missed.found(&node));
+        }
+    }
+    let do_not = if count_missing == 1 { "does not" } else { "do not" };
+    let found = found.iter().map(|(constraint, found)| {
+        let shown: Vec<&str> = found.iter().take(FOUND_MAX).map(String::as_str).collect();
+        let more = if found.len() > FOUND_MAX { ", ..." } else { "" };
+        format!("{constraint} (found {}{more})", shown.join(", "))
+    });
+    let found = found.collect::<Vec<_>>().join(" or ");
+    let sentence = || plain(&format!("{} {do_not} meet {found}", count(count_missing, "node")));
+    (count_missing > 0).then(sentence)
 }
 
 impl std::fmt::Display for Constraint {
@@ -143,6 +219,38 @@ mod tests {
         assert!(!read("region:eu").holds(&nowhere));
         assert_eq!(read("region:eu").found(&nowhere), "no region");
         assert!(read("region:eu").is_of_region() && !read("zone:eu").is_of_region());
+    }
+
+    #[test]
+    fn constraints_are_wishes_as_far_as_they_can_be() {
+        let read = |texts: &[&str]| -> Vec<Constraint> {
+            texts.iter().map(|text| Constraint::parse(text).unwrap()).collect()
+        };
+        let lengths = |texts: &[&str]| {
+            let wishes = wishes(&read(texts))?;
+            Some(wishes.constraints.iter().map(Vec::len).collect::<Vec<_>>())
+        };
+        assert_eq!(lengths(&["rack:abc"]), Some(vec![1]));
+        assert_eq!(lengths(&["rack:abc", "level:10"]), Some(vec![2, 2]));
+        assert_eq!(lengths(&["hostname:lab", "rack:abc"]), Some(vec![2, 3]));
+        assert_eq!(lengths(&["keys:[1-5]"]), None);
+        assert_eq!(lengths(&["a:1"; 7]), None, "too many ways");
+    }
+
+    #[test]
+    fn nodes_that_miss_a_constraint_are_counted() {
+        let (abc, def) = ("rack:abc".parse().unwrap(), "rack:def".parse().unwrap());
+        let constraints = [Constraint::parse("rack:abc").unwrap()];
+        let told = |nodes: &[&Attributes]| {
+            misses(&constraints, nodes.iter().map(|attributes| place("lab", attributes)))
+        };
+        assert_eq!(told(&[&abc]), None);
+        assert_eq!(told(&[&abc, &def]).unwrap(), "1 node does not meet rack:abc (found rack:def)");
+        let bare = Attributes::default();
+        assert_eq!(
+            told(&[&def, &bare]).unwrap(),
+            "2 nodes do not meet rack:abc (found no rack, rack:def)"
+        );
     }
 
     #[test]

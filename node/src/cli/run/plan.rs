@@ -41,8 +41,10 @@ pub(super) enum Action {
         offer: OfferId,
         refuse: Duration,
     },
-    /// Offers that were refused are wanted after all.
-    Revive,
+    /// So many instances wait, and offers that were refused are wanted after all.
+    Want {
+        instances: usize,
+    },
 }
 
 /// What happened, for whoever watches.
@@ -292,7 +294,7 @@ impl Plan {
             let step = Step { task, instance, node, hostname, state, why, again };
             self.notes.push(Note::Step(Box::new(step)));
         }
-        if again { vec![Action::Revive] } else { Vec::new() }
+        if again { vec![Action::Want { instances: self.waiting.len() }] } else { Vec::new() }
     }
 
     fn end(&mut self, status: &StatusUpdate) {

@@ -4,11 +4,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meshos_sdk::{
     Registered, Scheduler, SchedulerDriver,
-    protocol::{framework::Offer, task::StatusUpdate},
+    protocol::{
+        framework::Offer, resources::Resources, task::StatusUpdate, wishes::ResourceRequest,
+    },
 };
 use tokio::sync::Notify;
 
-use super::plan::{Action, Plan};
+use super::{
+    plan::{Action, Plan},
+    request::Request,
+};
 
 /// The plan, shared by the driver's callbacks and the session.
 #[derive(Debug, Clone)]
@@ -45,6 +50,11 @@ impl Shared {
     }
 }
 
+/// What so many instances need: the run is offered that, and no more.
+pub(super) fn requests(need: &Resources, instances: usize) -> ResourceRequest {
+    ResourceRequest::new(need.clone(), u32::try_from(instances).unwrap_or(u32::MAX))
+}
+
 /// The framework's scheduler.
 #[derive(Debug)]
 pub(super) struct Launcher(pub Shared);
@@ -62,7 +72,9 @@ impl Launcher {
                 Action::Decline { offer, refuse } => {
                     driver.decline(&offer, Some(refuse));
                 }
-                Action::Revive => {
+                Action::Want { instances } => {
+                    let Request { role, need, .. } = plan.request();
+                    driver.request_resources(role, vec![requests(need, instances)]);
                     driver.revive([].into());
                 }
             }

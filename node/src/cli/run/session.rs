@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use meshos_membership::keys::NodeKey;
-use meshos_protocol::resources::Resources;
+use meshos_protocol::{attributes::Attributes, resources::Resources, wishes::FaultDomain};
 use meshos_sdk::{Credentials, DriverError, DriverOptions, SchedulerDriver, Status};
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
@@ -17,11 +17,11 @@ use tokio::{
 };
 
 use super::{
-    constraint::Constraint,
+    constraint::{self, Constraint, Place},
     plan::{NO_EXIT_CODE, Note, Plan},
     progress::{Progress, say, waiting},
     request::Request,
-    scheduler::{Launcher, Shared},
+    scheduler::{Launcher, Shared, requests},
     shortfall,
     streams::Streams,
 };
@@ -248,13 +248,16 @@ impl Session {
 
     /// Why nothing is launched: what the plan saw, and what the leader says.
     async fn reasons(&self) -> Vec<String> {
-        let (mut sentences, framework, need, role) = {
+        let (mut sentences, framework, request) = {
             let plan = self.shared.plan();
-            let Request { need, role, .. } = plan.request();
-            (waiting(&plan), plan.framework(), need.clone(), role.clone())
+            (waiting(&plan), plan.framework(), plan.request().clone())
         };
+        let Request { need, role, constraints, .. } = &request;
         if framework.is_some() {
-            sentences.extend(shortfall::of_all_nodes(&need, &totals(&self.api).await));
+            let nodes = nodes(&self.api).await;
+            sentences.extend(constraint::misses(constraints, nodes.iter().map(NodeRow::place)));
+            let totals = nodes.iter().map(NodeRow::total).collect::<Vec<_>>();
+            sentences.extend(shortfall::of_all_nodes(need, &totals));
         }
         if let Some(framework) = framework {
             // A leader that cannot be asked is told by the connection's own loss.
@@ -306,15 +309,40 @@ fn ended_early(done: Result<Result<Status, DriverError>, tokio::task::JoinError>
     }
 }
 
-/// What each connected node has, for whoever waits; nothing when that is not told in time.
-async fn totals(api: &Api) -> Vec<(String, Resources)> {
+/// What a node has, for whoever waits.
+struct NodeRow {
+    hostname: String,
+    total: Resources,
+    attributes: Attributes,
+    domain: Option<FaultDomain>,
+}
+
+impl NodeRow {
+    fn of(row: &Value) -> Option<Self> {
+        let domain = serde_json::from_value(row["domain"].clone()).unwrap_or_default();
+        Some(Self {
+            hostname: row["hostname"].as_str()?.to_owned(),
+            total: row["resources_text"].as_str()?.parse().ok()?,
+            attributes: row["attributes_text"].as_str()?.parse().ok()?,
+            domain,
+        })
+    }
+
+    fn place(&self) -> Place<'_> {
+        let Self { hostname, attributes, domain, .. } = self;
+        Place { hostname, attributes, domain: domain.as_ref() }
+    }
+
+    fn total(&self) -> (String, Resources) {
+        (plain(&self.hostname), self.total.clone())
+    }
+}
+
+/// The connected nodes; none when they are not told in time.
+async fn nodes(api: &Api) -> Vec<NodeRow> {
     let nodes = tokio::time::timeout(SILENCE, api.get("/api/nodes")).await;
     let Ok(Ok(Value::Array(nodes))) = nodes else { return Vec::new() };
-    let total = |node: &Value| {
-        let total = node["resources_text"].as_str()?.parse().ok()?;
-        Some((plain(node["hostname"].as_str()?), total))
-    };
-    nodes.iter().filter(|node| node["connected"] == true).filter_map(total).collect()
+    nodes.iter().filter(|node| node["connected"] == true).filter_map(NodeRow::of).collect()
 }
 
 /// The answer to a request for a certificate.
@@ -356,6 +384,14 @@ async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
     let mut options = DriverOptions::new(&request.name, nodes, credentials);
     options.info.roles = [request.role.clone()].into();
     options.info.hostname = ThisMachine.hostname();
+    // It is offered what its instances need, and no more.
+    let demand = requests(&request.need, request.instances);
+    options.demand = [(request.role.clone(), vec![demand])].into();
+    if !request.constraints.is_empty()
+        && let Some(wishes) = constraint::wishes(&request.constraints)
+    {
+        options.wishes = [(request.role.clone(), wishes)].into();
+    }
     options.info.capabilities.region_aware =
         request.constraints.iter().any(Constraint::is_of_region);
     Ok(options)

@@ -45,7 +45,7 @@ fn status(task: &str, state: TaskState, exit: Option<Exit>) -> StatusUpdate {
 fn launched(actions: &[Action]) -> Vec<String> {
     let tasks = actions.iter().flat_map(|action| match action {
         Action::Launch { tasks, .. } => tasks.clone(),
-        Action::Decline { .. } | Action::Revive => Vec::new(),
+        Action::Decline { .. } | Action::Want { .. } => Vec::new(),
     });
     tasks.map(|task| task.task_id.to_string()).collect()
 }
@@ -143,7 +143,7 @@ fn a_launch_that_never_took_effect_is_made_again_under_another_id() {
         let id =
             if attempt == 2 { "echo-F3".to_owned() } else { format!("echo-F3~{}", attempt - 1) };
         let actions = plan.update(status(&id, TaskState::Dropped, None));
-        assert_eq!(actions, [Action::Revive]);
+        assert_eq!(actions, [Action::Want { instances: 1 }]);
         let actions = plan.offers(vec![offer(u64::from(attempt), "cpus:9;mem:4096", "")]);
         assert_eq!(launched(&actions), [format!("echo-F3~{attempt}")]);
     }
