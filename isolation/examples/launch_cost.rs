@@ -127,6 +127,7 @@ fn spec(number: usize, sandboxes: &Path) -> Result<ContainerSpec, Failure> {
         allow_root: true,
         limits: Limits { cpus_millis: 100, memory_bytes: Some(64 << 20), pids_max: Some(64) },
         uris: Vec::new(),
+        volumes: Vec::new(),
     })
 }
 

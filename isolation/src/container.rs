@@ -176,6 +176,15 @@ impl Uri {
     }
 }
 
+/// A directory that outlives the container and is seen in its sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// The directory, an absolute path; made when it does not exist.
+    pub source: PathBuf,
+    /// Where it is seen, relative to the sandbox.
+    pub container_path: String,
+}
+
 /// Everything a containerizer needs to know to start a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
@@ -200,6 +209,9 @@ pub struct ContainerSpec {
     /// What to fetch into the sandbox first.
     #[serde(default)]
     pub uris: Vec<Uri>,
+    /// The volumes that it sees in its sandbox.
+    #[serde(default)]
+    pub volumes: Vec<VolumeMount>,
 }
 
 #[cfg(test)]

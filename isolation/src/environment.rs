@@ -102,6 +102,7 @@ mod tests {
             sandbox: "/s".into(),
             limits: Limits::default(),
             uris: Vec::new(),
+            volumes: Vec::new(),
         }
     }
 

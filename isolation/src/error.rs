@@ -87,6 +87,14 @@ pub enum LaunchError {
         /// A whole sentence.
         reason: String,
     },
+    /// A volume cannot be shown in the sandbox.
+    #[error("the volume at {path:?} cannot be used: {reason}")]
+    Volume {
+        /// Where the task would see it.
+        path: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The sandbox could not be made or entered.
     #[error("could not prepare the sandbox {path:?}: {reason}")]
     Sandbox {

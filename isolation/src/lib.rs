@@ -10,6 +10,7 @@
 //!   use where there are none.
 //! * A **sandbox** ([`sandbox`]) is a container's own directory; the **fetcher** ([`fetch_main`]) fills it, in a process that
 //!   has the rights of the task's user and no others. Long after its container's end it is removed ([`garbage`]).
+//! * **Volumes** ([`volume`]) are directories that outlive containers; a sandbox shows those that its task holds.
 //! * **Users** ([`user`]): tasks run as the user they name, never as root by accident.
 //!
 //! ```text
@@ -44,9 +45,11 @@ mod native;
 pub mod sandbox;
 mod sys;
 pub mod user;
+pub mod volume;
 
 pub use container::{
     CONTAINER_ID_BYTES_MAX, Command, ContainerId, ContainerIdError, ContainerSpec, Limits, Uri,
+    VolumeMount,
 };
 pub use containerizer::{
     ContainerEvent, Containerizer, ExitStatus, Limitation, RecoveredContainer, RecoveredState,

@@ -26,6 +26,7 @@ use crate::launcher::protocol::{Answer, Call, FailureKind, Launch, LaunchIds};
 use crate::sandbox;
 use crate::sys;
 use crate::user::{self, Identity, SystemUsers, UserDatabase};
+use crate::volume;
 
 /// How often, and for how long, a container is looked at after the kernel's alarm.
 const SUSPECT_PAUSE: Duration = Duration::from_millis(10);
@@ -382,6 +383,7 @@ fn prepare(
     ids: Option<LaunchIds>,
 ) -> Result<Launch, LaunchError> {
     sandbox::create(&spec.sandbox, identity)?;
+    spec.volumes.iter().try_for_each(|it| volume::show(&spec.sandbox, it, identity))?;
     let environment = environment::build(&spec, isolation.tag(), &identity.name);
     let prepared = isolation.prepare(&spec.container, &spec.limits)?;
     let text = |path: &PathBuf| path.to_string_lossy().into_owned();

@@ -104,6 +104,15 @@ impl Bin {
         Ok(())
     }
 
+    /// Moves a directory that lies beside the bin into it. One that is gone already is fine.
+    pub(super) fn take_beside(&mut self, name: &str) -> io::Result<()> {
+        let root = self.sandboxes.try_clone()?;
+        match self.move_in(&root, &CString::new(name)?) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Empties the bin, with at most `entries_max` entries removed or looked at.
     pub(super) fn empty(&mut self, entries_max: usize) -> io::Result<Emptied> {
         let mut allowance = entries_max;

@@ -8,13 +8,16 @@
 //! * `inventory`: which sandboxes there are, the oldest first.
 //! * `bin`: removing one. It is moved out of sight first, into a directory that is the node's alone, and emptied there
 //!   bit by bit, without recursion and through no symlink and no mount: a task may have left anything.
+//! * `volumes`: the same for a directory of another place.
 //! * `collector`: the round that puts these together.
 
 mod bin;
 mod collector;
 mod inventory;
 mod plan;
+mod volumes;
 
 pub use collector::{Collector, Disk, Round};
 pub use inventory::{SandboxName, locate, note_end};
 pub use plan::{Candidate, Plan, Rule, WHOLE, plan};
+pub use volumes::remove_directory;

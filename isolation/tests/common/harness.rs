@@ -98,6 +98,7 @@ impl Node {
             sandbox: self.place.sandbox(name),
             limits: Limits { cpus_millis: 1000, memory_bytes: None, pids_max: None },
             uris: Vec::new(),
+            volumes: Vec::new(),
         }
     }
 

@@ -160,6 +160,7 @@ impl Containers {
             sandbox,
             limits: limits(&task.resources, self.rules.pids_max),
             uris: task.command.uris.into_iter().map(as_isolated_uri).collect(),
+            volumes: Vec::new(),
         })
     }
 }
@@ -178,6 +179,7 @@ async fn launch_container(
                 | LaunchError::Exists { .. }
                 | LaunchError::User { .. }
                 | LaunchError::Sandbox { .. }
+                | LaunchError::Volume { .. }
                 | LaunchError::Isolation { .. }
                 | LaunchError::Exec { .. }
                 | LaunchError::Destroyed
