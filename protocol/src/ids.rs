@@ -12,10 +12,11 @@ mod text;
 pub use cluster::ClusterId;
 pub use node::{AgentId, NodeId};
 pub use numbered::{
-    Fence, FrameworkId, Generation, OfferId, ProposalId, RequestId, SessionId, Subscription, Term,
-    UpdateId,
+    Fence, FrameworkId, Generation, OfferId, OperationUuid, ProposalId, RequestId, SessionId,
+    Subscription, Term, UpdateId,
 };
-pub use text::{ContainerId, Principal, TaskId};
+pub(crate) use text::chosen_by_framework;
+pub use text::{ContainerId, OperationId, Principal, TaskId};
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

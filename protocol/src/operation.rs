@@ -2,11 +2,24 @@
 //! grow and shrink them. As in Mesos (the offer operations of its scheduler API), each is a
 //! *conversion*: so much of an agent becomes something else, and nothing is lost on the way.
 
+mod status;
+
 use serde::{Deserialize, Serialize};
 
 use crate::resources::{
-    Amount, Disk, DiskKind, Metadata, ReservationKind, Resource, ResourceError, Resources,
+    Amount, Disk, DiskKind, Metadata, Reservation, ReservationKind, Resource, ResourceError,
+    Resources,
 };
+
+pub use status::{
+    OperationQuery, OperationReport, OperationRequest, OperationState, OperationStatus,
+};
+
+/// The most bytes of the labels of one reservation that an operation makes.
+pub const LABELS_BYTES_MAX: usize = 4 << 10;
+/// The most entries that an agent's resources may have after an operation that adds some: half of
+/// what a message may carry, so that what is added by configuration always fits beside them.
+pub const CONVERTED_ENTRIES_MAX: usize = crate::resources::ENTRIES_MAX / 2;
 
 /// An operation on the resources of one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +125,20 @@ pub enum OperationError {
         /// What was to be added.
         addition: String,
     },
+    /// The volume that would be made cannot be named or shown so.
+    #[error("volume {id:?} cannot be made: {why}")]
+    BadVolume {
+        /// Its id.
+        id: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The reservation says too much.
+    #[error("a reservation has at most {LABELS_BYTES_MAX} bytes of labels, not {bytes}")]
+    Labels {
+        /// How many there are.
+        bytes: usize,
+    },
     /// Nothing would be left.
     #[error("volume `{volume}` cannot shrink by {subtract}: something must be left")]
     NothingLeft {
@@ -123,6 +150,16 @@ pub enum OperationError {
 }
 
 impl Operation {
+    /// Reserves unreserved resources.
+    ///
+    /// # Errors
+    /// When some of them cannot be reserved.
+    pub fn reserve(resources: &Resources, by: &Reservation) -> Result<Self, OperationError> {
+        let metadata = Metadata { reservation: Some(by.clone()), ..Metadata::UNRESERVED };
+        let resources = resources.iter().map(|it| with(it, metadata.clone()));
+        Ok(Self::Reserve { resources: resources.collect::<Result<_, _>>()? })
+    }
+
     /// What it makes of what.
     ///
     /// # Errors
@@ -130,12 +167,16 @@ impl Operation {
     pub fn conversion(&self) -> Result<Conversion, OperationError> {
         match self {
             Operation::Reserve { resources } => {
+                resources.iter().try_for_each(check_labels)?;
                 each(resources, Direction::Undo, without_reservation)
             }
             Operation::Unreserve { resources } => {
                 each(resources, Direction::Do, without_reservation)
             }
-            Operation::Create { volumes } => each(volumes, Direction::Undo, without_volume),
+            Operation::Create { volumes } => {
+                volumes.iter().try_for_each(check_volume)?;
+                each(volumes, Direction::Undo, without_volume)
+            }
             Operation::Destroy { volumes } => each(volumes, Direction::Do, without_volume),
             Operation::Grow { volume, addition } => grow(volume, addition),
             Operation::Shrink { volume, subtract } => shrink(volume, *subtract),
@@ -144,7 +185,27 @@ impl Operation {
     }
 }
 
+fn check_labels(resource: &Resource) -> Result<(), OperationError> {
+    let labels = resource.metadata().reservation.as_ref().map(Reservation::labels);
+    let bytes = labels.into_iter().flatten().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > LABELS_BYTES_MAX { Err(OperationError::Labels { bytes }) } else { Ok(()) }
+}
+
+fn check_volume(resource: &Resource) -> Result<(), OperationError> {
+    let volume = resource.metadata().disk.as_ref().and_then(|disk| disk.volume.as_ref());
+    // What is no volume is refused with a better reason.
+    let Some(volume) = volume else { return Ok(()) };
+    let why = volume.fault();
+    why.map_or(Ok(()), |why| Err(OperationError::BadVolume { id: volume.id.clone(), why }))
+}
+
 impl Conversion {
+    /// What undoes it.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        Self { consumed: self.converted.clone(), converted: self.consumed.clone() }
+    }
+
     /// What the conversion leaves of `resources`; none when they do not hold what it consumes.
     #[must_use]
     pub fn apply(&self, resources: &Resources) -> Option<Resources> {

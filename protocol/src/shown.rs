@@ -43,13 +43,18 @@ pub fn resources_as_map<S: Serializer>(
     resources: &Resources,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(resources.len()))?;
+    // Static and dynamic reservations of a role, and those of several principals, are shown as one.
+    let mut by_key: BTreeMap<String, Resources> = BTreeMap::new();
     for resource in resources {
-        let key = key_of(resource);
+        let alone: Resources = resource.clone().into();
+        *by_key.entry(key_of(resource)).or_default() += &alone.flatten();
+    }
+    let mut map = serializer.serialize_map(Some(by_key.len()))?;
+    for (key, resource) in by_key.iter().flat_map(|(key, it)| it.iter().map(move |it| (key, it))) {
         match resource.value() {
-            Value::Scalar(amount) => map.serialize_entry(&key, &Number(*amount))?,
-            Value::Ranges(ranges) => map.serialize_entry(&key, &ranges.to_string())?,
-            Value::Set(set) => map.serialize_entry(&key, &set.to_string())?,
+            Value::Scalar(amount) => map.serialize_entry(key, &Number(*amount))?,
+            Value::Ranges(ranges) => map.serialize_entry(key, &ranges.to_string())?,
+            Value::Set(set) => map.serialize_entry(key, &set.to_string())?,
         }
     }
     map.end()

@@ -4,6 +4,7 @@ use meshos_protocol::{
     framework::Offer,
     ids::{AgentId, ClusterId, FrameworkId, NodeId, OfferId, Term},
     messages::scheduler::CallError,
+    operation::OperationStatus,
     role::Role,
     task::StatusUpdate,
 };
@@ -50,6 +51,13 @@ pub trait Scheduler: Send + 'static {
     /// A step in a task's life. It is acknowledged when this method returns, unless the options
     /// ask for explicit acknowledgement. Each step is delivered once to this process.
     fn status_update(&mut self, driver: &SchedulerDriver, status: StatusUpdate) {
+        let _ = (driver, status);
+    }
+
+    /// What became of an operation that was given an id (see [`SchedulerDriver::accept_offers`]), or
+    /// where it stands meanwhile. It is acknowledged when this method returns. Each end is delivered
+    /// once to this process; one that was not acknowledged comes again to the next.
+    fn operation_status(&mut self, driver: &SchedulerDriver, status: OperationStatus) {
         let _ = (driver, status);
     }
 

@@ -54,6 +54,8 @@ impl Allocator {
         self.tree.charge(node, &conversion.consumed, Charge::ReturnOffer);
         self.tree.charge(node, &conversion.converted, Charge::Convert);
         self.converted(agent, conversion);
+        // What was reserved for a role above, and is not any more, counts for this one now.
+        self.limit_exceeded |= self.tree.exceeds_limit(role);
         Ok(())
     }
 

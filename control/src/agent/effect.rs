@@ -1,14 +1,14 @@
 //! Everything that an agent can ask for, and what it keeps on disk.
 
 use meshos_protocol::{
-    ids::{AgentId, ContainerId, FrameworkId, TaskId},
+    ids::{AgentId, ContainerId, FrameworkId, OperationUuid, TaskId},
     messages::agent::ToLeader,
     task::{Exit, StatusUpdate, TaskEnd, TaskLaunch, TaskState},
     time::Wall,
 };
 use serde::{Deserialize, Serialize};
 
-use super::WriteId;
+use super::{OperationsRecord, TaskVolume, WriteId};
 
 /// A wish of the agent, carried out by the shell in the order given.
 ///
@@ -34,6 +34,21 @@ pub enum Effect {
         user: String,
         /// What runs.
         launch: TaskLaunch,
+        /// The volumes that it holds. Their directories are made when they are not there.
+        volumes: Vec<TaskVolume>,
+    },
+    /// Make the directories of new volumes, told back by [`super::Event::VolumesMade`]; those that
+    /// are there already stay as they are.
+    MakeVolumes {
+        /// Which operation made the volumes.
+        operation: OperationUuid,
+        /// Names below the node's directory of volumes.
+        directories: Vec<String>,
+    },
+    /// Remove what a destroyed volume held, told back by [`super::Event::VolumeRemoved`].
+    RemoveVolume {
+        /// The name of its directory.
+        directory: String,
     },
     /// SIGTERM to the container's processes.
     Terminate {
@@ -66,6 +81,8 @@ pub enum Change {
     Agent(Option<AgentId>),
     /// One task, whole.
     Task(Box<TaskRecord>),
+    /// What operations have made of the agent's resources, whole.
+    Operations(Box<OperationsRecord>),
     /// The task is over and acknowledged.
     Forget {
         /// Whose task it was.

@@ -1,7 +1,7 @@
 //! Everything that can happen to an agent.
 
 use meshos_protocol::{
-    ids::{ContainerId, Fence},
+    ids::{ContainerId, Fence, OperationUuid},
     messages::agent::ToAgentFrame,
     task::{Exit, Reason},
 };
@@ -56,6 +56,18 @@ pub enum Event {
         exit: Exit,
         /// Set when a limit ended it: the reason and a sentence.
         limitation: Option<(Reason, String)>,
+    },
+    /// The directories of the volumes that an operation made are there, or cannot be made.
+    VolumesMade {
+        /// Which operation.
+        operation: OperationUuid,
+        /// Why not, for people.
+        failure: Option<String>,
+    },
+    /// A destroyed volume's directory is gone.
+    VolumeRemoved {
+        /// Its name.
+        directory: String,
     },
     /// The node is being stopped together with its tasks.
     StopTasks,

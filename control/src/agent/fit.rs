@@ -18,6 +18,8 @@ const TASKS_NAMED_MAX: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit {
     lacking: Vec<Lack>,
+    /// What is reserved or a volume and is not there.
+    converted: Resources,
 }
 
 /// One resource of which there is too little.
@@ -33,6 +35,14 @@ impl std::error::Error for Misfit {}
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.converted.is_empty() {
+            return write!(
+                f,
+                "reservations and volumes of this node are made of resources that it does not have any more ({} too little): \
+                 start it with at least what it had (--resources), and unreserve or destroy first what it is to have less of",
+                self.converted
+            );
+        }
         f.write_str("the resources of this node do not hold the tasks that run on it: ")?;
         for (position, lack) in self.lacking.iter().enumerate() {
             let between = if position == 0 { "" } else { "; " };
@@ -62,12 +72,17 @@ impl fmt::Display for Lack {
 }
 
 impl Recovered {
-    /// Whether a node with these resources may start over what was found: the tasks that still run
-    /// must fit.
+    /// Whether a node with these configured resources may start over what was found: what was
+    /// reserved and the volumes must be there, and the tasks that still run must fit.
     ///
     /// # Errors
     /// When they do not: which resources are too small, and for which tasks.
-    pub fn check_fit(&self, resources: &Resources) -> Result<(), Misfit> {
+    pub fn check_fit(&self, configured: &Resources) -> Result<(), Misfit> {
+        let converted = self.operations.lacking(configured);
+        if !converted.is_empty() {
+            return Err(Misfit { lacking: Vec::new(), converted });
+        }
+        let resources = &self.operations.total(configured);
         if self.agent.is_none() || self.boot_changed {
             // Whatever is left is about to be ended, or is over.
             return Ok(());
@@ -83,7 +98,9 @@ impl Recovered {
         let mut tasks = Vec::new();
         for record in running {
             let description = &record.launch.description;
-            held += &description.resources;
+            // A shared volume counts once, however many hold it.
+            let shared = description.resources.shared().saturating_sub(&held);
+            held += &(description.resources.exclusive() + &shared);
             tasks.push((record.framework, description));
         }
         let alone = |entry: &Resource| {
@@ -107,6 +124,9 @@ impl Recovered {
                     .collect(),
             })
             .collect();
-        if lacking.is_empty() { Ok(()) } else { Err(Misfit { lacking }) }
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        Err(Misfit { lacking, converted: Resources::new() })
     }
 }

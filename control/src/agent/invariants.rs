@@ -19,6 +19,7 @@ impl Agent {
     pub fn check_invariants(&self) {
         assert!(self.deadlines.is_consistent(), "the deadlines' two indexes differ");
         self.check_books();
+        self.operations.check_invariants(&self.config.resources);
         for (key, task) in &self.tasks {
             self.check_task(key, task);
         }

@@ -78,7 +78,7 @@ impl Agent {
             );
             return Some((Reason::TooManyTasks, message));
         }
-        let free = self.config.resources.saturating_sub(&self.used);
+        let free = self.free();
         if !free.contains(&launch.description.resources) {
             let wanted = &launch.description.resources;
             let message = format!("the task takes {wanted}, the agent has {free} free");
@@ -117,6 +117,8 @@ impl Agent {
     /// The record is on disk: the container may start. Preparing it takes long only when there is
     /// something to fetch, so only then that is a step of its own for the framework.
     pub(super) fn start(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get(key) else { return };
+        let volumes = self.volumes_of(&task.record.launch.description.resources);
         let Some(task) = self.tasks.get_mut(key) else { return };
         task.contained = true;
         let fetches = !task.record.launch.description.command.uris.is_empty();
@@ -125,6 +127,7 @@ impl Agent {
             framework: task.record.framework,
             user: task.record.user.clone(),
             launch: task.record.launch.clone(),
+            volumes,
         });
         self.counters.starts += 1;
         self.enter(key, Phase::Starting);

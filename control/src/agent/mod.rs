@@ -15,6 +15,7 @@
 //! | `end` | how a task ends and is forgotten |
 //! | `ends` | which ended tasks are remembered, for the next leader |
 //! | `updates` | delivery of status updates: in order, at least once |
+//! | `operations` | what is reserved here, and which volumes there are |
 //! | `storage` | what waits for the disk |
 
 mod config;
@@ -27,6 +28,7 @@ mod fit;
 mod invariants;
 mod kill;
 mod launch;
+mod operations;
 mod recover;
 mod register;
 mod state;
@@ -42,6 +44,8 @@ pub use config::AgentConfig;
 pub use effect::{Change, Effect, RememberedEnd, TaskRecord};
 pub use event::{Event, FoundContainer, WriteId};
 pub use fit::Misfit;
+pub(crate) use operations::clashing_volume;
+pub use operations::{OperationsRecord, TaskVolume, VolumeRecord};
 pub use recover::Recovered;
 pub use state::Agent;
 pub use view::{Counters, TaskView, View};

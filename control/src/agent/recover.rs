@@ -14,10 +14,11 @@ use meshos_protocol::{
 };
 
 use super::{
-    Agent, AgentConfig, Counters, Effect, FoundContainer, TaskRecord,
+    Agent, AgentConfig, Counters, Effect, FoundContainer, OperationsRecord, TaskRecord,
     deadlines::Deadlines,
     end::End,
     ends::Ends,
+    operations::Operations,
     register::Link,
     storage::Storage,
     task::{Abandoned, Phase, Task, TaskKey},
@@ -36,6 +37,8 @@ pub struct Recovered {
     pub ends: Vec<(u64, TaskEnd)>,
     /// All containers that the launcher knows.
     pub containers: Vec<FoundContainer>,
+    /// What operations have made of the node's resources.
+    pub operations: OperationsRecord,
     /// Whether the machine was restarted since the records were written.
     pub boot_changed: bool,
 }
@@ -48,8 +51,9 @@ impl Agent {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Self {
-        let Recovered { agent, fence, records, ends, containers, boot_changed } = found;
+        let Recovered { agent, fence, records, ends, containers, operations, boot_changed } = found;
         let mut this = Self {
+            operations: Operations::recovered(operations, &config.resources),
             config,
             id: agent,
             fence,
@@ -71,6 +75,7 @@ impl Agent {
             containers.into_iter().map(|found| (found.container.clone(), found)).collect();
         let recorded: BTreeSet<ContainerId> =
             records.iter().map(|record| record.container.clone()).collect();
+        this.recover_operations(effects);
         for record in records {
             let container = containers.get(&record.container);
             this.recover_task(now, record, container, boot_changed, effects);

@@ -93,6 +93,10 @@ impl Agent {
             ToAgent::Kill { framework, task, grace_ms } => {
                 self.kill(now, &(framework, task), grace_ms, effects);
             }
+            ToAgent::Operate { uuid, framework, id, operation } => {
+                self.operate(uuid, (framework, id), &operation, effects);
+            }
+            ToAgent::SettleOperation { uuid } => self.settle_operation(uuid, effects),
             ToAgent::Acknowledge { framework, task, update } => {
                 self.acknowledged(now, &(framework, task), update, effects);
             }
@@ -138,7 +142,8 @@ impl Agent {
             agent_address: config.agent_address.clone(),
             pid: config.pid,
             version: config.version.clone(),
-            resources: config.resources.clone(),
+            resources: self.operations.total.clone(),
+            operations: Some(self.operations.reports()),
             attributes: config.attributes.clone(),
             domain: config.domain.clone(),
             tasks,
@@ -193,6 +198,7 @@ impl Agent {
         self.held.clear();
         self.link = Link::Waiting;
         self.write(Change::Agent(None), effects);
+        self.forget_operations(effects);
         let keys: Vec<TaskKey> = self.tasks.keys().cloned().collect();
         for key in &keys {
             self.abandon(now, key, Abandoned::AgentGone, effects);

@@ -13,6 +13,7 @@ use super::{
     AgentConfig, Counters, Effect, Event,
     deadlines::{Deadline, Deadlines},
     ends::Ends,
+    operations::Operations,
     register::Link,
     storage::Storage,
     task::{Phase, Task, TaskKey},
@@ -34,6 +35,7 @@ pub struct Agent {
     pub(super) ends: Ends,
     /// What the tasks hold.
     pub(super) used: Resources,
+    pub(super) operations: Operations,
     pub(super) deadlines: Deadlines,
     pub(super) storage: Storage,
     /// The node is being stopped together with its tasks.
@@ -68,6 +70,10 @@ impl Agent {
             Event::ContainerExited { container, exit, limitation } => {
                 self.container_exited(now, container, exit, limitation, effects);
             }
+            Event::VolumesMade { operation, failure } => {
+                self.volumes_made(operation, failure, effects);
+            }
+            Event::VolumeRemoved { directory } => self.volume_removed(&directory, effects),
             Event::StopTasks => self.stop_tasks(now, effects),
             Event::Tick => {}
         }

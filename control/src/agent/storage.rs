@@ -80,6 +80,7 @@ impl Agent {
             let (durable, key) = entry.remove_entry();
             self.task_written(now, &key, durable, effects);
         }
+        self.operations_written(write, effects);
     }
 
     /// A task goes on, unless something has overtaken the write it waited for.

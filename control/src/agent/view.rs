@@ -85,6 +85,8 @@ pub struct Counters {
     pub updates_retried: u64,
     /// Updates acknowledged.
     pub updates_acknowledged: u64,
+    /// Operations on the agent's resources taken on.
+    pub operations: u64,
     /// Registrations sent.
     pub registrations: u64,
     /// Instructions dropped because they were given under an old fence.
@@ -125,7 +127,7 @@ impl Agent {
             stopping: self.stopping,
             draining: self.draining,
             storage_failure: self.storage.failure().map(str::to_owned),
-            resources: self.config.resources.clone(),
+            resources: self.operations.total.clone(),
             used: self.used.clone(),
             attributes: self.config.attributes.clone(),
             tasks: self.tasks.values().map(TaskView::of).collect(),

@@ -7,7 +7,9 @@ use meshos_protocol::{
     ids::{AgentId, FrameworkId, OfferId, TaskId},
     messages::{
         agent::{TaskHint, ToAgent},
-        scheduler::{Accept, CallError, OFFERS_PER_CALL_MAX, TASKS_PER_CALL_MAX},
+        scheduler::{
+            Accept, CallError, OFFERS_PER_CALL_MAX, OPERATIONS_PER_CALL_MAX, TASKS_PER_CALL_MAX,
+        },
     },
     resources::Resources,
     role::Role,
@@ -30,10 +32,10 @@ use crate::registry::AgentState;
 const LAUNCHES_PER_FRAME_MAX: usize = 1_000;
 
 /// What the accepted offers of one role hold.
-struct Pool {
-    role: Role,
-    offered: Resources,
-    left: Resources,
+pub(super) struct Pool {
+    pub(super) role: Role,
+    pub(super) offered: Resources,
+    pub(super) left: Resources,
 }
 
 impl Core {
@@ -44,12 +46,17 @@ impl Core {
         framework: FrameworkId,
         accept: Accept,
     ) -> Result<(), CallError> {
-        let Accept { offers, launch, refuse_ms } = accept;
-        if launch.len() > TASKS_PER_CALL_MAX || offers.len() > OFFERS_PER_CALL_MAX {
+        let Accept { offers, operations, launch, refuse_ms } = accept;
+        if launch.len() > TASKS_PER_CALL_MAX
+            || offers.len() > OFFERS_PER_CALL_MAX
+            || operations.len() > OPERATIONS_PER_CALL_MAX
+        {
             let why = format!(
-                "at most {TASKS_PER_CALL_MAX} tasks and {OFFERS_PER_CALL_MAX} offers in one call"
+                "at most {TASKS_PER_CALL_MAX} tasks, {OPERATIONS_PER_CALL_MAX} operations and {OFFERS_PER_CALL_MAX} \
+                 offers in one call"
             );
             self.give_back(cx, framework, &offers);
+            self.drop_operations(cx, framework, None, operations, &why);
             self.drop_launch(cx, framework, None, launch, &why);
             return Err(invalid(why));
         }
@@ -61,12 +68,14 @@ impl Core {
                 );
                 let agent = agent.filter(|it| it.framework == framework).map(|it| it.agent);
                 self.give_back(cx, framework, &offers);
+                self.drop_operations(cx, framework, agent, operations, &why);
                 self.drop_launch(cx, framework, agent, launch, &why);
                 return Ok(());
             }
         };
         let taken = offers.iter().filter_map(|id| self.offers.remove(*id)).collect();
         let mut pools = pools_of(taken);
+        let operated = self.operate_on_offers(cx, framework, agent, operations, &mut pools);
         let launches = self.place(cx, framework, agent, launch, &mut pools);
         let until = self.allocator.refuse_until(cx.now.mono, self.refusal(refuse_ms));
         for Pool { role, offered, left } in pools {
@@ -80,10 +89,12 @@ impl Core {
             }
         }
         let count = u64::try_from(offers.len()).unwrap_or(u64::MAX);
-        if launches.is_empty() {
+        if launches.is_empty() && !operated {
             self.counters.offers_declined += count;
         } else {
             self.counters.offers_accepted += count;
+        }
+        if !launches.is_empty() {
             self.send_launches(cx, framework, agent, launches);
         }
         Ok(())
@@ -206,7 +217,9 @@ impl Core {
             return Err(refused(TaskState::Dropped, Reason::TooManyTasks, why));
         }
         for pool in pools.iter_mut() {
-            let Some(found) = pool.left.find(&description.resources, &pool.role) else { continue };
+            let Some(found) = find(&pool.left, &description.resources, &pool.role) else {
+                continue;
+            };
             if pool.left.try_subtract(&found).is_ok() {
                 return Ok((pool.role.clone(), found));
             }
@@ -254,6 +267,15 @@ impl Core {
             self.tell_agent(cx, agent, ToAgent::Launch { framework, user, tasks });
         }
     }
+}
+
+/// A part of what is left for a task of this role: volumes and the like as the task names them, the
+/// rest wherever it is found.
+fn find(left: &Resources, wanted: &Resources, role: &Role) -> Option<Resources> {
+    let named = wanted.filter(|resource| !resource.metadata().is_plain());
+    let rest = left.checked_sub(&named)?;
+    let plain = wanted.filter(|resource| resource.metadata().is_plain());
+    Some(rest.find(&plain, role)? + &named)
 }
 
 /// The offers by role, in the order in which they were named.

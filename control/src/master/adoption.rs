@@ -56,7 +56,8 @@ impl Core {
         agent: AgentId,
         report: Report,
     ) {
-        let Report { registration, tasks, early, admission_asked: _ } = report;
+        let Report { mut registration, tasks, early, admission_asked: _ } = report;
+        let operations = registration.operations.take();
         let ends = registration.ends;
         let facts = Arc::new(Facts::of(registration));
         if let Some(entry) = self.agents.get_mut(&agent) {
@@ -83,6 +84,7 @@ impl Core {
             self.tell_agent(cx, agent, ToAgent::CloseFramework { framework });
         }
         self.repeat_kills(cx, agent);
+        self.take_operations(cx, agent, operations);
         self.agent_has_reported(cx, agent);
         for status in early {
             self.on_update(cx, connection, status);

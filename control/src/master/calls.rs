@@ -76,6 +76,13 @@ impl Core {
                 self.acknowledge(cx, framework, task, agent, update);
                 Ok(())
             }
+            Call::AcknowledgeOperation { id, agent, uuid } => {
+                self.acknowledge_operation(cx, framework, &id, (agent, uuid));
+                Ok(())
+            }
+            Call::ReconcileOperations { operations } => {
+                self.reconcile_operations(cx, framework, operations)
+            }
             Call::Reconcile { tasks } => self.reconcile(cx, framework, tasks),
             Call::Teardown => {
                 return self.close_framework(cx, framework, "it was torn down", caller);

@@ -25,6 +25,8 @@ pub struct Counters {
     pub allocation_runs: u64,
     /// Tasks handed to agents.
     pub launches: u64,
+    /// Operations on resources handed to agents.
+    pub operations: u64,
     /// Kills handed to agents.
     pub kills: u64,
     /// Status updates that came from agents.

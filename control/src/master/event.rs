@@ -119,6 +119,13 @@ pub enum OperatorCall {
         /// It is offered no more.
         draining: bool,
     },
+    /// Does something to what nobody uses on an agent; answered when the agent has done it.
+    Operate {
+        /// Which.
+        agent: meshos_protocol::ids::AgentId,
+        /// What.
+        operation: meshos_protocol::operation::Operation,
+    },
     /// Sets a role's weight.
     SetWeight {
         /// Which.

@@ -18,6 +18,7 @@ impl Core {
         self.allocator.check_invariants();
         self.tasks.check_invariants();
         self.offers.check_invariants();
+        self.operations.check_invariants();
         self.timers.check_invariants();
         self.check_history();
         self.check_agents();

@@ -32,6 +32,7 @@ impl Core {
         self.pictures.agent_changed(agent);
         self.allocator.set_agent_active(agent, false);
         self.rescind_of_agent(cx, agent);
+        self.operators_wait_no_more(cx, agent);
         self.arm_agent_timer(agent);
         self.history_concluded(cx, agent);
     }
@@ -153,6 +154,7 @@ impl Core {
                 self.drop_ended_framework_task(cx, &key, told);
             }
         }
+        self.operations_lost(cx, agent, false);
         self.agent_will_not_report(cx, agent, TaskState::Unreachable, Reason::AgentUnreachable);
         self.tell_all_frameworks(cx, &FrameworkEvent::AgentLost { agent });
     }
@@ -197,6 +199,7 @@ impl Core {
             };
             self.end_by_master(cx, &key, told);
         }
+        self.operations_lost(cx, agent, true);
         self.agent_will_not_report(cx, agent, TaskState::GoneByOperator, Reason::AgentGone);
         self.tell_all_frameworks(cx, &FrameworkEvent::AgentLost { agent });
     }

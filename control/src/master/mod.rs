@@ -8,13 +8,15 @@
 //! the registry and the hints of its predecessor and learns the rest from the agents as they
 //! register. Agents, frameworks, offers and tasks each have a file for their states and others for
 //! what moves them: `registration`, `adoption` and `loss` for agents, `subscribe` and `presence`
-//! for frameworks, `accept` and `updates` for tasks.
+//! for frameworks, `accept` and `updates` for tasks. `convert` and `operations` are about
+//! reservations and volumes.
 
 mod accept;
 mod adoption;
 mod agents;
 mod calls;
 mod config;
+mod convert;
 mod counters;
 mod effect;
 mod ended;
@@ -26,6 +28,7 @@ mod invariants;
 mod loss;
 mod machine;
 mod offers;
+mod operations;
 mod operator;
 mod presence;
 mod proposals;

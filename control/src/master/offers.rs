@@ -69,7 +69,7 @@ impl Offers {
         self.by_framework.get(&framework).map_or(0, BTreeSet::len)
     }
 
-    fn of_agent(&self, agent: AgentId) -> Vec<OfferId> {
+    pub(super) fn of_agent(&self, agent: AgentId) -> Vec<OfferId> {
         self.by_agent.get(&agent).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
     }
 
@@ -206,6 +206,11 @@ impl Core {
         for (framework, role) in self.allocator.take_failed_gangs() {
             self.tell_framework(cx, framework, FrameworkEvent::Unfulfilled { role });
         }
+    }
+
+    /// Takes back one offer, because an operator wants what it holds.
+    pub(super) fn rescind_wanted(&mut self, cx: &mut Cx<'_>, offer: OfferId) {
+        self.rescind(cx, &[offer], Cause::Wanted);
     }
 
     /// Takes back the open offers of an agent.

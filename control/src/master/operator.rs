@@ -40,6 +40,9 @@ impl Core {
             OperatorCall::SetDraining { agent, draining } => {
                 self.set_draining(cx, agent, draining, caller);
             }
+            OperatorCall::Operate { agent, operation } => {
+                self.operate_by_operator(cx, agent, operation, caller);
+            }
             OperatorCall::SetWeight { role, weight_millis } => {
                 if (1..=WEIGHT_MILLIS_MAX).contains(&weight_millis) {
                     let command = Command::SetWeight { role, weight_millis };

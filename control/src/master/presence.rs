@@ -166,6 +166,7 @@ impl Core {
         self.timers.clear(Timer::FrameworkAway(id));
         self.allocator.remove_framework(id);
         self.questions.forget_framework(id);
+        self.forget_operations_of(cx, id);
         self.close_tasks(cx, id);
         self.counters.frameworks_closed += 1;
         let slot = self.frameworks.remove(&id).map(|framework| framework.slot);

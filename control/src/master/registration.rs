@@ -80,6 +80,9 @@ impl Core {
             ToLeader::TaskEnded { framework, task, state } => {
                 self.on_task_ended(cx, connection, framework, task, state);
             }
+            ToLeader::Operation { report, resources } => {
+                self.on_operation(cx, connection, report, resources);
+            }
             ToLeader::Leaving => self.on_leaving(connection),
             ToLeader::Ends { ends, more } => self.on_ends(cx, connection, ends, more),
             ToLeader::Unknown => self.counters.dropped.add(DropReason::Unknown),

@@ -2,6 +2,7 @@
 
 mod containers;
 mod sandboxes;
+mod volumes;
 
 use std::{
     path::PathBuf,
@@ -30,6 +31,7 @@ use crate::{
 };
 use containers::{Containers, TaskRules};
 pub(crate) use sandboxes::{Sandboxes, Status as SandboxStatus};
+use volumes::Volumes;
 
 /// Events that may wait for the agent's loop; whoever brings more waits.
 const MAILBOX_MAX: usize = 16_384;
@@ -114,6 +116,7 @@ pub(crate) struct Service {
     mailbox: mpsc::Receiver<Input>,
     store: StoreHandle,
     containers: Containers,
+    volumes: Volumes,
     sandboxes: Sandboxes,
     leader: LeaderStream<ToAgentFrame>,
     publisher: Publisher<View>,
@@ -147,6 +150,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         records: loaded.tasks,
         ends: loaded.ends,
         containers: found,
+        operations: loaded.operations,
         boot_changed,
     };
     recovered.check_fit(&options.config.resources)?;
@@ -154,10 +158,12 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
     let store_writes = Arc::new(AtomicU64::new(0));
     let store = spawn_store(store, sender.clone(), Arc::clone(&store_writes))?;
+    let volumes = Volumes::new(options.data_dir.join("volumes"), sender.clone());
     let containers = Containers::new(
         options.containerizer,
         options.container_events,
         sandboxes.clone(),
+        volumes.clone(),
         TaskRules { allow_root: options.allow_root_tasks, pids_max: options.task_pids_max },
         sender.clone(),
     );
@@ -170,6 +176,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         mailbox,
         store,
         containers,
+        volumes,
         sandboxes: handle.sandboxes.clone(),
         leader: LeaderStream::new(options.net, StreamClass::Agent, options.leader),
         publisher: Publisher::new(view),
@@ -278,9 +285,13 @@ impl Service {
                     self.handle(Event::StorageFailed { why });
                 }
             }
-            Effect::StartContainer { container, framework, user, launch } => {
-                self.containers.start(container, framework, &user, launch);
+            Effect::StartContainer { container, framework, user, launch, volumes } => {
+                self.containers.start(container, framework, &user, launch, &volumes);
             }
+            Effect::MakeVolumes { operation, directories } => {
+                self.volumes.make(operation, directories);
+            }
+            Effect::RemoveVolume { directory } => self.volumes.remove(directory),
             Effect::Terminate { container } => self.containers.terminate(container),
             Effect::Destroy { container } => self.containers.destroy(container),
             Effect::Release { container } => self.containers.release(container),

@@ -137,6 +137,8 @@ impl Session {
             Call::Kill { .. }
             | Call::Wish { .. }
             | Call::Acknowledge { .. }
+            | Call::AcknowledgeOperation { .. }
+            | Call::ReconcileOperations { .. }
             | Call::Reconcile { .. }
             | Call::Unknown => {}
         }
@@ -203,6 +205,7 @@ impl Session {
             }
             Event::Error { .. } => self.left = true,
             Event::Update { .. }
+            | Event::OperationStatus { .. }
             | Event::AgentLost { .. }
             | Event::Answered { .. }
             | Event::LeaderLost

@@ -257,7 +257,12 @@ async fn calls_without_a_leader_are_answered_and_never_passed_on_later() {
     world.follow.send_replace(None);
     drop(leader);
     assert_eq!(world.client.event().await.event, Event::LeaderLost);
-    let accept = Accept { offers: vec![offer(1).id], launch: Vec::new(), refuse_ms: None };
+    let accept = Accept {
+        offers: vec![offer(1).id],
+        operations: Vec::new(),
+        launch: Vec::new(),
+        refuse_ms: None,
+    };
     world.client.call(1, Some(5), Call::Accept(accept));
     let told = world.client.event().await.event;
     let Event::Answered { request: RequestId(5), error: Some(error) } = told else {

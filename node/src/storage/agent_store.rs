@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use meshos_control::agent::{Change, TaskRecord};
+use meshos_control::agent::{Change, OperationsRecord, TaskRecord};
 use meshos_membership::identity::write_atomic;
 use meshos_protocol::{
     codec,
@@ -23,6 +23,8 @@ const ENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ends");
 /// Single values by name.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const AGENT_ID: &str = "agent_id";
+/// Reservations and volumes; earlier releases leave it as it is, and offer what is configured.
+const OPERATIONS: &str = "operations";
 /// Names the format of this file, for later releases.
 const FORMAT: &str = "format";
 const FORMAT_NOW: &[u8] = b"1";
@@ -95,6 +97,8 @@ pub(crate) struct Loaded {
     pub tasks: Vec<TaskRecord>,
     /// The ended tasks that are remembered, by number.
     pub ends: Vec<(u64, TaskEnd)>,
+    /// What operations have made of the node's resources.
+    pub operations: OperationsRecord,
 }
 
 impl AgentStore {
@@ -177,6 +181,12 @@ impl AgentStore {
                     Err(error) => unreadable.push(format!("agent id: {error}")),
                 }
             }
+            if let Some(bytes) = read.open_table(META)?.get(OPERATIONS)? {
+                match codec::decode::<OperationsRecord>(bytes.value()) {
+                    Ok(record) => loaded.operations = record,
+                    Err(error) => unreadable.push(format!("reservations and volumes: {error}")),
+                }
+            }
             for entry in read.open_table(TASKS)?.iter()? {
                 let (key, value) = entry?;
                 match codec::decode::<TaskRecord>(value.value()) {
@@ -219,6 +229,9 @@ impl AgentStore {
                         Change::Task(record) => {
                             let key = key(record.framework, &record.launch.description.task_id);
                             tasks.insert(key, codec::encode(record.as_ref()).as_slice())?;
+                        }
+                        Change::Operations(record) => {
+                            meta.insert(OPERATIONS, codec::encode(record.as_ref()).as_slice())?;
                         }
                         Change::Forget { framework, task, end } => {
                             tasks.remove(key(*framework, task))?;

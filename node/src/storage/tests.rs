@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::mpsc};
 
-use meshos_control::agent::{Change, RememberedEnd, TaskRecord, WriteId};
+use meshos_control::agent::{Change, OperationsRecord, RememberedEnd, TaskRecord, WriteId};
 use meshos_protocol::{
     ids::{AgentId, ContainerId, FrameworkId, Generation, NodeId, TaskId, UpdateId},
     role::Role,
@@ -97,6 +97,26 @@ fn what_was_written_is_read_back() {
     store.write(&[Change::Agent(None), forget(1, "z"), forget(2, "b")]).unwrap();
     drop(store);
     assert_eq!(found(directory.path()), (None, Vec::new()));
+}
+
+#[test]
+fn what_is_reserved_is_read_back_as_it_was_written_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |text: &str| {
+        let record = OperationsRecord {
+            consumed: text.parse().unwrap(),
+            converted: format!("cpus(db):{}", &text[5..]).parse().unwrap(),
+            removing: vec!["v1-2-0".to_owned()],
+            ..OperationsRecord::default()
+        };
+        let store = AgentStore::open(directory.path()).unwrap();
+        store.write(&[Change::Operations(Box::new(record.clone()))]).unwrap();
+        record
+    };
+    write("cpus:1");
+    let newest = write("cpus:2");
+    let loaded = AgentStore::open(directory.path()).unwrap().load().unwrap();
+    assert_eq!(loaded.operations, newest);
 }
 
 #[test]

@@ -128,6 +128,36 @@ impl FromStr for OfferId {
 
 serde_as_text!(OfferId);
 
+/// One operation as a leader hands it to an agent. Printed as `U<term>.<number>`; no leader mints
+/// one twice, so an agent that meets it again knows it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationUuid {
+    /// The term of the leader that took the operation on.
+    pub term: Term,
+    /// Counts that leader's operations.
+    pub number: u64,
+}
+
+impl fmt::Display for OperationUuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "U{}.{}", self.term, self.number)
+    }
+}
+
+impl FromStr for OperationUuid {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let invalid = || IdError::new("operation uuid", text, "expected U<term>.<number>");
+        let (term, number) =
+            text.strip_prefix('U').and_then(|rest| rest.split_once('.')).ok_or_else(invalid)?;
+        let term = Term(plain_number(term).ok_or_else(invalid)?);
+        Ok(Self { term, number: plain_number(number).ok_or_else(invalid)? })
+    }
+}
+
+serde_as_text!(OperationUuid);
+
 /// One status update: 16 bytes made of (node id, start generation, counter), so that a node never
 /// mints the same id twice, whatever happens to its clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

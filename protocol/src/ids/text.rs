@@ -54,6 +54,13 @@ text_id!(
     chosen_by_framework
 );
 text_id!(
+    /// An operation on resources, named by its framework, which wants to hear of it: the rule of
+    /// task ids.
+    OperationId,
+    "operation id",
+    chosen_by_framework
+);
+text_id!(
     /// A container on one agent: 1 to 64 of `a-z`, `0-9` and `-`. It names a directory and a
     /// cgroup, so it is stricter than a task id.
     ContainerId,
@@ -67,7 +74,7 @@ text_id!(
     principal
 );
 
-fn chosen_by_framework(text: &str) -> Option<&'static str> {
+pub(crate) fn chosen_by_framework(text: &str) -> Option<&'static str> {
     match text {
         "" => Some("it is empty"),
         "." | ".." => Some("it may not be \".\" or \"..\""),

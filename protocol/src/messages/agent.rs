@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attributes::Attributes,
-    ids::{AgentId, Fence, FrameworkId, Generation, NodeId, TaskId, UpdateId},
+    ids::{
+        AgentId, Fence, FrameworkId, Generation, NodeId, OperationId, OperationUuid, TaskId,
+        UpdateId,
+    },
+    operation::{Operation, OperationReport},
     resources::Resources,
     task::{StatusUpdate, TaskEnd, TaskLaunch, TaskReport, TaskState},
     time::Wall,
@@ -13,6 +17,9 @@ use crate::{
 
 /// The most tasks in one frame of a registration.
 pub const TASKS_PER_REPORT_MAX: usize = 1_000;
+
+/// The most operations that an agent keeps until they are settled; it takes no more then.
+pub const OPERATIONS_UNSETTLED_MAX: usize = 1_000;
 
 /// What an agent tells the leader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +49,13 @@ pub enum ToLeader {
         task: TaskId,
         /// Terminal.
         state: TaskState,
+    },
+    /// What became of an operation: done and on disk, or failed.
+    Operation {
+        /// The operation.
+        report: OperationReport,
+        /// All that the agent has now.
+        resources: Resources,
     },
     /// The agent will not come back soon: its node is being stopped.
     Leaving,
@@ -83,8 +97,12 @@ pub struct Registration {
     /// The release that runs there.
     #[serde(default)]
     pub version: String,
-    /// All that the agent has.
+    /// All that the agent has, as operations have made it.
     pub resources: Resources,
+    /// The operations that are not settled, at most [`OPERATIONS_UNSETTLED_MAX`]; absent from an
+    /// agent whose release carries none out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Vec<OperationReport>>,
     /// Its attributes.
     #[serde(default)]
     pub attributes: Attributes,
@@ -158,6 +176,24 @@ pub enum ToAgent {
         /// Overrides the task's own grace period.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grace_ms: Option<u64>,
+    },
+    /// Do something to the agent's own resources. One that the agent knows is answered again.
+    Operate {
+        /// Names it, for good.
+        uuid: OperationUuid,
+        /// Whose it is; absent for an operator's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        framework: Option<FrameworkId>,
+        /// The framework's name for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<OperationId>,
+        /// What to do.
+        operation: Box<Operation>,
+    },
+    /// Whoever asked for the operation knows what became of it: the agent forgets it.
+    SettleOperation {
+        /// Which.
+        uuid: OperationUuid,
     },
     /// The framework has a status update.
     Acknowledge {

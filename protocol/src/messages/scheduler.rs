@@ -8,8 +8,10 @@ use crate::{
     demand::Demands,
     framework::{FrameworkInfo, Offer},
     ids::{
-        AgentId, Fence, FrameworkId, NodeId, OfferId, RequestId, Subscription, TaskId, UpdateId,
+        AgentId, Fence, FrameworkId, NodeId, OfferId, OperationId, OperationUuid, RequestId,
+        Subscription, TaskId, UpdateId,
     },
+    operation::{OperationQuery, OperationRequest, OperationStatus},
     role::Role,
     task::{StatusUpdate, TaskDescription},
     wishes::{OfferWishes, ResourceRequest},
@@ -19,6 +21,8 @@ use crate::{
 pub const OFFERS_PER_CALL_MAX: usize = 10_000;
 /// The most tasks one accept may launch, or one reconciliation may name.
 pub const TASKS_PER_CALL_MAX: usize = 10_000;
+/// The most operations one accept may carry, or one reconciliation may name.
+pub const OPERATIONS_PER_CALL_MAX: usize = 1_000;
 /// How long a declined agent is left out when the framework does not say.
 pub const REFUSE_DEFAULT_MS: u64 = 5_000;
 /// The longest time a framework may refuse an agent: 365 days, as in Mesos.
@@ -109,6 +113,21 @@ pub enum Call {
         #[serde(default)]
         tasks: Vec<TaskQuery>,
     },
+    /// Confirms the status of an operation.
+    AcknowledgeOperation {
+        /// The framework's name for it.
+        id: OperationId,
+        /// The agent that the status names.
+        agent: AgentId,
+        /// As the status has it.
+        uuid: OperationUuid,
+    },
+    /// Asks where operations stand: those that were accepted and not heard of. Each is answered
+    /// when its agent has reported to this leader, by where it stands there, or as dropped.
+    ReconcileOperations {
+        /// Which; at most [`OPERATIONS_PER_CALL_MAX`].
+        operations: Vec<OperationQuery>,
+    },
     /// Ends the framework and all its tasks.
     Teardown,
     /// The client closes its stream on purpose; the fail-over timeout starts at once.
@@ -149,7 +168,12 @@ pub struct Subscribe {
 pub struct Accept {
     /// All of one agent and of the calling framework; what is not used is declined.
     pub offers: Vec<OfferId>,
-    /// What to start there; empty declines the offers.
+    /// What to do to the offered resources before anything is started, in order: each applies to
+    /// what the ones before it have left. Leaders of earlier releases ignore them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<OperationRequest>,
+    /// What to start there, on what the operations have left; without any of both the offers are
+    /// declined.
     pub launch: Vec<TaskDescription>,
     /// The filter for what is left; the default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,6 +235,11 @@ pub enum Event {
     Update {
         /// The step.
         status: StatusUpdate,
+    },
+    /// Where an operation stands; acknowledged when it carries a uuid.
+    OperationStatus {
+        /// Where.
+        status: OperationStatus,
     },
     /// An agent is unreachable or gone.
     AgentLost {

@@ -7,6 +7,7 @@
 
 mod mangle;
 mod next_release;
+mod operations;
 mod resources;
 mod samples;
 mod value;

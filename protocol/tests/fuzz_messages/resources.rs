@@ -64,7 +64,7 @@ fn all() -> Vec<Resource> {
     volumes.chain(reserved).map(|resource| resource.expect("good resources")).collect()
 }
 
-fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<Operation> {
     let some: Resources = all().into_iter().take(3).collect();
     let (volume, addition) = (all().swap_remove(0), all().swap_remove(1));
     vec![

@@ -31,7 +31,7 @@ use meshos_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::resources;
+use super::{operations, resources};
 
 /// One type of the wire.
 pub(crate) struct Target {
@@ -262,6 +262,7 @@ fn registration() -> Registration {
         pid: 77,
         version: "0.1.0".into(),
         resources: resources(),
+        operations: Some(operations::reports()),
         attributes: attributes(),
         domain: Some("eu/a".parse().expect("a good domain")),
         tasks: vec![report()],
@@ -282,7 +283,12 @@ fn subscribe() -> Subscribe {
 }
 
 fn accept() -> Accept {
-    Accept { offers: vec![offer_id()], launch: vec![description()], refuse_ms: Some(5_000) }
+    Accept {
+        offers: vec![offer_id()],
+        operations: operations::requests(),
+        launch: vec![description()],
+        refuse_ms: Some(5_000),
+    }
 }
 
 fn query() -> TaskQuery {
@@ -532,15 +538,35 @@ pub(crate) fn frame_targets() -> Vec<Target> {
         target(answers.into_iter().chain(refusals().map(refused))),
         target(requests().into_iter().map(|request| RequestFrame { id, request })),
         target(replies().into_iter().map(|reply| ReplyFrame { id, reply })),
-        target(to_leader()),
-        target(to_agent().into_iter().map(|message| ToAgentFrame { fence: fence(), message })),
-        target(calls().into_iter().map(|call| CallFrame { request: Some(id), subscription, call })),
-        target(events().into_iter().map(|event| EventFrame { fence: fence(), event })),
+        target(to_leader().into_iter().chain(operations::to_leader())),
+        target(
+            to_agent()
+                .into_iter()
+                .chain(operations::to_agent())
+                .map(|message| ToAgentFrame { fence: fence(), message }),
+        ),
+        target(calls().into_iter().chain(operations::calls()).map(|call| CallFrame {
+            request: Some(id),
+            subscription,
+            call,
+        })),
+        target(
+            events()
+                .into_iter()
+                .chain(operations::events())
+                .map(|event| EventFrame { fence: fence(), event }),
+        ),
     ]
 }
 
 /// Every type that is decoded from the wire.
 pub(crate) fn targets() -> Vec<Target> {
-    let all = [id_targets(), resources::targets(), part_targets(), frame_targets()];
+    let all = [
+        id_targets(),
+        resources::targets(),
+        operations::targets(),
+        part_targets(),
+        frame_targets(),
+    ];
     all.into_iter().flatten().collect()
 }

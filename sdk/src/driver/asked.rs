@@ -8,6 +8,7 @@ use std::{
 use meshos_protocol::{
     ids::{RequestId, TaskId},
     messages::scheduler::TaskQuery,
+    operation::OperationQuery,
     role::Role,
 };
 
@@ -24,6 +25,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub(super) enum Question {
     /// The states of tasks.
     Tasks(Vec<TaskQuery>),
+    /// Where operations stand.
+    Operations(Vec<OperationQuery>),
     /// The end of a task.
     Kill(TaskId),
     /// That the wishes are put on record.

@@ -1,6 +1,7 @@
 //! The driver's decisions, without I/O: what to send when, and what to tell the scheduler.
 
 mod memory;
+mod operations;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,9 +12,10 @@ use meshos_protocol::{
     framework::{FrameworkInfo, Offer},
     ids::{AgentId, Fence, FrameworkId, OfferId, RequestId, Subscription, TaskId, UpdateId},
     messages::scheduler::{
-        Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+        Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
         TASKS_PER_CALL_MAX, TaskQuery,
     },
+    operation::{OperationRequest, OperationStatus},
     role::Role,
     task::{StatusUpdate, TaskDescription, TaskState},
     wishes::{OfferWishes, ResourceRequest},
@@ -50,6 +52,7 @@ pub(super) enum Tell {
     Offers(Vec<Offer>),
     Rescinded(OfferId),
     Update(Box<StatusUpdate>),
+    Operation(OperationStatus),
     Disconnected,
     AgentLost(AgentId),
     Unfulfilled(Role),
@@ -58,7 +61,12 @@ pub(super) enum Tell {
 /// What the scheduler asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ask {
-    Launch { offers: Vec<OfferId>, tasks: Vec<TaskDescription>, refuse_ms: Option<u64> },
+    Accept {
+        offers: Vec<OfferId>,
+        operations: Vec<OperationRequest>,
+        tasks: Vec<TaskDescription>,
+        refuse_ms: Option<u64>,
+    },
     Decline { offers: Vec<OfferId>, refuse_ms: Option<u64> },
     Revive { roles: BTreeSet<Role> },
     Suppress { roles: BTreeSet<Role> },
@@ -91,6 +99,7 @@ pub(super) struct Core {
     offers: BTreeMap<OfferId, (Role, AgentId)>,
     /// Accepted and not heard of: (task, agent).
     pending: BTreeMap<TaskId, AgentId>,
+    operations: operations::Operations,
     /// Where each live task runs.
     agents: BTreeMap<TaskId, AgentId>,
     /// Kills that have not shown an end yet; repeated after each re-subscription.
@@ -129,6 +138,7 @@ impl Core {
             registered_before: false,
             offers: BTreeMap::new(),
             pending: BTreeMap::new(),
+            operations: operations::Operations::default(),
             agents: BTreeMap::new(),
             kills: BTreeMap::new(),
             kills_order: VecDeque::new(),
@@ -194,6 +204,7 @@ impl Core {
                 }
             }),
             Event::Update { status } => self.update(status, out),
+            Event::OperationStatus { status } => self.operation_status(status, out),
             Event::AgentLost { agent } => out.push(Output::Tell(Tell::AgentLost(agent))),
             Event::LeaderLost => self.disconnected(out),
             Event::Error { error } => {
@@ -270,6 +281,10 @@ impl Core {
                         self.send(Call::Revive { roles }, out);
                     }
                 }
+                Question::Operations(operations) => {
+                    let operations = self.operations.still_pending(operations);
+                    self.send(Call::ReconcileOperations { operations }, out);
+                }
                 Question::Kill(task) => {
                     if let Some(grace_ms) = self.kills.get(&task).copied() {
                         self.send_kill(task, grace_ms, out);
@@ -308,6 +323,7 @@ impl Core {
         }
         self.tell_wishes(out);
         self.release(out);
+        self.ask_for_operations(out);
         let kills = self.kills.clone();
         for (task, grace_ms) in kills {
             self.send_kill(task, grace_ms, out);
@@ -359,7 +375,9 @@ impl Core {
     /// The scheduler asks for something.
     pub(super) fn ask(&mut self, ask: Ask, out: &mut Vec<Output>) {
         match ask {
-            Ask::Launch { offers, tasks, refuse_ms } => self.launch(offers, tasks, refuse_ms, out),
+            Ask::Accept { offers, operations, tasks, refuse_ms } => {
+                self.accept(offers, operations, tasks, refuse_ms, out);
+            }
             Ask::Decline { offers, refuse_ms } => {
                 let open: Vec<OfferId> = offers
                     .into_iter()
@@ -407,30 +425,6 @@ impl Core {
         }
     }
 
-    /// An accept is sent once or never. When no subscription holds, or the offers are void, the
-    /// tasks end here as dropped.
-    fn launch(
-        &mut self,
-        offers: Vec<OfferId>,
-        tasks: Vec<TaskDescription>,
-        refuse_ms: Option<u64>,
-        out: &mut Vec<Output>,
-    ) {
-        let of = offers.first().and_then(|offer| self.offers.get(offer)).cloned();
-        for offer in &offers {
-            self.offers.remove(offer);
-        }
-        match of.filter(|_| self.subscribed) {
-            Some((role, agent)) => {
-                self.forget_ends(&tasks);
-                self.wants.launched(&role, agent, &tasks);
-                self.pending.extend(tasks.iter().map(|task| (task.task_id.clone(), agent)));
-                self.send(Call::Accept(Accept { offers, launch: tasks, refuse_ms }), out);
-            }
-            None => tasks.into_iter().for_each(|task| self.drop_task(task, out)),
-        }
-    }
-
     fn drop_task(&self, task: TaskDescription, out: &mut Vec<Output>) {
         let status = edge::dropped(self.framework, task.task_id);
         let shown = edge::shown(self.info.capabilities, status);
@@ -458,6 +452,9 @@ impl Core {
         // Answers are asked for where a refusal says something that no event says.
         let question = match &call {
             Call::Reconcile { tasks } => Some(Question::Tasks(tasks.clone())),
+            Call::ReconcileOperations { operations } => {
+                Some(Question::Operations(operations.clone()))
+            }
             Call::Kill { task, .. } => Some(Question::Kill(task.clone())),
             Call::Wish { .. } => Some(Question::Wishes),
             Call::Revive { roles } => Some(Question::Revive(roles.clone())),

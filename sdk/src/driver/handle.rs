@@ -13,6 +13,7 @@ use meshos_protocol::{
     framework::Offer,
     ids::{AgentId, FrameworkId, OfferId, TaskId, UpdateId},
     messages::scheduler::TaskQuery,
+    operation::OperationRequest,
     role::Role,
     task::TaskDescription,
     time::millis,
@@ -119,8 +120,30 @@ impl SchedulerDriver {
         tasks: Vec<TaskDescription>,
         refuse: Option<Duration>,
     ) -> Status {
+        self.accept_offers(offers, Vec::new(), tasks, refuse)
+    }
+
+    /// Uses offers of one agent: carries the operations out, in order, each on what the ones before
+    /// it have left of the offers, and launches tasks on what there is then. What is left after that
+    /// is declined for `refuse` (five seconds when absent); with an empty list of both, all is.
+    ///
+    /// A reservation that an operation makes names the framework's own principal, and a role of the
+    /// framework. A task that is to use a volume names it among its resources, with the same
+    /// metadata as it was created with, and sees it at the volume's path in its sandbox.
+    ///
+    /// Never repeated. What becomes of an operation with an id is told to
+    /// [`Scheduler::operation_status`], also when the leader dies meanwhile; one without an id is
+    /// done or not. An operation that fails does not keep the later ones and the tasks from being
+    /// tried on what is offered then.
+    pub fn accept_offers(
+        &self,
+        offers: &[Offer],
+        operations: Vec<OperationRequest>,
+        tasks: Vec<TaskDescription>,
+        refuse: Option<Duration>,
+    ) -> Status {
         let offers = offers.iter().map(|offer| offer.id).collect();
-        self.ask(Ask::Launch { offers, tasks, refuse_ms: refuse.map(millis) })
+        self.ask(Ask::Accept { offers, operations, tasks, refuse_ms: refuse.map(millis) })
     }
 
     /// Gives an offer back; its agent is left out for `refuse` (five seconds when absent).

@@ -186,6 +186,7 @@ impl Service {
             Tell::Offers(offers) => scheduler.resource_offers(driver, offers),
             Tell::Rescinded(offer) => scheduler.offer_rescinded(driver, offer),
             Tell::Update(status) => scheduler.status_update(driver, *status),
+            Tell::Operation(status) => scheduler.operation_status(driver, status),
             Tell::Disconnected => scheduler.disconnected(driver),
             Tell::AgentLost(agent) => scheduler.agent_lost(driver, agent),
             Tell::Unfulfilled(role) => scheduler.unfulfilled(driver, role),

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo, Offer},
     ids::{
-        AgentId, ClusterId, Fence, FrameworkId, Generation, NodeId, OfferId, RequestId,
-        Subscription, TaskId, Term, UpdateId,
+        AgentId, ClusterId, Fence, FrameworkId, Generation, NodeId, OfferId, OperationId,
+        OperationUuid, RequestId, Subscription, TaskId, Term, UpdateId,
     },
     messages::scheduler::{Call, CallError, CallErrorKind, Event, EventFrame},
+    operation::{Operation, OperationRequest, OperationState, OperationStatus},
     role::Role,
     task::{Source, StatusUpdate, TaskState},
     time::Wall,
@@ -136,7 +137,8 @@ fn ready_as(mut core: Core) -> Core {
 }
 
 fn launch(core: &mut Core, task: &str, offers: &[Offer]) -> Vec<Output> {
-    let ask = Ask::Launch {
+    let ask = Ask::Accept {
+        operations: Vec::new(),
         offers: offers.iter().map(|offer| offer.id).collect(),
         tasks: vec![TaskBuilder::shell(task, "true").build().unwrap()],
         refuse_ms: None,
@@ -465,4 +467,61 @@ fn a_framework_that_does_not_know_the_killing_state_is_not_told_it() {
     }
     let out = step(&mut core, |core, out| core.event(update("a", TaskState::Killed, 2), out));
     assert!(calls(&out).is_empty(), "the rest it acknowledges itself: {out:?}");
+}
+
+fn operate(core: &mut Core, id: &str, offers: &[Offer]) -> Vec<Output> {
+    let operation = Operation::Unknown;
+    let ask = Ask::Accept {
+        offers: offers.iter().map(|offer| offer.id).collect(),
+        operations: vec![OperationRequest { id: Some(OperationId::new(id).unwrap()), operation }],
+        tasks: Vec::new(),
+        refuse_ms: None,
+    };
+    step(core, |core, out| core.ask(ask, out))
+}
+
+fn operation_told(id: &str, state: OperationState, number: Option<u64>) -> EventFrame {
+    let status = OperationStatus {
+        id: OperationId::new(id).unwrap(),
+        state,
+        message: String::new(),
+        agent: Some(agent()),
+        uuid: number.map(|number| OperationUuid { term: Term(1), number }),
+    };
+    frame(2, Event::OperationStatus { status })
+}
+
+#[test]
+fn an_operation_that_nothing_is_heard_of_is_asked_for_and_its_end_is_told_once() {
+    let mut core = ready();
+    let offers = [offer(1, 1), offer(1, 2)];
+    let event = Event::Offers { offers: offers.to_vec() };
+    step(&mut core, |core, out| core.event(frame(1, event), out));
+    operate(&mut core, "a", &offers[..1]);
+    operate(&mut core, "b", &offers[1..]);
+    let void = operate(&mut core, "void", &offers[..1]);
+    let [Tell::Operation(status)] = tells(&void)[..] else { panic!("{void:?}") };
+    assert_eq!(status.state, OperationState::Dropped);
+
+    step(&mut core, Core::disconnected);
+    step(&mut core, Core::connected);
+    let out = step(&mut core, |core, out| core.event(subscribed(2), out));
+    let asked = calls(&out).into_iter().find_map(|call| match call {
+        Call::ReconcileOperations { operations } => Some(operations.len()),
+        _ => None,
+    });
+    assert_eq!(asked, Some(2), "{out:?}");
+    for expected in [1, 0] {
+        let told = operation_told("a", OperationState::Finished, Some(7));
+        let out = step(&mut core, |core, out| core.event(told, out));
+        assert_eq!(tells(&out).len(), expected, "{out:?}");
+        let acknowledged = matches!(&calls(&out)[..], [Call::AcknowledgeOperation { .. }]);
+        assert!(acknowledged, "{out:?}");
+    }
+    // A late answer does not contradict what was told.
+    let late = operation_told("a", OperationState::Dropped, None);
+    assert_eq!(step(&mut core, |core, out| core.event(late, out)), []);
+    let dropped = operation_told("b", OperationState::Dropped, None);
+    let out = step(&mut core, |core, out| core.event(dropped, out));
+    assert_eq!((tells(&out).len(), calls(&out).len()), (1, 0), "{out:?}");
 }

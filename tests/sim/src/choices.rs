@@ -79,6 +79,8 @@ impl World {
     fn accept(&mut self, index: usize, agent: AgentId, offers: &[Offer]) {
         let mut free = offers.iter().map(|offer| &offer.resources).sum::<Resources>();
         let restless = self.drivers[index].setup.restless;
+        let request = self.drivers[index].request();
+        let operations = self.draw_operations(index, agent, &mut free, request);
         let mut launch = Vec::new();
         while self.drivers[index].demand > 0 && launch.len() < 4 && self.dice.chance(850) {
             let most = self.drivers[index].setup.task_cpus_max_millis;
@@ -87,7 +89,8 @@ impl World {
             let port = port.filter(|_| self.dice.chance(300));
             let ports = port.map_or_else(String::new, |port| format!(";ports:[{port}-{port}]"));
             let text = format!("cpus:{}.{:03};mem:{mem}{ports}", cpus / 1000, cpus % 1000);
-            let resources = text.parse().expect("a resource text");
+            let plain: Resources = text.parse().expect("a resource text");
+            let resources = plain + &self.draw_volume(index, &free);
             let greedy = restless && self.dice.chance(30);
             match free.checked_sub(&resources) {
                 Some(rest) => free = rest,
@@ -109,12 +112,15 @@ impl World {
             driver.offers.extend(offers.iter().map(|offer| (offer.id, offer.clone())));
         }
         let driver = &mut self.drivers[index];
-        let request = driver.request();
         let tasks = launch.iter().map(|description| description.task_id.clone()).collect();
         driver.requests.insert(request, tasks);
         let offers = offers.iter().map(|offer| offer.id).collect();
         let refuse_ms = self.dice.chance(500).then_some(100);
-        self.call(index, Call::Accept(Accept { offers, launch, refuse_ms }), Some(request));
+        self.call(
+            index,
+            Call::Accept(Accept { offers, operations, launch, refuse_ms }),
+            Some(request),
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use meshos_control::agent::{Change, TaskRecord, WriteId};
+use meshos_control::agent::{Change, OperationsRecord, TaskRecord, WriteId};
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, TaskId, Term},
     task::TaskEnd,
@@ -19,6 +19,8 @@ pub struct Disk {
     pub records: BTreeMap<(FrameworkId, TaskId), TaskRecord>,
     /// The ended tasks that are remembered.
     pub ends: BTreeMap<u64, TaskEnd>,
+    /// What operations have made of the node's resources.
+    pub operations: OperationsRecord,
     pending: VecDeque<(WriteId, Change)>,
 }
 
@@ -58,6 +60,7 @@ impl Disk {
                 let key = (record.framework, record.launch.description.task_id.clone());
                 self.records.insert(key, *record);
             }
+            Change::Operations(record) => self.operations = *record,
             Change::Forget { framework, task, end } => {
                 self.records.remove(&(framework, task));
                 if let Some(kept) = end {

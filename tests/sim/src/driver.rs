@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo, Offer},
     ids::{
-        AgentId, Fence, FrameworkId, OfferId, Principal, RequestId, Subscription, TaskId, UpdateId,
+        AgentId, Fence, FrameworkId, OfferId, OperationId, OperationUuid, Principal, RequestId,
+        Subscription, TaskId, UpdateId,
     },
     messages::scheduler::{
         Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe, TaskQuery,
@@ -18,8 +19,10 @@ use meshos_protocol::{
 };
 
 use crate::{
+    invariants,
     net::{Class, Frame, Host, Side, StreamId},
     oracle::Told,
+    reservations::Operations,
     setup::{FrameworkSetup, Setup},
     wishes::Said,
     world::{Happening, World},
@@ -41,6 +44,8 @@ pub enum Act {
     Kill { task: TaskId },
     /// Asks for the states of its tasks.
     Reconcile,
+    /// Acknowledges what became of an operation.
+    AcknowledgeOperation { id: OperationId, agent: AgentId, uuid: OperationUuid },
     /// Does something odd.
     Fidget,
 }
@@ -102,6 +107,8 @@ pub struct Driver {
     pub(crate) suppressed: bool,
     /// What it has said of the offers it wants.
     pub said_of_offers: Said,
+    /// Its operations on resources.
+    pub operations: Operations,
     /// The newest calls that may be repeated.
     said: VecDeque<Call>,
 }
@@ -137,6 +144,7 @@ impl Driver {
             fidgeting: false,
             suppressed: false,
             said_of_offers: Said::Nothing,
+            operations: Operations::default(),
             said: VecDeque::new(),
         }
     }
@@ -188,6 +196,8 @@ impl Driver {
         self.subscription = None;
         self.offers.clear();
         self.requests.clear();
+        self.operations.waiting.clear();
+        self.operations.requests.clear();
         self.beliefs.clear();
         self.said.clear();
     }
@@ -197,6 +207,7 @@ impl Driver {
         match call {
             Call::Kill { .. }
             | Call::Acknowledge { .. }
+            | Call::AcknowledgeOperation { .. }
             | Call::Decline { .. }
             | Call::Revive { .. }
             | Call::Suppress { .. } => {
@@ -208,6 +219,7 @@ impl Driver {
             Call::Subscribe(_)
             | Call::Accept(_)
             | Call::Reconcile { .. }
+            | Call::ReconcileOperations { .. }
             | Call::Wish { .. }
             | Call::Request { .. }
             | Call::Teardown
@@ -254,6 +266,9 @@ impl World {
                 }
             }
             Act::Reconcile => self.driver_reconciles(index),
+            Act::AcknowledgeOperation { id, agent, uuid } => {
+                self.driver_acknowledges_operation(index, id, agent, uuid);
+            }
             Act::Fidget => self.driver_fidgets(index),
         }
     }
@@ -271,6 +286,7 @@ impl World {
         driver.subscription = None;
         driver.offers.clear();
         driver.requests.clear();
+        driver.operations.requests.clear();
         driver.said.clear();
         driver.thinking = false;
         driver.fidgeting = false;
@@ -357,6 +373,7 @@ impl World {
             Event::Answered { request, error } => self.driver_answered(index, request, error),
             Event::LeaderLost => self.drivers[index].offers.clear(),
             Event::Error { error } => self.driver_refused(index, &error),
+            Event::OperationStatus { status } => self.driver_told_of_operation(index, status),
             Event::AgentLost { .. }
             | Event::Unfulfilled { .. }
             | Event::Heartbeat
@@ -406,6 +423,7 @@ impl World {
         let driver = &mut self.drivers[index];
         for offer in offers {
             assert_eq!(Some(offer.framework), driver.framework, "offers are for whom they reach");
+            invariants::check_offer(&offer);
             driver.offers_seen += 1;
             self.oracle.offered(offer.id);
             driver.offers.insert(offer.id, offer);
@@ -433,20 +451,6 @@ impl World {
         }
     }
 
-    fn driver_answered(&mut self, index: usize, request: RequestId, error: Option<CallError>) {
-        let driver = &mut self.drivers[index];
-        let Some(tasks) = driver.requests.remove(&request) else { return };
-        if let (Some(_), Some(framework)) = (error, driver.framework) {
-            // The accept was not carried out, so none of its tasks will be heard of.
-            for task in tasks {
-                self.oracle.refused(framework, &task);
-                if let Some(belief) = driver.beliefs.get_mut(&task) {
-                    belief.state = Some(TaskState::Dropped);
-                }
-            }
-        }
-    }
-
     fn driver_refused(&mut self, index: usize, error: &CallError) {
         self.note(format_args!("d{index} is refused: {error:?}"));
         let driver = &mut self.drivers[index];
@@ -467,6 +471,8 @@ impl World {
         if driver.subscription.is_none() {
             return;
         }
+        self.driver_reconciles_operations(index);
+        let driver = &self.drivers[index];
         let tasks: Vec<TaskQuery> = driver
             .beliefs
             .iter()

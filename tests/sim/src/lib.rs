@@ -12,6 +12,8 @@
 //! | [`raft`], [`leader`] | elections, leases, commits, the master's surroundings |
 //! | [`net`] | streams and partitions |
 //! | [`gateway`], [`driver`] | a framework's way to the leader, and the framework |
+//! | [`reservations`] | what frameworks reserve, and what is sure of it |
+//! | [`volumes`] | the directories of volumes |
 //! | [`wishes`] | what frameworks say of the offers they want |
 //! | [`faults`], [`operators`] | what goes wrong, and what operators change |
 //! | [`oracle`], [`invariants`] | what really happened, and the rules it is held against |
@@ -19,6 +21,7 @@
 //! | [`week`] | the allocator alone, in days of synthetic life |
 
 pub mod agenda;
+mod answers;
 mod choices;
 pub mod dice;
 pub mod disk;
@@ -33,9 +36,11 @@ pub mod node;
 pub mod operators;
 pub mod oracle;
 pub mod raft;
+pub mod reservations;
 pub mod run;
 pub mod setup;
 pub mod trace;
+pub mod volumes;
 pub mod week;
 pub mod wishes;
 pub mod world;

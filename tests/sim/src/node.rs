@@ -24,6 +24,7 @@ use crate::{
     gateway::Caller,
     launcher::{Container, Launcher},
     net::StreamId,
+    volumes::{Directories, Volumes},
     world::{CLUSTER, Happening, World},
 };
 
@@ -45,6 +46,8 @@ pub struct Node {
     pub disk: Disk,
     /// Its launcher.
     pub launcher: Launcher,
+    /// The directories of its volumes.
+    pub volumes: Volumes,
     /// How wrong its clock is.
     pub skew_ms: i64,
     /// Whether the machine was restarted since the process last ran.
@@ -109,6 +112,7 @@ impl Node {
             process: None,
             disk: Disk::default(),
             launcher: Launcher::default(),
+            volumes: Volumes::default(),
             skew_ms: 0,
             boot_changed: false,
             disk_factor: 1,
@@ -169,6 +173,7 @@ impl World {
             records: node.disk.records.values().cloned().collect(),
             ends: node.disk.ends.iter().map(|(number, end)| (*number, end.clone())).collect(),
             containers: node.launcher.found(),
+            operations: node.disk.operations.clone(),
             boot_changed: std::mem::take(&mut node.boot_changed),
         };
         let mut effects = Vec::new();
@@ -266,6 +271,12 @@ impl World {
                 }
                 Effect::StartContainer { container, framework, launch, .. } => {
                     self.prepare_container(index, container, framework, &launch);
+                }
+                Effect::MakeVolumes { operation, directories } => {
+                    self.change_directories(index, Directories::Made { operation, directories });
+                }
+                Effect::RemoveVolume { directory } => {
+                    self.change_directories(index, Directories::Removed { directory });
                 }
                 Effect::Terminate { container } => self.terminate_container(index, container),
                 Effect::Destroy { container } => {

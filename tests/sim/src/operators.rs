@@ -24,7 +24,7 @@ const POLICIES: [&str; 6] =
 
 impl World {
     /// Asks the newest leader for something in the name of an operator, who does not wait.
-    fn operate(&mut self, call: OperatorCall) {
+    pub(crate) fn operate(&mut self, call: OperatorCall) {
         if let Some(leader) = self.leader() {
             let request = RequestId(self.now_ms);
             self.master_event(leader, Event::Operator { request, call });

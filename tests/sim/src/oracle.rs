@@ -10,7 +10,7 @@ use meshos_protocol::{
     task::{StatusUpdate, TaskState},
 };
 
-use crate::invariants::RegistryMemory;
+use crate::{invariants::RegistryMemory, reservations::Ledger};
 
 /// Names a task of the whole cluster.
 pub type TaskKey = (FrameworkId, TaskId);
@@ -67,6 +67,10 @@ pub struct Oracle {
     pub frameworks: BTreeMap<usize, BTreeSet<FrameworkId>>,
     /// Every offer that reached a framework.
     pub offers: BTreeSet<OfferId>,
+    /// How many operations frameworks have sent.
+    pub operations_sent: u64,
+    /// What is sure of reservations.
+    pub reservations: Ledger,
     /// How many callers gateways have had.
     pub callers: u64,
     /// What the registry was made of.

@@ -65,6 +65,9 @@ pub fn seed(seed: u64, verbose: bool) -> Summary {
 pub fn rest(world: &mut World) {
     calm(world);
     world.resting = true;
+    // What is reserved would be offered to some alone.
+    world.reserving = false;
+    await_all(world, World::still_reserved);
     for driver in &mut world.drivers {
         driver.demand = driver.demand.max(3);
     }
@@ -145,6 +148,9 @@ fn await_all(world: &mut World, not_yet: impl Fn(&World) -> Option<String>) {
     while let Some(why) = not_yet(world) {
         assert!(world.now_ms < until, "after {LIVENESS_MS} ms of calm: {why}");
         world.undrain();
+        if !world.reserving {
+            world.unreserve_all();
+        }
         if !world.resting {
             world.clear_settings();
         }

@@ -42,6 +42,8 @@ pub struct FrameworkSetup {
     pub restless: bool,
     /// Whether it says now and then what offers it wants.
     pub choosy: bool,
+    /// Whether it reserves and makes volumes; in role `*` there is nothing to reserve.
+    pub reserves: bool,
 }
 
 impl Default for FrameworkSetup {
@@ -54,13 +56,14 @@ impl Default for FrameworkSetup {
             task_ms: 1..=5_000,
             restless: false,
             choosy: false,
+            reserves: false,
         }
     }
 }
 
 /// `count` nodes with so many cpus and MB of memory each.
 pub fn machines(count: usize, cpus: u64, mem_mb: u64) -> Vec<Resources> {
-    let text = format!("cpus:{cpus};mem:{mem_mb};ports:[31000-31009]");
+    let text = format!("cpus:{cpus};mem:{mem_mb};disk:2000;ports:[31000-31009]");
     vec![text.parse().expect("a resource text"); count]
 }
 
@@ -111,8 +114,13 @@ impl Setup {
                 task_ms: 1..=dice.number(500..=15_000),
                 restless: dice.chance(600),
                 choosy: dice.chance(500),
+                reserves: false,
             })
             .collect();
+        // Drawn last, so that what is drawn before stays as it was.
+        for framework in &mut setup.frameworks {
+            framework.reserves = framework.role != "*" && dice.chance(500);
+        }
         setup
     }
 }

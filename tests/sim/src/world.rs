@@ -19,6 +19,7 @@ use crate::{
     raft::Raft,
     setup::Setup,
     trace::Trace,
+    volumes::Directories,
 };
 
 /// The simulated cluster.
@@ -45,6 +46,8 @@ pub enum Happening {
     FenceWritten { node: usize, generation: u64, term: Term, leader: usize },
     /// A leader's oldest proposal may be committed.
     Commit { node: usize, term: Term },
+    /// Directories of volumes are made or removed.
+    Directories { node: usize, generation: u64, change: Directories },
     /// A container comes up.
     ContainerUp { node: usize, generation: u64, container: ContainerId },
     /// A container ends, unless it has ended.
@@ -101,6 +104,8 @@ pub struct World {
     pub faults: bool,
     /// Whether frameworks leave their offers unanswered.
     pub resting: bool,
+    /// Whether frameworks reserve; once they do not, operators undo what they did.
+    pub reserving: bool,
 }
 
 impl World {
@@ -125,6 +130,7 @@ impl World {
             believed_dead: BTreeSet::new(),
             faults: false,
             resting: false,
+            reserving: true,
             setup,
         };
         for node in 0..world.nodes.len() {
@@ -200,6 +206,9 @@ impl World {
                 self.fence_written(node, generation, term, leader);
             }
             Happening::Commit { node, term } => self.commit(node, term),
+            Happening::Directories { node, generation, change } => {
+                self.directories_changed(node, generation, change);
+            }
             Happening::ContainerUp { node, generation, container } => {
                 self.container_prepared(node, generation, container);
             }

@@ -30,7 +30,8 @@ fn reserve(text: &str, name: &str) -> Operation {
 fn volume(size: i64, name: &str, shared: bool) -> Resources {
     let disk = reserved(&format!("disk:{size}"), name);
     let reservation = disk.iter().next().unwrap().metadata().reservation.clone();
-    let volume = Volume { id: "v".to_owned(), ..Volume::default() };
+    let volume =
+        Volume { id: "v".to_owned(), container_path: "data".to_owned(), ..Volume::default() };
     let disk = Some(Disk { source: None, volume: Some(volume) }.into());
     let metadata = Metadata { reservation, disk, shared, revocable: false };
     Resource::new(ResourceName::Disk, metadata, Amount::whole(size)).unwrap().into()
@@ -140,6 +141,25 @@ fn of_several_who_are_offered_the_same_the_first_to_convert_has_it() {
         convert(&mut cluster, second, &of(second)).unwrap_err(),
         ConversionError::NotOffered
     );
+}
+
+#[test]
+fn what_is_not_reserved_for_the_role_above_any_more_counts_for_who_is_offered_it() {
+    let mut cluster = Cluster::new();
+    let limit = BTreeMap::from([(ResourceName::Cpus, Amount::whole(3))]);
+    cluster.allocator.set_quota(&role("a/b"), Quota { limit, ..Quota::default() });
+    cluster.add_framework(1, &["a/b"]);
+    cluster.add_agent(1, "cpus:2;mem:1024");
+    cluster.add_agent(2, "cpus:3;mem:1024");
+    let conversion = reserve("cpus:2", "a").conversion().unwrap();
+    cluster.allocator.convert_free(agent(1), &conversion).unwrap();
+    let grants = cluster.run();
+    let offered: Amount = grants.iter().map(|grant| grant.resources.cpus()).sum();
+    assert_eq!(offered, Amount::whole(5), "what is reserved above is beside the limit");
+    let grant = grants.iter().find(|grant| grant.agent == agent(1)).unwrap();
+    let operation = Operation::Unreserve { resources: reserved("cpus:2", "a") };
+    convert(&mut cluster, grant, &operation).unwrap();
+    assert!(!cluster.allocator.take_rescinds().is_empty(), "five of three are held");
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn recovered(rig: &Rig) -> Recovered {
         records: rig.disk.records.values().cloned().collect(),
         ends: Vec::new(),
         containers: rig.containers.values().cloned().collect(),
+        operations: Default::default(),
         boot_changed: false,
     }
 }

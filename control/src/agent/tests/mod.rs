@@ -4,6 +4,7 @@ mod ends;
 mod fit;
 mod kill;
 mod launch;
+mod operations;
 mod property;
 mod recover;
 mod register;

@@ -209,6 +209,7 @@ impl World {
                         }
                     }
                     ToLeader::TaskEnded { .. }
+                    | ToLeader::Operation { .. }
                     | ToLeader::Leaving
                     | ToLeader::Ends { .. }
                     | ToLeader::Unknown => {}

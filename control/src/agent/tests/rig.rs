@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use meshos_protocol::{
     ids::{
-        AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, TaskId, Term,
-        UpdateId,
+        AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, OperationUuid,
+        TaskId, Term, UpdateId,
     },
     messages::agent::{Registration, ToAgent, ToAgentFrame, ToLeader},
+    operation::OperationState,
     resources::Resources,
     role::Role,
     task::{
@@ -18,7 +19,8 @@ use meshos_protocol::{
 };
 
 use crate::agent::{
-    Agent, AgentConfig, Change, Effect, Event, FoundContainer, Recovered, TaskRecord, WriteId,
+    Agent, AgentConfig, Change, Effect, Event, FoundContainer, OperationsRecord, Recovered,
+    TaskRecord, TaskVolume, VolumeRecord, WriteId,
 };
 
 pub(super) const NODE: NodeId = NodeId::from_bits(7);
@@ -74,6 +76,7 @@ pub(super) struct Disk {
     pub(super) fence: Option<Fence>,
     pub(super) records: BTreeMap<(FrameworkId, TaskId), TaskRecord>,
     pub(super) ends: BTreeMap<u64, TaskEnd>,
+    pub(super) operations: OperationsRecord,
 }
 
 impl Disk {
@@ -84,6 +87,7 @@ impl Disk {
                 let key = (record.framework, record.launch.description.task_id.clone());
                 self.records.insert(key, *record);
             }
+            Change::Operations(record) => self.operations = *record,
             Change::Forget { framework, task, end } => {
                 self.records.remove(&(framework, task));
                 if let Some(kept) = end {
@@ -110,6 +114,11 @@ pub(super) struct Rig {
     pub(super) terminated: Vec<ContainerId>,
     pub(super) destroyed: Vec<ContainerId>,
     pub(super) released: Vec<ContainerId>,
+    /// Directories of volumes that are to be made or removed.
+    pub(super) making: Vec<(OperationUuid, Vec<String>)>,
+    pub(super) removing: Vec<String>,
+    /// The volumes that were given to tasks.
+    pub(super) mounted: Vec<TaskVolume>,
     /// What was said to the leader and not yet looked at.
     pub(super) said: Vec<ToLeader>,
     /// Which tasks were started, in order, over all crashes.
@@ -147,6 +156,9 @@ impl Rig {
             terminated: Vec::new(),
             destroyed: Vec::new(),
             released: Vec::new(),
+            making: Vec::new(),
+            removing: Vec::new(),
+            mounted: Vec::new(),
             said: Vec::new(),
             starts: Vec::new(),
             generation: 1,
@@ -166,7 +178,26 @@ impl Rig {
         for effect in effects {
             match effect {
                 Effect::Persist { write, change } => self.pending.push_back((write, change)),
-                Effect::StartContainer { container, framework, launch, .. } => {
+                Effect::MakeVolumes { operation, directories } => {
+                    for directory in &directories {
+                        let known = |it: &VolumeRecord| it.directory == *directory;
+                        let on_disk = self.disk.operations.volumes.iter().any(known);
+                        assert!(on_disk, "{directory} is made before its volume is on disk");
+                    }
+                    self.making.push((operation, directories));
+                }
+                Effect::RemoveVolume { directory } => {
+                    let known = self.disk.operations.removing.contains(&directory);
+                    assert!(known, "{directory} is removed before its end is on disk");
+                    self.removing.push(directory);
+                }
+                Effect::StartContainer { container, framework, launch, volumes, .. } => {
+                    for volume in &volumes {
+                        let known = |it: &VolumeRecord| it.directory == volume.directory;
+                        let on_disk = self.disk.operations.volumes.iter().any(known);
+                        assert!(on_disk, "{volume:?} is used before it is on disk");
+                    }
+                    self.mounted.extend(volumes);
                     let key = (framework, launch.description.task_id);
                     assert!(
                         self.disk.records.contains_key(&key),
@@ -196,6 +227,12 @@ impl Rig {
 
     /// A terminal update with an id is on disk before it is told.
     fn check_durable(&self, message: &ToLeader) {
+        if let ToLeader::Operation { report, .. } = message
+            && report.state == OperationState::Finished
+        {
+            let mut unsettled = self.disk.operations.unsettled.iter();
+            assert!(unsettled.any(|it| it.uuid == report.uuid), "told before written: {report:?}");
+        }
         let ToLeader::Update { status } = message else { return };
         if status.state.is_terminal() && status.update.is_some() {
             let record = self.disk.records.get(&(status.framework, status.task.clone()));
@@ -293,6 +330,7 @@ impl Rig {
             ToLeader::Register(_)
             | ToLeader::Report { .. }
             | ToLeader::TaskEnded { .. }
+            | ToLeader::Operation { .. }
             | ToLeader::Leaving
             | ToLeader::Ends { .. }
             | ToLeader::Unknown => None,
@@ -337,6 +375,8 @@ impl Rig {
     pub(super) fn crash(&mut self) {
         self.pending.clear();
         self.preparing.clear();
+        self.making.clear();
+        self.removing.clear();
         self.said.clear();
         self.generation += 1;
         let recovered = Recovered {
@@ -345,6 +385,7 @@ impl Rig {
             records: self.disk.records.values().cloned().collect(),
             ends: self.disk.ends.iter().map(|(number, end)| (*number, end.clone())).collect(),
             containers: self.containers.values().cloned().collect(),
+            operations: self.disk.operations.clone(),
             boot_changed: self.boot_changed,
         };
         self.boot_changed = false;
@@ -361,6 +402,13 @@ impl Rig {
         self.crash();
     }
 
+    /// The agent id has ended: it registers anew.
+    pub(super) fn tell_gone(&mut self) {
+        self.register_again(2);
+        self.tell(ToAgent::Gone { message: String::new() });
+        self.flush();
+    }
+
     /// Registers again with the leader of `term` and returns the registration.
     pub(super) fn register_again(&mut self, term: u64) -> Registration {
         self.connect(term);
@@ -372,7 +420,7 @@ impl Rig {
 }
 
 pub(super) fn config(generation: u64) -> AgentConfig {
-    let resources: Resources = "cpus:4;mem:4096".parse().unwrap();
+    let resources: Resources = "cpus:4;mem:4096;disk:1000".parse().unwrap();
     AgentConfig::new(NODE, Generation(generation), resources)
 }
 

@@ -68,6 +68,13 @@ pub(super) enum Step {
         call: Said,
     },
     CloseSession(usize),
+    /// An agent tells what became of an operation, and what it has then.
+    Outcome {
+        stream: usize,
+        number: u64,
+        state: u8,
+        cpus: i64,
+    },
     Operate(Operation),
     Commit,
     CommitOutOfTurn,
@@ -102,6 +109,7 @@ pub(super) enum Operation {
     Gone(u64, u32),
     Drain { node: u64, registration: u32, draining: bool },
     Weight(u64),
+    Reserve { node: u64, cpus: i64, undo: bool },
 }
 
 fn any_tasks() -> impl Strategy<Value = Vec<(u8, u8)>> {
@@ -145,6 +153,11 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
             Operation::Drain { node, registration, draining }
         }),
         (0u64..3_000).prop_map(Operation::Weight),
+        (1u64..4, 1i64..4, any::<bool>()).prop_map(|(node, cpus, undo)| Operation::Reserve {
+            node,
+            cpus,
+            undo
+        }),
     ];
     let number = || prop::option::of(0u8..4);
     prop_oneof![
@@ -181,7 +194,10 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         ),
         16 => (0usize..4, any_call()).prop_map(|(session, call)| Step::Call { session, call }),
         1 => (0usize..4).prop_map(Step::CloseSession),
-        1 => operation.prop_map(Step::Operate),
+        2 => (0usize..4, 1u64..5, 0u8..7, 0i64..4).prop_map(|(stream, number, state, cpus)| {
+            Step::Outcome { stream, number, state, cpus }
+        }),
+        2 => operation.prop_map(Step::Operate),
         14 => Just(Step::Commit),
         1 => Just(Step::CommitOutOfTurn),
         10 => prop_oneof![4 => Just(10u64), 2 => Just(6_000), 1 => Just(31_000), 1 => Just(80_000)]

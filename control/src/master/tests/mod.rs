@@ -6,6 +6,7 @@ mod ends;
 mod frameworks;
 mod history;
 mod leaders;
+mod operations;
 mod random;
 mod sharing;
 mod tasks;

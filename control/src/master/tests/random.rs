@@ -4,11 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
-    ids::{AgentId, FrameworkId, NodeId, OfferId, RequestId, SessionId, Subscription, Term},
+    ids::{
+        AgentId, FrameworkId, NodeId, OfferId, OperationUuid, RequestId, SessionId, Subscription,
+        Term,
+    },
     messages::{
         agent::ToLeader,
         scheduler::{Accept, Call, CallFrame, TaskQuery},
     },
+    operation::{self, OperationReport, OperationState},
+    resources::Resources,
     role::Role,
     task::{TaskEnd, TaskLaunch, TaskReport, TaskState},
 };
@@ -17,6 +22,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use super::{
     ends::end,
     history::{Operation, Quote, Said, Step, TASKS, any_step},
+    operations::reserved,
     world::{World, agent, node, status, subscribe, subscribe_as, task, task_id},
 };
 use crate::master::{ConnectionId, Counters, Event, MasterConfig, OperatorCall};
@@ -86,6 +92,9 @@ impl Player {
                 let state = TaskState::ALL[usize::from(*state)];
                 self.say(*stream, ToLeader::TaskEnded { framework, task, state });
             }
+            Step::Outcome { stream, number, state, cpus } => {
+                self.tell_outcome(*stream, *number, *state, *cpus);
+            }
             Step::Leaving(stream) => self.say(*stream, ToLeader::Leaving),
             Step::Remembered { stream, tasks, more } => {
                 let ends = tasks.iter().map(|(task, state)| {
@@ -128,6 +137,16 @@ impl Player {
             Step::Pass(ms) => self.world.pass(*ms),
             Step::NextLeader => self.next_leader(),
         }
+    }
+
+    fn tell_outcome(&mut self, stream: usize, number: u64, state: u8, cpus: i64) {
+        let uuid = OperationUuid { term: Term(self.world.term), number };
+        let state = OperationState::ALL[usize::from(state)];
+        let message = String::new();
+        let report = OperationReport { uuid, framework: None, id: None, state, message };
+        let rest: Resources = format!("cpus:{};mem:4096", 4 - cpus).parse().unwrap();
+        let resources = rest + &reserved(&format!("cpus:{cpus}"));
+        self.say(stream, ToLeader::Operation { report, resources });
     }
 
     fn resume(&mut self, framework: u64, own: bool) {
@@ -252,6 +271,7 @@ impl Player {
         let call = match said {
             Said::Accept { offers: picks, tasks } => Call::Accept(Accept {
                 offers: offers(&self.world, picks),
+                operations: Vec::new(),
                 launch: tasks
                     .iter()
                     .map(|(task_name, size)| {
@@ -307,6 +327,14 @@ impl Player {
                 agent: agent(*node, *registration),
                 draining: *draining,
             },
+            Operation::Reserve { node, cpus, undo } => {
+                let resources = reserved(&format!("cpus:{cpus}"));
+                let operation = match undo {
+                    false => operation::Operation::Reserve { resources },
+                    true => operation::Operation::Unreserve { resources },
+                };
+                OperatorCall::Operate { agent: agent(*node, 1), operation }
+            }
             Operation::Weight(weight_millis) => {
                 OperatorCall::SetWeight { role: Role::default(), weight_millis: *weight_millis }
             }

@@ -222,6 +222,10 @@ impl World {
                 format!("rescind {}", texts.join(", "))
             }
             FrameworkEvent::Update { status } => update(&status),
+            FrameworkEvent::OperationStatus { status } => {
+                let uuid = status.uuid.map(|uuid| format!(" {uuid}")).unwrap_or_default();
+                format!("operation {} {}{uuid}: {}", status.id, status.state, status.message)
+            }
             FrameworkEvent::Unfulfilled { role } => format!("unfulfilled {role}"),
             FrameworkEvent::AgentLost { agent } => format!("agent lost {}", agent_name(agent)),
             FrameworkEvent::Answered { error: None, .. } => "ok".to_owned(),
@@ -260,6 +264,7 @@ impl World {
             pid: 1,
             version: "0.1.0".to_owned(),
             resources: resources.parse().unwrap(),
+            operations: Some(Vec::new()),
             attributes: Attributes::default(),
             domain: None,
             tasks: Vec::new(),
@@ -334,7 +339,10 @@ impl World {
             .iter()
             .map(|number| OfferId { term: Term(self.term), number: *number })
             .collect();
-        self.call(session, Call::Accept(Accept { offers, launch, refuse_ms: None }));
+        self.call(
+            session,
+            Call::Accept(Accept { offers, operations: Vec::new(), launch, refuse_ms: None }),
+        );
     }
 }
 
@@ -472,6 +480,11 @@ fn to_agent(message: &ToAgent) -> String {
                 .collect();
             format!("launch {framework} {}", tasks.join(", "))
         }
+        ToAgent::Operate { uuid, operation, .. } => {
+            let kind = serde_json::to_value(operation).unwrap()["t"].as_str().unwrap().to_owned();
+            format!("operate {uuid} {kind}")
+        }
+        ToAgent::SettleOperation { uuid } => format!("settle {uuid}"),
         ToAgent::Kill { framework, task, .. } => format!("kill {framework} {task}"),
         ToAgent::Acknowledge { framework, task, update } => {
             format!("acknowledge {framework} {task} u{}", update.as_bytes()[0])

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use meshos_control::agent::{Event, FoundContainer, TaskRecord};
+use meshos_control::agent::{Event, FoundContainer, TaskRecord, TaskVolume};
 use meshos_isolation::{
     self as isolation, ContainerEvent, ContainerSpec, Containerizer, ExitStatus, LaunchError,
     Limitation, RecoveredState,
@@ -20,7 +20,7 @@ use meshos_protocol::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{Input, Sandboxes};
+use super::{Input, Sandboxes, Volumes};
 
 /// Launches that may be under way at a time; a fetch counts as one.
 const LAUNCHES_MAX: usize = 256;
@@ -39,6 +39,7 @@ pub(super) struct TaskRules {
 pub(super) struct Containers {
     containerizer: Arc<dyn Containerizer>,
     sandboxes: Sandboxes,
+    volumes: Volumes,
     rules: TaskRules,
     launches: Arc<Semaphore>,
     mailbox: mpsc::Sender<Input>,
@@ -49,12 +50,13 @@ impl Containers {
         containerizer: Arc<dyn Containerizer>,
         events: mpsc::Receiver<ContainerEvent>,
         sandboxes: Sandboxes,
+        volumes: Volumes,
         rules: TaskRules,
         mailbox: mpsc::Sender<Input>,
     ) -> Self {
         tokio::spawn(pass_on(events, mailbox.clone()));
         let launches = Arc::new(Semaphore::new(LAUNCHES_MAX));
-        Self { containerizer, sandboxes, rules, launches, mailbox }
+        Self { containerizer, sandboxes, volumes, rules, launches, mailbox }
     }
 
     pub(super) fn start(
@@ -63,6 +65,7 @@ impl Containers {
         framework: FrameworkId,
         user: &str,
         launch: TaskLaunch,
+        volumes: &[TaskVolume],
     ) {
         let containerizer = Arc::clone(&self.containerizer);
         let launches = Arc::clone(&self.launches);
@@ -71,7 +74,10 @@ impl Containers {
         let sandbox = self.sandboxes.path(framework, task, &container);
         // Before anything of it is there.
         self.sandboxes.hold(&container, Some(sandbox.clone()));
-        let spec = self.spec(&container, framework, user, launch, sandbox);
+        let mut spec = self.spec(&container, framework, user, launch, sandbox);
+        if let Ok(spec) = &mut spec {
+            spec.volumes = volumes.iter().map(|volume| self.volumes.mount(volume)).collect();
+        }
         tokio::spawn(async move {
             let Ok(_slot) = launches.acquire().await else { return };
             let event = match spec {

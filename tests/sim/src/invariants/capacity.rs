@@ -8,7 +8,8 @@ pub(super) fn check(world: &World) {
     for (index, node) in world.nodes.iter().enumerate() {
         let mut free: Resources = node.capacity.clone();
         for (id, container) in node.launcher.running() {
-            let rest = free.checked_sub(&container.resources);
+            // Whatever it is reserved for, it is of the machine.
+            let rest = free.checked_sub(&container.resources.flatten());
             assert!(
                 rest.is_some(),
                 "n{index} has {} and runs {}: no room for {id} ({})",

@@ -3,7 +3,7 @@
 use super::{
     accounted, capacity, conserved, demand, fair_shares, fencing, known_tasks,
     no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets, remembered,
-    start_once, terminal_final, truthful, update_order, updates_settled,
+    reservations, start_once, terminal_final, truthful, update_order, updates_settled,
 };
 use crate::world::World;
 
@@ -15,6 +15,7 @@ pub fn check_always(world: &mut World) {
     capacity::check(world);
     no_double_allocation::check(world);
     quota_limits::check(world);
+    reservations::check(world);
     for key in std::mem::take(&mut world.oracle.touched) {
         let Some(life) = world.oracle.lives.get(&key) else { continue };
         start_once::check(&key, life);
@@ -40,6 +41,7 @@ pub fn not_yet_fair(world: &World) -> Option<String> {
 /// Tells the first that does not hold yet.
 pub fn not_yet_settled(world: &World) -> Option<String> {
     demand::not_yet(world)
+        .or_else(|| reservations::not_yet(world))
         .or_else(|| accounted::not_yet(world))
         .or_else(|| known_tasks::not_yet(world))
         .or_else(|| updates_settled::not_yet(world))

@@ -18,6 +18,7 @@ mod one_master;
 mod quota_limits;
 mod registry_forgets;
 mod remembered;
+mod reservations;
 mod start_once;
 mod terminal_final;
 mod truthful;
@@ -26,3 +27,4 @@ mod updates_settled;
 
 pub use checks::{check_always, not_yet_fair, not_yet_offered, not_yet_quiet, not_yet_settled};
 pub use registry_forgets::Memory as RegistryMemory;
+pub use reservations::check_offer;

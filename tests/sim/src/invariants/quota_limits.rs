@@ -1,12 +1,13 @@
 //! No offer takes a role above the limit of its quota, nor does it beside the tasks that run on agents
 //! which have yet to report to a new leader. What tasks of a role and of those below it hold may be more
 //! than a limit that came later, or than what a leader knew of before an agent that was unreachable came
-//! back, but then nothing that is limited is offered there.
+//! back, but then nothing that is limited is offered there, but for what is reserved. That counts as held
+//! by the role for which it is, whoever has it.
 
 use meshos_alloc::Quota;
 use meshos_control::master::View;
 use meshos_protocol::{
-    resources::{Amount, ResourceName},
+    resources::{Amount, Resource, ResourceName},
     role::Role,
 };
 
@@ -46,7 +47,9 @@ pub(super) fn check(world: &World) {
 /// What a role and those below it hold of a resource, on agents that have reported.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
+    /// What tasks hold of the unreserved pool, and what is reserved for them, whoever has it.
     pub(super) tasks: Amount,
+    /// What is offered to them of the unreserved pool.
     pub(super) offers: Amount,
 }
 
@@ -63,8 +66,13 @@ pub(super) fn held(view: &View, role: &Role, name: &ResourceName) -> Held {
     let reported = |agent| view.agents.iter().any(|one| one.agent_id == agent && one.connected);
     let tasks = view.tasks.iter().filter(|task| inside(&task.role) && reported(task.agent_id));
     let offers = view.offers.iter().filter(|offer| inside(&offer.role));
+    let is_reserved = |it: &Resource| it.metadata().reserved_role().is_some_and(inside);
+    let agents = view.agents.iter().filter(|agent| agent.connected);
+    let reserved: Amount =
+        agents.map(|agent| agent.resources.filter(is_reserved).amount_of(name)).sum();
+    let tasks: Amount = tasks.map(|task| task.resources.unreserved().amount_of(name)).sum();
     Held {
-        tasks: tasks.map(|task| task.resources.amount_of(name)).sum(),
-        offers: offers.map(|offer| offer.resources.amount_of(name)).sum(),
+        tasks: tasks.saturating_add(reserved),
+        offers: offers.map(|offer| offer.resources.unreserved().amount_of(name)).sum(),
     }
 }

@@ -1,0 +1,439 @@
+//! Operations on the agent's own resources: what was reserved here and which volumes there are.
+//!
+//! The agent is the authority: its record says what its resources have become, and a registration
+//! tells it. An operation takes effect in memory when its write is asked for, so that what follows it
+//! finds its result, and it is answered when it is on disk: writes become durable in order, so no
+//! task starts on something that a crash could undo. What a volume holds is removed only when its
+//! destruction is on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshos_protocol::{
+    ids::{FrameworkId, OperationId, OperationUuid},
+    messages::agent::{OPERATIONS_UNSETTLED_MAX, ToLeader},
+    operation::{CONVERTED_ENTRIES_MAX, Conversion, Operation, OperationReport, OperationState},
+    resources::{Resource, Resources},
+    role::Role,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Agent, Change, Effect, WriteId, register::Link};
+
+/// What an agent keeps on disk of operations. Kept readable by all later builds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OperationsRecord {
+    /// What of the configured resources has become something else.
+    pub consumed: Resources,
+    /// What it has become.
+    pub converted: Resources,
+    /// Where the volumes lie.
+    pub volumes: Vec<VolumeRecord>,
+    /// Directories of destroyed volumes, to be removed.
+    pub removing: Vec<String>,
+    /// What is not settled, oldest first.
+    pub unsettled: Vec<OperationReport>,
+}
+
+/// Where one volume lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    /// The role for which it is reserved.
+    pub role: Role,
+    /// Its id, unique in the role on this agent.
+    pub id: String,
+    /// The name of its directory; no other volume of this node ever has the same.
+    pub directory: String,
+}
+
+/// A volume as a task gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskVolume {
+    /// The name of its directory.
+    pub directory: String,
+    /// Where the task sees it, inside its sandbox.
+    pub container_path: String,
+}
+
+/// The agent's operations.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Operations {
+    /// What is on disk, or asked to be.
+    pub(super) record: OperationsRecord,
+    /// All that the agent has.
+    pub(super) total: Resources,
+    /// What is not on disk yet, oldest first.
+    writing: BTreeMap<WriteId, Step>,
+}
+
+/// An operation whose write is not durable yet. When the disk refuses writes it may be there or not:
+/// nothing is told of it until a restart has found out.
+#[derive(Debug, Clone)]
+struct Step {
+    uuid: OperationUuid,
+    /// The directories of the volumes that it ended.
+    destroyed: Vec<String>,
+}
+
+impl OperationsRecord {
+    /// What a node of these configured resources has.
+    pub(super) fn total(&self, configured: &Resources) -> Resources {
+        configured.saturating_sub(&self.consumed) + &self.converted
+    }
+
+    /// What operations have made something else of and the node has no more.
+    pub(super) fn lacking(&self, configured: &Resources) -> Resources {
+        self.consumed.saturating_sub(configured)
+    }
+
+    fn volume(&self, resource: &Resource) -> Option<&VolumeRecord> {
+        let (role, id) = volume_name(resource)?;
+        self.volumes.iter().find(|volume| volume.role == *role && volume.id == id)
+    }
+
+    fn report_mut(&mut self, uuid: OperationUuid) -> Option<&mut OperationReport> {
+        self.unsettled.iter_mut().find(|report| report.uuid == uuid)
+    }
+
+    /// Notes a conversion; what it undoes of earlier ones cancels out.
+    fn convert(&mut self, conversion: &Conversion) {
+        let undone = conversion.consumed.intersection(&self.converted);
+        self.converted = self.converted.saturating_sub(&undone) + &conversion.converted;
+        self.consumed += &conversion.consumed.saturating_sub(&undone);
+        let same = self.consumed.intersection(&self.converted);
+        self.consumed = self.consumed.saturating_sub(&same);
+        self.converted = self.converted.saturating_sub(&same);
+    }
+
+    /// Takes the volumes that an operation ends and makes off and on the books, in that order.
+    /// Tells the directories of those that end.
+    fn follow_volumes(&mut self, conversion: &Conversion, uuid: OperationUuid) -> Vec<String> {
+        let names = |resources: &Resources| -> Vec<(Role, String)> {
+            let names = resources.iter().filter_map(volume_name);
+            names.map(|(role, id)| (role.clone(), id.to_owned())).collect()
+        };
+        let (before, after) = (names(&conversion.consumed), names(&conversion.converted));
+        let mut ended = Vec::new();
+        self.volumes.retain(|volume| {
+            let is_it = |(role, id): &(Role, String)| *role == volume.role && *id == volume.id;
+            let ends = before.iter().any(is_it) && !after.iter().any(is_it);
+            if ends {
+                ended.push(volume.directory.clone());
+            }
+            !ends
+        });
+        let made = after.into_iter().filter(|name| !before.contains(name));
+        for (number, (role, id)) in made.enumerate() {
+            let directory = format!("{}{number}", directories_of(uuid));
+            self.volumes.push(VolumeRecord { role, id, directory });
+        }
+        ended
+    }
+}
+
+/// What the names of the directories begin with whose volumes an operation made.
+fn directories_of(uuid: OperationUuid) -> String {
+    format!("v{}-{}-", uuid.term, uuid.number)
+}
+
+fn volume_name(resource: &Resource) -> Option<(&Role, &str)> {
+    let metadata = resource.metadata();
+    let volume = metadata.disk.as_ref()?.volume.as_ref()?;
+    Some((metadata.reserved_role()?, volume.id.as_str()))
+}
+
+/// A volume that a conversion would make although there is one: its id is unique in its role.
+pub(crate) fn clashing_volume<'a>(
+    total: &Resources,
+    conversion: &'a Conversion,
+) -> Option<(&'a Role, &'a str)> {
+    let rest = total.saturating_sub(&conversion.consumed);
+    let mut seen: BTreeSet<(&Role, &str)> = rest.iter().filter_map(volume_name).collect();
+    let made = conversion.converted.iter().filter_map(volume_name);
+    made.into_iter().find(|name| !seen.insert(*name))
+}
+
+impl Operations {
+    pub(super) fn recovered(record: OperationsRecord, configured: &Resources) -> Self {
+        let total = record.total(configured);
+        Self { record, total, writing: BTreeMap::new() }
+    }
+
+    /// What is not settled, as a registration tells it.
+    pub(super) fn reports(&self) -> Vec<OperationReport> {
+        let is_written = |uuid| !self.writing.values().any(|step| step.uuid == uuid);
+        let reports = self.record.unsettled.iter().cloned().map(|mut report| {
+            if !is_written(report.uuid) {
+                report.state = OperationState::Pending;
+            }
+            report
+        });
+        reports.collect()
+    }
+
+    pub(super) fn check_invariants(&self, configured: &Resources) {
+        assert!(self.record.lacking(configured).is_empty(), "{:?}", self.record.consumed);
+        assert_eq!(self.record.total(configured), self.total, "the total and its record");
+        let volumes = self.total.iter().filter(|it| it.metadata().is_volume());
+        let mut count = 0;
+        for volume in volumes {
+            assert!(self.record.volume(volume).is_some(), "{volume} lies nowhere");
+            count += 1;
+        }
+        assert_eq!(count, self.record.volumes.len(), "each directory has its volume");
+        assert!(self.record.unsettled.len() <= OPERATIONS_UNSETTLED_MAX);
+    }
+}
+
+impl Agent {
+    /// What is neither used nor asked for.
+    pub(super) fn free(&self) -> Resources {
+        // What is shared may be used by several.
+        self.operations.total.saturating_sub(&self.used.exclusive())
+    }
+
+    /// The volumes that a task holds.
+    pub(super) fn volumes_of(&self, resources: &Resources) -> Vec<TaskVolume> {
+        let volumes = resources.iter().filter_map(|resource| {
+            let volume = resource.metadata().disk.as_ref()?.volume.as_ref()?;
+            let record = self.operations.record.volume(resource)?;
+            let (directory, container_path) =
+                (record.directory.clone(), volume.container_path.clone());
+            Some(TaskVolume { directory, container_path })
+        });
+        volumes.collect()
+    }
+
+    /// Takes an operation on, or answers one that is known again.
+    pub(super) fn operate(
+        &mut self,
+        uuid: OperationUuid,
+        asker: (Option<FrameworkId>, Option<OperationId>),
+        operation: &Operation,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.operations.record.report_mut(uuid).is_some() {
+            self.answer_operation(uuid, effects);
+            return;
+        }
+        let (framework, id) = asker;
+        let state = OperationState::Finished;
+        let mut report = OperationReport { uuid, framework, id, state, message: String::new() };
+        match self.judge_operation(operation) {
+            Err(why) => {
+                // Nothing is written of it: when the answer gets lost, no registration lists it.
+                (report.state, report.message) = (OperationState::Failed, why);
+                let resources = self.operations.total.clone();
+                self.tell(ToLeader::Operation { report, resources }, effects);
+            }
+            Ok((conversion, total)) => self.convert(report, conversion, total, effects),
+        }
+    }
+
+    /// What an operation makes of what, and what the agent has then.
+    fn judge_operation(&self, operation: &Operation) -> Result<(Conversion, Resources), String> {
+        if let Some(why) = self.storage.failure() {
+            return Err(format!("the agent's disk refuses writes: {why}"));
+        }
+        if self.id.is_none() || self.link != Link::Registered {
+            return Err("the agent is not registered with this leader".to_owned());
+        }
+        let record = &self.operations.record;
+        if record.unsettled.len() >= OPERATIONS_UNSETTLED_MAX {
+            return Err(format!(
+                "the agent keeps {OPERATIONS_UNSETTLED_MAX} operations that are not settled, and takes no more"
+            ));
+        }
+        let conversion = operation.conversion().map_err(|error| error.to_string())?;
+        let (free, consumed) = (self.free(), &conversion.consumed);
+        if !free.contains(consumed) {
+            return Err(format!("the operation takes {consumed}, the agent has {free} free"));
+        }
+        if !self.used.intersection(&consumed.shared()).is_empty() {
+            return Err("a task uses the shared volume".to_owned());
+        }
+        let total = conversion.apply(&self.operations.total).ok_or("it is not there")?;
+        if let Some((role, id)) = clashing_volume(&self.operations.total, &conversion) {
+            return Err(format!("role {role} has a volume {id:?} on this agent already"));
+        }
+        if total.len() > CONVERTED_ENTRIES_MAX && total.len() > self.operations.total.len() {
+            return Err(format!(
+                "the agent's resources would have {} entries, at most {CONVERTED_ENTRIES_MAX} are kept",
+                total.len()
+            ));
+        }
+        Ok((conversion, total))
+    }
+
+    fn convert(
+        &mut self,
+        mut report: OperationReport,
+        conversion: Conversion,
+        total: Resources,
+        effects: &mut Vec<Effect>,
+    ) {
+        let uuid = report.uuid;
+        let operations = &mut self.operations;
+        operations.record.convert(&conversion);
+        operations.total = total;
+        let before = operations.record.volumes.len();
+        let destroyed = operations.record.follow_volumes(&conversion, uuid);
+        if operations.record.volumes.len() + destroyed.len() > before {
+            // Done when their directories are there.
+            report.state = OperationState::Pending;
+        }
+        operations.record.removing.extend(destroyed.iter().cloned());
+        operations.record.unsettled.push(report);
+        let write = self.write_operations(effects);
+        self.operations.writing.insert(write, Step { uuid, destroyed });
+        self.counters.operations += 1;
+    }
+
+    fn write_operations(&mut self, effects: &mut Vec<Effect>) -> WriteId {
+        let record = Box::new(self.operations.record.clone());
+        self.write(Change::Operations(record), effects)
+    }
+
+    /// The disk has everything up to `write`.
+    pub(super) fn operations_written(&mut self, write: WriteId, effects: &mut Vec<Effect>) {
+        while let Some(entry) = self.operations.writing.first_entry() {
+            if *entry.key() > write {
+                break;
+            }
+            let Step { uuid, destroyed } = entry.remove();
+            for directory in destroyed {
+                effects.push(Effect::RemoveVolume { directory });
+            }
+            self.make_volumes(uuid, effects);
+            self.answer_operation(uuid, effects);
+        }
+    }
+
+    /// Has the directories made of the volumes that an operation made.
+    fn make_volumes(&mut self, uuid: OperationUuid, effects: &mut Vec<Effect>) {
+        let report = self.operations.record.report_mut(uuid);
+        if report.is_none_or(|report| report.state != OperationState::Pending) {
+            return;
+        }
+        let prefix = directories_of(uuid);
+        let volumes = self.operations.record.volumes.iter();
+        let mine = volumes.filter(|volume| volume.directory.starts_with(&prefix));
+        let directories: Vec<String> = mine.map(|volume| volume.directory.clone()).collect();
+        if directories.is_empty() {
+            // Destroyed again before it was there.
+            self.finish_operation(uuid);
+            return;
+        }
+        effects.push(Effect::MakeVolumes { operation: uuid, directories });
+    }
+
+    fn finish_operation(&mut self, uuid: OperationUuid) {
+        if let Some(report) = self.operations.record.report_mut(uuid) {
+            report.state = OperationState::Finished;
+        }
+    }
+
+    /// The directories of an operation's volumes are there, or cannot be made.
+    pub(super) fn volumes_made(
+        &mut self,
+        uuid: OperationUuid,
+        failure: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let report = self.operations.record.report_mut(uuid);
+        if report.is_none_or(|report| report.state != OperationState::Pending) {
+            return;
+        }
+        match failure {
+            Some(why) if self.undo_create(uuid, &why, effects) => {}
+            Some(_) | None => {
+                // Also when a later operation stands on it: a task makes them when it needs them.
+                self.finish_operation(uuid);
+                self.answer_operation(uuid, effects);
+            }
+        }
+    }
+
+    /// Takes back volumes that could not be made. False when something stands on them by now.
+    fn undo_create(&mut self, uuid: OperationUuid, why: &str, effects: &mut Vec<Effect>) -> bool {
+        if self.storage.failure().is_some() {
+            return false;
+        }
+        let prefix = directories_of(uuid);
+        let record = &self.operations.record;
+        let is_its = |it: &Resource| {
+            record.volume(it).is_some_and(|volume| volume.directory.starts_with(&prefix))
+        };
+        let volumes = self.operations.total.filter(is_its);
+        let Ok(conversion) = (Operation::Destroy { volumes }).conversion() else { return false };
+        let total = conversion.apply(&self.operations.total);
+        let Some(total) = total.filter(|_| self.free().contains(&conversion.consumed)) else {
+            return false;
+        };
+        let operations = &mut self.operations;
+        operations.total = total;
+        operations.record.convert(&conversion);
+        let destroyed = operations.record.follow_volumes(&conversion, uuid);
+        operations.record.removing.extend(destroyed.iter().cloned());
+        if let Some(report) = operations.record.report_mut(uuid) {
+            report.state = OperationState::Failed;
+            report.message = format!("the directory of a volume cannot be made: {why}");
+        }
+        let write = self.write_operations(effects);
+        self.operations.writing.insert(write, Step { uuid, destroyed });
+        true
+    }
+
+    /// A destroyed volume's directory is gone.
+    pub(super) fn volume_removed(&mut self, directory: &str, effects: &mut Vec<Effect>) {
+        let removing = &mut self.operations.record.removing;
+        let before = removing.len();
+        removing.retain(|removed| removed != directory);
+        if removing.len() < before {
+            self.write_operations(effects);
+        }
+    }
+
+    /// Tells the leader what became of an operation, once that is sure.
+    fn answer_operation(&mut self, uuid: OperationUuid, effects: &mut Vec<Effect>) {
+        let written = !self.operations.writing.values().any(|step| step.uuid == uuid);
+        let report = self.operations.record.report_mut(uuid).cloned();
+        let Some(report) = report.filter(|it| written && it.state != OperationState::Pending)
+        else {
+            return;
+        };
+        let resources = self.operations.total.clone();
+        self.tell(ToLeader::Operation { report, resources }, effects);
+    }
+
+    /// Whoever asked for it knows what became of it.
+    pub(super) fn settle_operation(&mut self, uuid: OperationUuid, effects: &mut Vec<Effect>) {
+        let pending = self.operations.reports();
+        let is_over = |report: &OperationReport| report.state != OperationState::Pending;
+        if !pending.iter().any(|report| report.uuid == uuid && is_over(report)) {
+            return;
+        }
+        self.operations.record.unsettled.retain(|report| report.uuid != uuid);
+        self.write_operations(effects);
+    }
+
+    /// The agent id has ended: nobody waits for answers. What is reserved and what volumes hold stays
+    /// with the node.
+    pub(super) fn forget_operations(&mut self, effects: &mut Vec<Effect>) {
+        if !self.operations.record.unsettled.is_empty() {
+            self.operations.record.unsettled.clear();
+            self.write_operations(effects);
+        }
+    }
+
+    /// What was under way when the node went down goes on.
+    pub(super) fn recover_operations(&mut self, effects: &mut Vec<Effect>) {
+        for directory in &self.operations.record.removing {
+            effects.push(Effect::RemoveVolume { directory: directory.clone() });
+        }
+        let unsettled = self.operations.record.unsettled.iter().map(|report| report.uuid);
+        for uuid in unsettled.collect::<Vec<_>>() {
+            self.make_volumes(uuid, effects);
+        }
+    }
+}
