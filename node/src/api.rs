@@ -18,6 +18,7 @@ mod nodes;
 mod operations;
 mod pages;
 mod query;
+mod reservations;
 mod route;
 mod sandbox;
 mod service;

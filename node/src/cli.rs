@@ -11,6 +11,7 @@ mod operate;
 mod output;
 mod pages;
 mod process;
+mod reservations;
 mod run;
 mod shares;
 mod show;
@@ -79,6 +80,10 @@ enum Command {
     Priority(shares::Priority),
     Quota(shares::Quota),
     Policy(shares::Policy),
+    Reservations(reservations::Reservations),
+    Reserve(reservations::Reserve),
+    Unreserve(reservations::Unreserve),
+    Volumes(reservations::Volumes),
     Explain(explain::Arguments),
     Voters(voters::Arguments),
     Keygen(keygen::Arguments),
@@ -126,6 +131,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Priority(arguments) => arguments.execute().await,
             Command::Quota(arguments) => arguments.execute().await,
             Command::Policy(arguments) => arguments.execute().await,
+            Command::Reservations(arguments) => arguments.execute().await,
+            Command::Reserve(arguments) => arguments.execute().await,
+            Command::Unreserve(arguments) => arguments.execute().await,
+            Command::Volumes(arguments) => arguments.execute().await,
             Command::Explain(arguments) => explain::execute(arguments).await,
             Command::Voters(arguments) => voters::execute(arguments).await,
             Command::Keygen(arguments) => keygen::execute(arguments),

@@ -54,6 +54,8 @@ pub(super) enum Leading {
     Weights,
     Roles,
     Policy,
+    Reservations,
+    Volumes,
     KillTask,
     Teardown,
     NodeGone,
@@ -63,6 +65,10 @@ pub(super) enum Leading {
     SetPriority,
     SetQuota,
     SetPolicy,
+    Reserve,
+    Unreserve,
+    CreateVolume,
+    DestroyVolume,
     AddVoter,
     RemoveVoter,
     TransferLeader,
@@ -83,6 +89,8 @@ impl Leading {
             | Self::Weights
             | Self::Roles
             | Self::Policy
+            | Self::Reservations
+            | Self::Volumes
             | Self::KillTask => true,
             Self::Teardown
             | Self::NodeGone
@@ -92,6 +100,10 @@ impl Leading {
             | Self::SetPriority
             | Self::SetQuota
             | Self::SetPolicy
+            | Self::Reserve
+            | Self::Unreserve
+            | Self::CreateVolume
+            | Self::DestroyVolume
             | Self::AddVoter
             | Self::RemoveVoter
             | Self::TransferLeader => false,
@@ -207,6 +219,8 @@ fn fixed_read(segments: &[&str]) -> Option<Route> {
         ["api", "voters"] => Route::Leader(Leading::Voters),
         ["api", "weights"] => Route::Leader(Leading::Weights),
         ["api", "roles"] => Route::Leader(Leading::Roles),
+        ["api", "reservations"] => Route::Leader(Leading::Reservations),
+        ["api", "volumes"] => Route::Leader(Leading::Volumes),
         ["api", "policy"] => Route::Leader(Leading::Policy),
         _ => return None,
     })
@@ -224,6 +238,10 @@ fn fixed_change(segments: &[&str]) -> Option<Route> {
         ["api", "priorities", "set"] => Route::Leader(Leading::SetPriority),
         ["api", "quotas", "set"] => Route::Leader(Leading::SetQuota),
         ["api", "policy", "set"] => Route::Leader(Leading::SetPolicy),
+        ["api", "reservations", "reserve"] => Route::Leader(Leading::Reserve),
+        ["api", "reservations", "unreserve"] => Route::Leader(Leading::Unreserve),
+        ["api", "volumes", "create"] => Route::Leader(Leading::CreateVolume),
+        ["api", "volumes", "destroy"] => Route::Leader(Leading::DestroyVolume),
         ["api", "voters", "add"] => Route::Leader(Leading::AddVoter),
         ["api", "voters", "remove"] => Route::Leader(Leading::RemoveVoter),
         ["api", "voters", "transfer"] => Route::Leader(Leading::TransferLeader),
@@ -332,6 +350,12 @@ mod tests {
             ("GET", "/api/roles", Route::Leader(Leading::Roles)),
             ("POST", "/api/priorities/set", Route::Leader(Leading::SetPriority)),
             ("POST", "/api/quotas/set", Route::Leader(Leading::SetQuota)),
+            ("GET", "/api/reservations", Route::Leader(Leading::Reservations)),
+            ("POST", "/api/reservations/reserve", Route::Leader(Leading::Reserve)),
+            ("POST", "/api/reservations/unreserve", Route::Leader(Leading::Unreserve)),
+            ("GET", "/api/volumes", Route::Leader(Leading::Volumes)),
+            ("POST", "/api/volumes/create", Route::Leader(Leading::CreateVolume)),
+            ("POST", "/api/volumes/destroy", Route::Leader(Leading::DestroyVolume)),
             ("GET", "/api/policy", Route::Leader(Leading::Policy)),
             ("POST", "/api/policy/set", Route::Leader(Leading::SetPolicy)),
         ];
