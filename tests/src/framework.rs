@@ -1,5 +1,7 @@
 //! A framework that writes down each status update before it acts on it.
 
+mod answers;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::{self, File},
@@ -15,6 +17,7 @@ use meshos_sdk::{
         framework::{Capabilities, Offer},
         ids::{AgentId, FrameworkId, OfferId, TaskId},
         messages::scheduler::CallError,
+        operation::OperationStatus,
         role::Role,
         task::{StatusUpdate, TaskDescription, TaskState},
         time::millis,
@@ -106,6 +109,8 @@ pub enum Note {
     Rescinded(OfferId),
     /// A step of a task.
     Update(StatusUpdate),
+    /// Where an operation stands.
+    Operation(OperationStatus),
     /// No leader can be reached.
     Disconnected,
     /// An agent is unreachable or gone.
@@ -479,6 +484,10 @@ impl Scheduler for Recorder {
         let line = serde_json::to_string(&written).expect("an update is JSON");
         writeln!(state.file, "{line}").expect("the disk takes an update");
         state.note(Note::Update(status));
+    }
+
+    fn operation_status(&mut self, _: &SchedulerDriver, status: OperationStatus) {
+        self.lock().note(Note::Operation(status));
     }
 
     fn disconnected(&mut self, _: &SchedulerDriver) {

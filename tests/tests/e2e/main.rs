@@ -25,4 +25,5 @@ mod sharing;
 mod surroundings;
 mod told;
 mod wants;
+mod volumes;
 mod wordcount;
