@@ -218,7 +218,8 @@ async fn the_next_leader_learns_what_is_still_wanted() {
         task.build().unwrap()
     };
     let launch = vec![task("a"), task("b")];
-    let accept = Accept { offers: vec![offer(1).id], launch, refuse_ms: None };
+    let accept =
+        Accept { offers: vec![offer(1).id], operations: Vec::new(), launch, refuse_ms: None };
     world.client.call(1, None, Call::Accept(accept));
     for _ in 0..3 {
         first.called().await.unwrap();

@@ -7,7 +7,7 @@ use std::{
 
 use meshos_protocol::{
     ids::{RequestId, TaskId},
-    messages::scheduler::TaskQuery,
+    messages::scheduler::{Call, TaskQuery},
     operation::OperationQuery,
     role::Role,
 };
@@ -33,6 +33,20 @@ pub(super) enum Question {
     Wishes,
     /// Offers in these roles; in all when there are none.
     Revive(BTreeSet<Role>),
+}
+
+impl Question {
+    /// What a call asks that may be asked again, if it does.
+    pub(super) fn of(call: &Call) -> Option<Self> {
+        match call {
+            Call::Reconcile { tasks } => Some(Self::Tasks(tasks.clone())),
+            Call::ReconcileOperations { operations } => Some(Self::Operations(operations.clone())),
+            Call::Kill { task, .. } => Some(Self::Kill(task.clone())),
+            Call::Wish { .. } => Some(Self::Wishes),
+            Call::Revive { roles } => Some(Self::Revive(roles.clone())),
+            _ => None,
+        }
+    }
 }
 
 /// What is awaited at the present leader.

@@ -67,14 +67,36 @@ pub(super) enum Ask {
         tasks: Vec<TaskDescription>,
         refuse_ms: Option<u64>,
     },
-    Decline { offers: Vec<OfferId>, refuse_ms: Option<u64> },
-    Revive { roles: BTreeSet<Role> },
-    Suppress { roles: BTreeSet<Role> },
-    Kill { task: TaskId, grace_ms: Option<u64> },
-    Acknowledge { task: TaskId, agent: AgentId, update: UpdateId },
-    Reconcile { tasks: Vec<TaskQuery> },
-    Wish { wishes: BTreeMap<Role, OfferWishes> },
-    Want { role: Role, requests: Vec<ResourceRequest>, together_within_ms: Option<u64> },
+    Decline {
+        offers: Vec<OfferId>,
+        refuse_ms: Option<u64>,
+    },
+    Revive {
+        roles: BTreeSet<Role>,
+    },
+    Suppress {
+        roles: BTreeSet<Role>,
+    },
+    Kill {
+        task: TaskId,
+        grace_ms: Option<u64>,
+    },
+    Acknowledge {
+        task: TaskId,
+        agent: AgentId,
+        update: UpdateId,
+    },
+    Reconcile {
+        tasks: Vec<TaskQuery>,
+    },
+    Wish {
+        wishes: BTreeMap<Role, OfferWishes>,
+    },
+    Want {
+        role: Role,
+        requests: Vec<ResourceRequest>,
+        together_within_ms: Option<u64>,
+    },
     Teardown,
     Disconnect,
 }
@@ -244,7 +266,7 @@ impl Core {
                 self.release(out);
             }
             Some(Question::Revive(roles)) => self.wants.released(&roles),
-            Some(Question::Tasks(_) | Question::Kill(_)) | None => {}
+            Some(Question::Tasks(_) | Question::Operations(_) | Question::Kill(_)) | None => {}
         }
     }
 
@@ -450,16 +472,7 @@ impl Core {
 
     fn send(&mut self, call: Call, out: &mut Vec<Output>) {
         // Answers are asked for where a refusal says something that no event says.
-        let question = match &call {
-            Call::Reconcile { tasks } => Some(Question::Tasks(tasks.clone())),
-            Call::ReconcileOperations { operations } => {
-                Some(Question::Operations(operations.clone()))
-            }
-            Call::Kill { task, .. } => Some(Question::Kill(task.clone())),
-            Call::Wish { .. } => Some(Question::Wishes),
-            Call::Revive { roles } => Some(Question::Revive(roles.clone())),
-            _ => None,
-        };
+        let question = Question::of(&call);
         let answered =
             question.is_some() || matches!(call, Call::Suppress { .. } | Call::Request { .. });
         let request = answered.then(|| {

@@ -24,6 +24,6 @@ mod sandboxes;
 mod sharing;
 mod surroundings;
 mod told;
-mod wants;
 mod volumes;
+mod wants;
 mod wordcount;

@@ -42,6 +42,14 @@ fn pick<T: Copy>(list: &[T], number: usize) -> Option<T> {
     Some(list[newest])
 }
 
+fn ends(tasks: &[(u8, u8)]) -> Vec<TaskEnd> {
+    let ends = tasks.iter().map(|(task, state)| {
+        let state = TaskState::ALL[usize::from(*state)];
+        TaskEnd { state, ..end(TASKS[usize::from(*task)], u64::from(*task)) }
+    });
+    ends.collect()
+}
+
 fn reports(tasks: &[(u8, u8)]) -> Vec<TaskReport> {
     let mut seen = BTreeSet::new();
     tasks
@@ -97,11 +105,7 @@ impl Player {
             }
             Step::Leaving(stream) => self.say(*stream, ToLeader::Leaving),
             Step::Remembered { stream, tasks, more } => {
-                let ends = tasks.iter().map(|(task, state)| {
-                    let state = TaskState::ALL[usize::from(*state)];
-                    TaskEnd { state, ..end(TASKS[usize::from(*task)], u64::from(*task)) }
-                });
-                self.say(*stream, ToLeader::Ends { ends: ends.collect(), more: *more });
+                self.say(*stream, ToLeader::Ends { ends: ends(tasks), more: *more });
             }
             Step::Lose(stream) => {
                 if let Some(connection) = pick(&self.streams, *stream) {

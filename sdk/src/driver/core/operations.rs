@@ -88,15 +88,6 @@ impl Core {
         }
     }
 
-    /// An id may be used again once its task has ended.
-    fn forget_ends(&mut self, tasks: &[TaskDescription]) {
-        for task in tasks {
-            if self.ended.remove(&task.task_id) {
-                self.ended_order.retain(|ended| *ended != task.task_id);
-            }
-        }
-    }
-
     /// The subscription goes on: the leader is asked for what nothing was heard of.
     pub(super) fn ask_for_operations(&mut self, out: &mut Vec<Output>) {
         let pending = self.operations.pending.iter();

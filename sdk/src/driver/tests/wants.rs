@@ -78,7 +78,7 @@ fn what_is_wanted_is_said_with_each_subscribe_less_what_was_launched() {
         task.build().unwrap()
     };
     let (offers, tasks) = (vec![offer(1, 2).id], vec![task("b"), task("c")]);
-    let ask = Ask::Launch { offers, tasks, refuse_ms: None };
+    let ask = Ask::Accept { offers, operations: Vec::new(), tasks, refuse_ms: None };
     step(&mut core, |core, out| core.ask(ask, out));
     step(&mut core, Core::disconnected);
     assert_eq!(wanted(subscribe(&step(&mut core, Core::connected))), [1]);
