@@ -146,17 +146,23 @@ fn stated_demand_cuts_offers_and_outlives_the_leader() {
     assert!(largest.max() <= Some(3), "no leader has offered more than was wanted");
 
     // Of named agents, and of nothing else.
-    let offers = modest.open_offers();
-    let near = offers[0].agent;
-    offers.iter().for_each(|offer| {
-        modest.driver().decline(&offer.id, Some(Duration::ZERO));
-    });
+    let near = modest.open_offers()[0].agent;
     let request = ResourceRequest::on(near, resources("cpus:1;mem:100"), 2);
     modest.driver().request_resources(&Role::default(), vec![request]);
+    // What was offered before the leader heard of the new demand holds what that takes.
+    modest.open_offers().iter().for_each(|offer| {
+        modest.driver().decline(&offer.id, Some(Duration::ZERO));
+    });
+    let parts = ["cpus:1;mem:100", "cpus:2;mem:200"].map(resources);
     wait_until("the named node is offered", || {
         let open = modest.open_offers();
-        open.iter()
-            .any(|offer| offer.agent == near && offer.resources == resources("cpus:2;mem:200"))
+        let (wanted, stale): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|offer| parts.contains(&offer.resources));
+        stale.iter().for_each(|offer| {
+            modest.driver().decline(&offer.id, Some(Duration::ZERO));
+        });
+        let sum: Resources = wanted.iter().map(|offer| &offer.resources).sum();
+        sum == parts[1] && wanted.iter().all(|offer| offer.agent == near)
     });
     assert!(ids.contains(&near.node.to_string()));
 }
