@@ -179,6 +179,7 @@ impl Agent {
     /// The record is removed.
     pub(super) fn forgotten(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
         let Some(task) = self.remove(key) else { return };
+        self.end_written(key);
         if task.contained {
             effects.push(Effect::Release { container: task.record.container.clone() });
         }

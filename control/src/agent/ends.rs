@@ -4,7 +4,10 @@
 //! change that removes the task's record, so remembering costs no write of its own, and no crash
 //! comes between the two.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use meshos_protocol::{
     messages::agent::ToLeader,
@@ -22,16 +25,19 @@ use super::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ends {
     kept: VecDeque<(u64, Arc<TaskEnd>)>,
+    /// On their way to the disk.
+    unwritten: BTreeMap<TaskKey, (u64, Arc<TaskEnd>)>,
     newest: u64,
 }
 
 impl Ends {
-    /// What was found on disk.
-    pub(super) fn recover(mut found: Vec<(u64, TaskEnd)>) -> Self {
+    /// What was found on disk; of more than `max`, the newest.
+    pub(super) fn recover(mut found: Vec<(u64, TaskEnd)>, max: usize) -> Self {
         found.sort_by_key(|(number, _)| *number);
+        found.drain(..found.len().saturating_sub(max));
         let newest = found.last().map_or(0, |(number, _)| *number);
         let kept = found.into_iter().map(|(number, end)| (number, Arc::new(end))).collect();
-        Self { kept, newest }
+        Self { kept, unwritten: BTreeMap::new(), newest }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -39,32 +45,36 @@ impl Ends {
     }
 
     pub(super) fn check_invariants(&self, max: usize) {
-        // What an earlier start kept with a higher limit goes with the next end.
-        assert!(
-            self.len() <= max || self.kept.back().is_some_and(|(number, _)| *number == self.newest)
-        );
+        assert!(self.len() <= max, "more ended tasks are kept than is allowed");
         let rising = self.kept.iter().zip(self.kept.iter().skip(1)).all(|(a, b)| a.0 < b.0);
         assert!(rising && self.kept.back().is_none_or(|(number, _)| *number <= self.newest));
     }
 }
 
 impl Agent {
-    /// Takes down how a task ended; to be written with the change that forgets the task.
+    /// Takes down how a task ended; to be written with the change that forgets the task, and told
+    /// only then: after a crash before that, the task's own record tells of its end once more.
     pub(super) fn remember_end(
         &mut self,
         key: &TaskKey,
         terminal: &StatusUpdate,
     ) -> Option<Box<RememberedEnd>> {
-        let task = self.tasks.get(key).filter(|_| self.config.ends_max > 0)?;
+        let max = self.config.ends_max;
+        let task = self.tasks.get(key).filter(|_| max > 0)?;
         let end = end_of(&task.record, terminal);
+        self.ends.newest += 1;
+        let number = self.ends.newest;
+        self.ends.unwritten.insert(key.clone(), (number, Arc::new(end.clone())));
+        let oldest = (number + 1).saturating_sub(u64::try_from(max).unwrap_or(u64::MAX));
+        Some(Box::new(RememberedEnd { number, end, oldest }))
+    }
+
+    /// The end of a task that is forgotten is on disk.
+    pub(super) fn end_written(&mut self, key: &TaskKey) {
         let ends = &mut self.ends;
-        ends.newest += 1;
-        let number = ends.newest;
-        ends.kept.push_back((number, Arc::new(end.clone())));
+        ends.kept.extend(ends.unwritten.remove(key));
         let excess = ends.kept.len().saturating_sub(self.config.ends_max);
         ends.kept.drain(..excess);
-        let oldest = ends.kept.front().map_or(number, |(number, _)| *number);
-        Some(Box::new(RememberedEnd { number, end, oldest }))
     }
 
     /// The leader asks for what is remembered.

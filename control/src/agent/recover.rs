@@ -52,6 +52,7 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) -> Self {
         let Recovered { agent, fence, records, ends, containers, operations, boot_changed } = found;
+        let ends = Ends::recover(ends, config.ends_max);
         let mut this = Self {
             operations: Operations::recovered(operations, &config.resources),
             config,
@@ -60,7 +61,7 @@ impl Agent {
             link: Link::Down,
             tasks: BTreeMap::new(),
             containers: BTreeMap::new(),
-            ends: Ends::recover(ends),
+            ends,
             used: Resources::new(),
             deadlines: Deadlines::default(),
             storage: Storage::default(),

@@ -38,6 +38,21 @@ impl EndedTasks {
         }
     }
 
+    /// Adds the end of a task that an agent reports, unless it is here: an agent that crashed before it
+    /// could forget the task tells of it once more.
+    pub(super) fn push_reported(&mut self, row: TaskView) {
+        let times = (row.launched_at.unwrap_or(row.changed_at), row.changed_at);
+        let is_known = self.rows.iter().any(|known| {
+            known.id == row.id
+                && known.framework_id == row.framework_id
+                && known.node_id == row.node_id
+                && is_same_life(known, times)
+        });
+        if !is_known {
+            self.push(row);
+        }
+    }
+
     /// Replaces the newest row of a task.
     pub(super) fn replace(&mut self, key: &TaskKey, row: TaskView) {
         let is_it = |row: &Arc<TaskView>| {
@@ -65,7 +80,9 @@ impl EndedTasks {
         }
         let is_new = |end: &TaskEnd| {
             let rows = known.get(&(end.framework, agent.node, &end.task));
-            !rows.is_some_and(|rows| rows.iter().any(|row| is_same_life(row, end)))
+            !rows.is_some_and(|rows| {
+                rows.iter().any(|row| is_same_life(row, (end.launched_at, end.ended_at)))
+            })
         };
         let learnt: Vec<Arc<TaskView>> = ends
             .into_iter()
@@ -83,10 +100,10 @@ impl EndedTasks {
 /// Whether a row of the same task tells of the same end, and not of that of an earlier or later task
 /// under the same id: either the row came from the agent's own words, or their times overlap, when the
 /// master had dated the end by its own clock or told another.
-fn is_same_life(row: &TaskView, end: &TaskEnd) -> bool {
-    let told_before = row.launched_at == Some(end.launched_at) || row.changed_at == end.ended_at;
-    let overlap = end.launched_at < row.changed_at
-        && row.launched_at.is_none_or(|launched| launched < end.ended_at);
+fn is_same_life(row: &TaskView, (launched_at, ended_at): (Wall, Wall)) -> bool {
+    let told_before = row.launched_at == Some(launched_at) || row.changed_at == ended_at;
+    let overlap =
+        launched_at < row.changed_at && row.launched_at.is_none_or(|launched| launched < ended_at);
     told_before || overlap
 }
 
@@ -180,6 +197,17 @@ mod tests {
         ended.learn(Wall(1_000), AGENT, vec![end("a", 60), before]);
         let states: Vec<_> = ended.picture().iter().map(|row| row.state).collect();
         assert_eq!(states, [TaskState::Finished, TaskState::GoneByOperator]);
+    }
+
+    #[test]
+    fn an_end_that_is_reported_once_more_is_shown_once() {
+        let mut ended = EndedTasks::new(4);
+        ended.push(row_of(AGENT, end("a", 20)));
+        ended.push_reported(row_of(AGENT, end("a", 20)));
+        assert_eq!(names(&ended), ["a"]);
+        let again = TaskEnd { launched_at: Wall(21), ..end("a", 30) };
+        ended.push_reported(row_of(AGENT, again));
+        assert_eq!(names(&ended), ["a", "a"], "another task under the same id");
     }
 
     #[test]

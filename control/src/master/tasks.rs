@@ -241,8 +241,8 @@ impl Tasks {
         let was_ended = self.map.get(&key).is_some_and(|task| task.state.is_terminal());
         self.remove(&key);
         if task.state.is_terminal() && !was_ended {
-            // It ended where nobody could tell: it was never shown as ended.
-            self.show_ended(&key, &task);
+            // It ended where nobody could tell, or has been told of before.
+            self.ended.push_reported(task.view(&key));
         }
         self.by_agent.entry(key.agent).or_default().insert(key.clone());
         self.by_framework.entry(key.framework).or_default().all += 1;
