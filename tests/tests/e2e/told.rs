@@ -1,7 +1,8 @@
 //! What commands and frameworks say when the cluster is not there, or not for them.
 
 use meshos_tests::{
-    Cluster, Command, Finished, Framework, FrameworkOptions, Journal, sweep, wait_until,
+    Cluster, Command, Finished, Framework, FrameworkOptions, Journal, PATIENCE, poll_until, sweep,
+    wait_until,
 };
 
 use crate::common::{gated, ids, wait_for_running};
@@ -62,8 +63,11 @@ fn without_a_majority_commands_say_how_many_voters_answer() {
     let leader = cluster.leader();
     let asked = cluster.follower();
     let id = cluster.nodes[asked].id();
-    let voters = cluster.nodes[asked].command(&["voters", "--json"]).run().success().json();
-    let own = voters.as_array().unwrap().iter().find(|row| row["node_id"] == id).unwrap();
+    let own = poll_until(PATIENCE, "the leader has heard of the voter by gossip", || {
+        let voters = cluster.nodes[asked].command(&["voters", "--json"]).run().success().json();
+        let own = voters.as_array().unwrap().iter().find(|row| row["node_id"] == id).cloned();
+        own.filter(|own| !own["cluster_address"].is_null())
+    });
     assert_eq!(own["cluster_address"], cluster.nodes[asked].http().to_string());
     assert_eq!(own["address"], cluster.nodes[asked].quic().to_string());
 
