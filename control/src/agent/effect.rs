@@ -1,5 +1,7 @@
 //! Everything that an agent can ask for, and what it keeps on disk.
 
+use std::sync::Arc;
+
 use meshos_protocol::{
     ids::{AgentId, ContainerId, FrameworkId, OperationUuid, TaskId},
     messages::agent::ToLeader,
@@ -100,7 +102,7 @@ pub struct RememberedEnd {
     /// Its place among those that are remembered: one above the newest before.
     pub number: u64,
     /// How it ended.
-    pub end: TaskEnd,
+    pub end: Arc<TaskEnd>,
     /// The oldest that stays; all with lower numbers go.
     pub oldest: u64,
 }

@@ -61,10 +61,10 @@ impl Agent {
     ) -> Option<Box<RememberedEnd>> {
         let max = self.config.ends_max;
         let task = self.tasks.get(key).filter(|_| max > 0)?;
-        let end = end_of(&task.record, terminal);
+        let end = Arc::new(end_of(&task.record, terminal));
         self.ends.newest += 1;
         let number = self.ends.newest;
-        self.ends.unwritten.insert(key.clone(), (number, Arc::new(end.clone())));
+        self.ends.unwritten.insert(key.clone(), (number, Arc::clone(&end)));
         let oldest = (number + 1).saturating_sub(u64::try_from(max).unwrap_or(u64::MAX));
         Some(Box::new(RememberedEnd { number, end, oldest }))
     }
@@ -86,16 +86,9 @@ impl Agent {
         let wanted = |end: &&TaskEnd| after.is_none_or(|after| end.ended_at > after);
         let newest_first = self.ends.kept.iter().rev().map(|(_, end)| end.as_ref());
         let ends: Vec<TaskEnd> = newest_first.filter(wanted).take(max).cloned().collect();
-        let mut pages = pages(ends).into_iter().peekable();
-        let mut ends = pages.next().unwrap_or_default();
-        loop {
-            let more = pages.peek().is_some();
-            effects.push(Effect::SendToLeader(ToLeader::Ends { ends, more }));
-            match pages.next() {
-                Some(next) => ends = next,
-                None => break,
-            }
-        }
+        effects.extend(
+            pages(ends).map(|(ends, more)| Effect::SendToLeader(ToLeader::Ends { ends, more })),
+        );
     }
 }
 

@@ -116,14 +116,13 @@ impl Agent {
         self.link = Link::Registering;
         self.counters.registrations += 1;
         let reports = self.tasks.values().filter_map(super::task::Task::report).collect();
-        let mut pages = pages(reports).into_iter().peekable();
-        let tasks = pages.next().unwrap_or_default();
-        let registration = self.registration(fence, tasks, pages.peek().is_some());
+        let mut pages = pages(reports);
+        let (tasks, more) = pages.next().unwrap_or_default();
+        let registration = self.registration(fence, tasks, more);
         effects.push(Effect::SendToLeader(ToLeader::Register(registration)));
-        while let Some(tasks) = pages.next() {
-            let more = pages.peek().is_some();
-            effects.push(Effect::SendToLeader(ToLeader::Report { tasks, more }));
-        }
+        effects.extend(
+            pages.map(|(tasks, more)| Effect::SendToLeader(ToLeader::Report { tasks, more })),
+        );
         self.restart_retries(now);
         if self.stopping {
             effects.push(Effect::SendToLeader(ToLeader::Leaving));
@@ -246,8 +245,8 @@ impl Agent {
     }
 }
 
-/// Cuts what is reported into frames.
-pub(super) fn pages<T: Serialize>(reports: Vec<T>) -> Vec<Vec<T>> {
+/// Cuts what is reported into frames, one at least, each with whether more follow.
+pub(super) fn pages<T: Serialize>(reports: Vec<T>) -> impl Iterator<Item = (Vec<T>, bool)> {
     let mut pages: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0;
     for report in reports {
@@ -262,5 +261,9 @@ pub(super) fn pages<T: Serialize>(reports: Vec<T>) -> Vec<Vec<T>> {
             page.push(report);
         }
     }
-    pages
+    if pages.is_empty() {
+        pages.push(Vec::new());
+    }
+    let last = pages.len() - 1;
+    pages.into_iter().enumerate().map(move |(number, page)| (page, number < last))
 }

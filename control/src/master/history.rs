@@ -14,7 +14,7 @@ use meshos_protocol::{
 
 use super::{
     ConnectionId, DropReason,
-    agents::{ConnectionPhase, Link},
+    agents::Link,
     state::{Core, Cx},
     timers::Timer,
 };
@@ -64,17 +64,11 @@ impl Core {
         mut ends: Vec<TaskEnd>,
         more: bool,
     ) {
-        let Some(stream) = self.connections.get(&connection) else { return };
-        let agent = match stream.phase {
-            ConnectionPhase::Registered { agent } => Some(agent),
-            ConnectionPhase::Opened
-            | ConnectionPhase::Reporting(_)
-            | ConnectionPhase::Admitting(_) => None,
-        };
-        let Some(agent) = agent.filter(|agent| self.history.asked == Some(*agent)) else {
+        let Some(agent) = self.registered_over(connection) else { return };
+        if self.history.asked != Some(agent) {
             self.counters.dropped.add(DropReason::OutOfTurn);
             return;
-        };
+        }
         ends.truncate(TASKS_PER_REPORT_MAX);
         // One that tells nothing and has more to tell has told all.
         let more = more && !ends.is_empty();

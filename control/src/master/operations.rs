@@ -21,7 +21,6 @@ use meshos_protocol::{
 
 use super::{
     ConnectionId, DropReason,
-    agents::ConnectionPhase,
     calls::{busy, invalid},
     proposals::Caller,
     state::{Core, Cx},
@@ -66,11 +65,7 @@ impl Core {
         report: OperationReport,
         resources: Resources,
     ) {
-        let Some(stream) = self.connections.get(&connection) else { return };
-        let ConnectionPhase::Registered { agent } = stream.phase else {
-            self.counters.dropped.add(DropReason::OutOfTurn);
-            return;
-        };
+        let Some(agent) = self.registered_over(connection) else { return };
         if self.operations.get(agent, report.uuid).is_none() {
             self.tell_agent(cx, agent, ToAgent::SettleOperation { uuid: report.uuid });
             return;

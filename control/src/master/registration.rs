@@ -89,6 +89,17 @@ impl Core {
         }
     }
 
+    /// The agent that is registered over a stream. What others say that must be registered first is
+    /// out of turn: counted, and dropped.
+    pub(super) fn registered_over(&mut self, connection: ConnectionId) -> Option<AgentId> {
+        let stream = self.connections.get(&connection)?;
+        let ConnectionPhase::Registered { agent } = stream.phase else {
+            self.counters.dropped.add(DropReason::OutOfTurn);
+            return None;
+        };
+        Some(agent)
+    }
+
     fn on_register(
         &mut self,
         cx: &mut Cx<'_>,

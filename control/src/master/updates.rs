@@ -117,12 +117,8 @@ impl Core {
         task: TaskId,
         state: TaskState,
     ) {
-        let Some(stream) = self.connections.get(&connection) else { return };
-        let ConnectionPhase::Registered { agent } = stream.phase else {
-            // What is being registered lists the task as it is.
-            self.counters.dropped.add(DropReason::OutOfTurn);
-            return;
-        };
+        // What is being registered lists the task as it is.
+        let Some(agent) = self.registered_over(connection) else { return };
         if !is_agents(state) || !state.is_terminal() {
             self.counters.dropped.add(DropReason::BadState);
             return;

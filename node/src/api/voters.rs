@@ -84,7 +84,6 @@ impl Api {
         if !self.options.raft.voters().is_empty() {
             return Some(self.voters_known(false));
         }
-        let gossip = self.options.gossip.view();
         let rows: Vec<VoterRow> = self
             .options
             .tracker
@@ -94,10 +93,7 @@ impl Api {
                 node_id,
                 raft_id: None,
                 address,
-                cluster_address: gossip
-                    .peers
-                    .get(&node_id)
-                    .map(|peer| peer.facts.address_http.to_string()),
+                cluster_address: self.cluster_address(node_id),
                 role: "voter",
                 leader: false,
                 last_contact_ms: None,
@@ -109,17 +105,20 @@ impl Api {
 
     /// `led` says whether anybody leads.
     pub(super) fn voters_known(&self, led: bool) -> Result<Answer, Failure> {
-        let gossip = self.options.gossip.view();
         let row = |status: &VoterStatus| {
-            let node = status.voter.node_id;
-            let peer = gossip.peers.get(&node).map(|peer| peer.facts.address_http);
-            let own = (node == self.options.node).then(|| self.options.options.http_address());
-            let address = own.map(|own| own.to_string());
-            let address = address.or_else(|| peer.map(|address| address.to_string()));
-            VoterRow::of(status, address, led)
+            VoterRow::of(status, self.cluster_address(status.voter.node_id), led)
         };
         let rows: Vec<VoterRow> = self.options.raft.voters().iter().map(row).collect();
         Answer::json(&rows)
+    }
+
+    /// `host:port` of a node's cluster port, as gossip has it.
+    fn cluster_address(&self, node: NodeId) -> Option<String> {
+        if node == self.options.node {
+            return Some(self.options.options.http_address().to_string());
+        }
+        let view = self.options.gossip.view();
+        view.peers.get(&node).map(|peer| peer.facts.address_http.to_string())
     }
 
     /// How many of how many voters answer this node, itself among them; absent when it does not

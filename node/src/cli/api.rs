@@ -192,6 +192,21 @@ impl Api {
         Ok(Self { http, nodes: Mutex::new(vec![node.to_owned()]), token, operator: None })
     }
 
+    /// The nodes that the leader knows, as it lists them; none when they are not told in time.
+    pub(super) async fn nodes_within(&self, limit: Duration) -> Vec<Value> {
+        match tokio::time::timeout(limit, self.get("/api/nodes")).await {
+            Ok(Ok(Value::Array(nodes))) => nodes,
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same, and each of them is tried when the present one is gone.
+    pub(super) async fn learn_nodes(&self, limit: Duration) -> Vec<Value> {
+        let nodes = self.nodes_within(limit).await;
+        self.also(nodes.iter().filter_map(|node| node["address"].as_str()).map(str::to_owned));
+        nodes
+    }
+
     /// Tries these nodes too when the present one is gone.
     pub(super) fn also(&self, more: impl IntoIterator<Item = String>) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -27,6 +27,14 @@ pub(super) struct Common {
     pub json: bool,
 }
 
+/// The node that a command is about.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Subject {
+    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
+    #[arg(id = "subject", value_name = "NODE")]
+    pub node: String,
+}
+
 /// What a node tells of itself without being asked who asks.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::Args;
 use meshos_protocol::task::TaskState;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     api::{Api, ApiError},
@@ -92,7 +92,8 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     let mut reader = LogReader::new(&task.framework_id, &task.id, file, &task.node_id);
     let printer = Printer { task: &task, file, json: arguments.common.json };
     if arguments.follow {
-        learn_others(&api).await;
+        // When the node that is asked goes, the task is followed through another.
+        api.learn_nodes(LEARN_LIMIT).await;
         follow(&api, &mut reader, &printer).await?;
     } else {
         print_all(&api, &mut reader, &printer).await?;
@@ -145,14 +146,6 @@ async fn print_all(api: &Api, reader: &mut LogReader, printer: &Printer<'_>) -> 
         }
     }
     if printer.json { printer.print(&all) } else { Ok(()) }
-}
-
-/// When the node that is asked goes, the task is followed through another.
-async fn learn_others(api: &Api) {
-    let nodes = tokio::time::timeout(LEARN_LIMIT, api.get("/api/nodes")).await;
-    if let Ok(Ok(Value::Array(nodes))) = nodes {
-        api.also(nodes.iter().filter_map(|node| node["address"].as_str()).map(str::to_owned));
-    }
 }
 
 async fn follow(api: &Api, reader: &mut LogReader, printer: &Printer<'_>) -> Result<()> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    common::{Common, node_changed},
+    common::{Common, Subject, node_changed},
     output,
     table::Table,
 };
@@ -24,9 +24,8 @@ A role that is not listed has the weight 1.";
 /// Declare a node gone for good that is not connected: its tasks are over, its place is free
 #[derive(Debug, Args)]
 pub(super) struct Gone {
-    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
-    #[arg(id = "gone", value_name = "NODE")]
-    node: String,
+    #[command(flatten)]
+    subject: Subject,
     /// Do it: every task of the node counts as ended, and if the node comes back it ends them
     #[arg(long)]
     yes: bool,
@@ -37,9 +36,8 @@ pub(super) struct Gone {
 /// Offer nothing more of a node; its tasks go on
 #[derive(Debug, Args)]
 pub(super) struct Drain {
-    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
-    #[arg(id = "drained", value_name = "NODE")]
-    node: String,
+    #[command(flatten)]
+    subject: Subject,
     #[command(flatten)]
     common: Common,
 }
@@ -47,9 +45,8 @@ pub(super) struct Drain {
 /// Offer a node again that was drained
 #[derive(Debug, Args)]
 pub(super) struct Undrain {
-    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
-    #[arg(id = "undrained", value_name = "NODE")]
-    node: String,
+    #[command(flatten)]
+    subject: Subject,
     #[command(flatten)]
     common: Common,
 }
@@ -89,7 +86,7 @@ struct WeightRow {
 
 impl Gone {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let node = self.node;
+        let node = self.subject.node;
         ensure!(
             self.yes,
             "declaring node {node} gone ends all its tasks and cannot be taken back: add --yes if that is meant"
@@ -104,9 +101,9 @@ impl Gone {
 
 impl Drain {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let body = json!({ "node_id": self.node });
+        let body = json!({ "node_id": self.subject.node });
         let sentence = |answer: &_| {
-            let node = node_changed(&self.node, answer);
+            let node = node_changed(&self.subject.node, answer);
             format!("node {node} drains: it is offered no more, its tasks go on")
         };
         self.common.change("/api/nodes/drain", &body, sentence).await
@@ -115,9 +112,10 @@ impl Drain {
 
 impl Undrain {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let body = json!({ "node_id": self.node });
-        let sentence =
-            |answer: &_| format!("node {} is offered again", node_changed(&self.node, answer));
+        let body = json!({ "node_id": self.subject.node });
+        let sentence = |answer: &_| {
+            format!("node {} is offered again", node_changed(&self.subject.node, answer))
+        };
         self.common.change("/api/nodes/undrain", &body, sentence).await
     }
 }

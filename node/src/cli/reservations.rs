@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    common::{Common, node_changed},
+    common::{Common, Subject, node_changed},
     output,
     table::Table,
 };
@@ -42,9 +42,8 @@ pub(super) struct Reservations {
 #[derive(Debug, Args)]
 #[command(after_help = RESERVE_HELP)]
 pub(super) struct Reserve {
-    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
-    #[arg(id = "reserved_on", value_name = "NODE")]
-    node: String,
+    #[command(flatten)]
+    subject: Subject,
     /// What, such as cpus:4;mem:8192
     #[arg(value_name = "RESOURCES")]
     resources: String,
@@ -61,9 +60,8 @@ pub(super) struct Reserve {
 /// Undo a reservation, or a part of it
 #[derive(Debug, Args)]
 pub(super) struct Unreserve {
-    /// The node: its id, or its hostname or address, as `meshos nodes` shows them
-    #[arg(id = "unreserved_on", value_name = "NODE")]
-    node: String,
+    #[command(flatten)]
+    subject: Subject,
     /// What, such as cpus:4;mem:8192
     #[arg(value_name = "RESOURCES")]
     resources: String,
@@ -88,9 +86,8 @@ pub(super) struct Volumes {
 enum Change {
     /// Make a volume of disk that is reserved for its role
     Create {
-        /// The node: its id, or its hostname or address, as `meshos nodes` shows them
-        #[arg(id = "created_on", value_name = "NODE")]
-        node: String,
+        #[command(flatten)]
+        subject: Subject,
         /// Its name, unique in its role on the node
         #[arg(value_name = "VOLUME")]
         volume: String,
@@ -111,9 +108,8 @@ enum Change {
     },
     /// End a volume and remove what is in it
     Destroy {
-        /// The node: its id, or its hostname or address, as `meshos nodes` shows them
-        #[arg(id = "destroyed_on", value_name = "NODE")]
-        node: String,
+        #[command(flatten)]
+        subject: Subject,
         /// Its name
         #[arg(value_name = "VOLUME")]
         volume: String,
@@ -171,7 +167,7 @@ impl Reservations {
 
 impl Reserve {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let Self { node, resources, role, labels, common } = self;
+        let Self { subject: Subject { node }, resources, role, labels, common } = self;
         let labels: Map<String, Value> =
             labels.into_iter().map(|(key, value)| (key, value.into())).collect();
         let body =
@@ -189,7 +185,7 @@ impl Reserve {
 
 impl Unreserve {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let Self { node, resources, role, common } = self;
+        let Self { subject: Subject { node }, resources, role, common } = self;
         let body = json!({ "node_id": node, "role": role, "resources": resources });
         let sentence = |answer: &Value| {
             let freed = answer["unreserved"].as_str().unwrap_or(&resources);
@@ -207,7 +203,15 @@ impl Volumes {
                 list_volumes(&self.common).await?;
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Change::Create { node, volume, role, size, path, shared, common }) => {
+            Some(Change::Create {
+                subject: Subject { node },
+                volume,
+                role,
+                size,
+                path,
+                shared,
+                common,
+            }) => {
                 let body = json!({
                     "node_id": node,
                     "role": role,
@@ -224,7 +228,7 @@ impl Volumes {
                 };
                 common.change("/api/volumes/create", &body, sentence).await
             }
-            Some(Change::Destroy { node, volume, role, yes, common }) => {
+            Some(Change::Destroy { subject: Subject { node }, volume, role, yes, common }) => {
                 ensure!(
                     yes,
                     "destroying volume {volume} removes what is in it and cannot be taken back: add --yes if that is meant"

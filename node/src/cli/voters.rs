@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    common::{Common, node_changed},
+    common::{Common, Subject, node_changed},
     output,
     table::Table,
     text::plain,
@@ -67,9 +67,8 @@ pub(super) struct Arguments {
 enum Change {
     /// Make a node of the cluster a voter
     Add {
-        /// The node: its id, or its hostname or address, as `meshos nodes` shows them
-        #[arg(id = "voter", value_name = "NODE")]
-        node: String,
+        #[command(flatten)]
+        subject: Subject,
         #[command(flatten)]
         common: Common,
     },
@@ -129,7 +128,7 @@ struct Row {
 pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     match arguments.change {
         None => show(&arguments.common).await?,
-        Some(Change::Add { node, common }) => {
+        Some(Change::Add { subject: Subject { node }, common }) => {
             let body = json!({ "node_id": node });
             let told = |answer: &_| format!("node {} is a voter now", node_changed(&node, answer));
             return common.change("/api/voters/add", &body, told).await;

@@ -236,7 +236,10 @@ impl AgentStore {
                         Change::Forget { framework, task, end } => {
                             tasks.remove(key(*framework, task))?;
                             if let Some(kept) = end {
-                                ends.insert(kept.number, codec::encode(&kept.end).as_slice())?;
+                                ends.insert(
+                                    kept.number,
+                                    codec::encode(kept.end.as_ref()).as_slice(),
+                                )?;
                                 ends.retain_in(..kept.oldest, |_, _| false)?;
                             }
                         }

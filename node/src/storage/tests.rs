@@ -1,6 +1,9 @@
 //! What an agent wrote is there after whatever happened to the file.
 
-use std::{path::Path, sync::mpsc};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+};
 
 use meshos_control::agent::{Change, OperationsRecord, RememberedEnd, TaskRecord, WriteId};
 use meshos_protocol::{
@@ -153,7 +156,7 @@ fn ended_tasks_are_kept_by_number_and_one_that_is_unreadable_harms_nobody() {
     let store = AgentStore::open(directory.path()).unwrap();
     let remember = |number, name: &str, oldest| {
         let (framework, task) = (FrameworkId(1), task_id(name));
-        let end = Some(Box::new(RememberedEnd { number, end: end(name), oldest }));
+        let end = Some(Box::new(RememberedEnd { number, end: Arc::new(end(name)), oldest }));
         Change::Forget { framework, task, end }
     };
     let first = [task(1, "a", TaskState::Running), remember(1, "a", 1), remember(2, "b", 1)];

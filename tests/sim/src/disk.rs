@@ -1,6 +1,9 @@
 //! A node's disk: what is durable, and what a crash can lose.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use meshos_control::agent::{Change, OperationsRecord, TaskRecord, WriteId};
 use meshos_protocol::{
@@ -64,7 +67,7 @@ impl Disk {
             Change::Forget { framework, task, end } => {
                 self.records.remove(&(framework, task));
                 if let Some(kept) = end {
-                    self.ends.insert(kept.number, kept.end);
+                    self.ends.insert(kept.number, Arc::unwrap_or_clone(kept.end));
                     self.ends.retain(|number, _| *number >= kept.oldest);
                 }
             }

@@ -1,6 +1,9 @@
 //! An agent with a modelled disk and launcher, which live on when the agent crashes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use meshos_protocol::{
     ids::{
@@ -91,7 +94,7 @@ impl Disk {
             Change::Forget { framework, task, end } => {
                 self.records.remove(&(framework, task));
                 if let Some(kept) = end {
-                    self.ends.insert(kept.number, kept.end);
+                    self.ends.insert(kept.number, Arc::unwrap_or_clone(kept.end));
                     self.ends.retain(|number, _| *number >= kept.oldest);
                 }
             }

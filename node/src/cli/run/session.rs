@@ -340,8 +340,7 @@ impl NodeRow {
 
 /// The connected nodes; none when they are not told in time.
 async fn nodes(api: &Api) -> Vec<NodeRow> {
-    let nodes = tokio::time::timeout(SILENCE, api.get("/api/nodes")).await;
-    let Ok(Ok(Value::Array(nodes))) = nodes else { return Vec::new() };
+    let nodes = api.nodes_within(SILENCE).await;
     nodes.iter().filter(|node| node["connected"] == true).filter_map(NodeRow::of).collect()
 }
 
@@ -400,10 +399,8 @@ async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
 /// The nodes that the leader knows. The output can be read from any of them; their QUIC addresses
 /// are given, for the driver. A node that has just started may not have heard of them by gossip.
 async fn learn_nodes(api: &Api) -> Vec<String> {
-    let nodes = tokio::time::timeout(LEARN_LIMIT, api.get("/api/nodes")).await;
-    let Ok(Ok(Value::Array(nodes))) = nodes else { return Vec::new() };
-    let text = |node: &Value, key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
-    api.also(nodes.iter().filter_map(|node| text(node, "address")));
+    let nodes = api.learn_nodes(LEARN_LIMIT).await;
     let reachable = nodes.iter().filter(|node| node["connected"] == true);
-    reachable.filter_map(|node| text(node, "agent_address")).take(NODES_MAX).collect()
+    let addresses = reachable.filter_map(|node| node["agent_address"].as_str());
+    addresses.map(str::to_owned).take(NODES_MAX).collect()
 }
