@@ -8,4 +8,5 @@
 
 pub mod agent;
 pub mod master;
+mod pages;
 pub mod registry;

@@ -6,9 +6,12 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
-use crate::resources::{
-    Amount, Disk, DiskKind, Metadata, Reservation, ReservationKind, Resource, ResourceError,
-    Resources,
+use crate::{
+    codec,
+    resources::{
+        Amount, Disk, DiskKind, Metadata, Reservation, ReservationKind, Resource, ResourceError,
+        Resources,
+    },
 };
 
 pub use status::{
@@ -20,6 +23,9 @@ pub const LABELS_BYTES_MAX: usize = 4 << 10;
 /// The most entries that an agent's resources may have after an operation that adds some: half of
 /// what a message may carry, so that what is added by configuration always fits beside them.
 pub const CONVERTED_ENTRIES_MAX: usize = crate::resources::ENTRIES_MAX / 2;
+/// The most bytes, in the form of the wire, that they may take then: an agent registers with all that
+/// it has and is offered whole, each in one frame, and its record on disk is read back whole.
+pub const CONVERTED_BYTES_MAX: usize = 1 << 20;
 
 /// An operation on the resources of one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,6 +217,27 @@ impl Conversion {
     pub fn apply(&self, resources: &Resources) -> Option<Resources> {
         Some(resources.checked_sub(&self.consumed)? + &self.converted)
     }
+}
+
+/// Whether an agent may have `after`, which an operation makes of `before`. What is too much already
+/// may always become less.
+///
+/// # Errors
+/// Why not, for people.
+pub fn check_growth(before: &Resources, after: &Resources) -> Result<(), String> {
+    let entries = after.len();
+    if entries > CONVERTED_ENTRIES_MAX && entries > before.len() {
+        return Err(format!(
+            "the agent's resources would have {entries} entries, at most {CONVERTED_ENTRIES_MAX} are kept"
+        ));
+    }
+    let bytes = codec::encode(after).len();
+    if bytes > CONVERTED_BYTES_MAX && bytes > codec::encode(before).len() {
+        return Err(format!(
+            "the agent's resources would take {bytes} bytes with their labels, at most {CONVERTED_BYTES_MAX} are kept"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether what is named becomes the plainer thing, or comes of it.

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     attributes::{AttributeValue, Attributes},
     resources::{Amount, Resource, ResourceName, Resources, ScalarQuantities, Value},
+    task::Exit,
 };
 
 /// `{"cpus": 2.5, "mem": 1024}`.
@@ -119,6 +120,22 @@ impl Serialize for Number {
         match self.0.to_string().parse::<f64>() {
             Ok(number) => serializer.serialize_f64(number),
             Err(_) => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+/// How a process ended: `{"code": 0}`, `{"signal": 9}`, or `{"unreadable": "why"}`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn exit_as_map<S: Serializer>(exit: &Option<Exit>, serializer: S) -> Result<S::Ok, S::Error> {
+    match exit {
+        None => serializer.serialize_none(),
+        Some(Exit::Code { code }) => serializer.collect_map([("code", code)]),
+        Some(Exit::Signal { signal }) => serializer.collect_map([("signal", signal)]),
+        Some(Exit::Unreadable { why }) => serializer.collect_map([("unreadable", why)]),
+        Some(Exit::Unknown) => {
+            serializer.collect_map([("unreadable", "this release does not know how")])
         }
     }
 }

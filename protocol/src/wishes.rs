@@ -179,15 +179,6 @@ fn once() -> u32 {
     1
 }
 
-/// Resources that are of use together only: all of them are offered at once, or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GangRequest {
-    /// The parts; those of one request may lie on different agents.
-    pub parts: Vec<ResourceRequest>,
-    /// For how long to try.
-    pub within_ms: u64,
-}
-
 /// Where an agent stands, for what must survive the loss of a place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FaultDomain {

@@ -306,9 +306,8 @@ impl Allocator {
         task: &Resources,
     ) -> BTreeMap<ResourceName, Resources> {
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        let look = Look { tree: &self.tree, page, agent, turns: false };
-        let available =
-            page.portion_unrefused(key, membership, look.headroom(membership)).unwrap_or_default();
+        // A limit of the role is told by its rule; the agent lacks nothing for it.
+        let available = page.portion_unrefused(key, membership, None).unwrap_or_default();
         let lacks = |wanted: &Resource| {
             let one = Resources::from(wanted.clone());
             if available.find(&one, &membership.role).is_some() {

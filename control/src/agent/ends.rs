@@ -10,16 +10,13 @@ use std::{
 };
 
 use meshos_protocol::{
-    messages::agent::ToLeader,
+    messages::agent::{TASKS_PER_REPORT_MAX, ToLeader},
     task::{StatusUpdate, TaskEnd},
     time::Wall,
 };
 
-use super::{
-    Agent, Effect, RememberedEnd, TaskRecord,
-    register::{Link, pages},
-    task::TaskKey,
-};
+use super::{Agent, Effect, RememberedEnd, TaskRecord, register::Link, task::TaskKey};
+use crate::pages::pages;
 
 /// The newest ends, oldest first.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +84,8 @@ impl Agent {
         let newest_first = self.ends.kept.iter().rev().map(|(_, end)| end.as_ref());
         let ends: Vec<TaskEnd> = newest_first.filter(wanted).take(max).cloned().collect();
         effects.extend(
-            pages(ends).map(|(ends, more)| Effect::SendToLeader(ToLeader::Ends { ends, more })),
+            pages(ends, TASKS_PER_REPORT_MAX)
+                .map(|(ends, more)| Effect::SendToLeader(ToLeader::Ends { ends, more })),
         );
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshos_protocol::{
     ids::{FrameworkId, OperationId, OperationUuid},
     messages::agent::{OPERATIONS_UNSETTLED_MAX, ToLeader},
-    operation::{CONVERTED_ENTRIES_MAX, Conversion, Operation, OperationReport, OperationState},
+    operation::{Conversion, Operation, OperationReport, OperationState, check_growth},
     resources::{Resource, Resources},
     role::Role,
 };
@@ -64,6 +64,9 @@ pub(super) struct Operations {
     pub(super) total: Resources,
     /// What is not on disk yet, oldest first.
     writing: BTreeMap<WriteId, Step>,
+    /// The newest operation that was judged since the node started: what it and those before it did is
+    /// in the total.
+    judged: Option<OperationUuid>,
 }
 
 /// An operation whose write is not durable yet. When the disk refuses writes it may be there or not:
@@ -156,7 +159,7 @@ pub(crate) fn clashing_volume<'a>(
 impl Operations {
     pub(super) fn recovered(record: OperationsRecord, configured: &Resources) -> Self {
         let total = record.total(configured);
-        Self { record, total, writing: BTreeMap::new() }
+        Self { record, total, writing: BTreeMap::new(), judged: None }
     }
 
     /// What is not settled, as a registration tells it.
@@ -216,6 +219,7 @@ impl Agent {
             self.answer_operation(uuid, effects);
             return;
         }
+        self.operations.judged = self.operations.judged.max(Some(uuid));
         let (framework, id) = asker;
         let state = OperationState::Finished;
         let mut report = OperationReport { uuid, framework, id, state, message: String::new() };
@@ -223,11 +227,22 @@ impl Agent {
             Err(why) => {
                 // Nothing is written of it: when the answer gets lost, no registration lists it.
                 (report.state, report.message) = (OperationState::Failed, why);
-                let resources = self.operations.total.clone();
-                self.tell(ToLeader::Operation { report, resources }, effects);
+                self.tell_operation(report, effects);
             }
             Ok((conversion, total)) => self.convert(report, conversion, total, effects),
         }
+    }
+
+    /// Whether nobody uses what an operation takes.
+    fn check_unused(&self, consumed: &Resources) -> Result<(), String> {
+        let free = self.free();
+        if !free.contains(consumed) {
+            return Err(format!("the operation takes {consumed}, the agent has {free} free"));
+        }
+        if !self.used.intersection(&consumed.shared()).is_empty() {
+            return Err("a task uses the shared volume".to_owned());
+        }
+        Ok(())
     }
 
     /// What an operation makes of what, and what the agent has then.
@@ -245,23 +260,12 @@ impl Agent {
             ));
         }
         let conversion = operation.conversion().map_err(|error| error.to_string())?;
-        let (free, consumed) = (self.free(), &conversion.consumed);
-        if !free.contains(consumed) {
-            return Err(format!("the operation takes {consumed}, the agent has {free} free"));
-        }
-        if !self.used.intersection(&consumed.shared()).is_empty() {
-            return Err("a task uses the shared volume".to_owned());
-        }
+        self.check_unused(&conversion.consumed)?;
         let total = conversion.apply(&self.operations.total).ok_or("it is not there")?;
         if let Some((role, id)) = clashing_volume(&self.operations.total, &conversion) {
             return Err(format!("role {role} has a volume {id:?} on this agent already"));
         }
-        if total.len() > CONVERTED_ENTRIES_MAX && total.len() > self.operations.total.len() {
-            return Err(format!(
-                "the agent's resources would have {} entries, at most {CONVERTED_ENTRIES_MAX} are kept",
-                total.len()
-            ));
-        }
+        check_growth(&self.operations.total, &total)?;
         Ok((conversion, total))
     }
 
@@ -348,8 +352,11 @@ impl Agent {
             Some(why) if self.undo_create(uuid, &why, effects) => {}
             Some(_) | None => {
                 // Also when a later operation stands on it: a task makes them when it needs them.
+                // It is told once it is on disk: a restart must not have it done again, since what
+                // fails then would undo what its framework builds on.
                 self.finish_operation(uuid);
-                self.answer_operation(uuid, effects);
+                let write = self.write_operations(effects);
+                self.operations.writing.insert(write, Step { uuid, destroyed: Vec::new() });
             }
         }
     }
@@ -367,7 +374,7 @@ impl Agent {
         let volumes = self.operations.total.filter(is_its);
         let Ok(conversion) = (Operation::Destroy { volumes }).conversion() else { return false };
         let total = conversion.apply(&self.operations.total);
-        let Some(total) = total.filter(|_| self.free().contains(&conversion.consumed)) else {
+        let Some(total) = total.filter(|_| self.check_unused(&conversion.consumed).is_ok()) else {
             return false;
         };
         let operations = &mut self.operations;
@@ -402,8 +409,15 @@ impl Agent {
         else {
             return;
         };
-        let resources = self.operations.total.clone();
-        self.tell(ToLeader::Operation { report, resources }, effects);
+        self.tell_operation(report, effects);
+    }
+
+    /// What failed comes with all that the agent has, since the leader had taken it for done.
+    fn tell_operation(&mut self, report: OperationReport, effects: &mut Vec<Effect>) {
+        let failed = report.state == OperationState::Failed;
+        let resources = if failed { self.operations.total.clone() } else { Resources::new() };
+        let judged = self.operations.judged;
+        self.tell(ToLeader::Operation { report, resources, judged }, effects);
     }
 
     /// Whoever asked for it knows what became of it.

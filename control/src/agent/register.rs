@@ -1,22 +1,18 @@
 //! The stream to the leader: the fence, the registration, the end of an agent id.
 
 use meshos_protocol::{
-    codec,
     ids::{AgentId, Fence},
     messages::agent::{Registration, TASKS_PER_REPORT_MAX, ToAgent, ToAgentFrame, ToLeader},
     task::TaskReport,
     time::Now,
 };
-use serde::Serialize;
 
 use super::{
     Agent, Change, Effect,
     deadlines::Deadline,
     task::{Abandoned, Phase, TaskKey},
 };
-
-/// The most bytes of task reports in one frame; half of what a frame may have.
-const REPORT_BYTES_MAX: usize = codec::FRAME_BYTES_MAX / 2;
+use crate::pages::pages;
 
 /// How far the agent is with its leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +112,7 @@ impl Agent {
         self.link = Link::Registering;
         self.counters.registrations += 1;
         let reports = self.tasks.values().filter_map(super::task::Task::report).collect();
-        let mut pages = pages(reports);
+        let mut pages = pages(reports, TASKS_PER_REPORT_MAX);
         let (tasks, more) = pages.next().unwrap_or_default();
         let registration = self.registration(fence, tasks, more);
         effects.push(Effect::SendToLeader(ToLeader::Register(registration)));
@@ -243,27 +239,4 @@ impl Agent {
             ) => self.kill(now, key, None, effects),
         }
     }
-}
-
-/// Cuts what is reported into frames, one at least, each with whether more follow.
-pub(super) fn pages<T: Serialize>(reports: Vec<T>) -> impl Iterator<Item = (Vec<T>, bool)> {
-    let mut pages: Vec<Vec<T>> = Vec::new();
-    let mut bytes = 0;
-    for report in reports {
-        let size = codec::encode(&report).len();
-        let full = pages.last().is_none_or(|page| page.len() >= TASKS_PER_REPORT_MAX);
-        if full || bytes + size > REPORT_BYTES_MAX {
-            pages.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += size;
-        if let Some(page) = pages.last_mut() {
-            page.push(report);
-        }
-    }
-    if pages.is_empty() {
-        pages.push(Vec::new());
-    }
-    let last = pages.len() - 1;
-    pages.into_iter().enumerate().map(move |(number, page)| (page, number < last))
 }

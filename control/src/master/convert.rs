@@ -3,9 +3,9 @@
 
 use meshos_alloc::ConversionError;
 use meshos_protocol::{
-    ids::{AgentId, FrameworkId},
+    ids::{AgentId, FrameworkId, OperationId},
     messages::{agent::OPERATIONS_UNSETTLED_MAX, scheduler::CallError},
-    operation::{CONVERTED_ENTRIES_MAX, Conversion, Operation, OperationRequest, OperationState},
+    operation::{Conversion, Operation, OperationRequest, OperationState, check_growth},
     resources::{Resource, Resources},
 };
 
@@ -59,7 +59,9 @@ impl Core {
                 }
                 Err((state, why)) => {
                     self.counters.dropped.add(super::DropReason::Invalid);
-                    if let Some(id) = id {
+                    // Said under a name that another has, it would end the other in the framework's eyes.
+                    let is_free = |id: &OperationId| !self.operations.is_named(framework, id);
+                    if let Some(id) = id.filter(is_free) {
                         let named = (id, Some(agent));
                         self.tell_unsent_operation(cx, framework, named, state, &why);
                     }
@@ -99,7 +101,7 @@ impl Core {
         self.check_capable(agent).map_err(|error| (OperationState::Dropped, error.message))?;
         if self.operations.count_of_framework(agent, framework) >= UNACKNOWLEDGED_MAX {
             let why = format!(
-                "the framework has {UNACKNOWLEDGED_MAX} operations on this agent that it has not acknowledged, and no more are taken"
+                "the framework has {UNACKNOWLEDGED_MAX} operations on this agent that are on their way or that it has not acknowledged, and no more are taken"
             );
             return Err((OperationState::Dropped, why));
         }
@@ -180,13 +182,7 @@ impl Core {
         if let Some((role, id)) = clashing_volume(&ledger.total, conversion) {
             return Err(format!("role {role} has a volume {id:?} on this agent already"));
         }
-        if total.len() > CONVERTED_ENTRIES_MAX && total.len() > ledger.total.len() {
-            return Err(format!(
-                "the agent's resources would have {} entries, at most {CONVERTED_ENTRIES_MAX} are kept",
-                total.len()
-            ));
-        }
-        Ok(())
+        check_growth(&ledger.total, &total)
     }
 
     /// An operator's operation on what nobody uses. Offers that hold it are taken back.

@@ -21,6 +21,7 @@ use super::{
     state::{Core, Cx},
     table::{Slot, TableWriter},
 };
+use crate::pages::pages;
 
 /// An offer that its framework has not answered.
 #[derive(Debug)]
@@ -147,6 +148,9 @@ fn take_out<K: Ord>(index: &mut BTreeMap<K, BTreeSet<OfferId>>, key: K, id: Offe
     }
 }
 
+/// The most offers that a framework is told at once; a run that makes more tells them one after the other.
+const OFFERS_PER_EVENT_MAX: usize = 10_000;
+
 /// Why offers are taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
@@ -188,7 +192,10 @@ impl Core {
         }
         for (framework, offers) in batches {
             self.counters.offers_sent += u64::try_from(offers.len()).unwrap_or(u64::MAX);
-            self.tell_framework(cx, framework, FrameworkEvent::Offers { offers });
+            // Whole nodes with many volumes may be more than a frame holds.
+            for (offers, _) in pages(offers, OFFERS_PER_EVENT_MAX) {
+                self.tell_framework(cx, framework, FrameworkEvent::Offers { offers });
+            }
         }
     }
 

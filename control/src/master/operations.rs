@@ -63,7 +63,7 @@ impl Core {
         cx: &mut Cx<'_>,
         connection: ConnectionId,
         report: OperationReport,
-        resources: Resources,
+        (resources, judged): (Resources, Option<OperationUuid>),
     ) {
         let Some(agent) = self.registered_over(connection) else { return };
         if self.operations.get(agent, report.uuid).is_none() {
@@ -73,7 +73,7 @@ impl Core {
         match report.state {
             OperationState::Finished => {}
             OperationState::Failed => {
-                self.follow_failure(cx, agent, report.uuid, resources);
+                self.follow_failure(cx, agent, judged.max(Some(report.uuid)), resources);
             }
             OperationState::Pending => return,
             OperationState::Error
@@ -89,17 +89,17 @@ impl Core {
     }
 
     /// The ledger was ahead of the agent: it takes what the agent has, with what is still on its way
-    /// there.
+    /// there, which is what came after the operation that was `judged` last.
     fn follow_failure(
         &mut self,
         cx: &mut Cx<'_>,
         agent: AgentId,
-        failed: OperationUuid,
+        judged: Option<OperationUuid>,
         resources: Resources,
     ) {
         let Some(ledger) = self.allocator.agent(agent) else { return };
         let later = self.operations.by_agent.get(&agent).into_iter().flatten();
-        let later = later.filter(|(uuid, entry)| **uuid > failed && entry.told.is_none());
+        let later = later.filter(|(uuid, entry)| Some(**uuid) > judged && entry.told.is_none());
         let conversions = later.filter_map(|(_, entry)| entry.conversion.as_ref());
         let total = conversions.fold(resources, |total, it| it.apply(&total).unwrap_or(total));
         if total != ledger.total {
@@ -196,9 +196,6 @@ impl Core {
             let why = format!("more than {OPERATIONS_PER_CALL_MAX} operations in one call");
             return Err(invalid(why));
         }
-        if self.operations.questions_count + queries.len() > self.config.limits.questions_max {
-            return Err(busy("too many questions wait for agents to report, ask again later"));
-        }
         for OperationQuery { id, agent } in queries {
             if let Some((agent, uuid)) =
                 self.operations.named.get(&(framework, id.clone())).copied()
@@ -212,12 +209,17 @@ impl Core {
                     (OperationState::GoneByOperator, "the agent has been declared gone")
                 }
                 Some(AgentState::Unreachable { .. } | AgentState::Unknown) => {
-                    self.operations.ask(agent, (framework, id.clone()));
+                    // It is told now and, unless too many wait for that already, when the agent is back.
+                    self.ask_agent(agent, framework, &id);
                     (OperationState::Unreachable, "the agent cannot be reached")
                 }
                 Some(AgentState::Active | AgentState::Draining) => {
                     if !self.agents.get(&agent).is_some_and(|agent| agent.reported) {
-                        self.operations.ask(agent, (framework, id));
+                        if !self.ask_agent(agent, framework, &id) {
+                            let why =
+                                "too many questions wait for agents to report, ask again later";
+                            return Err(busy(why));
+                        }
                         continue;
                     }
                     (OperationState::Dropped, NOT_ON_AGENT)
@@ -226,6 +228,18 @@ impl Core {
             self.tell_unsent_operation(cx, framework, (id, Some(agent)), state, message);
         }
         Ok(())
+    }
+
+    /// Remembers a question until its agent reports. False when too many wait, the framework's own or
+    /// all together.
+    fn ask_agent(&mut self, agent: AgentId, framework: FrameworkId, id: &OperationId) -> bool {
+        let max = self.config.limits.questions_max;
+        let mine = self.operations.questions_of(framework);
+        let room = self.operations.questions_count < max && mine < (max / QUESTIONERS_MIN).max(1);
+        if room {
+            self.operations.ask(agent, (framework, id.clone()));
+        }
+        room
     }
 
     /// An agent has registered: what it tells of operations is what became of them.
@@ -368,15 +382,12 @@ impl Core {
                 self.operations.insert(agent, uuid, entry);
             }
         }
-        for asked in self.operations.questions.values_mut() {
-            let before = asked.len();
-            asked.retain(|(owner, _)| *owner != framework);
-            self.operations.questions_count -= before - asked.len();
-        }
-        self.operations.questions.retain(|_, asked| !asked.is_empty());
+        self.operations.forget_questions_of(framework);
     }
 }
 
 const NOT_ARRIVED: &str = "the agent went away before the operation arrived";
 const NOT_ON_AGENT: &str =
-    "the agent does not know the operation: it was not passed on before the leader changed";
+    "the agent does not know the operation: it never arrived there, or it was settled before";
+/// So many frameworks at least share the questions that may wait.
+const QUESTIONERS_MIN: usize = 8;

@@ -80,8 +80,8 @@ impl Core {
             ToLeader::TaskEnded { framework, task, state } => {
                 self.on_task_ended(cx, connection, framework, task, state);
             }
-            ToLeader::Operation { report, resources } => {
-                self.on_operation(cx, connection, report, resources);
+            ToLeader::Operation { report, resources, judged } => {
+                self.on_operation(cx, connection, report, (resources, judged));
             }
             ToLeader::Leaving => self.on_leaving(connection),
             ToLeader::Ends { ends, more } => self.on_ends(cx, connection, ends, more),

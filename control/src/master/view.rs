@@ -14,7 +14,7 @@ use meshos_protocol::{
     ids::{AgentId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId},
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
-    shown::{amounts_as_map, attributes_as_map, quantities_as_map, resources_as_map},
+    shown::{amounts_as_map, attributes_as_map, exit_as_map, quantities_as_map, resources_as_map},
     task::{Exit, Reason, TaskState},
     time::Wall,
     wishes::FaultDomain,
@@ -192,6 +192,7 @@ pub struct TaskView {
     /// Why it is in that state, for people.
     pub message: Arc<str>,
     /// How its process ended.
+    #[serde(serialize_with = "exit_as_map")]
     pub exit: Option<Exit>,
     /// When this leader launched it, or when its agent took it on if an earlier leader did.
     pub launched_at: Option<Wall>,

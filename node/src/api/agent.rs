@@ -3,6 +3,7 @@
 use meshos_control::agent::{Counters, TaskView, View};
 use meshos_protocol::{
     ids::{AgentId, ClusterId, ContainerId, Fence, FrameworkId, NodeId, TaskId},
+    shown::exit_as_map,
     task::{Exit, TaskState},
     time::Wall,
 };
@@ -40,7 +41,8 @@ struct AgentTaskRow<'a> {
     pid: Option<u32>,
     resources: String,
     launched_at: Wall,
-    exit: Option<&'a Exit>,
+    #[serde(serialize_with = "exit_as_map")]
+    exit: Option<Exit>,
     /// Updates that its framework has not acknowledged.
     unacknowledged: usize,
 }
@@ -79,7 +81,7 @@ fn task_row(task: &TaskView) -> AgentTaskRow<'_> {
         pid: task.pid,
         resources: record.launch.description.resources.to_string(),
         launched_at: record.launched_at,
-        exit: record.exit.as_ref(),
+        exit: record.exit.clone(),
         unacknowledged: record.unacknowledged.len(),
     }
 }

@@ -255,8 +255,13 @@ impl Api {
             Leading::DrainNode => self.drain_node(call, &view, true).await,
             Leading::UndrainNode => self.drain_node(call, &view, false).await,
             Leading::SetWeight => self.set_weight(call).await,
-            Leading::Reservations => Answer::json(&reservations::reservations(&view)),
-            Leading::Volumes => Answer::json(&reservations::volumes(&view)),
+            Leading::Reservations(page) => {
+                self.list(*page, move || Ok(Rows::Reservations(reservations::reservations(&view))))
+                    .await
+            }
+            Leading::Volumes(page) => {
+                self.list(*page, move || Ok(Rows::Volumes(reservations::volumes(&view)))).await
+            }
             Leading::Reserve => self.reserve(call, &view).await,
             Leading::Unreserve => self.unreserve(call, &view).await,
             Leading::CreateVolume => self.create_volume(call, &view).await,

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::{
     call::{Answer, Failure},
+    reservations::{ReservationRow, VolumeRow},
     route::Page,
 };
 
@@ -33,6 +34,8 @@ pub(super) enum Rows {
     Frameworks(Vec<Arc<FrameworkView>>),
     Tasks(Vec<Arc<TaskView>>),
     Offers(Vec<Arc<OfferView>>),
+    Reservations(Vec<ReservationRow>),
+    Volumes(Vec<VolumeRow>),
 }
 
 impl Rows {
@@ -42,6 +45,8 @@ impl Rows {
             Self::Frameworks(rows) => rows.len(),
             Self::Tasks(rows) => rows.len(),
             Self::Offers(rows) => rows.len(),
+            Self::Reservations(rows) => rows.len(),
+            Self::Volumes(rows) => rows.len(),
         }
     }
 
@@ -51,6 +56,8 @@ impl Rows {
             Self::Frameworks(rows) => serde_json::to_vec(&rows[index]),
             Self::Tasks(rows) => serde_json::to_vec(&rows[index]),
             Self::Offers(rows) => serde_json::to_vec(&rows[index]),
+            Self::Reservations(rows) => serde_json::to_vec(&rows[index]),
+            Self::Volumes(rows) => serde_json::to_vec(&rows[index]),
         }
     }
 }

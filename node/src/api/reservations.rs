@@ -232,17 +232,25 @@ fn with_metadata(resources: &Resources, metadata: &Metadata) -> Result<Resources
     made.map_err(|error| Failure::invalid(error.to_string()))
 }
 
+/// What no task of the node uses.
+fn unused(node: &AgentView) -> Resources {
+    node.resources.saturating_sub(&node.used)
+}
+
 /// Of what is reserved for a role by operations, as much as is wanted: whoever reserved it.
 fn reserved_part(node: &AgentView, wanted: &Resources, role: &Role) -> Result<Resources, Failure> {
-    let reserved = node.resources.filter(|resource| {
+    let is_its = |resource: &Resource| {
         let metadata = resource.metadata();
         let reservation = metadata.reservation.as_ref();
         metadata.is_plain()
             && reservation
                 .is_some_and(|it| it.role() == role && it.kind() == ReservationKind::Dynamic)
-    });
+    };
+    let (reserved, unused) = (node.resources.filter(is_its), unused(node).filter(is_its));
+    let in_use = reserved.saturating_sub(&unused);
     let (mut missing, mut found) = (wanted.clone(), Resources::new());
-    for candidate in &reserved {
+    // What tasks use cannot be had: it is named only when there is no other.
+    for candidate in unused.iter().chain(&in_use) {
         let like = missing.filter(|resource| resource.name() == candidate.name());
         let like = with_metadata(&like, candidate.metadata())?;
         let part = like.intersection(&candidate.clone().into());
@@ -273,12 +281,14 @@ fn new_volume(node: &AgentView, body: &CreateBody, principal: String) -> Result<
             && !metadata.is_volume()
             && metadata.reserved_role() == Some(role)
     };
+    let unused = unused(node);
     let disks: Vec<&Resource> = node.resources.iter().filter(is_disk).collect();
     let has_room = |it: &&&Resource| match it.amount() {
         Some(there) if it.metadata().is_divisible() => there >= amount,
         there => there == Some(amount),
     };
-    let Some(disk) = disks.iter().find(has_room) else {
+    let first = unused.iter().filter(is_disk).collect::<Vec<_>>();
+    let Some(disk) = first.iter().chain(&disks).find(has_room) else {
         let there: Vec<String> =
             disks.iter().filter_map(|disk| disk.amount()).map(|it| it.to_string()).collect();
         let there = if there.is_empty() { "none".to_owned() } else { there.join(" and ") };

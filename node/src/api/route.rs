@@ -54,8 +54,8 @@ pub(super) enum Leading {
     Weights,
     Roles,
     Policy,
-    Reservations,
-    Volumes,
+    Reservations(Option<Page>),
+    Volumes(Option<Page>),
     KillTask,
     Teardown,
     NodeGone,
@@ -89,8 +89,8 @@ impl Leading {
             | Self::Weights
             | Self::Roles
             | Self::Policy
-            | Self::Reservations
-            | Self::Volumes
+            | Self::Reservations(_)
+            | Self::Volumes(_)
             | Self::KillTask => true,
             Self::Teardown
             | Self::NodeGone
@@ -176,12 +176,14 @@ impl Route {
             return Ok(route);
         }
         match segments.as_slice() {
-            ["api", list @ ("nodes" | "frameworks" | "offers")] => {
+            ["api", list @ ("nodes" | "frameworks" | "offers" | "reservations" | "volumes")] => {
                 read()?;
                 let page = page(&query.only(&["picture", "offset"])?)?;
                 Ok(Self::Leader(match *list {
                     "nodes" => Leading::Nodes(page),
                     "frameworks" => Leading::Frameworks(page),
+                    "reservations" => Leading::Reservations(page),
+                    "volumes" => Leading::Volumes(page),
                     _ => Leading::Offers(page),
                 }))
             }
@@ -219,8 +221,6 @@ fn fixed_read(segments: &[&str]) -> Option<Route> {
         ["api", "voters"] => Route::Leader(Leading::Voters),
         ["api", "weights"] => Route::Leader(Leading::Weights),
         ["api", "roles"] => Route::Leader(Leading::Roles),
-        ["api", "reservations"] => Route::Leader(Leading::Reservations),
-        ["api", "volumes"] => Route::Leader(Leading::Volumes),
         ["api", "policy"] => Route::Leader(Leading::Policy),
         _ => return None,
     })
@@ -350,10 +350,10 @@ mod tests {
             ("GET", "/api/roles", Route::Leader(Leading::Roles)),
             ("POST", "/api/priorities/set", Route::Leader(Leading::SetPriority)),
             ("POST", "/api/quotas/set", Route::Leader(Leading::SetQuota)),
-            ("GET", "/api/reservations", Route::Leader(Leading::Reservations)),
+            ("GET", "/api/reservations", Route::Leader(Leading::Reservations(None))),
             ("POST", "/api/reservations/reserve", Route::Leader(Leading::Reserve)),
             ("POST", "/api/reservations/unreserve", Route::Leader(Leading::Unreserve)),
-            ("GET", "/api/volumes", Route::Leader(Leading::Volumes)),
+            ("GET", "/api/volumes", Route::Leader(Leading::Volumes(None))),
             ("POST", "/api/volumes/create", Route::Leader(Leading::CreateVolume)),
             ("POST", "/api/volumes/destroy", Route::Leader(Leading::DestroyVolume)),
             ("GET", "/api/policy", Route::Leader(Leading::Policy)),

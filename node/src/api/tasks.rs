@@ -85,7 +85,7 @@ pub(super) fn located<'a>(task: &'a TaskView, agent: Option<&'a AgentView>) -> L
 mod tests {
     use meshos_protocol::{
         ids::{AgentId, FrameworkId, NodeId, TaskId},
-        task::{Reason, TaskState},
+        task::{Exit, Reason, TaskState},
         time::Wall,
     };
 
@@ -166,13 +166,17 @@ mod tests {
 
     #[test]
     fn a_task_is_one_flat_object_with_what_scripts_rely_on() {
-        let ended = task(5, "t", TaskState::Failed);
+        let ended = Arc::new(TaskView {
+            exit: Some(Exit::Signal { signal: 9 }),
+            ..TaskView::clone(&task(5, "t", TaskState::Failed))
+        });
         let row = serde_json::to_value(located(&ended, None)).unwrap();
         assert_eq!(row["id"], "t");
         assert_eq!(row["framework_id"], "F5");
         assert_eq!(row["node_id"], NodeId::from_bits(5).to_string());
         assert_eq!(row["state"], "failed");
         assert_eq!(row["reason"], "command_failed");
+        assert_eq!(row["exit"], serde_json::json!({ "signal": 9 }));
         assert_eq!(row["agent_address"], serde_json::Value::Null);
     }
 }

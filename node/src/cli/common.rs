@@ -1,6 +1,6 @@
 //! What all commands that ask something have in common: whom they ask, and how they answer.
 
-use std::{process::ExitCode, time::Duration};
+use std::{fmt::Display, process::ExitCode, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -103,6 +103,15 @@ impl Common {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A value as it was written, when it can be read as `T`: the parser of the command line then refuses
+/// what the node could only refuse too.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn readable<T: FromStr<Err: Display>>(text: &str) -> Result<String, String> {
+    text.parse::<T>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// The rows of an answer.

@@ -15,6 +15,7 @@ const HELP: &str = "\
 Examples:
   meshos dev                             three nodes; every command finds node 0
   meshos dev --nodes 5 --base-port 7000  five nodes at 127.0.0.1:7000, 7010, ...
+  meshos dev --run 'echo hello'          run a command in a cluster that ends with it
   meshos dev -- --agent-timeout 5s       more options for each node
 
 Node i serves the cluster on P+10i and its agent on P+10i+1. When a leader is elected and every node \
@@ -26,7 +27,8 @@ Ctrl-C, SIGTERM and SIGHUP end the nodes with their tasks and leave no process b
 of this process by SIGKILL, somewhat later, for nodes that run then: what a node that was killed before left \
 running goes on. A node that was started again by hand is not ended: end it first, where it was started.
 
-Exit codes: 0 ended by a signal, 1 something went wrong, 2 the command line cannot be read.";
+Exit codes: 0 ended by a signal, 1 something went wrong, 2 the command line cannot be read; with --run that \
+of the command.";
 
 /// Run a cluster of several nodes on this machine, for trying things out
 #[derive(Debug, Args)]
@@ -52,14 +54,18 @@ pub(super) struct Arguments {
     /// Multiplies the heartbeat and election times, for slow machines
     #[arg(long, value_name = "N")]
     timing_factor: Option<u32>,
+    /// Run this command line of the shell in the cluster once it is ready, as `meshos run` does, and end
+    /// with its exit code
+    #[arg(long, value_name = "COMMAND")]
+    run: Option<String>,
     /// More options for each node, as `meshos node` takes them
     #[arg(last = true, value_name = "OPTIONS")]
     options: Vec<String>,
 }
 
-/// Runs the cluster until a signal ends it.
+/// Runs the cluster until a signal, or the end of its command, ends it.
 pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     let plan = layout::check(&arguments).map_err(Usage::of)?;
     let layout = layout::Layout::of(&arguments, plan)?;
-    cluster::run(layout).await.map(|()| ExitCode::SUCCESS)
+    cluster::run(layout, arguments.run.as_deref()).await
 }

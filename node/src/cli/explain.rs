@@ -10,10 +10,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use meshos_protocol::{ids::FrameworkId, resources::Resources, role::Role};
 use serde_json::Value;
 
 use super::{
-    common::Common,
+    common::{Common, readable},
     output,
     text::{encode, wrap},
 };
@@ -51,6 +52,7 @@ enum What {
     /// Say why nothing is offered to a framework
     Framework {
         /// The framework's id, as `meshos frameworks` shows it
+        #[arg(value_parser = readable::<FrameworkId>)]
         id: String,
         #[command(flatten)]
         common: Common,
@@ -58,7 +60,7 @@ enum What {
     /// Say how a role stands among the others, and who waits in it
     Role {
         /// The role
-        #[arg(value_name = "ROLE")]
+        #[arg(value_name = "ROLE", value_parser = readable::<Role>)]
         role: String,
         #[command(flatten)]
         common: Common,
@@ -79,13 +81,13 @@ enum What {
         #[arg(value_name = "TASK", required_unless_present = "resources")]
         task: Option<String>,
         /// Whose task it is that waits
-        #[arg(long, value_name = "ID", requires = "resources", conflicts_with = "task")]
+        #[arg(long, value_name = "ID", requires = "resources", conflicts_with = "task", value_parser = readable::<FrameworkId>)]
         framework: Option<String>,
         /// What the task that waits would use, such as cpus:2;mem:512
-        #[arg(long, value_name = "AMOUNTS", requires = "framework", conflicts_with = "task")]
+        #[arg(long, value_name = "AMOUNTS", requires = "framework", conflicts_with = "task", value_parser = readable::<Resources>)]
         resources: Option<String>,
         /// The role that it is to be launched in, when its framework has several
-        #[arg(long, value_name = "ROLE", requires = "resources")]
+        #[arg(long, value_name = "ROLE", requires = "resources", value_parser = readable::<Role>)]
         role: Option<String>,
         #[command(flatten)]
         common: Common,

@@ -22,6 +22,8 @@ const LEARN_LIMIT: Duration = Duration::from_secs(2);
 /// How many times in a row the cluster may fail to answer while a task is followed: an election
 /// takes less.
 const FAILURES_MAX: u32 = 50;
+/// After so many failures the follower is told what is waited for: about a second.
+const FAILURES_SILENT: u32 = 5;
 /// The most that `--json` puts into one object, in bytes.
 const JSON_BYTES_MAX: usize = 64 << 20;
 
@@ -166,6 +168,11 @@ async fn follow(api: &Api, reader: &mut LogReader, printer: &Printer<'_>) -> Res
                 failures += 1;
                 if failures > FAILURES_MAX || over || error.is_gone() {
                     return Err(error.into());
+                }
+                if failures == FAILURES_SILENT {
+                    output::sentence(&format!(
+                        "the file cannot be read right now, trying on: {error}"
+                    ));
                 }
             }
         }

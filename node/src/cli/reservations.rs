@@ -148,7 +148,7 @@ struct VolumeRow {
 
 impl Reservations {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let answer = self.common.get("/api/reservations").await?;
+        let answer = self.common.list("/api/reservations").await?;
         let Some(rows) = self.common.rows::<ReservationRow>(answer)? else {
             return Ok(ExitCode::SUCCESS);
         };
@@ -247,7 +247,7 @@ impl Volumes {
 }
 
 async fn list_volumes(common: &Common) -> Result<()> {
-    let answer = common.get("/api/volumes").await?;
+    let answer = common.list("/api/volumes").await?;
     let Some(rows) = common.rows::<VolumeRow>(answer)? else { return Ok(()) };
     if rows.is_empty() {
         output::note("there is no volume");

@@ -12,7 +12,7 @@ mod streams;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, FromArgMatches as _};
 
 use super::{Usage, api::Choice};
 use crate::config::parse_duration;
@@ -91,4 +91,12 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     let request = request::Request::of(&arguments).map_err(Usage::of)?;
     let manner = session::Manner { quiet: arguments.quiet, start_within: arguments.start_within };
     session::run(request, &arguments.node, manner).await
+}
+
+/// Runs a command line of the shell with the defaults, through this node, and gives its exit code.
+pub(super) async fn run_in_shell(command: &str, node: &str) -> Result<ExitCode> {
+    let words = ["run", "--shell", "--node", node, "--", command];
+    let parser = Arguments::augment_args(clap::Command::new("run"));
+    let arguments = Arguments::from_arg_matches(&parser.try_get_matches_from(words)?)?;
+    execute(arguments).await
 }

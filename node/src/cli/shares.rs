@@ -4,11 +4,16 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use meshos_protocol::role::Role;
+use meshos_alloc::PolicyChoice;
+use meshos_protocol::{resources::Resources, role::Role};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{common::Common, output, table::Table};
+use super::{
+    common::{Common, readable},
+    output,
+    table::Table,
+};
 
 const QUOTA_HELP: &str = "\
 Examples:
@@ -60,10 +65,15 @@ enum QuotaChange {
         #[arg(value_name = "ROLE")]
         role: Role,
         /// What it is served first up to, such as cpus:8;mem:16384
-        #[arg(long, value_name = "AMOUNTS", required_unless_present = "limit")]
+        #[arg(
+            long,
+            value_name = "AMOUNTS",
+            required_unless_present = "limit",
+            value_parser = readable::<Resources>
+        )]
         guarantee: Option<String>,
         /// What it never gets more than
-        #[arg(long, value_name = "AMOUNTS")]
+        #[arg(long, value_name = "AMOUNTS", value_parser = readable::<Resources>)]
         limit: Option<String>,
         /// Do it although it cannot be kept as the cluster is
         #[arg(long)]
@@ -121,7 +131,7 @@ enum PolicyChange {
     /// Choose the policy for the whole cluster, from now on
     Set {
         /// Which
-        #[arg(value_name = "POLICY")]
+        #[arg(value_name = "POLICY", value_parser = readable::<PolicyChoice>)]
         policy: String,
         #[command(flatten)]
         common: Common,

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use super::text::{COLUMNS, plain};
+use super::text::plain;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -73,12 +73,12 @@ impl Table {
         text
     }
 
-    /// Prints the table, as wide as the terminal, or as lines are where there is none.
+    /// Prints the table, as wide as the terminal; whole where there is none, since a script reads it.
     ///
     /// # Errors
     /// When nobody reads standard output any more.
     pub(super) fn print(&self) -> anyhow::Result<()> {
-        super::output::write(self.render(Some(terminal_width().unwrap_or(COLUMNS))).as_bytes())
+        super::output::write(self.render(terminal_width()).as_bytes())
     }
 }
 

@@ -20,6 +20,8 @@ use crate::driver::agent;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// After so long without a leader it is logged: an election takes a second.
+const LEADERLESS_TOLD: Duration = Duration::from_secs(10);
 /// A change of pressure below this is not told, in thousandths.
 const PRESSURE_STEP: u32 = 20;
 /// A change of the load below this is not told, in thousandths; of high loads, below a tenth.
@@ -50,22 +52,50 @@ impl HealthWatch {
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut looks = tokio::time::interval(INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = false;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                _ = looks.tick() => self.look(),
+                _ = looks.tick() => {
+                    let registered = self.agent.view().registered;
+                    self.note_leader(registered);
+                    told = self.log_leaderless(told);
+                    self.look();
+                }
             }
         }
     }
 
-    fn look(&self) {
-        let registered = self.agent.view().registered;
+    fn note_leader(&self, registered: bool) {
         self.leaderless.send_if_modified(|since| {
             let before = *since;
             *since = if registered { None } else { before.or_else(|| Some(Instant::now())) };
             *since != before
         });
+    }
+
+    /// Logs once that there is no leader, and once that there is one again. Returns whether the former
+    /// is what was logged last.
+    fn log_leaderless(&self, told: bool) -> bool {
+        let leaderless = self.leaderless.borrow().map(|since| since.elapsed());
+        match leaderless {
+            Some(since) if !told && since >= LEADERLESS_TOLD => {
+                tracing::warn!(
+                    seconds = since.as_secs(),
+                    "no leader has this node's registration; /health says what is waited for"
+                );
+                true
+            }
+            None if told => {
+                tracing::info!("a leader has this node's registration again");
+                false
+            }
+            _ => told,
+        }
+    }
+
+    fn look(&self) {
         let mut facts = self.facts.borrow().clone();
         let draining = self.agent.view().draining;
         facts.health = health(&facts.health, &Said::of_kernel(), draining);

@@ -54,8 +54,12 @@ pub enum ToLeader {
     Operation {
         /// The operation.
         report: OperationReport,
-        /// All that the agent has now.
+        /// All that the agent has now; told with what failed only.
         resources: Resources,
+        /// The newest operation that `resources` follow; absent from agents of a release that does not
+        /// tell it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judged: Option<OperationUuid>,
     },
     /// The agent will not come back soon: its node is being stopped.
     Leaving,

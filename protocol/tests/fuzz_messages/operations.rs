@@ -62,7 +62,10 @@ fn query() -> OperationQuery {
 
 pub(crate) fn to_leader() -> Vec<ToLeader> {
     let resources: Resources = "cpus:1".parse().expect("good resources");
-    let told = |report| ToLeader::Operation { report, resources: resources.clone() };
+    let told = |report: OperationReport| {
+        let judged = Some(report.uuid);
+        ToLeader::Operation { report, resources: resources.clone(), judged }
+    };
     reports().into_iter().map(told).collect()
 }
 

@@ -9,7 +9,7 @@ use meshos_protocol::{
         ResourceName, Resources, Volume,
     },
     role::Role,
-    wishes::{FaultDomain, GangRequest},
+    wishes::FaultDomain,
 };
 
 use super::samples::{Target, target};
@@ -80,7 +80,6 @@ pub(crate) fn operations() -> Vec<Operation> {
 pub(crate) fn targets() -> Vec<Target> {
     let text = "cpus:1.5;mem:512;ports:[31000-31003,31010-31010];bugs:{a,b};cpus(team/web):2";
     let plain: Resources = text.parse().expect("good resources");
-    let gang = GangRequest { parts: Vec::new(), within_ms: 5 };
     vec![
         target([plain, all().into_iter().collect()]),
         target(all()),
@@ -92,7 +91,6 @@ pub(crate) fn targets() -> Vec<Target> {
         target([ResourceName::Cpus, ResourceName::Disk]),
         target([Amount::whole(1), Amount::from_millis(-5)]),
         target(operations()),
-        target([gang]),
         target([FaultDomain { region: "eu".into(), zone: "a".into() }]),
     ]
 }

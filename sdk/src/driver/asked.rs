@@ -74,6 +74,11 @@ impl Asked {
         Some(question)
     }
 
+    /// Whether wishes are on their way, or wait to be told again.
+    pub(super) fn awaits_wishes(&self) -> bool {
+        self.awaited.values().chain(&self.again).any(|question| *question == Question::Wishes)
+    }
+
     /// The leader was too busy: says when to ask again, unless that is set already.
     pub(super) fn refused_as_busy(&mut self, request: RequestId) -> Option<Duration> {
         let question = self.awaited.remove(&request)?;

@@ -261,6 +261,8 @@ impl Core {
     /// A call was carried out, or never will be.
     fn settled(&mut self, request: RequestId, out: &mut Vec<Output>) {
         match self.asked.done(request) {
+            // Newer ones are not on record yet.
+            Some(Question::Wishes) if self.asked.awaits_wishes() => {}
             Some(Question::Wishes) => {
                 self.wants.wishes_settled(&self.suppressed);
                 self.release(out);
@@ -417,6 +419,7 @@ impl Core {
             Ask::Suppress { roles } => {
                 let named = if roles.is_empty() { &self.info.roles } else { &roles };
                 self.suppressed.extend(named.iter().cloned());
+                self.wants.suppressed(&self.suppressed);
                 self.send_if_subscribed(Call::Suppress { roles }, out);
             }
             Ask::Kill { task, grace_ms } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meshos_protocol::{
     ids::FrameworkId,
-    messages::scheduler::{CallError, CallErrorKind},
+    messages::scheduler::{Call, CallError, CallErrorKind},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -153,8 +153,11 @@ impl Service {
     }
 
     fn flush(&mut self) {
+        let mut unheard = false;
         for output in std::mem::take(&mut self.outputs) {
             match output {
+                // What the scheduler has not heard comes again to the next instance.
+                Output::Send(frame) if unheard && acknowledges(&frame.call) => {}
                 Output::Send(frame) => {
                     if let Some(sender) = &self.sender
                         && let Err(error) = sender.send(&frame)
@@ -165,7 +168,7 @@ impl Service {
                 }
                 // After an abort the scheduler hears nothing more.
                 Output::Tell(tell) if self.driver.status() == Status::Running => self.tell(tell),
-                Output::Tell(_) => {}
+                Output::Tell(_) => unheard = true,
                 Output::Wake(after) => self.wake = Some(Instant::now() + after),
                 Output::End(error) => {
                     self.turned_away(error.clone());
@@ -225,4 +228,8 @@ fn nonce() -> String {
     use std::time::{SystemTime, UNIX_EPOCH};
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     format!("{:x}-{nanos:x}", std::process::id())
+}
+/// Whether it says that the scheduler has heard something.
+const fn acknowledges(call: &Call) -> bool {
+    matches!(call, Call::Acknowledge { .. } | Call::AcknowledgeOperation { .. })
 }

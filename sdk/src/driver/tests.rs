@@ -213,6 +213,19 @@ fn a_launch_on_a_void_offer_is_dropped_here_and_never_sent() {
 }
 
 #[test]
+fn an_offer_that_was_given_along_with_a_void_one_is_declined() {
+    let mut core = ready();
+    let (void, open) = (offer(1, 1), offer(1, 2));
+    let event = frame(1, Event::Offers { offers: vec![void.clone(), open.clone()] });
+    step(&mut core, |core, out| core.event(event, out));
+    let rescind = frame(1, Event::Rescind { offers: vec![void.id] });
+    step(&mut core, |core, out| core.event(rescind, out));
+    let out = launch(&mut core, "a", &[void, open.clone()]);
+    assert_eq!(calls(&out), [&Call::Decline { offers: vec![open.id], refuse_ms: Some(0) }]);
+    assert!(matches!(tells(&out)[..], [Tell::Update(_)]), "{out:?}");
+}
+
+#[test]
 fn a_kill_is_repeated_after_each_subscription_until_the_task_ends() {
     let mut core = ready();
     step(&mut core, |core, out| core.event(update("a", TaskState::Running, 1), out));

@@ -64,6 +64,11 @@ impl Wants {
         self.releasing.retain(|role| !suppressed.contains(role));
     }
 
+    /// The scheduler suppresses these: they are not to be asked for.
+    pub(super) fn suppressed(&mut self, suppressed: &BTreeSet<Role>) {
+        self.releasing.retain(|role| !suppressed.contains(role));
+    }
+
     /// The roles in which offers are to be asked for now.
     pub(super) fn releasing(&self) -> BTreeSet<Role> {
         self.releasing.clone()

@@ -177,10 +177,19 @@ fn what_does_not_exist_is_told_in_a_sentence() {
             &["task", "--framework", &id, "--resources", "cpus:1", "--role", "mail"],
             "is not in role mail: its roles are web",
         ),
-        (&["task", "--framework", &id, "--resources", "cpus"], "parameter resources=\"cpus\""),
     ] {
         let refused = explain(&cluster, follower, arguments);
         assert_eq!(refused.code(), 1, "{refused:?}");
         assert!(refused.stderr.replace("\n", " ").contains(sentence), "{refused:?}");
+    }
+    // What cannot be read is refused before anybody is asked.
+    for (arguments, sentence) in [
+        (&["task", "--framework", &id, "--resources", "cpus"][..], "invalid value 'cpus'"),
+        (&["framework", "nobody"], "invalid value 'nobody'"),
+        (&["role", "a b"], "invalid value 'a b'"),
+    ] {
+        let refused = explain(&cluster, follower, arguments);
+        assert_eq!(refused.code(), 2, "{refused:?}");
+        assert!(refused.stderr.contains(sentence), "{refused:?}");
     }
 }

@@ -217,13 +217,14 @@ fn quota_priority_and_policy_are_set_on_a_live_cluster_without_losing_an_offer()
     assert_eq!(told.stdout, "role batch has the priority -3\n");
     assert_eq!(offered(), before, "nothing was taken back");
 
-    for (arguments, expected) in [
-        (&["policy", "set", "fairest"][..], "the policy \"fairest\" cannot be used"),
-        (&["quota", "set", "batch", "--guarantee", "ports:[1-2]"], "only amounts"),
-        (&["quota", "set", "web", "--guarantee", "cpus:9999"], "cpus"),
+    for (arguments, code, expected) in [
+        (&["policy", "set", "fairest"][..], 2, "no allocation policy `fairest`"),
+        (&["quota", "set", "batch", "--limit", "cpus"], 2, "at byte 4"),
+        (&["quota", "set", "batch", "--guarantee", "ports:[1-2]"], 1, "only amounts"),
+        (&["quota", "set", "web", "--guarantee", "cpus:9999"], 1, "cpus"),
     ] {
         let refused = run(&cluster, arguments);
-        assert_eq!(refused.code(), 1, "{refused:?}");
+        assert_eq!(refused.code(), code, "{refused:?}");
         assert!(refused.stderr.contains(expected), "{refused:?}");
     }
     let forced = ["quota", "set", "web", "--guarantee", "cpus:9999", "--force"];

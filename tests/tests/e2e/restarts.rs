@@ -1,7 +1,7 @@
 //! A node process dies and comes back: its tasks do not notice.
 
 use meshos_sdk::protocol::task::{Exit, TaskState};
-use meshos_tests::{Cluster, Framework, FrameworkOptions, Journal, wait_until};
+use meshos_tests::{Cluster, ClusterOptions, Framework, FrameworkOptions, Journal, wait_until};
 
 use crate::common::{assert_alive, assert_updates_in_order, gated, ids, shell, wait_for_running};
 
@@ -65,6 +65,26 @@ fn tasks_outlive_a_node_that_is_told_to_stop() {
     journal.open_gate("gate");
     framework.wait_for_all("the tasks end", &tasks, |state| state == TaskState::Finished);
     assert_updates_in_order(&framework);
+}
+
+#[test]
+fn a_node_that_is_told_to_stop_its_tasks_ends_them_and_says_so() {
+    let flags = vec!["--stop-tasks".to_owned()];
+    let mut cluster = Cluster::start_with(ClusterOptions { flags, ..ClusterOptions::default() });
+    let (victim, gateway) = (cluster.follower(), cluster.leader().index);
+    let journal = Journal::new();
+    let framework = Framework::start(&cluster, FrameworkOptions::new("stopped", &[gateway]));
+    let node = cluster.nodes[victim].id();
+    let tasks = ids("task", 3);
+    framework.submit_on(&node, gated(&journal, &tasks, "gate", 0));
+    wait_for_running(&framework, &journal, &tasks);
+    let births = journal.births();
+    cluster.nodes[victim].terminate();
+    // Nobody but the node ended them, and their framework heard it from there.
+    for id in &tasks {
+        assert!(!births[id][0].is_alive(), "{id} lives on");
+    }
+    framework.wait_for_all("the tasks are killed", &tasks, |state| state == TaskState::Killed);
 }
 
 #[test]

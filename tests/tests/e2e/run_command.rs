@@ -7,7 +7,7 @@ use meshos_tests::{
     wait_until,
 };
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A cluster of three nodes, of which each has a rack of its own, and which are small.
 fn racks() -> Cluster {
@@ -216,7 +216,8 @@ fn scripts_find_the_fields_that_were_promised() {
     assert_eq!(unknown.code(), 1);
     assert!(unknown.stderr.contains("no-such-task"), "{unknown:?}");
 
-    assert_eq!(run(&cluster, node, &["kill", &id]).code(), 0);
+    let told = run(&cluster, node, &["kill", "--json", &id]).success().json();
+    assert_eq!(told["task_id"], json!(id), "{told}");
     let ended = running.wait();
     assert_eq!(ended.code(), 128 + 15, "{ended:?}");
     assert_eq!(ended.stdout, "first\n");
@@ -289,5 +290,14 @@ fn logs_are_followed_until_the_task_ends() {
     fs::write(&gate, "").unwrap();
     let followed = following.wait().success();
     assert_eq!(followed.stdout, "one\ntwo\n");
+    // For scripts: one object, or one for each part while it is followed.
+    let whole = run(&cluster, leader, &["logs", "--json", &id]).success().json();
+    assert_eq!((&whole["task_id"], &whole["file"]), (&json!(id), &json!("stdout")), "{whole}");
+    assert_eq!(whole["text"], "one\ntwo\n");
+    let parts = run(&cluster, leader, &["logs", "-f", "--json", &id]).success().stdout;
+    let parts = parts.lines().map(|line| serde_json::from_str::<Value>(line).expect("an object"));
+    let texts: Vec<String> =
+        parts.map(|part| part["text"].as_str().expect("a text").to_owned()).collect();
+    assert_eq!(texts.concat(), "one\ntwo\n");
     assert_eq!(running.wait().success().stdout, "one\ntwo\n");
 }

@@ -79,6 +79,22 @@ impl DevCluster {
         Some((told["address"].as_str()?.to_owned(), told["term"].as_u64()?))
     }
 
+    /// The processes of the nodes, the leader's first.
+    ///
+    /// # Errors
+    /// When the cluster does not list its nodes.
+    pub fn processes(&self) -> anyhow::Result<Vec<u32>> {
+        let mut ask = self.command(&self.addresses()[0]);
+        let told: Value = serde_json::from_str(&cmd::capture(ask.args(["nodes", "--json"]))?)?;
+        let mut rows = told.as_array().context("the nodes are no list")?.clone();
+        rows.sort_by_key(|row| row["leader"] != true);
+        let pid = |row: &Value| {
+            let pid = row["pid"].as_u64().context("a node has no pid")?;
+            u32::try_from(pid).context("a pid is too large")
+        };
+        rows.iter().map(pid).collect()
+    }
+
     /// A command that talks to this node; its subcommand is still to be added.
     pub fn command(&self, node: &str) -> Command {
         let mut command = Command::new(&self.binary);

@@ -34,7 +34,9 @@ pub(in crate::master) struct Operations {
     /// The agents of this term that carry operations out.
     pub(super) capable: BTreeSet<AgentId>,
     /// Asked for before their agents have reported.
-    pub(super) questions: BTreeMap<AgentId, BTreeSet<(FrameworkId, OperationId)>>,
+    questions: BTreeMap<AgentId, BTreeSet<(FrameworkId, OperationId)>>,
+    /// How many of those each framework has asked.
+    askers: BTreeMap<FrameworkId, usize>,
     pub(super) questions_count: usize,
 }
 
@@ -112,8 +114,26 @@ impl Operations {
     }
 
     pub(super) fn ask(&mut self, agent: AgentId, key: (FrameworkId, OperationId)) {
-        let new = self.questions.entry(agent).or_default().insert(key);
-        self.questions_count += usize::from(new);
+        let framework = key.0;
+        if self.questions.entry(agent).or_default().insert(key) {
+            self.questions_count += 1;
+            *self.askers.entry(framework).or_default() += 1;
+        }
+    }
+
+    /// How many questions of a framework wait.
+    pub(super) fn questions_of(&self, framework: FrameworkId) -> usize {
+        self.askers.get(&framework).copied().unwrap_or(0)
+    }
+
+    /// A framework has ended: what it asked is of no interest any more.
+    pub(super) fn forget_questions_of(&mut self, framework: FrameworkId) {
+        let Some(count) = self.askers.remove(&framework) else { return };
+        self.questions_count -= count;
+        self.questions.retain(|_, asked| {
+            asked.retain(|(owner, _)| *owner != framework);
+            !asked.is_empty()
+        });
     }
 
     pub(super) fn take_questions(
@@ -122,6 +142,12 @@ impl Operations {
     ) -> BTreeSet<(FrameworkId, OperationId)> {
         let taken = self.questions.remove(&agent).unwrap_or_default();
         self.questions_count -= taken.len();
+        for (framework, _) in &taken {
+            if let Some(count) = self.askers.get_mut(framework) {
+                *count -= 1;
+            }
+        }
+        self.askers.retain(|_, count| *count > 0);
         taken
     }
 
@@ -142,5 +168,6 @@ impl Operations {
         assert_eq!(named, self.named.len());
         let questions: usize = self.questions.values().map(BTreeSet::len).sum();
         assert_eq!(questions, self.questions_count);
+        assert_eq!(questions, self.askers.values().sum::<usize>());
     }
 }

@@ -15,7 +15,7 @@ use meshos_protocol::{
 };
 
 use super::world::{World, agent, task};
-use crate::master::{ConnectionId, Event, OperatorCall};
+use crate::master::{ConnectionId, Event, MasterConfig, OperatorCall};
 
 fn reserved_by(text: &str, role: &str, principal: &str) -> Resources {
     let role = Role::new(role).unwrap();
@@ -100,7 +100,8 @@ impl World {
     }
 
     fn answers(&mut self, connection: ConnectionId, report: OperationReport, total: Resources) {
-        self.say(connection, ToLeader::Operation { report, resources: total });
+        let judged = Some(report.uuid);
+        self.say(connection, ToLeader::Operation { report, resources: total, judged });
     }
 
     fn operate(&mut self, call: OperatorCall) {
@@ -182,7 +183,6 @@ fn what_breaks_a_rule_is_told_and_the_rest_goes_on() {
         "operation static error: `cpus(db):1` has no dynamic reservation",
         "operation unknown error: the operation is not known",
         "n1 operate U5.1 reserve",
-        "operation good error: another operation of the framework has this id",
         "s1 ok",
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
@@ -221,6 +221,63 @@ fn what_the_agent_could_not_do_is_undone_in_the_ledger() {
     world.pass(6_000);
     assert_eq!(world.master.view().agents.iter().next().unwrap().used, Resources::new());
     world.expect(&["s1 offers O5.2 n1 cpus:4;mem:4096;disk:1000"]);
+}
+
+#[test]
+fn what_the_agent_has_done_already_is_not_done_again_when_a_failure_is_told_late() {
+    let (mut world, n1, s1) = World::with_offer();
+    let operations = vec![(Some("r"), reserve("cpus:2")), (None, reserve("mem:64"))];
+    world.accept_with(s1, 1, operations, vec![]);
+    // The agent has judged both; the first failed in the end, the second is in its total.
+    let total = reserved("mem:64") + &"cpus:4;mem:4032;disk:1000".parse().unwrap();
+    let report = outcome(1, Some("r"), OperationState::Failed);
+    let resources = total.clone();
+    world.say(n1, ToLeader::Operation { report, resources, judged: Some(uuid(2)) });
+    assert_eq!(world.total(), total);
+}
+
+#[test]
+fn who_asks_much_of_agents_that_are_away_keeps_nobody_else_from_asking() {
+    let mut config = MasterConfig::default();
+    config.limits.questions_max = 16;
+    let mut world = World::with(config);
+    let n1 = world.register(1, "cpus:4;mem:4096", vec![]);
+    let (s1, s2) = (world.in_role("one", "db"), world.in_role("two", "db"));
+    world.event(Event::AgentDisconnected { connection: n1 });
+    world.pass(3_600_000);
+    world.told();
+    let ask = |from: usize, count: usize| Call::ReconcileOperations {
+        operations: (from..from + count)
+            .map(|number| OperationQuery { id: id(&format!("o{number}")), agent: agent(1, 1) })
+            .collect(),
+    };
+    world.call(s1, ask(0, 100));
+    let told = world.told();
+    assert_eq!(told.iter().filter(|line| line.contains("unreachable")).count(), 100, "{told:?}");
+    world.call(s2, ask(0, 1));
+    let told = world.told();
+    assert!(told[0].starts_with("s2 operation o0 unreachable"), "{told:?}");
+    // The second is told when the agent is back; of the first's questions some are forgotten.
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    let told = world.told();
+    let count = |session| told.iter().filter(|it| it.starts_with(session)).count();
+    assert_eq!((count("s1 operation"), count("s2 operation")), (2, 1), "{told:?}");
+}
+
+#[test]
+fn an_agents_resources_take_only_so_many_bytes() {
+    let (mut world, _, s1) = World::with_offer();
+    let labelled = (0..300).map(|number| {
+        let labels = BTreeMap::from([(number.to_string(), "x".repeat(4_000))]);
+        let role = Role::new("db").unwrap();
+        let reservation = Some(Reservation::dynamic(role, "p", labels, None).unwrap());
+        let metadata = Metadata { reservation, ..Metadata::UNRESERVED };
+        Resource::new(ResourceName::Cpus, metadata, Amount::from_millis(10)).unwrap()
+    });
+    let resources = labelled.collect();
+    world.accept_with(s1, 1, vec![(Some("r"), Operation::Reserve { resources })], vec![]);
+    let told = world.told();
+    assert!(told[0].contains("bytes with their labels, at most 1048576 are kept"), "{}", told[0]);
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Player {
         let report = OperationReport { uuid, framework: None, id: None, state, message };
         let rest: Resources = format!("cpus:{};mem:4096", 4 - cpus).parse().unwrap();
         let resources = rest + &reserved(&format!("cpus:{cpus}"));
-        self.say(stream, ToLeader::Operation { report, resources });
+        self.say(stream, ToLeader::Operation { report, resources, judged: Some(uuid) });
     }
 
     fn resume(&mut self, framework: u64, own: bool) {

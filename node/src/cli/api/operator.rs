@@ -104,26 +104,45 @@ impl Operator {
                     self.links().insert(node.to_owned(), Arc::clone(&link));
                     return Ok(link);
                 }
+                // That somebody is there says more than that nobody is at the other port.
+                Err(why @ WireError::Credentials(_)) => first_error = Some(why),
                 Err(why) => {
                     first_error.get_or_insert(why);
                 }
             }
         }
-        let why = first_error.unwrap_or_else(|| "it has no port for QUIC".to_owned());
-        Err(ApiError::Unreachable { node: node.to_owned(), why })
+        let none = || WireError::Lost("it has no port for QUIC".to_owned());
+        Err(unreachable(node, first_error.unwrap_or_else(none)))
     }
 
-    async fn dial(&self, address: String, after: Duration) -> Result<Arc<Link>, String> {
+    async fn dial(&self, address: String, after: Duration) -> Result<Arc<Link>, WireError> {
         tokio::time::sleep(after).await;
         let dial = dial_as(&self.credentials, &address);
         match tokio::time::timeout(CONNECT_LIMIT, dial).await {
-            Ok(dialled) => dialled.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("{address}: no answer within {CONNECT_LIMIT:?}")),
+            Ok(dialled) => dialled,
+            Err(_) => {
+                Err(WireError::Lost(format!("{address}: no answer within {CONNECT_LIMIT:?}")))
+            }
         }
     }
 
     fn links(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Link>>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why there is no connection: a node that is there and takes other certificates is told apart from
+/// one that is not, since starting one would not help.
+fn unreachable(node: &str, error: WireError) -> ApiError {
+    match error {
+        WireError::Credentials(why) => {
+            let message = format!(
+                "{why}: --credentials must name a certificate made by `meshos keygen operator NAME` with the keys of \
+                 that node's cluster"
+            );
+            ApiError::Refused { status: 401, message }
+        }
+        error => ApiError::Unreachable { node: node.to_owned(), why: error.to_string() },
     }
 }
 
@@ -144,6 +163,15 @@ mod tests {
     fn quic_is_looked_for_beside_the_clusters_port_first() {
         assert_eq!(quic_addresses("a:5050"), ["a:5051", "a:5050"]);
         assert_eq!(quic_addresses("[::1]:65535"), ["[::1]:65535"]);
+    }
+
+    #[test]
+    fn a_certificate_of_another_cluster_is_told_from_a_node_that_is_not_there() {
+        let foreign = unreachable("a:5050", WireError::Credentials("a:5051 is foreign".to_owned()));
+        let sentence = foreign.to_string();
+        assert!(sentence.starts_with("a:5051 is foreign: --credentials must name"), "{sentence}");
+        let silent = unreachable("a:5050", WireError::Lost("a:5051: timed out".to_owned()));
+        assert!(silent.to_string().starts_with("cannot reach a node at a:5050"), "{silent}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
         fs::{DirBuilderExt as _, OpenOptionsExt as _},
         process::CommandExt as _,
     },
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use super::{
     layout::{DIRECTORY_MODE, Layout, NodePlace},
     ready,
 };
-use crate::cli::{output, process};
+use crate::cli::{output, process, run::run_in_shell};
 
 /// How long the cluster may take to get ready; a few seconds are usual.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -71,11 +71,14 @@ impl Stop {
 /// Why the cluster is over.
 enum Over {
     Asked,
+    /// The command that it was started for has ended.
+    Done(Result<ExitCode>),
     Failed(anyhow::Error),
 }
 
-/// Runs the cluster until a signal ends it.
-pub(super) async fn run(layout: Layout) -> Result<()> {
+/// Runs the cluster until a signal ends it or, if there is one, until the command that is run in it has
+/// ended, whose exit code is given then.
+pub(super) async fn run(layout: Layout, command: Option<&str>) -> Result<ExitCode> {
     // Whoever loses its parent, such as a launcher whose node was killed, falls to us.
     nix::sys::prctl::set_child_subreaper(true).context("cannot look after orphaned processes")?;
     let mut cluster = Cluster {
@@ -83,63 +86,74 @@ pub(super) async fn run(layout: Layout) -> Result<()> {
         children: signal(SignalKind::child()).context("cannot listen to SIGCHLD")?,
         stop: Stop::new()?,
     };
-    let over = cluster.live(&layout).await;
+    let over = cluster.live(&layout, command).await;
     cluster.end().await;
     let swept = process::sweep().await.context("the cluster's processes were not all ended");
-    match over {
-        Over::Asked => {
-            if layout.temporary
-                && let Err(error) = fs::remove_dir_all(&layout.dir)
-            {
-                output::note(&format!("{} cannot be removed: {error}", layout.dir.display()));
-            }
-            swept
-        }
+    let code = match over {
+        Over::Asked => ExitCode::SUCCESS,
+        Over::Done(Ok(code)) => code,
         // The logs are left to be read.
-        Over::Failed(error) => Err(error),
+        Over::Done(Err(error)) | Over::Failed(error) => return Err(error),
+    };
+    if layout.temporary
+        && let Err(error) = fs::remove_dir_all(&layout.dir)
+    {
+        output::note(&format!("{} cannot be removed: {error}", layout.dir.display()));
     }
+    swept.map(|()| code)
 }
 
 impl Cluster {
-    async fn live(&mut self, layout: &Layout) -> Over {
+    async fn live(&mut self, layout: &Layout, command: Option<&str>) -> Over {
         if let Err(error) = self.start(layout) {
             return Over::Failed(error);
         }
-        let give_up = tokio::time::sleep(READY_LIMIT);
-        tokio::pin!(give_up);
-        {
-            let ready = ready::ready(layout);
-            tokio::pin!(ready);
-            loop {
-                tokio::select! {
-                    biased;
-                    () = self.stop.asked() => return Over::Asked,
-                    _ = self.children.recv() => {
-                        if let Some(error) = self.died_early() {
-                            return Over::Failed(error);
-                        }
-                    }
-                    done = &mut ready => match done {
-                        Ok(()) => break,
-                        Err(error) => return Over::Failed(error),
-                    },
-                    () = &mut give_up => {
-                        let limit = READY_LIMIT.as_secs();
-                        return Over::Failed(anyhow!(
-                            "the cluster was not ready within {limit} seconds; the nodes' logs are left in {}",
-                            layout.dir.display()
-                        ));
-                    }
-                }
-            }
+        if let Some(over) = self.get_ready(layout).await {
+            return over;
         }
         // Whoever waits for it may have gone; the cluster runs all the same.
         drop(output::line("ready"));
+        let first = layout.nodes.first().map(NodePlace::address).unwrap_or_default();
+        let work = async {
+            match command {
+                Some(command) => run_in_shell(command, &first).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(work);
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.asked() => return Over::Asked,
                 _ = self.children.recv() => self.tell_ended(),
+                done = &mut work => return Over::Done(done),
+            }
+        }
+    }
+
+    /// Waits until the cluster can be used; why that is not to be, otherwise.
+    async fn get_ready(&mut self, layout: &Layout) -> Option<Over> {
+        let give_up = tokio::time::sleep(READY_LIMIT);
+        tokio::pin!(give_up);
+        let ready = ready::ready(layout);
+        tokio::pin!(ready);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.asked() => return Some(Over::Asked),
+                _ = self.children.recv() => {
+                    if let Some(error) = self.died_early() {
+                        return Some(Over::Failed(error));
+                    }
+                }
+                done = &mut ready => return done.err().map(Over::Failed),
+                () = &mut give_up => {
+                    let limit = READY_LIMIT.as_secs();
+                    return Some(Over::Failed(anyhow!(
+                        "the cluster was not ready within {limit} seconds; the nodes' logs are left in {}",
+                        layout.dir.display()
+                    )));
+                }
             }
         }
     }

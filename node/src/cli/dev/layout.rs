@@ -280,6 +280,7 @@ mod tests {
             dir: None,
             resources: None,
             seeds: None,
+            run: None,
             timing_factor: Some(4),
             options: vec!["--agent-timeout".into(), "5s".into()],
         }

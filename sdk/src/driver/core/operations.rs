@@ -59,9 +59,8 @@ impl Core {
         out: &mut Vec<Output>,
     ) {
         let of = offers.first().and_then(|offer| self.offers.get(offer)).cloned();
-        for offer in &offers {
-            self.offers.remove(offer);
-        }
+        let open = |offer: &OfferId| self.offers.remove(offer).is_some();
+        let open: Vec<OfferId> = offers.iter().copied().filter(open).collect();
         match of.filter(|_| self.subscribed) {
             Some((role, agent)) => {
                 self.forget_ends(&tasks);
@@ -73,6 +72,10 @@ impl Core {
                 self.send(Call::Accept(accept), out);
             }
             None => {
+                // What was given along with a void offer is of use elsewhere.
+                if self.subscribed && !open.is_empty() {
+                    self.send(Call::Decline { offers: open, refuse_ms: Some(0) }, out);
+                }
                 for id in operations.into_iter().filter_map(|request| request.id) {
                     let status = OperationStatus {
                         id,

@@ -159,3 +159,36 @@ fn a_revive_that_a_busy_leader_refused_is_asked_for_again_unless_it_was_taken_ba
     step(&mut core, |core, out| core.ask(suppress, out));
     assert_eq!(step(&mut core, Core::ask_again), []);
 }
+
+#[test]
+fn newer_wishes_are_not_taken_for_told_when_the_older_are() {
+    let mut core = super::ready();
+    let wish = |core: &mut Core, wishes: BTreeMap<Role, OfferWishes>| {
+        let out = step(core, |core, out| core.ask(Ask::Wish { wishes }, out));
+        asked(&out)
+    };
+    let older = wish(&mut core, BTreeMap::new());
+    let newer = wish(&mut core, wishes());
+    answer(&mut core, older, None);
+    answer(&mut core, newer, Some(CallErrorKind::Busy));
+    let out = step(&mut core, Core::ask_again);
+    assert_eq!(calls(&out), [&Call::Wish { wishes: wishes() }]);
+    let out = step(&mut core, |core, out| core.event(subscribed(1), out));
+    assert_eq!(calls(&out), [&Call::Wish { wishes: wishes() }], "the next leader may not know");
+    answer(&mut core, asked(&out), None);
+    let out = step(&mut core, |core, out| core.event(subscribed(1), out));
+    assert!(calls(&out).is_empty(), "{out:?}");
+}
+
+#[test]
+fn a_role_that_is_suppressed_is_not_revived_for_its_wishes() {
+    let mut core = core_of(Wants::new(wishes(), &BTreeMap::new()));
+    step(&mut core, Core::connected);
+    let out = step(&mut core, |core, out| core.event(subscribed(1), out));
+    // The answer to its revive is lost with the leader.
+    answer(&mut core, asked(&out), None);
+    let suppress = Ask::Suppress { roles: [role()].into() };
+    step(&mut core, |core, out| core.ask(suppress, out));
+    let out = step(&mut core, |core, out| core.event(subscribed(1), out));
+    assert!(calls(&out).is_empty(), "{out:?}");
+}
