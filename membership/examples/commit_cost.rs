@@ -16,7 +16,7 @@ use std::{
 };
 
 use meshos_membership::raft::{
-    NetworkError, Options, RaftGroup, RaftNetwork, RegistryMachine, Timing, Voter,
+    NetworkError, Options, RaftGroup, RaftNetwork, RegistryMachine, Release, Timing, Voter,
 };
 use meshos_protocol::ids::NodeId;
 
@@ -53,9 +53,12 @@ impl RaftNetwork for Direct {
 struct Counter(u64);
 
 impl RegistryMachine for Counter {
-    fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> Vec<u8> {
+    fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> Result<Vec<u8>, String> {
         self.0 += 1;
-        Vec::new()
+        Ok(Vec::new())
+    }
+    fn level(&self) -> u32 {
+        1
     }
     fn snapshot(&self) -> Vec<u8> {
         self.0.to_le_bytes().to_vec()
@@ -186,6 +189,7 @@ async fn open_group(
             address: voter.address.clone(),
             // A disk that stalls must not cost the leader its lease here.
             timing: Timing::default().scaled(5),
+            release: Release { name: "example".to_owned(), level: 1 },
         };
         let network = Arc::new(Direct { own: voter.node_id, groups: Arc::clone(&groups) });
         let group = RaftGroup::open(options, Counter(0), network).await?;

@@ -5,6 +5,7 @@ use meshos_protocol::{
     messages::{agent::ToLeader, scheduler::CallFrame},
 };
 
+use super::VoterRelease;
 use crate::registry::{Entry, Outcome};
 
 /// One stream to an agent as the shell numbers it; never reused within a term.
@@ -21,6 +22,12 @@ pub enum Event {
         entry: Entry,
         /// What became of it, the same on every voter.
         outcome: Outcome,
+    },
+    /// The members of the group that keeps the registry, all of them, whenever one comes or goes or
+    /// what is known of its release changes. Before the first, nothing new is put on record.
+    Voters {
+        /// In any order; this node among them.
+        voters: Vec<VoterRelease>,
     },
     /// The leader's lease has run out or another leads. The master empties itself; nothing that it
     /// had wished for and that was not sent may be sent.

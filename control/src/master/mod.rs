@@ -35,6 +35,7 @@ mod proposals;
 mod publish;
 mod reconcile;
 mod registration;
+mod releases;
 mod state;
 mod subscribe;
 mod suppression;
@@ -55,6 +56,7 @@ pub use explain::{
     NotExplained, Obstacle, Question, RoleExplanation, WaitingExplanation,
 };
 pub use machine::Master;
+pub use releases::{Release, VoterRelease};
 pub use table::Table;
 pub use view::{
     AgentView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView, View,

@@ -7,7 +7,7 @@ use super::{
     OperatorCall,
     agents::InFlight,
     calls::{busy, invalid},
-    proposals::{Caller, Purpose},
+    proposals::Caller,
     state::{Core, Cx},
 };
 use crate::registry::{AgentState, Command};
@@ -45,8 +45,7 @@ impl Core {
             }
             OperatorCall::SetWeight { role, weight_millis } => {
                 if (1..=WEIGHT_MILLIS_MAX).contains(&weight_millis) {
-                    let command = Command::SetWeight { role, weight_millis };
-                    self.propose(cx, command, Purpose::Records, caller);
+                    self.record(cx, Command::SetWeight { role, weight_millis }, caller);
                 } else {
                     let error = invalid(format!(
                         "the weight of role {role} must be above 0 and at most {}",
@@ -56,8 +55,7 @@ impl Core {
                 }
             }
             OperatorCall::SetPriority { role, priority } => {
-                let command = Command::SetPriority { role, priority };
-                self.propose(cx, command, Purpose::Records, caller);
+                self.record(cx, Command::SetPriority { role, priority }, caller);
             }
             OperatorCall::SetQuota { role, quota, force } => {
                 if let Err(error) = self.allocator.check_quota(&role, &quota)
@@ -65,11 +63,10 @@ impl Core {
                 {
                     return self.answer(cx, caller, Err(invalid(error.to_string())));
                 }
-                self.propose(cx, Command::SetQuota { role, quota }, Purpose::Records, caller);
+                self.record(cx, Command::SetQuota { role, quota }, caller);
             }
             OperatorCall::SetPolicy { policy } => {
-                let command = Command::SetPolicy { policy: policy.to_string() };
-                self.propose(cx, command, Purpose::Records, caller);
+                self.record(cx, Command::SetPolicy { policy: policy.to_string() }, caller);
             }
         }
     }

@@ -87,6 +87,15 @@ impl Proposals {
 }
 
 impl Core {
+    /// Wishes for a change of the registry on which nothing but the records depends, if all voters
+    /// know what it puts there.
+    pub(super) fn record(&mut self, cx: &mut Cx<'_>, command: Command, caller: Caller) {
+        if let Err(error) = self.may_record(&command) {
+            return self.answer(cx, caller, Err(error));
+        }
+        self.propose(cx, command, Purpose::Records, caller);
+    }
+
     /// Wishes for a change of the registry.
     pub(super) fn propose(
         &mut self,
@@ -95,6 +104,10 @@ impl Core {
         purpose: Purpose,
         caller: Caller,
     ) -> ProposalId {
+        debug_assert!(
+            matches!(command, Command::RaiseLevel { .. }) || self.may_record(&command).is_ok(),
+            "not every voter knows {command:?}"
+        );
         let id = self.proposals.newest.next();
         self.proposals.newest = id;
         self.proposals.admissions += usize::from(matches!(purpose, Purpose::AdmitAgent { .. }));
@@ -185,12 +198,9 @@ impl Core {
                 self.allocator.set_quota(role, quota.clone());
                 self.pictures.role_set();
             }
-            Command::SetPolicy { .. } => {
-                let policy = self.policy().build();
-                self.allocator.set_policy(policy);
-            }
+            Command::SetPolicy { .. } => self.policy_chosen(),
             Command::SetWishes { framework, .. } => self.apply_wishes(*framework),
-            Command::FormCluster { .. } | Command::Unknown => {}
+            Command::FormCluster { .. } | Command::RaiseLevel { .. } | Command::Unknown => {}
         }
     }
 

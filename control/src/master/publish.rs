@@ -238,7 +238,8 @@ impl Core {
             tasks_ended,
             tasks_by_state,
             offers: self.offers.picture(),
-            policy: self.policy().to_string(),
+            policy: self.policy.to_string(),
+            policy_on_record: self.registry.policy().map(str::to_owned),
             roles: Arc::clone(&self.pictures.roles),
             counters: self.counters.clone(),
         }
@@ -260,6 +261,7 @@ impl View {
             tasks_by_state: Tally::default(),
             offers: Table::default(),
             policy: String::new(),
+            policy_on_record: None,
             roles: Arc::default(),
             counters: Counters::default(),
         }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use meshos_alloc::{Allocator, Options};
+use meshos_alloc::{Allocator, Options, PolicyChoice};
 use meshos_protocol::{
     ids::{AgentId, Fence, FrameworkId, NodeId, SessionId},
     messages::{
@@ -25,6 +25,7 @@ use super::{
     proposals::{Caller, Proposals},
     publish::Pictures,
     reconcile::Questions,
+    releases::Releases,
     tasks::Tasks,
     timers::{Timer, Timers},
 };
@@ -43,7 +44,10 @@ pub(super) struct Core {
     pub(super) fence: Fence,
     pub(super) me: NodeId,
     pub(super) registry: Registry,
+    /// The allocation policy in force.
+    pub(super) policy: PolicyChoice,
     pub(super) proposals: Proposals,
+    pub(super) releases: Releases,
     pub(super) allocator: Allocator,
     /// When the next allocation run is due; absent while nothing has changed.
     pub(super) allocate_at: Option<Mono>,
@@ -81,8 +85,9 @@ impl Core {
         now: Now,
         seed: u64,
     ) -> Self {
-        let policy = registry.policy().unwrap_or(&config.policy).build();
-        let options = Options { policy, offers: config.offers, ..Options::default() };
+        let policy = policy_of(&registry, &config);
+        let options =
+            Options { policy: policy.build(), offers: config.offers, ..Options::default() };
         let mut allocator = Allocator::new(options, seed);
         allocator.set_region(config.region.clone());
         allocator.advance(now.mono);
@@ -92,7 +97,9 @@ impl Core {
             fence,
             me,
             registry: Registry::new(),
+            policy,
             proposals: Proposals::default(),
+            releases: Releases::default(),
             allocator,
             allocate_at: None,
             allocated_at: None,
@@ -162,6 +169,7 @@ impl Core {
         self.allocator.advance(cx.now.mono);
         match event {
             Event::Applied { entry, outcome } => self.on_applied(cx, &entry, &outcome),
+            Event::Voters { voters } => self.on_voters(cx, voters),
             Event::AgentConnected { connection, node } => {
                 self.agent_connected(cx, connection, node);
             }
@@ -185,9 +193,10 @@ impl Core {
         }
     }
 
-    /// The allocation policy: what operators have chosen, or else this master's default.
-    pub(super) fn policy(&self) -> &meshos_alloc::PolicyChoice {
-        self.registry.policy().unwrap_or(&self.config.policy)
+    /// Operators have chosen an allocation policy.
+    pub(super) fn policy_chosen(&mut self) {
+        self.policy = policy_of(&self.registry, &self.config);
+        self.allocator.set_policy(self.policy.build());
     }
 
     /// Does what is due.
@@ -302,4 +311,11 @@ impl Core {
     pub(super) fn refusal(&self, refuse_ms: Option<u64>) -> Duration {
         refuse_ms.map_or(self.config.refuse_default, Duration::from_millis)
     }
+}
+
+/// What operators have chosen, or else the master's default: also when what they chose at another
+/// leader means nothing to this one.
+fn policy_of(registry: &Registry, config: &MasterConfig) -> PolicyChoice {
+    let chosen = registry.policy().and_then(|policy| policy.parse().ok());
+    chosen.unwrap_or_else(|| config.policy.clone())
 }

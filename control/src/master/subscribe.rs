@@ -90,6 +90,7 @@ impl Core {
         let Some(framework) = framework else {
             let principal = principal.clone();
             let command = Command::AdmitFramework { principal, info, suppressed_roles, nonce };
+            self.may_record(&command)?;
             return Ok(Next::Propose(Box::new(command)));
         };
         let record = match self.registry.look_up(framework) {
@@ -109,6 +110,7 @@ impl Core {
         }
         let Some(resume) = resume else {
             let command = Command::Resubscribe { framework, info, suppressed_roles };
+            self.may_record(&command)?;
             return Ok(Next::Propose(Box::new(command)));
         };
         if resume < record.subscription {

@@ -46,8 +46,10 @@ pub struct View {
     pub tasks_by_state: Tally<TaskState>,
     /// Open offers.
     pub offers: Table<OfferView>,
-    /// The allocation policy.
+    /// The allocation policy in force.
     pub policy: String,
+    /// What operators have chosen; another one when it means nothing to this leader's release.
+    pub policy_on_record: Option<String>,
     /// Roles with their shares; at most a quarter of a second old.
     pub roles: Arc<Vec<RoleView>>,
     /// What was done in this term.

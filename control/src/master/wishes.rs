@@ -17,7 +17,7 @@ use meshos_protocol::{
 
 use super::{
     calls::invalid,
-    proposals::{Caller, Purpose},
+    proposals::Caller,
     state::{Core, Cx},
 };
 use crate::registry::Command;
@@ -50,7 +50,7 @@ impl Core {
         }
         let wishes = wishes.into_iter().filter(|(_, wishes)| !wishes.is_empty()).collect();
         let command = Command::SetWishes { framework, wishes };
-        self.propose(cx, command, Purpose::Records, caller);
+        self.record(cx, command, caller);
     }
 
     fn judge_wishes(

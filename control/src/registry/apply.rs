@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshos_alloc::{PolicyChoice, Quota};
+use meshos_alloc::Quota;
 use meshos_protocol::{
     framework::FrameworkInfo,
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, Subscription},
@@ -11,7 +11,7 @@ use meshos_protocol::{
 };
 
 use super::{
-    AgentState, Closing, Command, Entry, FrameworkRecord, Lookup, Outcome, Registry,
+    AgentState, Closing, Command, Entry, FrameworkRecord, Lookup, Outcome, Registry, level::Level,
     state::WEIGHT_DEFAULT_MILLIS,
 };
 
@@ -67,11 +67,15 @@ impl Registry {
             Command::SetQuota { role, quota } => self.set_quota(role, quota),
             Command::SetPriority { role, priority } => self.set_priority(role, *priority),
             Command::SetPolicy { policy } => {
-                self.policy = Some(policy.parse::<PolicyChoice>().map_err(|it| it.to_string())?);
+                self.policy = Some(policy.clone());
                 Ok(Outcome::Done)
             }
             Command::SetWishes { framework, wishes } => {
                 self.live_framework(*framework)?.wishes = wishes.clone();
+                Ok(Outcome::Done)
+            }
+            Command::RaiseLevel { level } => {
+                self.level = self.level.max(Level(*level));
                 Ok(Outcome::Done)
             }
             Command::Unknown => Err("this release does not know the command".to_owned()),

@@ -126,7 +126,7 @@ pub enum Command {
     },
     /// Chooses the allocation policy.
     SetPolicy {
-        /// Its text form; one that this build does not know is refused.
+        /// Its text form. Kept as it is: the leader judges it, where it is used.
         policy: String,
     },
     /// Sets what a framework wishes of offers.
@@ -136,7 +136,12 @@ pub enum Command {
         /// By role.
         wishes: BTreeMap<Role, OfferWishes>,
     },
-    /// A command that this build does not know: changes nothing.
+    /// All voters know the records of this level; see [`super::LEVEL`].
+    RaiseLevel {
+        /// The level on record from now on, unless it is higher already.
+        level: u32,
+    },
+    /// A command that this build does not know: see [`Entry::check_understood`].
     #[serde(other)]
     Unknown,
 }

@@ -12,15 +12,19 @@
 mod apply;
 mod bounds;
 mod command;
+mod level;
 mod record;
 mod snapshot;
 mod state;
 
 pub use bounds::Limits;
 pub use command::{AgentState, Command, Entry, Outcome};
+pub use level::{LEVEL, LEVEL_FIRST, NotUnderstood};
 pub use record::{Closing, FrameworkRecord, Lookup};
 pub use snapshot::SnapshotError;
 pub use state::Registry;
 
+#[cfg(test)]
+mod level_tests;
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,7 @@ use meshos_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AgentState, FrameworkRecord, Registry};
-
-/// The newest form that this build writes and reads.
-const VERSION: u32 = 1;
+use super::{AgentState, FrameworkRecord, LEVEL, NotUnderstood, Registry, level::Level};
 
 const LENGTH_BYTES: usize = 4;
 
@@ -39,11 +36,8 @@ pub enum SnapshotError {
         source: codec::DecodeError,
     },
     /// A newer release wrote it and says that this one cannot read it.
-    #[error("the registry snapshot has version {found}, this release reads up to {VERSION}")]
-    Version {
-        /// What the header says.
-        found: u32,
-    },
+    #[error(transparent)]
+    Level(#[from] NotUnderstood),
     /// The records are there in a wrong order or number.
     #[error("the registry snapshot is malformed: {what}")]
     Malformed {
@@ -83,14 +77,14 @@ enum Record {
         /// How many frames stand before this one.
         records: u64,
     },
-    /// Of a newer release; skipped.
+    /// Of a newer release, which should have said so in the header.
     #[serde(other)]
     Unknown,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Header {
-    /// The oldest version that can read what follows.
+    /// The level of the registry: a release that knows less must not read what follows.
     version: u32,
     #[serde(default)]
     cluster: Option<ClusterId>,
@@ -106,7 +100,7 @@ impl Registry {
     pub fn to_snapshot(&self) -> Vec<u8> {
         let mut writer = Writer { bytes: Vec::new(), records: 0 };
         writer.put(&Record::Header(Header {
-            version: VERSION,
+            version: self.level(),
             cluster: self.cluster,
             term: self.newest.0,
             proposal: self.newest.1,
@@ -130,7 +124,7 @@ impl Registry {
             writer.put(&Record::Quota { role: role.clone(), quota: quota.clone() });
         }
         if let Some(policy) = self.policy() {
-            writer.put(&Record::Policy { policy: policy.to_string() });
+            writer.put(&Record::Policy { policy: policy.to_owned() });
         }
         writer.put(&Record::End { records: writer.records });
         writer.bytes
@@ -145,10 +139,11 @@ impl Registry {
         let Record::Header(header) = reader.take()? else {
             return Err(SnapshotError::Malformed { what: "it does not begin with a header" });
         };
-        if header.version > VERSION {
-            return Err(SnapshotError::Version { found: header.version });
+        if header.version > LEVEL {
+            return Err(NotUnderstood::Level { level: header.version, known: LEVEL }.into());
         }
         let mut registry = Self {
+            level: Level(header.version),
             cluster: header.cluster,
             newest: (header.term, header.proposal),
             newest_date: header.newest_date,
@@ -175,9 +170,8 @@ impl Registry {
                 Record::Quota { role, quota } => {
                     registry.quotas.insert(role, quota);
                 }
-                // One of a newer release means nothing here.
-                Record::Policy { policy } => registry.policy = policy.parse().ok(),
-                Record::Unknown => {}
+                Record::Policy { policy } => registry.policy = Some(policy),
+                Record::Unknown => return Err(NotUnderstood::Record.into()),
                 Record::End { records } if records != before => {
                     return Err(SnapshotError::Malformed { what: "records are missing" });
                 }

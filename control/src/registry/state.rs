@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use meshos_alloc::{PolicyChoice, Quota};
+use meshos_alloc::Quota;
 use meshos_protocol::{
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Term},
     role::Role,
     time::Wall,
 };
 
-use super::{AgentState, FrameworkRecord, Limits, Lookup};
+use super::{AgentState, FrameworkRecord, Limits, Lookup, level::Level};
 
 /// The weight of a role that has none of its own, in thousandths.
 pub(super) const WEIGHT_DEFAULT_MILLIS: u64 = 1_000;
@@ -18,6 +18,7 @@ pub(super) const WEIGHT_DEFAULT_MILLIS: u64 = 1_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Registry {
     pub(super) limits: Limits,
+    pub(super) level: Level,
     pub(super) cluster: Option<ClusterId>,
     /// The newest entry applied.
     pub(super) newest: (Term, ProposalId),
@@ -35,8 +36,9 @@ pub struct Registry {
     pub(super) weights: BTreeMap<Role, u64>,
     pub(super) priorities: BTreeMap<Role, i32>,
     pub(super) quotas: BTreeMap<Role, Quota>,
-    /// The allocation policy that operators have chosen; absent: the leader's default.
-    pub(super) policy: Option<PolicyChoice>,
+    /// The allocation policy that operators have chosen, in its text form; absent: the leader's
+    /// default.
+    pub(super) policy: Option<String>,
 }
 
 impl Registry {
@@ -116,9 +118,10 @@ impl Registry {
         self.quotas.iter()
     }
 
-    /// The allocation policy that operators have chosen, if they have.
-    pub const fn policy(&self) -> Option<&PolicyChoice> {
-        self.policy.as_ref()
+    /// The allocation policy that operators have chosen, if they have. A leader of another release
+    /// may have taken it.
+    pub fn policy(&self) -> Option<&str> {
+        self.policy.as_deref()
     }
 
     /// How many frameworks have not ended.

@@ -13,7 +13,7 @@ use meshos_protocol::{
 };
 use proptest::prelude::*;
 
-use super::{AgentState, Command, Entry, Limits, Lookup, Outcome, Registry};
+use super::{AgentState, Command, Entry, LEVEL, Limits, Lookup, Outcome, Registry};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -303,15 +303,6 @@ fn a_damaged_snapshot_is_refused() {
     assert_eq!(error.to_string(), "the registry snapshot is malformed: records are missing");
 }
 
-#[test]
-fn entries_of_newer_releases_are_refused_and_change_nothing() {
-    let (mut registry, mut leader) = (Registry::new(), Leader::of(1));
-    let newer = serde_json::json!({ "t": "set_something", "role": "r" });
-    let command: Command = serde_json::from_value(newer).unwrap();
-    assert!(refused(&leader.apply(&mut registry, command)));
-    assert_eq!(registry.frameworks().len() + registry.agents().len(), 0);
-}
-
 fn any_command() -> impl Strategy<Value = Command> {
     let node = || (0u64..4).prop_map(node);
     let agent = (node(), 1u32..4).prop_map(|(node, number)| AgentId::new(node, number));
@@ -361,6 +352,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             let wishes = some.then_some((Role::default(), wishes)).into_iter().collect();
             Command::SetWishes { framework, wishes }
         }),
+        (1u32..4).prop_map(|level| Command::RaiseLevel { level: level.min(LEVEL) }),
         Just(Command::Unknown),
     ]
 }

@@ -14,6 +14,7 @@ use openraft::{
 use super::{
     RegistryMachine,
     config::{LogId, Payload, Response, SnapshotMeta, StoredMembership, TypeConfig},
+    releases::Releases,
     snapshot::{Snapshot, SnapshotStore},
 };
 
@@ -25,23 +26,37 @@ pub(crate) struct Applier {
     snapshots: Arc<SnapshotStore>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
-    /// Why the registry did not take a snapshot, for whoever opens the group.
-    unrestored: Arc<OnceLock<String>>,
+    /// Why the registry did not take a snapshot or an entry, for whoever opens the group or asks
+    /// how it is.
+    not_taken: Arc<OnceLock<String>>,
+    releases: Arc<Releases>,
 }
 
 impl Applier {
     pub(super) fn new(
         machine: Box<dyn RegistryMachine>,
         snapshots: Arc<SnapshotStore>,
-        unrestored: Arc<OnceLock<String>>,
+        not_taken: Arc<OnceLock<String>>,
+        releases: Arc<Releases>,
     ) -> Self {
         Self {
-            unrestored,
+            not_taken,
+            releases,
             machine: Arc::new(Mutex::new(machine)),
             snapshots,
             last_applied: None,
             membership: StoredMembership::default(),
         }
+    }
+}
+
+impl Applier {
+    /// The registry does not take an entry: raft must end, or it would go on with a gap.
+    fn not_taken(&self, index: u64, reason: String) -> io::Error {
+        tracing::error!(index, %reason, "an entry of the registry is not applied");
+        let error = format!("entry {index} of the registry: {reason}");
+        self.not_taken.get_or_init(|| reason);
+        io::Error::new(io::ErrorKind::InvalidData, error)
     }
 }
 
@@ -90,7 +105,11 @@ impl RaftStateMachine<TypeConfig> for Applier {
             let response = match &entry.payload {
                 Payload::Blank => Response::default(),
                 Payload::Normal(command) => {
-                    Response(lock(&self.machine).apply(index, leader_id.term, &command.0))
+                    let mut machine = lock(&self.machine);
+                    let applied = machine.apply(index, leader_id.term, &command.0);
+                    self.releases.require(machine.level());
+                    drop(machine);
+                    Response(applied.map_err(|reason| self.not_taken(index, reason))?)
                 }
                 Payload::Membership(membership) => {
                     self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
@@ -132,9 +151,10 @@ impl RaftStateMachine<TypeConfig> for Applier {
             .map_err(|reason| {
                 tracing::error!(%reason, "the registry cannot be restored from its snapshot");
                 let error = format!("the registry's snapshot: {reason}");
-                self.unrestored.get_or_init(|| reason);
+                self.not_taken.get_or_init(|| reason);
                 io::Error::new(io::ErrorKind::InvalidData, error)
             })?;
+        self.releases.require(lock(&self.machine).level());
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         Ok(())

@@ -185,23 +185,31 @@ impl<'a> Change<'a> {
         let mut metrics = self.inner.raft.metrics();
         let caught_up = async {
             loop {
+                if let Some(why) = self.inner.releases.obstacle(voter.raft_id) {
+                    return Err(why);
+                }
                 {
                     let now = metrics.borrow_and_update();
-                    let Some(replication) = &now.replication else { return false };
+                    let Some(replication) = &now.replication else { return Ok(false) };
                     let last = now.last_log_index.unwrap_or(0);
                     let has = replication.get(&voter.raft_id).copied().flatten();
                     if has.is_some_and(|has| has.index + CAUGHT_UP_ENTRIES > last) {
-                        return true;
+                        return Ok(true);
                     }
                 }
                 if metrics.changed().await.is_err() {
-                    return false;
+                    return Ok(false);
                 }
             }
         };
         match tokio::time::timeout_at(self.deadline, caught_up).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(ChangeError::NotLeader { leader: None }),
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(why)) => {
+                // It cannot go on with the log.
+                self.commit(Changes::RemoveNodes(BTreeSet::from([voter.raft_id]))).await?;
+                Err(ChangeError::Refused(format!("{voter} cannot be a voter: {why}")))
+            }
+            Ok(Ok(false)) => Err(ChangeError::NotLeader { leader: None }),
             Err(_) => Err(ChangeError::Refused(format!(
                 "{voter} did not receive the log in time; it stays a learner, try again"
             ))),

@@ -25,6 +25,7 @@ use super::{
     NetworkError, RaftNetwork, SNAPSHOT_CHUNK_BYTES_MAX, Timing, Voter,
     config::{LogId, Member, TypeConfig, Vote},
     record::{EntryRecord, LogIdRecord, SnapshotMetaRecord},
+    releases::Releases,
     wire::{
         AnswerBody, Append, Ballot, Request, RequestBody, SnapshotChunk, Transfer, VERSION,
         decode_answer,
@@ -44,12 +45,18 @@ pub(super) struct Client {
     /// What an append with entries may take: followers answer after their fsync.
     append_wait: Duration,
     transfers: Arc<AtomicU64>,
+    releases: Arc<Releases>,
 }
 
 impl Client {
-    pub(super) fn new(own: u64, network: Arc<dyn RaftNetwork>, timing: Timing) -> Self {
+    pub(super) fn new(
+        own: u64,
+        network: Arc<dyn RaftNetwork>,
+        timing: Timing,
+        releases: Arc<Releases>,
+    ) -> Self {
         let append_wait = Duration::from_millis(timing.election_max_ms);
-        Self { own, network, append_wait, transfers: Arc::new(AtomicU64::new(1)) }
+        Self { own, network, append_wait, transfers: Arc::new(AtomicU64::new(1)), releases }
     }
 }
 
@@ -80,7 +87,13 @@ impl Peer {
         let called = self.client.network.call(&self.target, bytes, wait);
         // The network keeps the deadline too; this one holds if it does not.
         let answer = match tokio::time::timeout(wait, called).await {
-            Ok(Ok(bytes)) => decode_answer(&bytes),
+            Ok(Ok(bytes)) => decode_answer(&bytes).and_then(|(body, release)| {
+                self.client.releases.heard(self.target.raft_id, release);
+                match body {
+                    AnswerBody::Stopped { reason } => Err(NetworkError::Refused(reason)),
+                    body => Ok(body),
+                }
+            }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(NetworkError::Timeout),
         };

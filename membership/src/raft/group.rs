@@ -18,12 +18,13 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Applied, COMMAND_BYTES_MAX, ChangeError, HandleError, Health, Leadership, OpenError, Options,
-    ProposeError, RaftNetwork, RegistryMachine, Status, Timing, VOTERS_MAX, Voter, VoterRole,
-    VoterStatus,
+    Applied, COMMAND_BYTES_MAX, ChangeError, HandleError, Health, Leadership, MemberRelease,
+    OpenError, Options, ProposeError, RaftNetwork, RegistryMachine, Status, Timing, VOTERS_MAX,
+    Voter, VoterRole, VoterStatus,
     apply::Applier,
     client::Client,
     config::{Command, Member, TypeConfig, log_id, openraft_config},
+    releases::Releases,
     serve::{Raft, Server},
     snapshot::SnapshotStore,
     store::{Failure, LOG_FILE, LogFile, LogStore, Stored},
@@ -46,6 +47,7 @@ pub(super) struct Inner {
     pub(super) raft: Raft,
     pub(super) timing: Timing,
     pub(super) tracker: Arc<Tracker>,
+    pub(super) releases: Arc<Releases>,
     /// One change of the group at a time.
     pub(super) changes: tokio::sync::Mutex<()>,
     server: Server,
@@ -97,22 +99,28 @@ impl RaftGroup {
         machine: Box<dyn RegistryMachine>,
         network: Arc<dyn RaftNetwork>,
     ) -> Result<Self, OpenError> {
-        let Options { data_dir, raft_id, node_id, address, timing } = options;
+        let Options { data_dir, raft_id, node_id, address, timing, release } = options;
         let Files { file, stored, snapshots, failure } = files;
         let config = Arc::new(openraft_config(timing)?);
         let log_path = data_dir.join(LOG_FILE);
         let had_state = !stored.is_pristine() || snapshots.meta().is_some();
         let store = LogStore::start(file, &stored, failure.clone())
             .map_err(|source| OpenError::Io { file: log_path.clone(), source })?;
-        let unrestored = Arc::new(OnceLock::new());
-        let applier = Applier::new(machine, Arc::new(snapshots), Arc::clone(&unrestored));
-        let client = Client::new(raft_id, network, timing);
+        let not_taken = Arc::new(OnceLock::new());
+        let releases = Arc::new(Releases::new(raft_id, release.clone()));
+        let applier = Applier::new(
+            machine,
+            Arc::new(snapshots),
+            Arc::clone(&not_taken),
+            Arc::clone(&releases),
+        );
+        let client = Client::new(raft_id, network, timing, Arc::clone(&releases));
         let built = Raft::build(raft_id, config, client, store.clone(), applier).await;
         let raft = match built {
             Ok(raft) => raft,
             Err(fatal) => {
                 store.close().await;
-                return Err(match unrestored.get() {
+                return Err(match not_taken.get() {
                     Some(reason) => OpenError::Restore(String::clone(reason)),
                     None => OpenError::Damaged { file: log_path, reason: fatal.to_string() },
                 });
@@ -120,7 +128,8 @@ impl RaftGroup {
         };
         let settled_at = start(&raft, raft_id, had_state, timing).await?;
         let own = Voter { raft_id, node_id, address };
-        let tracker = Arc::new(Tracker::new(raft_id, timing, raft.clone()));
+        let tracker = Tracker::new(raft_id, timing, raft.clone(), Arc::clone(&releases), not_taken);
+        let tracker = Arc::new(tracker);
         let cancel = CancellationToken::new();
         let closed = store.closed();
         let retry = Duration::from_millis(timing.election_max_ms);
@@ -131,11 +140,12 @@ impl RaftGroup {
             own,
             timing,
             changes: tokio::sync::Mutex::new(()),
-            server: Server::new(raft_id, raft.clone(), settled_at),
+            server: Server::new(raft_id, release, raft.clone(), settled_at),
             leadership: tracker.leadership(),
             health: tracker.health(),
             raft,
             tracker,
+            releases,
             closed,
             cancel,
             had_state,
@@ -246,7 +256,9 @@ impl RaftGroup {
                 ProposeError::NotLeader { leader: self.inner.leadership.borrow().leader.clone() }
             }
             Health::StorageFailed { error, .. } => ProposeError::Stopped(error.clone()),
-            Health::Stopped(reason) => ProposeError::Stopped(reason.clone()),
+            Health::NotTaken(reason) | Health::Stopped(reason) => {
+                ProposeError::Stopped(reason.clone())
+            }
         }
     }
 
@@ -310,6 +322,13 @@ impl RaftGroup {
                 }
             })
             .collect()
+    }
+
+    /// The members of the group, voters and learners, and the release that each was last heard to
+    /// run while this node leads; changes are told at once.
+    #[must_use]
+    pub fn releases(&self) -> watch::Receiver<Vec<MemberRelease>> {
+        self.inner.releases.members()
     }
 
     /// The term in which the members of the group, as this node knows them, were written. A group

@@ -15,7 +15,15 @@
 pub trait RegistryMachine: Send + 'static {
     /// Applies the committed command at `index`, proposed in `term`. What it returns is what the
     /// proposer gets, if it is on this node.
-    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Vec<u8>;
+    ///
+    /// # Errors
+    /// When this release does not know what the command means and would go another way than the
+    /// others, in words: nothing is applied after it, and the node stops taking part in raft.
+    fn apply(&mut self, index: u64, term: u64, command: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// What a release has to know to take part with this state; a node whose
+    /// [`Release`](super::Release) is below does not become a voter.
+    fn level(&self) -> u32;
 
     /// The whole state as of the last `apply`, readable by `restore` of this release and the next.
     fn snapshot(&self) -> Vec<u8>;

@@ -23,6 +23,7 @@ mod machine;
 mod network;
 mod record;
 mod recover;
+mod releases;
 mod serve;
 mod snapshot;
 mod store;
@@ -36,9 +37,9 @@ pub use machine::RegistryMachine;
 pub use network::{NetworkError, RaftNetwork};
 pub use recover::{Recovered, recover_offline};
 pub use types::{
-    Applied, COMMAND_BYTES_MAX, Health, Leadership, Led, Options, REQUEST_BYTES_MAX,
-    SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX, Status, Timing, VOTERS_MAX, Voter, VoterRole,
-    VoterStatus,
+    Applied, COMMAND_BYTES_MAX, Health, Leadership, Led, MemberRelease, Options, REQUEST_BYTES_MAX,
+    Release, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX, Status, Timing, VOTERS_MAX, Voter,
+    VoterRole, VoterStatus,
 };
 
 #[cfg(test)]

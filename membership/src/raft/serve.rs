@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    HandleError, REQUEST_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX,
+    HandleError, REQUEST_BYTES_MAX, Release, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX,
     apply::Applier,
     config::{LogId, SnapshotMeta, TypeConfig, Vote},
     record::{LogIdRecord, VoteRecord},
@@ -39,6 +39,7 @@ const ADMITTED_MAX: usize = 64;
 /// Serves the other voters.
 pub(super) struct Server {
     own: u64,
+    release: Release,
     raft: Raft,
     admitted: Mutex<BTreeSet<NodeId>>,
     /// Held for reading while a request of someone who is no member is served, so that it can be
@@ -62,9 +63,10 @@ struct Incoming {
 }
 
 impl Server {
-    pub(super) fn new(own: u64, raft: Raft, settled_at: Option<Instant>) -> Self {
+    pub(super) fn new(own: u64, release: Release, raft: Raft, settled_at: Option<Instant>) -> Self {
         Self {
             own,
+            release,
             raft,
             admitted: Mutex::new(BTreeSet::new()),
             strangers: RwLock::new(()),
@@ -100,14 +102,19 @@ impl Server {
         let answer = match request.body {
             RequestBody::Append(append) => {
                 self.remember_leader(sender, from);
-                self.append(sender, append).await?
+                self.append(sender, append).await
             }
-            RequestBody::Vote(ballot) => self.ballot(sender, ballot, false).await?,
-            RequestBody::PreVote(ballot) => self.ballot(sender, ballot, true).await?,
-            RequestBody::SnapshotChunk(chunk) => self.snapshot_chunk(sender, chunk).await?,
-            RequestBody::Transfer(transfer) => self.transfer(sender, transfer).await?,
+            RequestBody::Vote(ballot) => self.ballot(sender, ballot, false).await,
+            RequestBody::PreVote(ballot) => self.ballot(sender, ballot, true).await,
+            RequestBody::SnapshotChunk(chunk) => self.snapshot_chunk(sender, chunk).await,
+            RequestBody::Transfer(transfer) => self.transfer(sender, transfer).await,
         };
-        Ok(encode_answer(answer))
+        let answer = match answer {
+            // So that the leader hears which release it was that could not go on.
+            Err(HandleError::Stopped(reason)) => AnswerBody::Stopped { reason },
+            answer => answer?,
+        };
+        Ok(encode_answer(answer, self.release.clone()))
     }
 
     /// Whether nobody has written to this log or been promised anything by it. Whoever was

@@ -4,4 +4,5 @@ mod elections;
 mod files;
 mod members;
 mod refusals;
+mod releases;
 mod support;

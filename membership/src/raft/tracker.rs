@@ -12,7 +12,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Health, Leadership, Led, Timing,
     config::{Membership, TypeConfig},
+    releases::Releases,
     serve::Raft,
     store::{Failure, LogStore},
 };
@@ -53,6 +54,9 @@ pub(super) struct Tracker {
     own: u64,
     lease: Duration,
     raft: Raft,
+    releases: Arc<Releases>,
+    /// Why the registry did not take something, once that has happened.
+    not_taken: Arc<OnceLock<String>>,
     /// All terms up to this one are over for this node.
     spent: AtomicU64,
     changed: Notify,
@@ -61,9 +65,17 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) fn new(own: u64, timing: Timing, raft: Raft) -> Self {
+    pub(super) fn new(
+        own: u64,
+        timing: Timing,
+        raft: Raft,
+        releases: Arc<Releases>,
+        not_taken: Arc<OnceLock<String>>,
+    ) -> Self {
         Self {
             own,
+            releases,
+            not_taken,
             lease: timing.lease(),
             raft,
             spent: AtomicU64::new(0),
@@ -145,8 +157,10 @@ impl Tracker {
             && (lease == Lease::None || before.term != term)
         {
             tracing::warn!(term = before.term.0, "no longer the leader");
+            self.releases.forget();
             self.spend(before.term);
         }
+        self.releases.publish(&metrics.membership_config);
         // The first entry of its own term: with it, everything from before is applied too.
         let applied = metrics.last_applied.filter(|applied| applied.leader_id.term == term.0);
         let led = match (lease, applied) {
@@ -194,6 +208,11 @@ impl Tracker {
             .max_by_key(|voter| replication.get(voter).copied().flatten())
     }
 
+    fn health_of(&self, fatal: &Fatal<TypeConfig>) -> Health {
+        let stopped = || Health::Stopped(fatal.to_string());
+        self.not_taken.get().cloned().map_or_else(stopped, Health::NotTaken)
+    }
+
     fn stop(&self, health: Health) {
         self.spend(Term(u64::MAX));
         self.health.send_if_modified(|now| {
@@ -215,6 +234,7 @@ pub(super) async fn supervise(
     retry: Duration,
 ) {
     let mut metrics = tracker.raft.metrics();
+    let mut releases = tracker.releases.changes();
     let mut handed_over = None;
     let health = loop {
         let current = metrics.borrow_and_update().clone();
@@ -222,7 +242,7 @@ pub(super) async fn supervise(
             break Health::StorageFailed { file: failure.file, error: failure.error };
         }
         if let Err(fatal) = &current.running_state {
-            break health_of(fatal);
+            break tracker.health_of(fatal);
         }
         let mut wake = tracker.evaluate(&current);
         if let Some(successor) = tracker.successor(&current) {
@@ -242,6 +262,8 @@ pub(super) async fn supervise(
                 break Health::Stopped("raft ended without saying why".to_owned());
             },
             _ = failure.changed() => {}
+            // Its sender lives as long as the tracker.
+            _ = releases.changed() => {}
             () = tracker.changed.notified() => {}
             () = sleep_until(wake) => {}
         }
@@ -260,10 +282,6 @@ async fn sleep_until(wake: Option<Instant>) {
         Some(wake) => tokio::time::sleep_until(wake).await,
         None => std::future::pending().await,
     }
-}
-
-fn health_of(fatal: &Fatal<TypeConfig>) -> Health {
-    Health::Stopped(fatal.to_string())
 }
 
 /// Whether a change of voters was begun and not ended.

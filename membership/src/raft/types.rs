@@ -77,6 +77,30 @@ impl Timing {
     }
 }
 
+/// What a member tells of its release with every answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Its name, for people; empty in the place of a release that tells nothing.
+    pub name: String,
+    /// The level up to which it knows the registry; see
+    /// [`RegistryMachine::level`](super::RegistryMachine::level).
+    pub level: u32,
+}
+
+impl Release {
+    /// One that is so old that it tells nothing.
+    pub(super) const SILENT: Self = Self { name: String::new(), level: 1 };
+}
+
+/// A member of the group and the release that it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRelease {
+    /// The member.
+    pub voter: Voter,
+    /// Absent while this node has heard nothing from it; known on the leader alone.
+    pub release: Option<Release>,
+}
+
 /// What a group needs to open.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -90,6 +114,8 @@ pub struct Options {
     pub address: String,
     /// Heartbeats and election time-outs; the same on all voters.
     pub timing: Timing,
+    /// What this node runs.
+    pub release: Release,
 }
 
 /// Who leads, as this node knows it.
@@ -174,6 +200,9 @@ pub enum Health {
         /// What the system said.
         error: String,
     },
+    /// The registry did not take a snapshot or an entry, for this reason. The node must end;
+    /// another release of it may be able to go on.
+    NotTaken(String),
     /// It was shut down, or raft gave up for this reason.
     Stopped(String),
 }

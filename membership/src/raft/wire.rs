@@ -4,12 +4,15 @@ use meshos_protocol::codec;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HandleError, NetworkError,
+    HandleError, NetworkError, Release,
     record::{EntryRecord, LogIdRecord, SnapshotMetaRecord, VoteRecord},
 };
 
 /// The form of requests and answers; it rises when an older release would misread them.
 pub(super) const VERSION: u16 = 1;
+
+/// A longer name of a release is left out.
+const RELEASE_NAME_BYTES_MAX: usize = 64;
 
 /// A request, addressed to one log: a node that lost its data must not answer for the lost one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,9 @@ pub(super) struct Transfer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Answer {
     pub(super) version: u16,
+    /// What the sender runs; absent in answers of releases that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) release: Option<Release>,
     pub(super) body: AnswerBody,
 }
 
@@ -93,6 +99,10 @@ pub(super) enum AnswerBody {
     /// The snapshot is installed, or refused for this higher vote.
     SnapshotDone {
         vote: VoteRecord,
+    },
+    /// The receiver's raft has ended. Not known to older releases, for which it is no answer.
+    Stopped {
+        reason: String,
     },
     /// Whether the receiver will campaign.
     Transfer {
@@ -118,15 +128,19 @@ pub(super) fn decode_request(bytes: &[u8]) -> Result<Request, HandleError> {
     Ok(request)
 }
 
-pub(super) fn encode_answer(body: AnswerBody) -> Vec<u8> {
-    codec::encode(&Answer { version: VERSION, body })
+pub(super) fn encode_answer(body: AnswerBody, release: Release) -> Vec<u8> {
+    codec::encode(&Answer { version: VERSION, release: Some(release), body })
 }
 
-pub(super) fn decode_answer(bytes: &[u8]) -> Result<AnswerBody, NetworkError> {
+pub(super) fn decode_answer(bytes: &[u8]) -> Result<(AnswerBody, Release), NetworkError> {
     let answer: Answer =
         codec::decode(bytes).map_err(|error| NetworkError::Refused(error.to_string()))?;
     if answer.version != VERSION {
         return Err(NetworkError::Refused(format!("version {} of an answer", answer.version)));
     }
-    Ok(answer.body)
+    let mut release = answer.release.unwrap_or(Release::SILENT);
+    if release.name.len() > RELEASE_NAME_BYTES_MAX {
+        release.name.clear();
+    }
+    Ok((answer.body, release))
 }

@@ -77,6 +77,7 @@ fn problems(raft: &Health, storage_failure: Option<&str>) -> Vec<String> {
         Health::StorageFailed { file, error } => {
             Some(format!("{} cannot be written: {error}", file.display()))
         }
+        Health::NotTaken(why) => Some(why.clone()),
         Health::Stopped(why) => Some(format!("raft has stopped: {why}")),
     };
     let agent = storage_failure.map(|why| format!("the agent's disk refuses writes: {why}"));

@@ -8,7 +8,6 @@ use meshos_protocol::{
     wishes::FaultDomain,
 };
 use serde::Serialize;
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
@@ -248,7 +247,7 @@ impl Api {
             Leading::Voters => self.voters_known(true),
             Leading::Weights => Answer::json(&operations::weights(&view)),
             Leading::Roles => Answer::json(&shares::roles(&view)),
-            Leading::Policy => Answer::json(&json!({ "policy": view.policy })),
+            Leading::Policy => shares::policy(&view),
             Leading::KillTask => self.kill_task(call, &view).await,
             Leading::Teardown => self.teardown(call).await,
             Leading::NodeGone => self.node_gone(call, &view).await,

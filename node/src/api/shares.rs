@@ -60,6 +60,12 @@ pub(super) fn roles(view: &View) -> Vec<RoleRow<'_>> {
     view.roles.iter().map(|role| RoleRow { weight: weight(role), role }).collect()
 }
 
+/// The policy in force, and the one that operators chose when the leader's release does not know it.
+pub(super) fn policy(view: &View) -> Result<Answer, Failure> {
+    let unknown = view.policy_on_record.as_ref().filter(|chosen| **chosen != view.policy);
+    Answer::json(&json!({ "policy": view.policy, "unknown": unknown }))
+}
+
 impl Api {
     pub(super) async fn set_priority(&self, call: &Call) -> Result<Answer, Failure> {
         let PriorityBody { role, priority } = bodies::read(&call.body)?;

@@ -37,6 +37,8 @@ struct VoterRow {
     last_contact_ms: Option<u64>,
     /// How many entries of the leader's log it lacks; known to the leader alone.
     lag: Option<u64>,
+    /// The release that it runs; known to the leader alone, once it has told.
+    release: Option<String>,
 }
 
 impl VoterRow {
@@ -55,6 +57,7 @@ impl VoterRow {
             leader: led && status.is_leader,
             last_contact_ms: status.last_contact.map(millis),
             lag: status.lag,
+            release: None,
         }
     }
 }
@@ -98,6 +101,7 @@ impl Api {
                 leader: false,
                 last_contact_ms: None,
                 lag: None,
+                release: None,
             })
             .collect();
         (!rows.is_empty()).then(|| Answer::json(&rows))
@@ -105,8 +109,12 @@ impl Api {
 
     /// `led` says whether anybody leads.
     pub(super) fn voters_known(&self, led: bool) -> Result<Answer, Failure> {
+        let releases = self.options.raft.releases().borrow().clone();
         let row = |status: &VoterStatus| {
-            VoterRow::of(status, self.cluster_address(status.voter.node_id), led)
+            let told = releases.iter().find(|told| told.voter == status.voter);
+            let release = told.and_then(|told| told.release.clone()).map(|release| release.name);
+            let row = VoterRow::of(status, self.cluster_address(status.voter.node_id), led);
+            VoterRow { release: release.filter(|name| !name.is_empty()), ..row }
         };
         let rows: Vec<VoterRow> = self.options.raft.voters().iter().map(row).collect();
         Answer::json(&rows)

@@ -201,6 +201,11 @@ impl Policy {
                     output::json(&answer)?;
                 } else {
                     output::line(answer["policy"].as_str().unwrap_or_default())?;
+                    if let Some(unknown) = answer["unknown"].as_str() {
+                        output::note(&format!(
+                            "{unknown} was chosen, which the leader's release does not know"
+                        ));
+                    }
                 }
                 Ok(ExitCode::SUCCESS)
             }

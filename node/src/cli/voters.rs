@@ -122,6 +122,7 @@ struct Row {
     leader: bool,
     last_contact_ms: Option<u64>,
     lag: Option<u64>,
+    release: Option<String>,
 }
 
 /// Shows or changes the group.
@@ -173,8 +174,9 @@ async fn show(common: &Common) -> Result<()> {
 }
 
 fn table(rows: Vec<Row>) -> Table {
-    let mut table =
-        Table::new(&["NODE", "ROLE", "LEADER", "ADDRESS", "QUIC", "HEARD", "BEHIND", "RAFT ID"]);
+    let mut table = Table::new(&[
+        "NODE", "ROLE", "LEADER", "RELEASE", "ADDRESS", "QUIC", "HEARD", "BEHIND", "RAFT ID",
+    ]);
     for row in rows {
         let leader = if row.leader { "yes" } else { "" }.to_owned();
         let heard =
@@ -184,6 +186,7 @@ fn table(rows: Vec<Row>) -> Table {
             row.node_id,
             row.role,
             leader,
+            row.release.unwrap_or_default(),
             row.cluster_address.unwrap_or_default(),
             row.address,
             heard,

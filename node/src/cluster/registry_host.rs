@@ -87,17 +87,27 @@ impl Shared {
 }
 
 impl RegistryMachine for RegistryHost {
-    fn apply(&mut self, index: u64, _term: u64, command: &[u8]) -> Vec<u8> {
+    fn apply(&mut self, index: u64, _term: u64, command: &[u8]) -> Result<Vec<u8>, String> {
         let mut shared = self.lock();
         match codec::decode::<Vec<Entry>>(command) {
-            Ok(entries) => entries.into_iter().for_each(|entry| shared.apply(entry)),
-            // Every voter sees the same bytes and skips them alike.
+            Ok(entries) => {
+                for entry in entries {
+                    entry.check_understood().map_err(|error| error.to_string())?;
+                    shared.apply(entry);
+                }
+            }
+            // Every voter sees the same bytes and skips them alike: a form that only some of them
+            // know stands behind a raise of the level, where the others have stopped.
             Err(error) => tracing::error!(index, %error, "a registry entry cannot be read"),
         }
         if let Some(cluster) = shared.registry.cluster() {
             shared.publish_cluster(cluster);
         }
-        Vec::new()
+        Ok(Vec::new())
+    }
+
+    fn level(&self) -> u32 {
+        self.lock().registry.level()
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -114,5 +124,36 @@ impl RegistryMachine for RegistryHost {
         // Entries were skipped: whoever followed must begin anew.
         shared.follower = None;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshos_control::registry::{Command, LEVEL};
+    use meshos_protocol::ids::{ProposalId, Term};
+
+    use super::*;
+
+    fn entry(proposal: u64, command: Command) -> Entry {
+        Entry { term: Term(1), proposal: ProposalId(proposal), command }
+    }
+
+    #[test]
+    fn an_entry_of_a_later_release_is_not_skipped() {
+        let mut host = RegistryHost::new(None);
+        let form = Command::FormCluster { cluster: ClusterId::from_u128(7) };
+        let raise = Command::RaiseLevel { level: LEVEL + 1 };
+        let entries = codec::encode(&[entry(1, form), entry(2, raise)]);
+        let why = host.apply(1, 1, &entries).unwrap_err();
+        assert!(why.contains("start the release on this node that the other voters run"), "{why}");
+        let unheard_of = serde_json::json!([
+            { "term": 1, "proposal": 3, "command": { "t": "set_something", "role": "r" } }
+        ]);
+        let why = host.apply(2, 1, &codec::encode(&unheard_of)).unwrap_err();
+        assert!(why.contains("a record that this release does not know"), "{why}");
+        assert_eq!(host.level(), 1);
+        let raise = Command::RaiseLevel { level: LEVEL };
+        host.apply(3, 1, &codec::encode(&[entry(4, raise)])).unwrap();
+        assert_eq!(host.level(), LEVEL);
     }
 }

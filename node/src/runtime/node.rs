@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use meshos_control::{agent::AgentConfig, master::MasterConfig};
+use meshos_control::{agent::AgentConfig, master::MasterConfig, registry::LEVEL};
 use meshos_isolation::{ContainerEvent, NativeContainerizer};
 use meshos_membership::{
     gossip,
@@ -156,7 +156,7 @@ impl Node {
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             ended = formation.run(&self.identity.data_dir, node, &self.gossip) => ended,
-            failed = storage_failed(&self.raft) => Err(failed),
+            failed = raft_failed(&self.raft) => Err(failed),
             why = agent.halted() => Err(anyhow::Error::msg(why)),
         };
         if self.options.stop_tasks {
@@ -307,18 +307,24 @@ fn raft_options(options: &NodeOptions, identity: &Identity) -> raft::Options {
         node_id: identity.node.node_id,
         address: options.agent_address().to_string(),
         timing: Timing::default().scaled(options.times.factor.into()),
+        release: raft::Release { name: env!("CARGO_PKG_VERSION").to_owned(), level: LEVEL },
     }
 }
 
-/// Ends when the raft group's disk fails: nothing is acknowledged any more.
-async fn storage_failed(raft: &RaftGroup) -> anyhow::Error {
+/// Ends when the raft group can never go on in this process: its disk fails, so nothing is
+/// acknowledged any more, or this release does not know what is in the log.
+async fn raft_failed(raft: &RaftGroup) -> anyhow::Error {
     let mut health = raft.health();
     loop {
-        if let raft::Health::StorageFailed { file, error } = health.borrow_and_update().clone() {
-            return anyhow::anyhow!(
-                "{} cannot be written: {error}; free or mend the disk and start the node again",
-                file.display()
-            );
+        match health.borrow_and_update().clone() {
+            raft::Health::StorageFailed { file, error } => {
+                return anyhow::anyhow!(
+                    "{} cannot be written: {error}; free or mend the disk and start the node again",
+                    file.display()
+                );
+            }
+            raft::Health::NotTaken(why) => return anyhow::anyhow!(why),
+            raft::Health::Running | raft::Health::Stopped(_) => {}
         }
         if health.changed().await.is_err() {
             return std::future::pending().await;

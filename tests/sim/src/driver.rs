@@ -171,7 +171,12 @@ impl Driver {
             user: String::new(),
             roles: BTreeSet::from([Role::new(&self.setup.role).expect("a valid role")]),
             failover_timeout_ms: self.setup.failover_timeout_ms,
-            capabilities: Capabilities { gang_offers: true, ..Capabilities::default() },
+            // Others are there before the last voter is upgraded.
+            capabilities: Capabilities {
+                gang_offers: self.setup.choosy,
+                region_aware: self.setup.region_aware,
+                ..Capabilities::default()
+            },
             hostname: String::new(),
             webui_url: String::new(),
             labels: BTreeMap::new(),

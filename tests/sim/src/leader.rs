@@ -4,16 +4,21 @@ use std::collections::BTreeMap;
 
 use meshos_control::{
     agent,
-    master::{self, Effect, Event, Master},
+    master::{self, Effect, Event, Master, MasterConfig},
 };
 use meshos_protocol::{
     ids::{Fence, SessionId, Term},
-    messages::{agent::ToAgentFrame, scheduler::EventFrame},
+    messages::{
+        agent::ToAgentFrame,
+        scheduler::{Event as FrameworkEvent, EventFrame},
+    },
 };
 
 use crate::{
+    invariants,
     net::{Class, Frame, Host, Side, StreamId},
     node::Leading,
+    releases::OnRecord,
     world::{CLUSTER, Happening, World},
 };
 
@@ -26,12 +31,13 @@ impl World {
         }
         self.maybe_elect();
         for node in 0..self.nodes.len() {
+            self.tell_releases(node);
             self.announce(node);
         }
     }
 
     /// The voters that a node can talk to.
-    fn voters_within_reach(&self, node: usize) -> Vec<usize> {
+    pub(crate) fn voters_within_reach(&self, node: usize) -> Vec<usize> {
         let reaches = |voter: &usize| {
             self.nodes[*voter].process.is_some()
                 && self.net.reaches(Host::Node(node), Host::Node(*voter))
@@ -119,7 +125,8 @@ impl World {
         let (registry, later) = self.raft.start(&mut self.dice);
         let (now, lease_until) =
             (self.nodes[candidate].now(self.now_ms), self.now_ms + self.setup.lease_ms);
-        let (me, config) = (self.nodes[candidate].id, self.setup.master.clone());
+        let (me, region) = (self.nodes[candidate].id, self.region_of(candidate));
+        let config = MasterConfig { region, ..self.setup.master.clone() };
         let fence = Fence { cluster: CLUSTER, term };
         let seed = self.dice.number(0..=u64::MAX - 1);
         let Some(process) = &mut self.nodes[candidate].process else { return };
@@ -127,7 +134,8 @@ impl World {
         process.leading = Some(Leading {
             term,
             unreported: Leading::expected(&registry),
-            quotas: registry.quotas().map(|(role, quota)| (role.clone(), quota.clone())).collect(),
+            on_record: OnRecord::of(&registry),
+            voters_told: Vec::new(),
             master: Master::new(config, fence, me, registry, hints, now, seed),
             lease_until,
             tick: None,
@@ -136,6 +144,7 @@ impl World {
             streams_numbered: 0,
         });
         self.plan_master_tick(candidate);
+        self.tell_releases(candidate);
         for node in self.believed_dead.clone() {
             self.master_event(candidate, Event::PeerDown { node: self.nodes[node].id });
         }
@@ -164,17 +173,13 @@ impl World {
         self.nodes[node].process.as_ref()?.leading.as_ref().map(|leading| leading.term)
     }
 
-    fn leading_mut(&mut self, node: usize) -> Option<&mut Leading> {
-        self.nodes[node].process.as_mut()?.leading.as_mut()
-    }
-
     /// Hands an event to a master and carries out what it wishes for, if its lease still runs.
     pub fn master_event(&mut self, node: usize, event: Event) {
         let now = self.nodes[node].now(self.now_ms);
         let now_ms = self.now_ms;
         self.trace.note(now_ms, format_args!("n{node} master: {event:?}"));
         let Some(leading) = self.leading_mut(node) else { return };
-        leading.note_quota(&event);
+        leading.on_record.note(&event);
         let mut effects = Vec::new();
         leading.master.handle(now, event, &mut effects);
         leading.master.check_invariants();
@@ -246,6 +251,9 @@ impl World {
                 }
             }
             Effect::SendToFramework { session, event } => {
+                if let FrameworkEvent::Offers { offers } = &event {
+                    offers.iter().for_each(|offer| invariants::check_made(self, node, offer));
+                }
                 if let Some(stream) =
                     self.leading_mut(node).and_then(|l| l.sessions.get(&session).copied())
                 {

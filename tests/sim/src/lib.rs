@@ -15,6 +15,7 @@
 //! | [`reservations`] | what frameworks reserve, and what is sure of it |
 //! | [`volumes`] | the directories of volumes |
 //! | [`wishes`] | what frameworks say of the offers they want |
+//! | [`places`], [`releases`] | where machines stand, and what voters run |
 //! | [`faults`], [`operators`] | what goes wrong, and what operators change |
 //! | [`oracle`], [`invariants`] | what really happened, and the rules it is held against |
 //! | [`run`] | the phases of a run |
@@ -35,7 +36,9 @@ pub mod net;
 pub mod node;
 pub mod operators;
 pub mod oracle;
+pub mod places;
 pub mod raft;
+pub mod releases;
 pub mod reservations;
 pub mod run;
 pub mod setup;

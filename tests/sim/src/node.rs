@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use meshos_alloc::Quota;
 use meshos_control::{
     agent::{self, Agent, AgentConfig, Effect, Recovered},
-    master::{ConnectionId, Master},
+    master::{ConnectionId, Master, VoterRelease},
+    registry::LEVEL,
 };
 use meshos_protocol::{
     ids::{AgentId, ContainerId, Fence, FrameworkId, Generation, NodeId, SessionId, TaskId, Term},
@@ -24,6 +24,8 @@ use crate::{
     gateway::Caller,
     launcher::{Container, Launcher},
     net::StreamId,
+    places::Place,
+    releases::OnRecord,
     volumes::{Directories, Volumes},
     world::{CLUSTER, Happening, World},
 };
@@ -38,6 +40,10 @@ pub struct Node {
     pub id: NodeId,
     /// What it has.
     pub capacity: Resources,
+    /// Where it stands.
+    pub place: Place,
+    /// Up to which level its release knows the registry.
+    pub level: u32,
     /// How often its process has started.
     pub generation: u64,
     /// Its process, while it runs.
@@ -94,8 +100,10 @@ pub struct Leading {
     pub connections: BTreeMap<ConnectionId, StreamId>,
     /// Gateways' streams.
     pub sessions: BTreeMap<SessionId, StreamId>,
-    /// The quotas that it was told of.
-    pub quotas: BTreeMap<Role, Quota>,
+    /// What it was told to be on record.
+    pub on_record: OnRecord,
+    /// What it was told of the voters' releases.
+    pub voters_told: Vec<VoterRelease>,
     /// The agents that it has waited for since it was elected.
     pub unreported: BTreeSet<AgentId>,
     /// How many streams it has had.
@@ -108,6 +116,8 @@ impl Node {
         Self {
             id,
             capacity,
+            place: Place::default(),
+            level: LEVEL,
             generation: 0,
             process: None,
             disk: Disk::default(),
@@ -163,6 +173,8 @@ impl World {
         let generation = node.generation;
         let mut config = AgentConfig::new(node.id, Generation(generation), node.capacity.clone());
         config.hostname = format!("n{index}");
+        config.attributes = node.place.attributes();
+        config.domain = node.place.domain.clone();
         config.update_retry_min = Duration::from_secs(1);
         config.update_retry_max = Duration::from_secs(8);
         config.kill_grace = Duration::from_millis(800);
@@ -191,6 +203,7 @@ impl World {
             hints: BTreeMap::new(),
         });
         self.note(format_args!("n{index} starts for the {generation}. time"));
+        self.maybe_upgrade(index);
         self.perform_agent(index, effects);
         self.plan_agent_tick(index);
     }

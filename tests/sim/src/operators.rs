@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshos_alloc::{PolicyChoice, Quota};
 use meshos_control::{
     master::{AgentView, Event, NodeState, OperatorCall},
-    registry::{AgentState, Command, Outcome, Registry},
+    registry::{AgentState, Registry},
 };
 use meshos_protocol::{
     ids::{AgentId, RequestId},
@@ -54,7 +54,7 @@ impl World {
             .priorities()
             .map(|(role, _)| OperatorCall::SetPriority { role: role.clone(), priority: 0 });
         let default = PolicyChoice::default();
-        let other = registry.policy().is_some_and(|policy| *policy != default);
+        let other = registry.policy().is_some_and(|policy| policy != default.to_string());
         let policy = other.then_some(OperatorCall::SetPolicy { policy: default });
         let calls: Vec<_> = quotas.chain(priorities).chain(policy).collect();
         for call in calls {
@@ -83,15 +83,6 @@ impl Leading {
         let awaited: BTreeSet<AgentId> =
             view.agents.iter().filter(awaited).map(|row| row.agent_id).collect();
         self.unreported.retain(|agent| awaited.contains(agent));
-    }
-
-    /// Keeps the quotas that this master was told of.
-    pub fn note_quota(&mut self, event: &Event) {
-        if let Event::Applied { entry, outcome: Outcome::Done } = event
-            && let Command::SetQuota { role, quota } = &entry.command
-        {
-            self.quotas.insert(role.clone(), quota.clone());
-        }
     }
 }
 

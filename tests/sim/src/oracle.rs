@@ -57,6 +57,8 @@ pub struct Oracle {
     pub lives: BTreeMap<TaskKey, Life>,
     /// Tasks that changed in this step.
     pub touched: BTreeSet<TaskKey>,
+    /// How many entries of the log were held against what voters know.
+    pub records_known: usize,
     /// Who led in each term.
     pub leaders: BTreeMap<Term, BTreeSet<usize>>,
     /// The last instruction, until it was looked at.

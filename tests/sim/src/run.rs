@@ -112,6 +112,7 @@ fn calm(world: &mut World) {
     world.note(format_args!("the calm begins"));
     world.faults = false;
     world.net.heal();
+    world.end_upgrade();
     for node in 0..world.nodes.len() {
         world.nodes[node].disk_factor = 1;
         world.launcher_starts(node);

@@ -6,7 +6,7 @@ use meshos_alloc::OfferMode;
 use meshos_control::master::MasterConfig;
 use meshos_protocol::resources::Resources;
 
-use crate::{dice::Dice, operators::ROLES};
+use crate::{dice::Dice, operators::ROLES, places::Place};
 
 /// A cluster and its frameworks.
 #[derive(Debug, Clone)]
@@ -15,6 +15,10 @@ pub struct Setup {
     pub nodes: Vec<Resources>,
     /// How many voters there are.
     pub voters: usize,
+    /// Where each of them stands; those that are not named say nothing of it.
+    pub places: Vec<Place>,
+    /// Whether some voters run an older release at first.
+    pub upgraded_while_running: bool,
     /// The frameworks.
     pub frameworks: Vec<FrameworkSetup>,
     /// How the master behaves.
@@ -42,6 +46,8 @@ pub struct FrameworkSetup {
     pub restless: bool,
     /// Whether it says now and then what offers it wants.
     pub choosy: bool,
+    /// Whether it goes to other regions than the leader's.
+    pub region_aware: bool,
     /// Whether it reserves and makes volumes; in role `*` there is nothing to reserve.
     pub reserves: bool,
 }
@@ -56,6 +62,7 @@ impl Default for FrameworkSetup {
             task_ms: 1..=5_000,
             restless: false,
             choosy: false,
+            region_aware: false,
             reserves: false,
         }
     }
@@ -89,6 +96,8 @@ impl Setup {
         Self {
             nodes,
             voters,
+            places: Vec::new(),
+            upgraded_while_running: false,
             frameworks: Vec::new(),
             master: impatient(),
             lease_ms: 500,
@@ -114,6 +123,7 @@ impl Setup {
                 task_ms: 1..=dice.number(500..=15_000),
                 restless: dice.chance(600),
                 choosy: dice.chance(500),
+                region_aware: false,
                 reserves: false,
             })
             .collect();
@@ -121,6 +131,11 @@ impl Setup {
         for framework in &mut setup.frameworks {
             framework.reserves = framework.role != "*" && dice.chance(500);
         }
+        setup.places = Place::draw(dice, setup.nodes.len());
+        for framework in &mut setup.frameworks {
+            framework.region_aware = dice.chance(400);
+        }
+        setup.upgraded_while_running = dice.chance(300);
         setup
     }
 }

@@ -6,10 +6,10 @@ use meshos_protocol::{
     messages::scheduler::Call,
     resources::Resources,
     role::Role,
-    wishes::{OfferWishes, ResourceRequest},
+    wishes::{AgentConstraint, OfferWishes, ResourceRequest},
 };
 
-use crate::world::World;
+use crate::{places::draw_constraints, world::World};
 
 /// What a framework has said last, as far as it knows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,11 +37,13 @@ impl World {
             }
             return;
         }
-        match self.dice.number(0..=5) {
-            0 => {
+        match self.dice.number(0..=6) {
+            0 | 6 => {
                 let least = ["cpus:1;mem:128", "mem:2048", "cpus:8"];
                 let least = *self.dice.pick(&least).expect("there are sizes");
-                self.wish(index, Some(least));
+                let least = self.dice.chance(500).then_some(least);
+                let constraints = draw_constraints(&mut self.dice);
+                self.wish(index, least, constraints);
             }
             1 | 2 => self.state_demand(index, None),
             3 => {
@@ -54,7 +56,7 @@ impl World {
 
     /// A framework takes whatever there is.
     pub(crate) fn take_wishes_back(&mut self, index: usize) {
-        self.wish(index, None);
+        self.wish(index, None, Vec::new());
         self.request(index, Vec::new(), None);
         self.drivers[index].said_of_offers = Said::Nothing;
     }
@@ -69,13 +71,13 @@ impl World {
         self.drivers[index].said_of_offers = said;
     }
 
-    fn wish(&mut self, index: usize, least: Option<&str>) {
-        let role = self.role_of(index);
-        let wishes = least.map(|least| {
+    fn wish(&mut self, index: usize, least: Option<&str>, constraints: Vec<Vec<AgentConstraint>>) {
+        let minimum = least.map(|least| {
             let least: Resources = least.parse().expect("a resource text");
-            (role, OfferWishes { minimum: vec![least.quantities()], constraints: Vec::new() })
+            least.quantities()
         });
-        let wishes: BTreeMap<_, _> = wishes.into_iter().collect();
+        let wishes = OfferWishes { minimum: minimum.into_iter().collect(), constraints };
+        let wishes = BTreeMap::from([(self.role_of(index), wishes)]);
         let request = self.drivers[index].request();
         self.call(index, Call::Wish { wishes }, Some(request));
         self.drivers[index].said_of_offers = Said::Other;

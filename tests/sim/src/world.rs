@@ -133,6 +133,10 @@ impl World {
             reserving: true,
             setup,
         };
+        for (node, place) in world.nodes.iter_mut().zip(&world.setup.places) {
+            node.place = place.clone();
+        }
+        world.draw_releases();
         for node in 0..world.nodes.len() {
             let delay = world.dice.number(0..=300);
             world.plan(delay, Happening::NodeStarts { node });

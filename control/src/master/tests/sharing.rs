@@ -100,7 +100,7 @@ fn a_change_of_policy_loses_no_offer_and_outlives_the_leader() {
     world.accept(calm, &[1], vec![task("a", "cpus:1;mem:128")]);
     assert!(world.told().iter().any(|line| line.contains("launch")));
     let next = world.next_leader();
-    assert_eq!(next.log.policy().map(ToString::to_string).as_deref(), Some("priority"));
+    assert_eq!(next.log.policy(), Some("priority"));
     assert_eq!(next.log.priorities().count(), 1);
 }
 

@@ -27,8 +27,8 @@ use meshos_protocol::{
 };
 
 use crate::{
-    master::{ConnectionId, Effect, Event, Master, MasterConfig},
-    registry::{Command, Entry, Outcome, Registry},
+    master::{ConnectionId, Effect, Event, Master, MasterConfig, Release, VoterRelease},
+    registry::{Command, Entry, LEVEL, Outcome, Registry},
 };
 
 pub(super) const START: Now = Now { mono: Mono(1_000), wall: Wall(1_000_000_000) };
@@ -63,6 +63,16 @@ impl World {
         Self::leading(config, Registry::new(), Vec::new(), START, 5)
     }
 
+    /// The first leader of this release, while the others run older ones.
+    pub(super) fn amid_an_upgrade() -> Self {
+        let mut world = Self::new();
+        world.log = Registry::new();
+        let fence = world.fence();
+        world.master =
+            Master::new(world.config.clone(), fence, node(9), Registry::new(), vec![], START, 42);
+        world
+    }
+
     /// A new leader over what an earlier one left.
     pub(super) fn next_leader(&self) -> Self {
         let registry = Registry::from_snapshot(&self.log.to_snapshot()).unwrap();
@@ -89,7 +99,7 @@ impl World {
         let kept = hints.clone();
         let master = Master::new(config.clone(), fence, node(9), log.clone(), hints, now, 42);
         master.check_invariants();
-        Self {
+        let mut world = Self {
             now,
             master,
             config,
@@ -104,7 +114,20 @@ impl World {
             offers: BTreeMap::new(),
             minted: 100,
             sessions: 0,
-        }
+        };
+        world.voters(&[(9, Some(LEVEL))]);
+        world.lines.clear();
+        world
+    }
+
+    /// The voters as nodes, with the levels that their releases know; absent: not heard.
+    pub(super) fn voters(&mut self, voters: &[(u64, Option<u32>)]) {
+        let told = |level: u32| Release { name: format!("0.{level}"), level };
+        let voters = voters
+            .iter()
+            .map(|(number, level)| VoterRelease { node: node(*number), release: level.map(told) });
+        let voters = voters.collect();
+        self.event(Event::Voters { voters });
     }
 
     pub(super) fn fence(&self) -> Fence {
@@ -518,6 +541,7 @@ fn proposal(command: &Command) -> String {
         Command::SetPriority { role, priority } => format!("priority {role} {priority}"),
         Command::SetPolicy { policy } => format!("policy {policy}"),
         Command::SetWishes { framework, .. } => format!("wishes {framework}"),
+        Command::RaiseLevel { level } => format!("level {level}"),
         Command::SetWeight { role, weight_millis } => format!("weight {role} {weight_millis}"),
         Command::Unknown => "unknown".to_owned(),
     }

@@ -16,9 +16,10 @@ use tokio::sync::watch;
 
 use super::{
     super::{
-        OpenError, RegistryMachine,
+        OpenError, RegistryMachine, Release,
         apply::Applier,
         config::{Command, Entry, Payload, TypeConfig, Vote, log_id},
+        releases::Releases,
         snapshot::SnapshotStore,
     },
     *,
@@ -54,8 +55,11 @@ async fn filled(dir: &Path) -> Stored {
 struct Nothing;
 
 impl RegistryMachine for Nothing {
-    fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> Vec<u8> {
-        Vec::new()
+    fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
+    fn level(&self) -> u32 {
+        1
     }
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()
@@ -74,7 +78,9 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, TempDir> for Builder {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = start(dir.path());
         let snapshots = SnapshotStore::open(dir.path(), watch::Sender::new(None)).unwrap();
-        let machine = Applier::new(Box::new(Nothing), Arc::new(snapshots), Arc::default());
+        let releases = Arc::new(Releases::new(RAFT_ID, Release::SILENT));
+        let machine =
+            Applier::new(Box::new(Nothing), Arc::new(snapshots), Arc::default(), releases);
         Ok((dir, store, machine))
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::support::{Cluster, Journal, TIMING, voter, wait_until, within};
+use super::support::{Cluster, Journal, TIMING, release, voter, wait_until, within};
 use crate::raft::{
     Health, OpenError, Options, ProposeError, RaftGroup,
     group::Files,
@@ -85,8 +85,11 @@ fn snapshot_files(dir: &Path) -> Vec<std::path::PathBuf> {
 async fn a_registry_that_cannot_be_restored_is_named() {
     struct Stubborn;
     impl crate::raft::RegistryMachine for Stubborn {
-        fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> Vec<u8> {
-            Vec::new()
+        fn apply(&mut self, _index: u64, _term: u64, _command: &[u8]) -> Result<Vec<u8>, String> {
+            Ok(Vec::new())
+        }
+        fn level(&self) -> u32 {
+            1
         }
         fn snapshot(&self) -> Vec<u8> {
             Vec::new()
@@ -156,6 +159,7 @@ fn child(dir: &Path) {
             node_id: voter.node_id,
             address: voter.address.clone(),
             timing: TIMING,
+            release: release(1),
         };
         let network = Arc::new(NoNetwork);
         let group = RaftGroup::open(options, Journal::default(), network).await.unwrap();
@@ -229,6 +233,7 @@ fn a_killed_process_has_what_it_acknowledged() {
             node_id: voter.node_id,
             address: voter.address,
             timing: TIMING,
+            release: release(1),
         };
         let journal = Journal::default();
         let group = RaftGroup::open(options, journal.clone(), Arc::new(NoNetwork)).await.unwrap();

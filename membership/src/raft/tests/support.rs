@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::raft::{
-    Applied, Leadership, Led, NetworkError, Options, ProposeError, RaftGroup, RaftNetwork,
-    RegistryMachine, Timing, Voter,
+    Applied, Leadership, Led, NetworkError, OpenError, Options, ProposeError, RaftGroup,
+    RaftNetwork, RegistryMachine, Release, Timing, Voter,
 };
 
 /// The longest that any condition is waited for; far beyond what a loaded machine needs.
@@ -40,38 +40,62 @@ pub(super) async fn wait_until<T: Clone>(
     within(what, watch.wait_for(condition)).await.unwrap().clone()
 }
 
-/// A registry that remembers every command, shared with the test.
+/// A registry that remembers every command, shared with the test. The command `level N` raises
+/// its level.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Journal(Arc<Mutex<Vec<Vec<u8>>>>, Arc<watch::Sender<usize>>);
+pub(super) struct Journal {
+    commands: Arc<Mutex<Vec<Vec<u8>>>>,
+    count: Arc<watch::Sender<usize>>,
+    /// The level up to which it takes commands; absent: any.
+    knows: Option<u32>,
+}
+
+/// The level that a command asks for.
+fn level_in(command: &[u8]) -> Option<u32> {
+    str::from_utf8(command).ok()?.strip_prefix("level ")?.parse().ok()
+}
 
 impl Journal {
+    /// That of a release which knows no higher level.
+    pub(super) fn of_release(level: u32) -> Self {
+        Self { knows: Some(level), ..Self::default() }
+    }
+
     pub(super) fn commands(&self) -> Vec<Vec<u8>> {
-        self.0.lock().unwrap().clone()
+        self.commands.lock().unwrap().clone()
     }
 
     pub(super) async fn wait_for_len(&self, len: usize) {
-        let mut watch = self.1.subscribe();
+        let mut watch = self.count.subscribe();
         wait_until("commands to be applied", &mut watch, |now| *now >= len).await;
     }
 }
 
 impl RegistryMachine for Journal {
-    fn apply(&mut self, _index: u64, _term: u64, command: &[u8]) -> Vec<u8> {
-        let mut commands = self.0.lock().unwrap();
+    fn apply(&mut self, _index: u64, _term: u64, command: &[u8]) -> Result<Vec<u8>, String> {
+        if level_in(command) > self.knows && self.knows.is_some() {
+            return Err("start a newer release".to_owned());
+        }
+        let mut commands = self.commands.lock().unwrap();
         commands.push(command.to_vec());
-        self.1.send_replace(commands.len());
-        command.iter().rev().copied().collect()
+        self.count.send_replace(commands.len());
+        Ok(command.iter().rev().copied().collect())
+    }
+
+    fn level(&self) -> u32 {
+        let commands = self.commands.lock().unwrap();
+        commands.iter().filter_map(|command| level_in(command)).max().unwrap_or(1)
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        codec::encode(&*self.0.lock().unwrap())
+        codec::encode(&*self.commands.lock().unwrap())
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         let restored = codec::decode(snapshot).map_err(|error| error.to_string())?;
-        let mut commands = self.0.lock().unwrap();
+        let mut commands = self.commands.lock().unwrap();
         *commands = restored;
-        self.1.send_replace(commands.len());
+        self.count.send_replace(commands.len());
         Ok(())
     }
 }
@@ -138,6 +162,10 @@ pub(super) struct Cluster {
     dir: TempDir,
 }
 
+pub(super) fn release(level: u32) -> Release {
+    Release { name: format!("0.{level}"), level }
+}
+
 pub(super) fn voter(number: u64) -> Voter {
     Voter {
         raft_id: number,
@@ -179,7 +207,8 @@ impl Cluster {
 
     pub(super) fn options(&self, number: u64) -> Options {
         let Voter { raft_id, node_id, address } = voter(number);
-        Options { data_dir: self.data_dir(number), raft_id, node_id, address, timing: TIMING }
+        let data_dir = self.data_dir(number);
+        Options { data_dir, raft_id, node_id, address, timing: TIMING, release: release(1) }
     }
 
     pub(super) fn port(&self, number: u64) -> Arc<dyn RaftNetwork> {
@@ -191,6 +220,15 @@ impl Cluster {
         let opened =
             RaftGroup::open(self.options(number), journal.clone(), self.port(number)).await;
         self.insert(number, opened.unwrap(), journal);
+    }
+
+    /// Starts a node with a release of that level.
+    pub(super) async fn start_release(&mut self, number: u64, level: u32) -> Result<(), OpenError> {
+        let journal = Journal::of_release(level);
+        let options = Options { release: release(level), ..self.options(number) };
+        let group = RaftGroup::open(options, journal.clone(), self.port(number)).await?;
+        self.insert(number, group, journal);
+        Ok(())
     }
 
     pub(super) fn insert(&mut self, number: u64, group: RaftGroup, journal: Journal) {

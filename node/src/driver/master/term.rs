@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
 use meshos_control::{
-    master::{Effect, Event, Master, View},
+    master::{self, Effect, Event, Master, View, VoterRelease},
     registry::{Command, Entry},
 };
-use meshos_membership::{raft::Led, view::ViewChange};
+use meshos_membership::{
+    raft::{Led, MemberRelease, Release},
+    view::ViewChange,
+};
 use meshos_protocol::{
     codec,
     ids::{ClusterId, Fence, ProposalId, RequestId},
@@ -90,6 +93,13 @@ async fn cluster_id(options: &Options, led: Led) -> Result<ClusterId> {
     }
 }
 
+/// A member of the raft group as the master sees it.
+fn told(member: MemberRelease) -> VoterRelease {
+    let MemberRelease { voter, release } = member;
+    let release = release.map(|Release { name, level }| master::Release { name, level });
+    VoterRelease { node: voter.node_id, release }
+}
+
 struct Term<'a> {
     options: &'a Options,
     fence: Fence,
@@ -114,6 +124,8 @@ impl Term<'_> {
     ) {
         let mut leadership = self.options.raft.leadership();
         let mut gossip = self.options.gossip.changes();
+        let mut releases = self.options.raft.releases();
+        releases.mark_changed();
         let mut inputs = Vec::with_capacity(BATCH_MAX);
         let mut entries = Vec::with_capacity(BATCH_MAX);
         while !self.over {
@@ -132,6 +144,10 @@ impl Term<'_> {
                     if count == 0 {
                         self.depose("the registry was replaced or is too far ahead");
                     }
+                }
+                Ok(()) = releases.changed() => {
+                    let members = releases.borrow_and_update().clone();
+                    self.handle(Event::Voters { voters: members.into_iter().map(told).collect() });
                 }
                 Some(changes) = gossip.next() => changes.iter().for_each(|change| self.heard(change)),
                 count = mailbox.recv_many(&mut inputs, BATCH_MAX) => {

@@ -1,7 +1,7 @@
 //! Which rule is looked at when.
 
 use super::{
-    accounted, capacity, conserved, demand, fair_shares, fencing, known_tasks,
+    accounted, capacity, conserved, demand, fair_shares, fencing, known_records, known_tasks,
     no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets, remembered,
     reservations, start_once, terminal_final, truthful, update_order, updates_settled,
 };
@@ -11,6 +11,7 @@ use crate::world::World;
 pub fn check_always(world: &mut World) {
     one_master::check(world);
     registry_forgets::check(world);
+    known_records::check(world);
     fencing::check(world);
     capacity::check(world);
     no_double_allocation::check(world);

@@ -1,4 +1,5 @@
-//! Hungry frameworks of one role hold shares that differ by at most one offer.
+//! Hungry frameworks of one role that go to the same regions hold shares that differ by at most one
+//! offer.
 //!
 //! It must come to be so, and need not stay so: the modelled frameworks decline offers at times, and
 //! what one of them has just declined goes to another.
@@ -37,15 +38,16 @@ pub(super) fn not_yet(world: &World) -> Option<String> {
     for offer in view.offers.iter() {
         *held.entry(offer.framework_id).or_default() += &offer.resources;
     }
-    let mut roles: BTreeMap<&str, Vec<(FrameworkId, i128)>> = BTreeMap::new();
+    let mut roles: BTreeMap<(&str, bool), Vec<(FrameworkId, i128)>> = BTreeMap::new();
     for driver in world.drivers.iter().filter(|driver| !driver.ended && driver.demand > 0) {
         let Some(framework) = driver.framework else {
             return Some(format!("{} has not subscribed", driver.principal));
         };
         let share = held.get(&framework).map_or(0, share);
-        roles.entry(driver.setup.role.as_str()).or_default().push((framework, share));
+        let alike = (driver.setup.role.as_str(), driver.setup.region_aware);
+        roles.entry(alike).or_default().push((framework, share));
     }
-    roles.into_iter().find_map(|(role, shares)| {
+    roles.into_iter().find_map(|((role, _), shares)| {
         let least = shares.iter().min_by_key(|(_, share)| *share)?;
         let most = shares.iter().max_by_key(|(_, share)| *share)?;
         (most.1 - least.1 > one_offer).then(|| {

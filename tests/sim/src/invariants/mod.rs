@@ -8,9 +8,11 @@ mod accounted;
 mod capacity;
 mod checks;
 mod conserved;
+mod constraints;
 mod demand;
 mod fair_shares;
 mod fencing;
+mod known_records;
 mod known_tasks;
 mod no_double_allocation;
 mod offered_at_rest;
@@ -26,5 +28,6 @@ mod update_order;
 mod updates_settled;
 
 pub use checks::{check_always, not_yet_fair, not_yet_offered, not_yet_quiet, not_yet_settled};
+pub use constraints::check as check_made;
 pub use registry_forgets::Memory as RegistryMemory;
 pub use reservations::check_offer;

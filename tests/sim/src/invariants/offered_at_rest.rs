@@ -37,18 +37,26 @@ pub(super) fn not_yet(world: &World) -> Option<String> {
         let optimistic = world.setup.master.offers == OfferMode::Optimistic;
         let wanted = wanted(driver, &view, framework)?;
         for (agent, free) in free(&view, optimistic.then_some(framework)) {
-            if free.contains(&wanted) {
+            if free.contains(&wanted) && is_for(world, driver, agent) {
                 return Some(format!("{} is not offered {free} of {agent}", driver.principal));
             }
         }
         if driver.said_of_offers == Said::Nothing
             && !optimistic
-            && let Some(lent) = lent(&view, &quotas, &role)
+            && let Some(lent) = lent(world, &view, &quotas, driver)
         {
             return Some(format!("{} is guaranteed what is lent: {lent:?}", driver.principal));
         }
     }
     None
+}
+
+/// Whether an agent is where a framework goes.
+fn is_for(world: &World, driver: &Driver, agent: AgentId) -> bool {
+    let region = world.leader().and_then(|leader| world.region_of(leader));
+    let node = world.nodes.iter().find(|node| node.id == agent.node);
+    let is_remote = node.is_some_and(|node| node.place.is_remote_to(region.as_deref()));
+    driver.setup.region_aware || !is_remote
 }
 
 /// What a framework would take if it were free; nothing that anybody has when it wants no more.
@@ -95,7 +103,13 @@ fn free(view: &View, only: Option<FrameworkId>) -> BTreeMap<AgentId, Resources> 
 }
 
 /// An open offer in a role without a quota that holds what this role lacks of its guarantee.
-fn lent(view: &View, quotas: &BTreeMap<&Role, &Quota>, role: &Role) -> Option<OfferView> {
+fn lent(
+    world: &World,
+    view: &View,
+    quotas: &BTreeMap<&Role, &Quota>,
+    driver: &Driver,
+) -> Option<OfferView> {
+    let role = &Role::new(&driver.setup.role).expect("a valid role");
     let guarantee = &quotas.get(role)?.guarantee;
     let lacking = guarantee.iter().find(|(name, amount)| {
         let Held { tasks, offers } = held(view, role, name);
@@ -107,7 +121,9 @@ fn lent(view: &View, quotas: &BTreeMap<&Role, &Quota>, role: &Role) -> Option<Of
         chain.all(|role| !quotas.contains_key(&role))
     };
     let mut offers = view.offers.iter();
-    let lent =
-        offers.find(|offer| lends(&offer.role) && !offer.resources.amount_of(name).is_zero());
+    let lent = offers.find(|offer| {
+        let holds = !offer.resources.amount_of(name).is_zero();
+        holds && lends(&offer.role) && is_for(world, driver, offer.agent_id)
+    });
     lent.map(|offer| OfferView::clone(offer))
 }

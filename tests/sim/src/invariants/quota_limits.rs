@@ -22,7 +22,7 @@ pub(super) fn check(world: &World) {
         else {
             continue;
         };
-        let limits = leading.quotas.iter().filter(|(_, quota)| !quota.limit.is_empty());
+        let limits = leading.on_record.quotas.iter().filter(|(_, quota)| !quota.limit.is_empty());
         let limits: Vec<_> = limits.collect();
         if limits.is_empty() {
             continue;

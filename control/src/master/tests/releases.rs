@@ -1,0 +1,116 @@
+//! Voters of different releases: what a leader puts on record, and what it says when it does not.
+
+use std::collections::BTreeMap;
+
+use meshos_alloc::Quota;
+use meshos_protocol::{
+    framework::{Capabilities, FrameworkInfo},
+    ids::RequestId,
+    messages::scheduler::{Call, Subscribe},
+    role::Role,
+    wishes::OfferWishes,
+};
+
+use super::world::{World, info, node, subscribe};
+use crate::{
+    master::{Event, OperatorCall},
+    registry::{Command, Entry, LEVEL, Outcome},
+};
+
+fn set_quota(world: &mut World, request: u64) {
+    let quota = Quota {
+        limit: [("cpus".parse().unwrap(), "1".parse().unwrap())].into(),
+        ..Quota::default()
+    };
+    let call = OperatorCall::SetQuota { role: Role::default(), quota, force: true };
+    world.event(Event::Operator { request: RequestId(request), call });
+}
+
+#[test]
+fn what_an_older_voter_does_not_know_is_not_put_on_record() {
+    let mut world = World::amid_an_upgrade();
+    set_quota(&mut world, 1);
+    world.expect(&[
+        "operator 1 Busy: quota cannot be put on record yet: the voters are just being \
+                    asked which release they run: try again",
+    ]);
+    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL - 1)), (7, None)]);
+    set_quota(&mut world, 2);
+    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL)), (7, None)]);
+    set_quota(&mut world, 3);
+    let told = world.told();
+    let (older, silent) = (node(8), node(7));
+    assert_eq!(
+        told,
+        [
+            format!(
+                "operator 2 Busy: quota cannot be put on record yet: voter {older} runs release \
+                 0.1, which does not know them: upgrade it, then try again"
+            ),
+            format!(
+                "operator 3 Busy: quota cannot be put on record yet: voter {silent} has not told \
+                 which release it runs since this leader was elected: start it again or replace it \
+                 (`meshos voters`), then try again"
+            ),
+        ]
+    );
+    assert_eq!(world.log.level(), 1);
+    // What every release knows goes on.
+    let weigh = OperatorCall::SetWeight { role: Role::default(), weight_millis: 2_000 };
+    world.event(Event::Operator { request: RequestId(4), call: weigh });
+    world.expect(&["propose weight * 2000", "operator 4 ok"]);
+    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL)), (7, Some(LEVEL + 1))]);
+    set_quota(&mut world, 5);
+    world.expect(&["propose level 2", "propose quota *", "operator 5 ok"]);
+    // Once on record it stays: whoever comes back with an older release stops by itself.
+    let mut next = world.next_leader();
+    next.voters(&[(8, Some(LEVEL)), (7, None)]);
+    set_quota(&mut next, 1);
+    next.expect(&["propose quota *", "operator 1 ok"]);
+}
+
+#[test]
+fn nothing_new_overtakes_the_raise_of_the_level() {
+    let mut world = World::amid_an_upgrade();
+    world.commits = false;
+    world.voters(&[(9, Some(LEVEL))]);
+    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL))]);
+    set_quota(&mut world, 1);
+    let told = world.told();
+    assert_eq!(told[0], "propose level 2");
+    assert!(told[1].starts_with("operator 1 Busy") && told.len() == 2, "{told:?}");
+    world.commit();
+    set_quota(&mut world, 2);
+    world.expect(&["propose quota *"]);
+}
+
+#[test]
+fn frameworks_whose_wishes_or_capabilities_an_older_voter_does_not_know_are_refused() {
+    let mut world = World::amid_an_upgrade();
+    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL - 1))]);
+    let plain = world.framework("plain");
+    world.told();
+    let wishes = BTreeMap::from([(Role::default(), OfferWishes::default())]);
+    world.call(plain, Call::Wish { wishes });
+    world.expect(&["s1 refused Busy"]);
+    let session = world.open("p");
+    let capabilities = Capabilities { gang_offers: true, ..Capabilities::default() };
+    let info = FrameworkInfo { capabilities, ..info("gangs") };
+    world.subscribe(session, Subscribe { info, ..subscribe("gangs") });
+    let told = world.told().join("\n");
+    assert!(told.contains("s2 error Busy"), "{told}");
+}
+
+#[test]
+fn a_policy_of_another_release_stands_on_record_and_is_judged_by_the_leader() {
+    let mut world = World::new();
+    let log = &mut world.log;
+    let command = Command::SetPolicy { policy: "of-tomorrow".to_owned() };
+    let (term, proposal) = log.newest_entry();
+    let entry = Entry { term, proposal: proposal.next(), command };
+    assert_eq!(log.apply(&entry), Outcome::Done);
+    let next = world.next_leader();
+    let view = next.master.view();
+    assert_eq!(view.policy, "drf");
+    assert_eq!(view.policy_on_record.as_deref(), Some("of-tomorrow"));
+}
