@@ -179,6 +179,8 @@ impl<'a> Change<'a> {
     async fn teach(&self, members: &Members, voter: &Voter) -> Result<(), ChangeError> {
         members.check_same(voter)?;
         if !members.nodes.contains_key(&voter.raft_id) {
+            // It may have been upgraded since it was heard.
+            self.inner.releases.forget_member(voter.raft_id);
             self.commit(Changes::AddNodes(BTreeMap::from([(voter.raft_id, Member::of(voter))])))
                 .await?;
         }

@@ -50,6 +50,11 @@ impl Releases {
         });
     }
 
+    /// What this member runs now is not known.
+    pub(super) fn forget_member(&self, member: u64) {
+        self.known.send_if_modified(|known| known.remove(&member).is_some());
+    }
+
     /// Tells who asks of members that came or went, and of what they were heard to run.
     pub(super) fn publish(&self, membership: &StoredMembership) {
         let known = self.known.borrow();
