@@ -45,6 +45,14 @@ pub trait Policy: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether a role stands, among the roles beside it, by what it would hold if nobody who waits
+    /// below it held more than the one of them who is served next (hierarchical dominant resource
+    /// fairness), so that nobody starves because its sibling holds much of another resource. The
+    /// default: a role stands by the sum of what is held below it.
+    fn rescales(&self) -> bool {
+        false
+    }
+
     /// After how long past use counts half. Nothing, the default: the past does not count, and
     /// [`Account::past`] is always empty.
     fn half_life(&self) -> Option<Duration> {
@@ -75,7 +83,8 @@ pub struct Account<'a> {
     pub priority: i32,
     /// How often it has been granted an offer in the present run.
     pub turns: u64,
-    /// What it holds, offered or allocated, of all agents together.
+    /// What it holds, offered or allocated, of all agents together. Of a role only what counts, when
+    /// the policy [rescales](Policy::rescales).
     pub held: &'a ScalarQuantities,
     /// What it held on average in the past, newer times counting more: empty unless the policy has
     /// a [`Policy::half_life`].

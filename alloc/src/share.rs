@@ -5,6 +5,7 @@
 
 use std::{cmp::Ordering, fmt};
 
+use meshos_protocol::resources::Amount;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 /// Binary digits after the point in the approximation that settles most comparisons.
@@ -44,11 +45,39 @@ impl Share {
         self.denominator
     }
 
+    /// An amount over this share, to the nearest thousandth; nothing over nothing.
+    pub(crate) fn over(self, amount: Amount) -> Amount {
+        let (numerator, denominator) = self.halved_until_64_bits();
+        scaled(amount, denominator, numerator)
+    }
+
+    /// This share of an amount, to the nearest thousandth.
+    pub(crate) fn of(self, amount: Amount) -> Amount {
+        let (numerator, denominator) = self.halved_until_64_bits();
+        scaled(amount, numerator, denominator)
+    }
+
+    /// Numerator and denominator, both below 2^64: exact, unless they are very large.
+    fn halved_until_64_bits(self) -> (u128, u128) {
+        let bits = 128 - (self.numerator | self.denominator).leading_zeros();
+        let shift = bits.saturating_sub(64);
+        (self.numerator >> shift, self.denominator >> shift)
+    }
+
     /// The fraction in thousandths, rounded down: for people, never for decisions.
     pub fn per_mille(self) -> u64 {
         let thousandths = self.numerator.saturating_mul(1000).checked_div(self.denominator);
         thousandths.and_then(|value| u64::try_from(value).ok()).unwrap_or(u64::MAX)
     }
+}
+
+/// `amount * by / over` to the nearest thousandth, cut to what fits; nothing over nothing.
+fn scaled(amount: Amount, by: u128, over: u128) -> Amount {
+    let millis = u128::try_from(amount.millis()).unwrap_or(0);
+    // Below 2^63 * 2^64, and half of 2^64 on top.
+    let product = millis * by + over / 2;
+    let scaled = product.checked_div(over).unwrap_or(0);
+    Amount::from_millis(i64::try_from(scaled).unwrap_or(i64::MAX))
 }
 
 /// The fraction times 2^40, rounded down; all that is too large is [`u64::MAX`].

@@ -7,6 +7,7 @@
 
 mod invariants;
 mod ledger;
+pub(crate) mod levels;
 mod limits;
 mod order;
 mod parties;
@@ -20,6 +21,7 @@ use std::{
 use meshos_protocol::{ids::FrameworkId, resources::ScalarQuantities, role::Role, time::Mono};
 
 pub(crate) use ledger::{Charge, counts};
+use levels::{Counted, Sums};
 
 use crate::{
     arena::{Arena, Key},
@@ -85,6 +87,10 @@ pub(crate) struct Node {
     needy: bool,
     quota: Option<Box<Quota>>,
     past: Option<Box<Past>>,
+    /// How it counts at its parent, while levels are rescaled.
+    counted: Option<Box<Counted>>,
+    /// The sums over its children, while levels are rescaled and there are several.
+    sums: Option<Box<Sums>>,
 }
 
 impl Node {
@@ -108,6 +114,8 @@ impl Node {
             needy: false,
             quota: None,
             past: None,
+            counted: None,
+            sums: None,
         }
     }
 
@@ -193,6 +201,8 @@ pub(crate) struct Tree {
     run: u64,
     /// The total or the policy has changed since the ranks were computed.
     stale: bool,
+    /// A role counts at the level above it by what is served next below it: see [`levels`].
+    rescaling: bool,
     /// What roles consume is not known yet, so those that have a limit get no more for now.
     limits_held: bool,
 }
@@ -214,6 +224,7 @@ impl Tree {
             clock: Mono::default(),
             run: 0,
             stale: false,
+            rescaling: false,
             limits_held: false,
         }
     }
@@ -276,13 +287,18 @@ impl Tree {
     }
 
     fn rank_of(&self, node: &Node) -> Rank {
+        self.rank_holding(node, &node.counts())
+    }
+
+    /// The rank of a node of which so much counts.
+    fn rank_holding(&self, node: &Node, held: &ScalarQuantities) -> Rank {
         const NO_PAST: &ScalarQuantities = &ScalarQuantities::new();
         self.policy.rank(&Account {
             party: node.party(),
             weight_millis: node.weight_millis,
             priority: node.priority,
             turns: if node.turns.0 == self.run { node.turns.1 } else { 0 },
-            held: &node.held,
+            held,
             past: node.past().unwrap_or(NO_PAST),
             total: &self.total,
         })

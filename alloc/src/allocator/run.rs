@@ -38,6 +38,7 @@ impl Allocator {
         // Drawn whether it is needed or not, so that runs which find nothing change nothing.
         let draw = self.rng.next_u64();
         if !self.needs_run() {
+            self.tree.refresh();
             return;
         }
         self.tree.begin_run(now, draw);
@@ -133,9 +134,8 @@ impl Allocator {
         let page = &self.agents[agent];
         let (tree, memberships, limited) = (&self.tree, &mut self.memberships, &mut self.limited);
         let mut covers = Covers::default();
-        let mut portion = None;
         let mut turns_taken = false;
-        let taker = tree.first(scope, |key| {
+        let next = tree.next(scope, |key| {
             if tree.has_quota() {
                 // Whatever keeps it from the agent: with more headroom it might want more of it.
                 let headroom = tree.headroom(memberships[key].node);
@@ -144,22 +144,19 @@ impl Allocator {
                 }
             }
             if given.contains(&key) {
-                return false;
+                return None;
             }
             remember_constraint(page, agent, &mut memberships[key]);
             let look = Look { tree, page, agent, turns: true };
             let found =
                 look.at(key, &memberships[key], |refused, free| covers.check(refused, free));
-            match found {
-                Ok(found) => portion = Some(found),
-                Err(rule) => {
-                    turns_taken |= rule == SkipRule::TurnTaken;
-                    memberships[key].skips.count(rule);
-                }
+            if let Err(rule) = &found {
+                turns_taken |= *rule == SkipRule::TurnTaken;
+                memberships[key].skips.count(*rule);
             }
-            portion.is_some()
+            found.ok()
         });
-        (taker.zip(portion), turns_taken)
+        (next, turns_taken)
     }
 
     /// The same, and nobody is left out because it has had its turn.
@@ -170,16 +167,12 @@ impl Allocator {
         given: &[Key<Membership>],
     ) -> Option<(Key<Membership>, Portion)> {
         let mut covers = Covers::default();
-        let mut portion = None;
         let look = Look { tree: &self.tree, page: &self.agents[agent], agent, turns: false };
-        let taker = self.tree.first(scope, |key| {
+        self.tree.next(scope, |key| {
             let covers = |refused, free: &Resources| covers.check(refused, free);
-            if !given.contains(&key) {
-                portion = look.at(key, &self.memberships[key], covers).ok();
-            }
-            portion.is_some()
-        });
-        taker.zip(portion)
+            let wanted = !given.contains(&key);
+            wanted.then(|| look.at(key, &self.memberships[key], covers).ok()).flatten()
+        })
     }
 
     /// Cuts a portion to its part when others want the agent, too.

@@ -4,7 +4,7 @@ use super::{Account, Policy, Rank, positive};
 use crate::Share;
 
 /// Weighted dominant resource fairness, level by level (Ghodsi et al., NSDI 2011; the levels as in
-/// Bhattacharya et al., SoCC 2013).
+/// Bhattacharya et al., SoCC 2013: rescaled to the child that is served next).
 ///
 /// The share is `max over resources of (held / total) / weight`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +17,10 @@ impl Policy for Drf {
 
     fn rank(&self, account: &Account<'_>) -> Rank {
         Rank { band: 0, share: dominant_share(account) }
+    }
+
+    fn rescales(&self) -> bool {
+        true
     }
 }
 

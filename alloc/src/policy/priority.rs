@@ -19,4 +19,8 @@ impl Policy for Priority {
     fn rank(&self, account: &Account<'_>) -> Rank {
         Rank { band: -i64::from(account.priority), share: dominant_share(account) }
     }
+
+    fn rescales(&self) -> bool {
+        true
+    }
 }

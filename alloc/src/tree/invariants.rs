@@ -25,6 +25,9 @@ impl Tree {
         }
         for (key, node) in self.nodes.iter() {
             let children = children.get(&key).map_or(&[][..], Vec::as_slice);
+            if key != self.root {
+                self.check_sums(node, children);
+            }
             assert_eq!(node.children, children.len(), "{node:?}");
             if !children.is_empty() {
                 self.check_node(node, children);

@@ -41,6 +41,7 @@ impl Tree {
         for key in keys {
             self.nodes[key].past = self.half_life.map(|_| Box::new(Past::new(self.clock)));
         }
+        self.refresh_rescaling();
     }
 
     /// Time has gone on until `now`. It never goes back.
@@ -52,7 +53,7 @@ impl Tree {
         let weight_millis = weight_millis.max(1);
         self.settings.weights.insert(role.clone(), weight_millis);
         if let Some(nodes) = self.roles.get(role) {
-            self.update(nodes.role, |node| node.weight_millis = weight_millis);
+            self.change_role(nodes.role, |node| node.weight_millis = weight_millis);
         }
     }
 
@@ -63,7 +64,7 @@ impl Tree {
             self.settings.priorities.insert(role.clone(), priority);
         }
         if let Some(nodes) = self.roles.get(role) {
-            self.update(nodes.role, |node| node.priority = priority);
+            self.change_role(nodes.role, |node| node.priority = priority);
         }
     }
 
@@ -117,25 +118,12 @@ impl Tree {
             return;
         }
         self.stale = false;
-        let keys: Vec<_> = self.nodes.iter().map(|(key, _)| key).collect();
-        for &key in &keys {
-            self.fade(key);
-            self.nodes[key].rank = self.rank_of(&self.nodes[key]);
-            self.nodes[key].rank_stale = false;
-        }
+        self.rank_all();
         self.fade_remembered();
-        for key in keys {
-            let mut lists = std::mem::take(&mut self.nodes[key].lists);
-            for list in &mut lists {
-                list.make_contiguous()
-                    .sort_by(|a, b| self.nodes[*a].service_order(&self.nodes[*b]));
-            }
-            self.nodes[key].lists = lists;
-        }
     }
 
     /// Brings the past of a node up to date.
-    fn fade(&mut self, key: Key<Node>) {
+    pub(super) fn fade(&mut self, key: Key<Node>) {
         let Some(half_life) = self.half_life else { return };
         let node = &mut self.nodes[key];
         if let Some(past) = &mut node.past {
@@ -150,6 +138,16 @@ impl Tree {
             past.advance(clock, half_life, &nothing);
             !past.is_forgotten()
         });
+    }
+
+    /// Changes a role, and brings those above it up to date.
+    fn change_role(&mut self, key: Key<Node>, change: impl FnOnce(&mut Node)) {
+        self.update(key, change);
+        if self.rescaling
+            && let Some(parent) = self.nodes[key].parent
+        {
+            self.update_path(parent, |_| {});
+        }
     }
 
     /// Changes a node and all above it but the root.
@@ -167,6 +165,7 @@ impl Tree {
         if self.half_life.is_some() {
             self.fade(key);
         }
+        self.leave_sums(key);
         let alone = LISTS.into_iter().all(|list| {
             !self.nodes[key].is_listed(list) || self.nodes[parent].lists[list].len() == 1
         });
@@ -175,18 +174,20 @@ impl Tree {
             let node = &mut self.nodes[key];
             change(node);
             node.rank_stale = true;
+            self.recount(key);
         } else {
             let listed = [WAITING, FRESH, NEEDY].map(|list| self.nodes[key].is_listed(list));
             for list in LISTS.into_iter().filter(|list| listed[*list]) {
                 self.unlink(list, parent, key);
             }
             change(&mut self.nodes[key]);
-            self.nodes[key].rank = self.rank_of(&self.nodes[key]);
-            self.nodes[key].rank_stale = false;
+            self.recount(key);
+            self.rank(key);
             for list in LISTS.into_iter().filter(|list| listed[*list]) {
                 self.link(list, parent, key);
             }
         }
+        self.join_sums(key);
         if self.nodes[key].quota.is_some() {
             self.refresh_unmet(key);
         }

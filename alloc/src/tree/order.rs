@@ -1,7 +1,9 @@
 //! The order of service: who is next.
 
+use meshos_protocol::resources::ScalarQuantities;
+
 use super::{FRESH, Kind, NEEDY, Node, Scope, Tree, WAITING};
-use crate::{arena::Key, membership::Membership};
+use crate::{arena::Key, membership::Membership, policy::Rank};
 
 /// Who of those below a node is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,23 @@ impl Who {
     fn where_nobody_is_needy(self) -> Self {
         if self == Self::Met { Self::All } else { self }
     }
+
+    /// Who is asked of those below a child, if anybody is.
+    fn below(self, unmet: bool) -> Option<Self> {
+        match self {
+            Self::Needy if unmet => Some(Self::All),
+            Self::Met if unmet => None,
+            Self::All | Self::Needy | Self::Met => Some(self),
+        }
+    }
+}
+
+/// Who is served next below a node.
+struct Next<T> {
+    taker: Key<Membership>,
+    used: T,
+    /// The discount of the node when that one is served, unless it is as usual.
+    discount: Option<ScalarQuantities>,
 }
 
 impl Tree {
@@ -28,6 +47,10 @@ impl Tree {
         }
         let mut next = Some(framework);
         while let Some(key) = next {
+            if self.rescaling && list == WAITING && key != framework {
+                // Others wait below it than did, so it counts differently.
+                self.update(key, |_| {});
+            }
             let count = &mut self.nodes[key].counts[list];
             let before = *count;
             *count = if member { before + 1 } else { before - 1 };
@@ -35,8 +58,16 @@ impl Tree {
             next = self.nodes[key].parent;
             if let Some(parent) = next {
                 match (before, after) {
-                    (0, _) => self.link(list, parent, key),
-                    (_, 0) => self.unlink(list, parent, key),
+                    (0, _) => {
+                        self.link(list, parent, key);
+                        self.join_sums(key);
+                    }
+                    (_, 0) => {
+                        self.unlink(list, parent, key);
+                        if list == WAITING {
+                            self.leave_sums(key);
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -49,6 +80,75 @@ impl Tree {
     /// Whether a framework is in a scope.
     pub(crate) fn is_in(&self, scope: Scope, node: Key<Node>) -> bool {
         self.nodes[node].counts[list_of(scope)] > 0
+    }
+
+    /// Who is served next: the first in the order of service of those who have a use for it, and
+    /// which. Those who are guaranteed more than they have come before all others.
+    pub(crate) fn next<T>(
+        &self,
+        scope: Scope,
+        mut useful: impl FnMut(Key<Membership>) -> Option<T>,
+    ) -> Option<(Key<Membership>, T)> {
+        let list = list_of(scope);
+        if self.rescaling {
+            let mut below = |who| self.next_below(self.root, list, who, &mut useful);
+            let found = below(Who::Needy).or_else(|| below(Who::Met))?;
+            return Some((found.taker, found.used));
+        }
+        let mut used = None;
+        let taker = self.first(scope, |key| {
+            used = useful(key);
+            used.is_some()
+        });
+        taker.zip(used)
+    }
+
+    /// The one of those below a node who is served next, while levels are rescaled.
+    ///
+    /// Children are gone through in the order of what they count when the first of those who wait
+    /// below them is served. That is the least that they can count (but for roles three levels deep),
+    /// so the search ends at the first that does not count less than the best so far.
+    fn next_below<T>(
+        &self,
+        key: Key<Node>,
+        list: usize,
+        who: Who,
+        useful: &mut impl FnMut(Key<Membership>) -> Option<T>,
+    ) -> Option<Next<T>> {
+        let node = &self.nodes[key];
+        if let Kind::Framework(_, taker) = node.kind {
+            return useful(taker).map(|used| Next { taker, used, discount: None });
+        }
+        let who = if node.lists[NEEDY].is_empty() { who.where_nobody_is_needy() } else { who };
+        let mut best: Option<(Key<Node>, Rank, Next<T>)> = None;
+        for &child in &node.lists[if who == Who::Needy { NEEDY } else { list }] {
+            let Some(who) = who.below(self.nodes[child].unmet) else { continue };
+            let stands = |rank: Rank| (rank, self.nodes[child].grants, self.nodes[child].party());
+            let before = |best: &Option<(Key<Node>, Rank, Next<T>)>, rank| {
+                best.as_ref().is_none_or(|(key, best, _)| {
+                    let node = &self.nodes[*key];
+                    stands(rank) < (*best, node.grants, node.party())
+                })
+            };
+            if !before(&best, self.nodes[child].rank) {
+                break;
+            }
+            let Some(found) = self.next_below(child, list, who, useful) else { continue };
+            let rank = match &found.discount {
+                Some(discount) => self.rank_discounted(&self.nodes[child], discount),
+                None => self.nodes[child].rank,
+            };
+            if before(&best, rank) {
+                best = Some((child, rank, found));
+            }
+        }
+        let (child, rank, mut found) = best?;
+        let usual = found.discount.is_none() && node.lists[WAITING].front() == Some(&child);
+        if !usual {
+            let discount = found.discount.as_ref();
+            found.discount = Some(self.discount_serving(node, child, rank.share, discount));
+        }
+        Some(found)
     }
 
     /// The first in the order of service for whom `wanted` holds: those first who are guaranteed
@@ -88,12 +188,7 @@ impl Tree {
         let children = &node.lists[if who == Who::Needy { NEEDY } else { list }];
         // As deep as roles are nested, which their length bounds.
         children.iter().find_map(|child| {
-            let who = match who {
-                Who::All => Who::All,
-                Who::Needy if self.nodes[*child].unmet => Who::All,
-                Who::Met if self.nodes[*child].unmet => return None,
-                Who::Needy | Who::Met => who,
-            };
+            let who = who.below(self.nodes[*child].unmet)?;
             self.first_below(*child, list, who, wanted)
         })
     }
@@ -138,8 +233,7 @@ impl Tree {
 
     fn refresh_rank(&mut self, key: Key<Node>) {
         if self.nodes[key].rank_stale {
-            self.nodes[key].rank = self.rank_of(&self.nodes[key]);
-            self.nodes[key].rank_stale = false;
+            self.rank(key);
         }
     }
 

@@ -17,12 +17,20 @@ impl Tree {
         membership: Key<Membership>,
     ) -> Key<Node> {
         let direct = self.direct_node(role);
-        self.add_child(Kind::Framework(framework, membership), direct, WEIGHT_DEFAULT_MILLIS)
+        let key =
+            self.add_child(Kind::Framework(framework, membership), direct, WEIGHT_DEFAULT_MILLIS);
+        self.refresh_rescaling();
+        key
     }
 
     /// Takes a framework out of its role, and the roles that nobody is in any more with it. It must
     /// be in no scope and hold nothing.
     pub(crate) fn remove(&mut self, framework: Key<Node>) {
+        self.remove_upwards(framework);
+        self.refresh_rescaling();
+    }
+
+    fn remove_upwards(&mut self, framework: Key<Node>) {
         let mut next = Some(framework);
         while let Some(key) = next {
             let node = &self.nodes[key];
@@ -101,7 +109,11 @@ impl Tree {
     fn add_child(&mut self, kind: Kind, parent: Key<Node>, weight_millis: u64) -> Key<Node> {
         let mut node = Node::new(kind, Some(parent), weight_millis);
         node.past = self.half_life.map(|_| Box::new(Past::new(self.clock)));
+        node.counted = self.rescaling.then(Box::default);
         self.nodes[parent].children += 1;
+        if self.nodes[parent].children > 1 {
+            self.begin_sums(parent);
+        }
         self.nodes.insert(node)
     }
 }

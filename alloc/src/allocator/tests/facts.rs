@@ -45,12 +45,6 @@ impl Reference {
         self.agents[&agent].0.saturating_sub(&held.flat_map(|(_, both)| both).sum())
     }
 
-    /// What those hold whose way from the top begins so.
-    pub(super) fn held_below(&self, way: &[Party]) -> Resources {
-        let below = self.held.iter().filter(|((_, member), _)| path(member).starts_with(way));
-        below.flat_map(|(_, both)| both).sum()
-    }
-
     /// What counts for the quota of a role.
     pub(super) fn consumed(&self, role: &Role, name: &ResourceName) -> Amount {
         let inside = |other: &Role| role == other || role.is_ancestor_of(other);

@@ -308,34 +308,6 @@ fn a_quota_that_makes_no_sense_is_refused_with_the_reason() {
     assert!(matches!(check("c", "cpus:4.001"), Err(QuotaError::BeyondCluster { .. })));
 }
 
-/// The example of Bhattacharya et al. (SoCC 2013), section 4: naive hierarchical DRF starves a leaf
-/// below a node whose other leaf holds another resource, because it adds up what the leaves hold.
-#[test]
-fn no_leaf_starves_when_its_sibling_needs_another_resource() {
-    use meshos_protocol::{ids::FrameworkId, resources::Resources};
-
-    use crate::{
-        Options,
-        conformance::{User, fill},
-    };
-    let user = |number: u64, name: &str, task: &str| User {
-        framework: FrameworkId(number),
-        role: role(name),
-        task: resources(task),
-        wanted: u64::MAX,
-        weight_millis: 1000,
-    };
-    // `n1` needs processors alone; below `n2` one leaf needs processors and another memory.
-    let users =
-        [user(1, "n1", "cpus:1"), user(2, "n2/cpus", "cpus:1"), user(3, "n2/mem", "mem:100")];
-    let cluster: Resources = resources("cpus:100;mem:10000");
-    let filled = fill(Options::default(), 1, &[cluster], &users);
-    let tasks: Vec<u64> = users.iter().map(|user| filled.tasks_of(user)).collect();
-    assert_eq!(tasks[0] + tasks[1], 100);
-    assert!(tasks[1] >= 49, "the leaf that needs processors gets its half: {tasks:?}");
-    assert_eq!(tasks[2], 100, "what nobody else needs");
-}
-
 #[test]
 fn a_role_with_a_limit_waits_until_all_tasks_are_known() {
     let mut cluster = Cluster::new();

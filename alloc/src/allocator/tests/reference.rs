@@ -3,28 +3,15 @@
 
 use meshos_protocol::{
     ids::AgentId,
-    resources::{Amount, ResourceName, Resources, ScalarQuantities},
+    resources::{ResourceName, Resources, ScalarQuantities},
     role::Role,
     time::Mono,
 };
 
-use super::facts::{Member, Party, Reference, path};
-use crate::{Grant, Quota, Share, allocator::run::place};
+use super::facts::{Member, Reference, path};
+use crate::{Grant, Quota, allocator::run::place};
 
 impl Reference {
-    /// The share of whoever is at the end of the way, and how many offers that was made.
-    pub(super) fn standing(&self, way: &[Party]) -> (Share, u64) {
-        let total: Resources = self.agents.values().map(|agent| &agent.0).sum();
-        let weight = way[way.len() - 1].0.as_ref().and_then(|role| self.weights.get(role));
-        let number = |amount: Amount| u128::try_from(amount.millis()).unwrap();
-        let shares = self.held_below(way).quantities();
-        let shares = shares.iter().map(|(name, held)| (held, total.amount_of(name)));
-        let shares = shares.filter(|(_, total)| !total.is_zero()).map(|(held, total)| {
-            Share::new(number(held) * 1000, number(total) * u128::from(*weight.unwrap_or(&1000)))
-        });
-        (shares.max().unwrap_or(Share::ZERO), self.grants.get(way).copied().unwrap_or(0))
-    }
-
     fn is_met(&self, role: &Role) -> bool {
         self.quotas_of(role).iter().all(|(role, quota)| {
             quota.guarantee.iter().all(|(name, amount)| self.consumed(role, name) >= amount)
@@ -80,12 +67,16 @@ impl Reference {
     fn offer(&mut self, agent: AgentId) -> Vec<Grant> {
         let members = self.waiting().into_iter();
         let willing = members.filter_map(|member| Some((self.may_have(agent, &member)?, member)));
-        let next = willing.min_by_key(|((_, after_others), member)| {
-            let way = path(member);
-            let rank = |end| (self.standing(&way[..end]), way[end - 1].clone());
-            (*after_others, self.is_met(&member.1), (1..=way.len()).map(rank).collect::<Vec<_>>())
-        });
-        let Some(((resources, after_others), member)) = next else { return Vec::new() };
+        let willing: Vec<_> = willing.collect();
+        let group = |((_, after_others), member): &((Resources, bool), Member)| {
+            (*after_others, self.is_met(&member.1))
+        };
+        let first = willing.iter().map(group).min();
+        let of_first = willing.iter().filter(|found| Some(group(found)) == first);
+        let of_first: Vec<_> = of_first.map(|(_, member)| member.clone()).collect();
+        let Some((member, _)) = self.levels().next(&[], &of_first) else { return Vec::new() };
+        let found = willing.into_iter().find(|(_, willing)| *willing == member);
+        let Some(((resources, after_others), _)) = found else { return Vec::new() };
         self.refusals.retain(|(of, key), (_, refused)| {
             *of != agent || (*key != member && !(after_others && refused.is_none()))
         });
