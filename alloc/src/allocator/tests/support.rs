@@ -11,7 +11,7 @@ use meshos_protocol::{
     time::Mono,
 };
 
-use crate::{Allocator, Grant, Options};
+use crate::{Allocator, Grant, Options, Policy, policy::Drf};
 
 pub(super) fn agent(number: u64) -> AgentId {
     AgentId::new(NodeId::from_bits(number), 1)
@@ -157,7 +157,18 @@ pub(super) fn fill(
     agents: &[Resources],
     users: &[User],
 ) -> (Vec<u64>, BTreeMap<u64, Outcome>, Cluster) {
-    let mut cluster = Cluster::seeded(seed);
+    fill_under(Box::new(Drf), seed, agents, users)
+}
+
+/// The same under any policy.
+pub(super) fn fill_under(
+    policy: Box<dyn Policy>,
+    seed: u64,
+    agents: &[Resources],
+    users: &[User],
+) -> (Vec<u64>, BTreeMap<u64, Outcome>, Cluster) {
+    let options = Options { policy, split: None, ..Options::default() };
+    let mut cluster = Cluster::with(options, seed);
     for (number, total) in (1..).zip(agents) {
         let id = agent(number);
         cluster.allocator.add_agent(id, total.clone(), Attributes::default(), &[]);
