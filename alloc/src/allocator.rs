@@ -78,6 +78,8 @@ pub struct Allocator {
     frameworks: BTreeMap<FrameworkId, Framework>,
     /// The agents that have something to offer to somebody.
     open: KeySet<Agent>,
+    /// Those of them that have enough for at least two. A remnant serves nobody who waits for a node.
+    ample: KeySet<Agent>,
     /// The agents that may have something for those who did not get it in the last run.
     dirty: KeySet<Agent>,
     /// The memberships that may want what they did not want in the last run.
@@ -128,6 +130,7 @@ impl Allocator {
             memberships: Arena::default(),
             frameworks: BTreeMap::new(),
             open: KeySet::default(),
+            ample: KeySet::default(),
             dirty: KeySet::default(),
             fresh: BTreeSet::new(),
             expiries: BTreeSet::new(),
@@ -179,6 +182,9 @@ impl Allocator {
     fn agent_changed(&mut self, key: Key<Agent>, more: bool) {
         let open = self.agents[key].is_open();
         self.open.set(key, open);
+        if let Some(least) = self.options.split {
+            self.ample.set(key, open && least.parts(self.agents[key].free(), 2) > 1);
+        }
         self.reclaim_due |= more;
         if open && more {
             self.dirty.insert(key);

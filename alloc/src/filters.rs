@@ -47,6 +47,8 @@ pub(crate) enum Standing<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Filters {
     by_membership: BTreeMap<Key<Membership>, Filter>,
+    /// Who was offered a part of the agent last, since when it is who it is, and whether it refused.
+    parts: BTreeMap<Key<Membership>, (Stamp, bool)>,
     /// At most the earliest time at which one ends: it may be too early, never too late.
     next_expiry: Option<Mono>,
     /// What was refused last. Frameworks refuse the same remainder one after the other, and share it.
@@ -108,6 +110,26 @@ impl Filters {
     /// The membership is offered this agent: what it had refused before is over.
     pub(crate) fn lift(&mut self, key: Key<Membership>) {
         self.by_membership.remove(&key);
+        if !self.parts.is_empty() {
+            self.parts.remove(&key);
+        }
+    }
+
+    /// The membership is offered a part of the agent.
+    pub(crate) fn give_part(&mut self, key: Key<Membership>, memberships: &Arena<Membership>) {
+        self.parts.insert(key, (memberships[key].born, false));
+    }
+
+    /// It has declined what it was offered: if that was a part, another part will not do.
+    pub(crate) fn refuse_part(&mut self, key: Key<Membership>) {
+        if let Some((_, refused)) = self.parts.get_mut(&key) {
+            *refused = true;
+        }
+    }
+
+    /// Whether it has declined a part, however long ago.
+    pub(crate) fn part_refused(&self, key: Key<Membership>, membership: &Membership) -> bool {
+        self.parts.get(&key) == Some(&(membership.born, true))
     }
 
     /// Nobody else wants the agent: those who let others go first may go again.

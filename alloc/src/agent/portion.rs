@@ -23,6 +23,8 @@ pub(crate) struct Portion {
     pub(crate) requested: Vec<Requested>,
     /// A part of it will not do: it was cut already, or a part was refused before.
     pub(crate) whole: bool,
+    /// It is a part, because others want the agent, too.
+    pub(crate) part: bool,
 }
 
 impl Agent {
@@ -81,18 +83,20 @@ impl Agent {
         covers: impl FnOnce(&'a Arc<Resources>, &Resources) -> bool,
     ) -> Result<Portion, SkipRule> {
         let standing = self.filters.standing(key, membership);
-        let whole = matches!(standing, Standing::Refused(..));
+        let whole =
+            matches!(standing, Standing::Refused(..)) || self.filters.part_refused(key, membership);
         let simple = !self.special && !self.optimistic && membership.wishes.is_none();
         if simple && headroom.as_ref().is_none_or(Headroom::is_unlimited) {
             // The common case, which is settled before anything is cloned.
             check_standing(standing, turns, |refused| covers(refused, &self.free))?;
-            return Ok(Portion { resources: self.free.clone(), requested: Vec::new(), whole });
+            let (resources, requested) = (self.free.clone(), Vec::new());
+            return Ok(Portion { resources, requested, whole, part: false });
         }
         let available = self.available_to(key)?;
         let (resources, requested) = self.cut(&available, membership, headroom)?;
         check_standing(standing, turns, |refused| refused.contains(&resources))?;
         let whole = whole || !requested.is_empty();
-        Ok(Portion { resources, requested, whole })
+        Ok(Portion { resources, requested, whole, part: false })
     }
 
     /// What a membership would be offered of `lent`, which others are offered now, beside what is

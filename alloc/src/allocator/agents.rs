@@ -87,6 +87,7 @@ impl Allocator {
         }
         forget_constraints(&mut self.memberships, key);
         self.open.remove(key);
+        self.ample.remove(key);
         self.dirty.remove(key);
         if let Some(page) = self.agents.remove(key) {
             if let Some(at) = page.filters.next_expiry() {

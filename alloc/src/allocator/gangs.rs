@@ -50,7 +50,7 @@ impl Allocator {
         }
         self.end_gang(key);
         for (index, resources) in laid_out {
-            let portion = Portion { resources, requested: Vec::new(), whole: true };
+            let portion = Portion { resources, requested: Vec::new(), whole: true, part: false };
             self.grant(agents[index], key, portion, true, grants);
         }
     }

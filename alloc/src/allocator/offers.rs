@@ -142,6 +142,9 @@ impl Allocator {
         if self.memberships[holder].subscribed {
             let page = &mut self.agents[agent];
             let expiry = page.filters.next_expiry();
+            if pass {
+                page.filters.refuse_part(holder);
+            }
             match refuse_until {
                 Some(until) => {
                     page.filters.refuse(holder, &self.memberships, &returned.resources, until);

@@ -23,7 +23,7 @@ impl Allocator {
     ///
     /// Agents are gone through in a new random order. Each goes to the first in the order of service
     /// who may have it and has not refused it: as a whole, or in parts when more wait than agents
-    /// have something free. Being charged for it moves the receiver back in that order, so many
+    /// have enough free to be worth splitting. Being charged for it moves the receiver back in that order, so many
     /// agents are shared out by the policy. What a role may not have because it is reserved goes on
     /// to the next. Those who want several things together or not at all come before the others.
     ///
@@ -43,7 +43,7 @@ impl Allocator {
         }
         self.tree.begin_run(now, draw);
         // Counted before anything is offered, so that it does not matter what is looked at.
-        let crowded = self.options.split.is_some() && self.tree.waiting() > self.open.len();
+        let crowded = self.options.split.is_some() && self.tree.waiting() > self.ample.len();
         self.offer_gangs(draw, grants);
         for agent in self.candidates(draw) {
             let mut given = Vec::new();
@@ -204,7 +204,7 @@ impl Allocator {
         let enough =
             self.memberships[taker].wishes.as_ref().is_none_or(|wishes| wishes.is_enough(&part));
         if enough && part.is_allocatable() {
-            portion.resources = part;
+            (portion.resources, portion.part) = (part, true);
         }
     }
 
@@ -216,9 +216,12 @@ impl Allocator {
         together: bool,
         grants: &mut Vec<Grant>,
     ) {
-        let Portion { resources, requested, .. } = portion;
+        let Portion { resources, requested, part, .. } = portion;
         let page = &mut self.agents[agent];
         page.filters.lift(holder);
+        if part {
+            page.filters.give_part(holder, &self.memberships);
+        }
         let first = page.offer(holder, &resources);
         let id = page.id;
         let membership = &mut self.memberships[holder];

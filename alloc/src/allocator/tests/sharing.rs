@@ -42,6 +42,43 @@ fn whoever_refuses_a_part_is_offered_the_whole() {
     assert_eq!(grants[0].resources, resources("cpus:8;mem:8192"));
 }
 
+/// One idle machine among many that have little left.
+#[test]
+fn remnants_of_other_agents_do_not_give_a_whole_one_to_a_single_framework() {
+    let mut cluster = split_cluster();
+    for framework in 1..=5 {
+        cluster.add_framework(framework, &["*"]);
+    }
+    for number in 1..=10 {
+        cluster.add_agent(number, "cpus:0.1;mem:64");
+    }
+    cluster.add_agent(11, "cpus:10;mem:10240");
+    let offers = cluster.offers().into_iter().filter(|(_, _, number, _)| *number == 11);
+    let mut takers: Vec<_> = offers.map(|(id, _, _, what)| (id, what)).collect();
+    takers.sort();
+    let part = || "cpus:2;mem:2048".to_owned();
+    assert_eq!(takers, [1, 2, 3, 4, 5].map(|id| (id, part())));
+}
+
+/// Also when it says so without a filter, or its filter has run out.
+#[test]
+fn whoever_declined_a_part_is_not_offered_a_part_again() {
+    for filter_ms in [None, Some(1000)] {
+        let mut cluster = split_cluster();
+        cluster.add_framework(1, &["*"]);
+        cluster.add_framework(2, &["*"]);
+        cluster.add_agent(1, "cpus:8;mem:8192");
+        for grant in cluster.run() {
+            assert_eq!(grant.resources, resources("cpus:4;mem:4096"));
+            cluster.decline(&grant, filter_ms);
+        }
+        cluster.now = Mono(2000);
+        let grants = cluster.run();
+        assert_eq!(grants.len(), 1, "{grants:?}");
+        assert_eq!(grants[0].resources, resources("cpus:8;mem:8192"));
+    }
+}
+
 #[test]
 fn with_enough_agents_for_everybody_nothing_is_cut_and_no_part_is_too_small() {
     let mut cluster = split_cluster();
@@ -66,6 +103,8 @@ fn the_first_to_accept_gets_what_several_are_offered() {
     let grants = cluster.run();
     assert_eq!(grants.len(), 2);
     assert!(grants.iter().all(|grant| grant.resources == resources("cpus:8;mem:8192")));
+    let state = cluster.allocator.agent(agent(1)).unwrap();
+    assert_eq!(state.offered, resources("cpus:8;mem:8192"), "what both are offered counts once");
     let allocator = &mut cluster.allocator;
     let accept = |allocator: &mut crate::Allocator, grant: &crate::Grant, used: &str| {
         let (offered, used) = (&grant.resources, resources(used));
