@@ -105,8 +105,12 @@ impl Agent {
         self.offerable
     }
 
-    /// What is offered, a shared volume once.
+    /// What is offered, a shared volume once. When several are offered the same, that counts once.
     pub(crate) fn offered(&self) -> Resources {
+        if self.optimistic {
+            let offered = self.holdings.values().map(|holding| &holding.offered);
+            return offered.fold(Resources::new(), |all, one| &all + &one.saturating_sub(&all));
+        }
         self.sum(|holding| &holding.offered)
     }
 

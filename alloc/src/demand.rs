@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::AgentId,
-    resources::Resources,
+    resources::{Amount, Resources},
     role::Role,
     time::Mono,
     wishes::{REQUESTS_MAX, ResourceRequest},
 };
 
-use crate::{agent::Agent, arena::Key, constraints::WishError};
+use crate::{Share, agent::Agent, arena::Key, constraints::WishError};
 
 /// What a framework wants in one role.
 #[derive(Debug, Clone)]
@@ -145,7 +145,9 @@ impl Demand {
         again
     }
 
-    /// Lays out all requests over agents, in their order. Nothing when they do not all fit.
+    /// Lays out all requests over agents: those first that name an agent, then the largest, each on
+    /// the agents that have the least left of those where it fits. Nothing when they do not all fit
+    /// so; that a cleverer way would have found a place for all of them is possible, and rare.
     pub(crate) fn lay_out(
         &self,
         available: &mut [(AgentId, Resources)],
@@ -153,14 +155,18 @@ impl Demand {
     ) -> Option<Vec<(usize, Resources)>> {
         let before: Vec<_> = available.iter().map(|(_, resources)| resources.clone()).collect();
         let mut requests: Vec<_> = self.requests.iter().collect();
-        // Those that have no choice come first.
-        requests.sort_by_key(|request| request.agent.is_none());
-        for request in requests {
+        let total: Resources = before.iter().sum();
+        let size = |resources: &Resources| largest_part(resources, &total);
+        requests.sort_by_key(|request| (request.agent.is_some(), size(&request.wanted)));
+        for request in requests.into_iter().rev() {
             let mut left = request.left;
-            for (agent, rest) in available.iter_mut() {
+            let mut smallest_first: Vec<_> = (0..available.len()).collect();
+            smallest_first.sort_by_cached_key(|place| size(&available[*place].1));
+            for place in smallest_first {
                 if left == 0 {
                     break;
                 }
+                let (agent, rest) = &mut available[place];
                 if request.agent.is_none_or(|named| named == *agent) {
                     left -= rest.take(&request.wanted, left, role);
                 }
@@ -173,6 +179,16 @@ impl Demand {
         let taken = taken.map(|(index, ((_, rest), before))| (index, before.saturating_sub(rest)));
         Some(taken.filter(|(_, taken)| !taken.is_empty()).collect())
     }
+}
+
+/// How large resources are: the largest of their shares of a total.
+fn largest_part(resources: &Resources, total: &Resources) -> Share {
+    let part = |amount: Amount| u128::try_from(amount.millis()).unwrap_or(0);
+    let quantities = resources.quantities();
+    let parts = quantities
+        .iter()
+        .map(|(name, amount)| Share::new(part(amount), part(total.amount_of(name))));
+    parts.max().unwrap_or(Share::ZERO)
 }
 
 #[cfg(test)]
@@ -246,6 +262,21 @@ mod tests {
         assert_eq!(lay_out("cpus:5", "cpus:3;mem:10"), Some(both));
         assert_eq!(lay_out("cpus:5", "cpus:2;mem:10"), None);
         assert_eq!(lay_out("cpus:9;mem:10", ""), None);
+    }
+
+    /// Whichever agent comes first, and in whatever order the requests are stated.
+    #[test]
+    fn a_gang_that_fits_only_largest_first_is_laid_out() {
+        for requests in [["cpus:1", "cpus:4"], ["cpus:4", "cpus:1"]] {
+            let requests = requests.map(|text| request(None, text, 1));
+            let demand = Demand::new(&requests, Some(Mono(5))).unwrap();
+            for free in [["cpus:4", "cpus:1"], ["cpus:1", "cpus:4"]] {
+                let mut available = free.map(|text| (agent(1), resources(text)));
+                let laid_out = demand.lay_out(&mut available, &Role::default()).unwrap();
+                let taken: Vec<_> = laid_out.iter().map(|(_, taken)| taken.to_string()).collect();
+                assert_eq!(taken, free);
+            }
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct AgentState {
     pub offerable: bool,
     /// All it has.
     pub total: Resources,
-    /// What is offered and not answered yet.
+    /// What is offered and not answered yet; once, also when several are offered it.
     pub offered: Resources,
     /// What tasks use.
     pub allocated: Resources,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId},
-    resources::Resources,
+    resources::{Resources, ScalarQuantities},
     role::Role,
     time::Mono,
+    wishes::ResourceRequest,
 };
 
 use super::history::{AgentStep, FrameworkStep, LedgerStep, RoleStep, Step};
@@ -26,6 +27,8 @@ pub(super) struct Cluster {
     agents: Vec<AgentId>,
     /// All that was ever granted.
     pub(super) granted: Vec<Grant>,
+    /// What those want who want it together or not at all, unless they have got it.
+    gangs: BTreeMap<(FrameworkId, Role), ScalarQuantities>,
     /// Everything is looked at in every run.
     pub(super) from_scratch: bool,
 }
@@ -47,6 +50,7 @@ impl Cluster {
             tasks: Vec::new(),
             agents: Vec::new(),
             granted: Vec::new(),
+            gangs: BTreeMap::new(),
             from_scratch: false,
         }
     }
@@ -106,10 +110,12 @@ impl Cluster {
         match step {
             FrameworkStep::Subscribe { roles, suppressed, capabilities } => {
                 allocator.add_framework(id, roles, suppressed, *capabilities);
+                self.gangs.retain(|(of, role), _| *of != id || roles.contains(role));
             }
             FrameworkStep::Remove => {
                 allocator.remove_framework(id);
                 self.offers.retain(|(holder, ..)| *holder != id);
+                self.gangs.retain(|(of, _), _| *of != id);
             }
             FrameworkStep::Activate(active) => {
                 allocator.set_framework_active(id, *active);
@@ -124,7 +130,12 @@ impl Cluster {
             }
             FrameworkStep::Ask { role, requests, together_ms } => {
                 let until = together_ms.map(|ms| Mono(self.now.0 + ms));
-                drop(allocator.set_demand(id, role, requests, until));
+                if allocator.set_demand(id, role, requests, until).is_ok() {
+                    self.gangs.remove(&(id, role.clone()));
+                    if together_ms.is_some() && !requests.is_empty() {
+                        self.gangs.insert((id, role.clone()), sum_of(requests));
+                    }
+                }
             }
         }
     }
@@ -193,12 +204,31 @@ impl Cluster {
             assert!(!resources.is_empty(), "an offer holds something");
             self.offers.push((framework, role, agent, resources));
         }
+        self.gangs_are_whole(&grants);
         self.granted.extend(grants);
         assert!(!self.allocator.needs_run(), "a run leaves nothing to do");
         assert!(self.allocator.next_deadline().is_none_or(|at| at > self.now));
         assert!(self.roles_over_their_limits().is_subset(&over), "a limit was exceeded by offers");
         self.nobody_waits_for_what_is_free();
-        drop(self.allocator.take_failed_gangs());
+        for failed in self.allocator.take_failed_gangs() {
+            self.gangs.remove(&failed);
+        }
+    }
+
+    /// Who wants several things together is offered all of them in one run, or nothing.
+    fn gangs_are_whole(&mut self, grants: &[Grant]) {
+        let mut offered = BTreeMap::<(FrameworkId, Role), ScalarQuantities>::new();
+        for grant in grants {
+            let holder = (grant.framework, grant.role.clone());
+            if grant.together {
+                *offered.entry(holder).or_default() += &grant.resources.quantities();
+            } else {
+                assert!(!self.gangs.contains_key(&holder), "a gang is offered a part: {grant:?}");
+            }
+        }
+        for (holder, offered) in offered {
+            assert_eq!(self.gangs.remove(&holder), Some(offered), "{holder:?}: all or nothing");
+        }
     }
 
     /// Gives offers back that are wanted back, and says how often that was.
@@ -260,13 +290,11 @@ impl Cluster {
     /// The ledger adds up, and says the same as the account kept here.
     fn check(&self) {
         self.allocator.check_invariants();
-        let mut offered = BTreeMap::<AgentId, Resources>::new();
         let mut allocated = BTreeMap::<AgentId, Resources>::new();
-        for (list, sums) in [(&self.offers, &mut offered), (&self.tasks, &mut allocated)] {
-            for (_, _, agent, resources) in list {
-                *sums.entry(*agent).or_default() += &resources.exclusive();
-            }
+        for (_, _, agent, resources) in &self.tasks {
+            *allocated.entry(*agent).or_default() += &resources.exclusive();
         }
+        let offered = self.offered();
         for state in self.allocator.agents() {
             let of = |sums: &BTreeMap<AgentId, Resources>| {
                 sums.get(&state.agent).cloned().unwrap_or_default()
@@ -275,6 +303,10 @@ impl Cluster {
             assert_eq!(state.offered.exclusive(), of(&offered), "{}: offered", state.agent);
             let held =
                 if self.optimistic { of(&allocated) } else { of(&allocated) + &of(&offered) };
+            if self.optimistic {
+                // Several may be offered the same, but nobody what somebody uses.
+                assert!(state.free.contains(&of(&offered)), "{}: offers are free", state.agent);
+            }
             assert_eq!(
                 state.free,
                 state.total.saturating_sub(&held),
@@ -282,6 +314,21 @@ impl Cluster {
                 state.agent
             );
         }
+    }
+
+    /// What is offered of each agent. When several are offered the same, that counts once.
+    fn offered(&self) -> BTreeMap<AgentId, Resources> {
+        let mut by_holder = BTreeMap::<(AgentId, FrameworkId, &Role), Resources>::new();
+        for (framework, role, agent, resources) in &self.offers {
+            *by_holder.entry((*agent, *framework, role)).or_default() += &resources.exclusive();
+        }
+        let mut offered = BTreeMap::<AgentId, Resources>::new();
+        for ((agent, ..), resources) in by_holder {
+            let all = offered.entry(agent).or_default();
+            let more = if self.optimistic { resources.saturating_sub(all) } else { resources };
+            *all += &more;
+        }
+        offered
     }
 
     /// Another policy takes over; what is held stays held.
@@ -292,6 +339,14 @@ impl Cluster {
         assert_eq!(ledger(&self.allocator), before, "a change of the policy changes no offer");
         self.check();
     }
+}
+
+fn sum_of(requests: &[ResourceRequest]) -> ScalarQuantities {
+    let mut sum = ScalarQuantities::new();
+    for request in requests {
+        (0..request.count).for_each(|_| sum += &request.resources.quantities());
+    }
+    sum
 }
 
 fn pick<T: Copy>(items: &[T], choice: usize) -> Option<T> {
