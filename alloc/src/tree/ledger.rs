@@ -165,7 +165,9 @@ impl Tree {
         if self.half_life.is_some() {
             self.fade(key);
         }
-        self.leave_sums(key);
+        if self.rescaling {
+            self.leave_sums(key);
+        }
         let alone = LISTS.into_iter().all(|list| {
             !self.nodes[key].is_listed(list) || self.nodes[parent].lists[list].len() == 1
         });
@@ -174,20 +176,26 @@ impl Tree {
             let node = &mut self.nodes[key];
             change(node);
             node.rank_stale = true;
-            self.recount(key);
+            if self.rescaling {
+                self.recount(key);
+            }
         } else {
             let listed = [WAITING, FRESH, NEEDY].map(|list| self.nodes[key].is_listed(list));
             for list in LISTS.into_iter().filter(|list| listed[*list]) {
                 self.unlink(list, parent, key);
             }
             change(&mut self.nodes[key]);
-            self.recount(key);
+            if self.rescaling {
+                self.recount(key);
+            }
             self.rank(key);
             for list in LISTS.into_iter().filter(|list| listed[*list]) {
                 self.link(list, parent, key);
             }
         }
-        self.join_sums(key);
+        if self.rescaling {
+            self.join_sums(key);
+        }
         if self.nodes[key].quota.is_some() {
             self.refresh_unmet(key);
         }

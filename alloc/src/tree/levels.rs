@@ -126,6 +126,16 @@ impl Tree {
 
     /// Ranks a node anew. It must be in no list with others, or be put in its place afterwards.
     pub(super) fn rank(&mut self, key: Key<Node>) {
+        if self.rescaling {
+            return self.rank_in_levels(key);
+        }
+        let node = &self.nodes[key];
+        let rank = self.rank_holding(node, &node.held);
+        let node = &mut self.nodes[key];
+        (node.rank, node.rank_stale) = (rank, false);
+    }
+
+    fn rank_in_levels(&mut self, key: Key<Node>) {
         let node = &self.nodes[key];
         let rank = self.rank_of(node);
         let parent = node.parent.filter(|parent| self.nodes[*parent].sums.is_some());
