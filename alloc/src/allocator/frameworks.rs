@@ -13,6 +13,17 @@ use crate::{
 };
 
 impl Allocator {
+    /// The frameworks that wait for offers in any role: active, not suppressed, and with a demand that
+    /// is not met if they have stated one.
+    pub fn waiting_frameworks(&self) -> impl Iterator<Item = FrameworkId> {
+        let waits =
+            |key: &Key<Membership>| self.tree.is_in(Scope::Waiting, self.memberships[*key].node);
+        let waiting = move |(_, framework): &(&FrameworkId, &Framework)| {
+            framework.memberships.values().any(waits)
+        };
+        self.frameworks.iter().filter(waiting).map(|(id, _)| *id)
+    }
+
     /// Adds a framework, which is offered something from the next run on in the roles that are not
     /// suppressed. Tasks of it that are known already stay counted.
     pub fn add_framework(

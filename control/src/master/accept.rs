@@ -57,19 +57,19 @@ impl Core {
             );
             self.give_back(cx, framework, &offers);
             self.drop_operations(cx, framework, None, operations, &why);
-            self.drop_launch(cx, framework, None, launch, &why);
+            self.drop_launch(cx, framework, None, launch, (Reason::InvalidOffers, &why));
             return Err(invalid(why));
         }
         let agent = match self.judge_offers(framework, &offers) {
             Ok(agent) => agent,
-            Err(why) => {
+            Err((reason, why)) => {
                 let agent = self.offers.get(
                     offers.first().copied().unwrap_or(OfferId { term: self.fence.term, number: 0 }),
                 );
                 let agent = agent.filter(|it| it.framework == framework).map(|it| it.agent);
                 self.give_back(cx, framework, &offers);
                 self.drop_operations(cx, framework, agent, operations, &why);
-                self.drop_launch(cx, framework, agent, launch, &why);
+                self.drop_launch(cx, framework, agent, launch, (reason, &why));
                 return Ok(());
             }
         };
@@ -101,7 +101,23 @@ impl Core {
     }
 
     /// The agent whose offers these are, all open and the framework's own.
-    fn judge_offers(&self, framework: FrameworkId, offers: &[OfferId]) -> Result<AgentId, String> {
+    fn judge_offers(
+        &self,
+        framework: FrameworkId,
+        offers: &[OfferId],
+    ) -> Result<AgentId, (Reason, String)> {
+        if let Some(taken) = offers.iter().find(|id| self.offers.was_taken(**id)) {
+            let why = format!("another framework was faster to accept what offer {taken} held");
+            return Err((Reason::OfferTaken, why));
+        }
+        self.judge_open_offers(framework, offers).map_err(|why| (Reason::InvalidOffers, why))
+    }
+
+    fn judge_open_offers(
+        &self,
+        framework: FrameworkId,
+        offers: &[OfferId],
+    ) -> Result<AgentId, String> {
         let optimistic = self.config.offers == OfferMode::Optimistic;
         let (mut agent, mut role) = (None, None);
         let mut seen = BTreeSet::new();
@@ -145,17 +161,14 @@ impl Core {
         framework: FrameworkId,
         agent: Option<AgentId>,
         launch: Vec<TaskDescription>,
-        why: &str,
+        (reason, why): (Reason, &str),
     ) {
         for task in launch {
             if self.id_is_in_use(framework, &task.task_id) {
                 // Said of the accept's task it would end the other in the framework's eyes.
                 continue;
             }
-            let told = Told {
-                reason: Some(Reason::InvalidOffers),
-                ..Told::state(TaskState::Dropped, why)
-            };
+            let told = Told { reason: Some(reason), ..Told::state(TaskState::Dropped, why) };
             self.refuse_task(cx, framework, agent, &task.task_id, told);
         }
     }

@@ -67,7 +67,9 @@ impl Core {
             Call::Suppress { roles } => return self.suppress(cx, framework, caller, &roles),
             Call::Wish { wishes } => return self.wish(cx, framework, caller, wishes),
             Call::Request { role, requests, together_within_ms } => {
-                self.request(cx, framework, &role, &requests, together_within_ms)
+                let said = self.request(cx, framework, &role, &requests, together_within_ms);
+                self.framework_waits(cx);
+                said
             }
             Call::Kill { task, agent, grace_ms } => {
                 self.kill_by_framework(cx, framework, task, agent, grace_ms)
@@ -111,6 +113,8 @@ impl Core {
         for offer in offers {
             self.decline_one(cx, framework, *offer, refusal);
         }
+        // What it has stated to want and was not given, it wants again.
+        self.framework_waits(cx);
         Ok(())
     }
 

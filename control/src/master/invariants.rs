@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use meshos_protocol::{ids::AgentId, resources::Resources};
+use meshos_alloc::OfferMode;
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId},
+    resources::Resources,
+    role::Role,
+};
 
 use super::{
     agents::{ConnectionPhase, Link},
@@ -115,13 +120,22 @@ impl Core {
         for (key, task) in self.tasks.iter().filter(|(_, task)| task.holds()) {
             held.entry(key.agent).or_default().0 += &task.resources;
         }
+        // When several are offered the same, that counts once.
+        let several = self.config.offers == OfferMode::Optimistic;
+        let mut offered = BTreeMap::<(AgentId, Option<(FrameworkId, &Role)>), Resources>::new();
         for (_, offer) in self.offers.iter() {
-            held.entry(offer.agent).or_default().1 += &offer.resources;
+            let holder = several.then_some((offer.framework, &offer.role));
+            *offered.entry((offer.agent, holder)).or_default() += &offer.resources;
             let online = self
                 .agents
                 .get(&offer.agent)
                 .is_some_and(|agent| matches!(agent.link, Link::Online { .. }) && agent.reported);
             assert!(online, "agent {} is offered and not there", offer.agent);
+        }
+        for ((agent, _), resources) in offered {
+            let all = &mut held.entry(agent).or_default().1;
+            let more = resources.saturating_sub(all);
+            *all += if several { &more } else { &resources };
         }
         for (id, agent) in &self.agents {
             let ledger = self.allocator.agent(*id);

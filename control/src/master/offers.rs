@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use meshos_alloc::Grant;
+use meshos_alloc::{Grant, RescindCause};
 use meshos_protocol::{
     framework::Offer,
     ids::{AgentId, FrameworkId, OfferId},
@@ -31,8 +31,13 @@ pub(super) struct OpenOffer {
     pub(super) agent: AgentId,
     pub(super) resources: Resources,
     made_at: Mono,
+    /// The first of the offers that it belongs together with, if it belongs to a gang.
+    gang: Option<OfferId>,
     slot: Slot,
 }
+
+/// How many of the offers are remembered that somebody else was faster to accept.
+const TAKEN_MAX: usize = 10_000;
 
 /// The open offers.
 #[derive(Debug, Default)]
@@ -41,6 +46,10 @@ pub(super) struct Offers {
     open: BTreeMap<OfferId, OpenOffer>,
     by_framework: BTreeMap<FrameworkId, BTreeSet<OfferId>>,
     by_agent: BTreeMap<AgentId, BTreeSet<OfferId>>,
+    /// The open offers of each gang, by its first.
+    gangs: BTreeMap<OfferId, BTreeSet<OfferId>>,
+    /// Those that were taken back because somebody else was faster, the newest.
+    taken: BTreeSet<OfferId>,
     made: u64,
     /// Offers up to this one are overdue and stay open because nobody waits; looked at again when
     /// someone does.
@@ -74,6 +83,24 @@ impl Offers {
         self.by_agent.get(&agent).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// Whether it was taken back because somebody else was faster to accept what it held.
+    pub(super) fn was_taken(&self, offer: OfferId) -> bool {
+        self.taken.contains(&offer)
+    }
+
+    fn remember_taken(&mut self, offer: OfferId) {
+        self.taken.insert(offer);
+        if self.taken.len() > TAKEN_MAX {
+            self.taken.pop_first();
+        }
+    }
+
+    /// These offers with all that belong together with them.
+    fn with_their_gangs(&self, offers: &[OfferId]) -> BTreeSet<OfferId> {
+        let gang = |id: &OfferId| self.gangs.get(&self.open.get(id)?.gang?);
+        offers.iter().chain(offers.iter().filter_map(gang).flatten()).copied().collect()
+    }
+
     /// When the oldest offer that was not looked at yet is overdue.
     pub(super) fn next_deadline(&self, timeout: Duration) -> Option<Mono> {
         let next = match self.overdue {
@@ -83,7 +110,14 @@ impl Offers {
         next.map(|(_, offer)| offer.made_at.after(timeout))
     }
 
-    fn insert(&mut self, now: Now, id: OfferId, grant: &Grant, domain: Option<FaultDomain>) {
+    fn insert(
+        &mut self,
+        now: Now,
+        id: OfferId,
+        grant: &Grant,
+        gang: Option<OfferId>,
+        domain: Option<FaultDomain>,
+    ) {
         let view = OfferView {
             id,
             framework_id: grant.framework,
@@ -100,8 +134,12 @@ impl Offers {
             agent: grant.agent,
             resources: grant.resources.clone(),
             made_at: now.mono,
+            gang,
             slot: self.rows.insert(view),
         };
+        if let Some(gang) = gang {
+            self.gangs.entry(gang).or_default().insert(id);
+        }
         self.by_framework.entry(grant.framework).or_default().insert(id);
         self.by_agent.entry(grant.agent).or_default().insert(id);
         self.changed.insert((grant.framework, grant.agent));
@@ -115,6 +153,9 @@ impl Offers {
         self.changed.insert((offer.framework, offer.agent));
         take_out(&mut self.by_framework, offer.framework, id);
         take_out(&mut self.by_agent, offer.agent, id);
+        if let Some(gang) = offer.gang {
+            take_out(&mut self.gangs, gang, id);
+        }
         Some(offer)
     }
 
@@ -136,6 +177,8 @@ impl Offers {
         count(self.by_framework.values().map(BTreeSet::len).sum());
         count(self.by_agent.values().map(BTreeSet::len).sum());
         count(self.picture().len());
+        let in_gangs = self.open.values().filter(|offer| offer.gang.is_some()).count();
+        assert_eq!(self.gangs.values().map(BTreeSet::len).sum::<usize>(), in_gangs, "gangs");
     }
 }
 
@@ -158,8 +201,10 @@ enum Cause {
     Away,
     /// They were open for too long while others waited.
     TimedOut,
-    /// The allocator wants them back: somebody is guaranteed them, or was faster to accept.
+    /// The allocator wants them back: somebody is guaranteed them, or their role has met its limit.
     Wanted,
+    /// The allocator wants them back: somebody was faster to accept what they hold.
+    Taken,
 }
 
 impl Core {
@@ -169,6 +214,7 @@ impl Core {
         let mut grants = Vec::new();
         self.allocator.allocate(cx.now.mono, &mut grants);
         let mut batches: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
+        let mut gangs = BTreeMap::new();
         for grant in grants {
             let facts = self.agents.get(&grant.agent).and_then(|agent| agent.facts.clone());
             let Some(facts) = facts.filter(|_| self.frameworks.contains_key(&grant.framework))
@@ -178,7 +224,9 @@ impl Core {
             };
             self.offers.made += 1;
             let id = OfferId { term: self.fence.term, number: self.offers.made };
-            self.offers.insert(cx.now, id, &grant, facts.domain.clone());
+            let holder = (grant.framework, grant.role.clone());
+            let gang = grant.together.then(|| *gangs.entry(holder).or_insert(id));
+            self.offers.insert(cx.now, id, &grant, gang, facts.domain.clone());
             batches.entry(grant.framework).or_default().push(Offer {
                 id,
                 framework: grant.framework,
@@ -208,7 +256,11 @@ impl Core {
                     .get(*id)
                     .is_some_and(|offer| offer.agent == wanted.agent && offer.role == wanted.role)
             });
-            self.rescind(cx, &offers, Cause::Wanted);
+            let cause = match wanted.cause {
+                RescindCause::Guarantee | RescindCause::Limit => Cause::Wanted,
+                RescindCause::Taken => Cause::Taken,
+            };
+            self.rescind(cx, &offers, cause);
         }
         for (framework, role) in self.allocator.take_failed_gangs() {
             self.tell_framework(cx, framework, FrameworkEvent::Unfulfilled { role });
@@ -244,7 +296,7 @@ impl Core {
         let Some((newest, _)) = overdue.last().copied() else { return };
         self.offers.overdue = Some(newest);
         // At most two are looked for: whoever holds an offer waits for others than itself.
-        let waiting: Vec<FrameworkId> = self.waiting_frameworks().take(2).collect();
+        let waiting: Vec<FrameworkId> = self.allocator.waiting_frameworks().take(2).collect();
         let expired: Vec<OfferId> = overdue
             .into_iter()
             .filter(|(_, holder)| waiting.iter().any(|other| other != holder))
@@ -260,25 +312,16 @@ impl Core {
         }
     }
 
-    /// Frameworks that want offers now.
-    fn waiting_frameworks(&self) -> impl Iterator<Item = FrameworkId> {
-        self.frameworks
-            .iter()
-            .filter(|(_, framework)| framework.presence.session().is_some())
-            .map(|(id, _)| *id)
-            .filter(|id| {
-                self.registry.framework(*id).is_some_and(|record| {
-                    record.info.roles.iter().any(|role| !record.suppressed_roles.contains(role))
-                })
-            })
-    }
-
     fn rescind(&mut self, cx: &mut Cx<'_>, offers: &[OfferId], cause: Cause) {
         let mut told: BTreeMap<FrameworkId, Vec<OfferId>> = BTreeMap::new();
-        for id in offers {
-            let Some(offer) = self.offers.remove(*id) else { continue };
+        // Offers of a gang are of use together only, so they go together.
+        for id in self.offers.with_their_gangs(offers) {
+            let Some(offer) = self.offers.remove(id) else { continue };
+            if cause == Cause::Taken {
+                self.offers.remember_taken(id);
+            }
             let refuse_until = match cause {
-                Cause::Away | Cause::Wanted => {
+                Cause::Away | Cause::Wanted | Cause::Taken => {
                     self.counters.offers_rescinded += 1;
                     None
                 }
@@ -294,7 +337,7 @@ impl Core {
                 &offer.resources,
                 refuse_until,
             );
-            told.entry(offer.framework).or_default().push(*id);
+            told.entry(offer.framework).or_default().push(id);
         }
         for (framework, offers) in told {
             let event = FrameworkEvent::Rescind { offers: offers.clone() };

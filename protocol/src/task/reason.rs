@@ -53,6 +53,8 @@ reasons! {
     TaskInvalid = "task_invalid",
     /// The offer is not open any more, or belongs to someone else.
     InvalidOffers = "invalid_offers",
+    /// Somebody else was faster: offers are optimistic, and another accepted the same resources.
+    OfferTaken = "offer_taken",
     /// The task needs more than its offers hold.
     ResourcesExceeded = "resources_exceeded",
     /// The agent went away before the launch reached it.

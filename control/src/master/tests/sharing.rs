@@ -16,7 +16,7 @@ use meshos_protocol::{
     wishes::{OfferWishes, ResourceRequest},
 };
 
-use super::world::{World, info, subscribe, subscribe_as, task};
+use super::world::{World, agent, info, subscribe, subscribe_as, task};
 use crate::master::{Event, MasterConfig, OperatorCall};
 
 fn role(name: &str) -> Role {
@@ -160,9 +160,70 @@ fn the_slower_of_two_optimistic_accepts_is_dropped() {
     world.accept(one, &[1], vec![task("b", "cpus:1;mem:128")]);
     let told = world.told();
     assert!(
-        told.iter().any(|line| line.contains("dropped") || line.contains("Dropped")),
+        told.iter().any(|line| line.contains("dropped") && line.contains("(offer_taken)")),
         "{told:?}"
     );
+    // An offer that there never was is another matter.
+    world.accept(one, &[77], vec![task("c", "cpus:1;mem:128")]);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.contains("(invalid_offers)")), "{told:?}");
+}
+
+#[test]
+fn the_offers_of_a_gang_are_taken_back_together() {
+    let mut world = World::new();
+    let session = in_role(&mut world, "batch");
+    let ask = Call::Request {
+        role: role("batch"),
+        requests: vec![ResourceRequest::new(resources("cpus:3;mem:64"), 2)],
+        together_within_ms: Some(60_000),
+    };
+    world.call(session, ask);
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.pass(10);
+    world.register(2, "cpus:4;mem:4096", vec![]);
+    world.pass(10);
+    assert_eq!(world.offers.len(), 2, "all of it at once");
+    world.told();
+    let draining = OperatorCall::SetDraining { agent: agent(1, 1), draining: true };
+    operate(&mut world, 1, draining);
+    let told = world.told();
+    let taken_back = |number: u64| {
+        let id = format!("O5.{number}");
+        told.iter().any(|line| line.contains("rescind") && line.contains(&id))
+    };
+    assert!(taken_back(1) && taken_back(2), "{told:?}");
+}
+
+#[test]
+fn offers_do_not_time_out_for_somebody_who_has_all_that_it_wants() {
+    let mut world = World::new();
+    let holder = in_role(&mut world, "holder");
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.pass(10);
+    let other = in_role(&mut world, "other");
+    let ask = |count| Call::Request {
+        role: role("other"),
+        requests: if count == 0 {
+            vec![]
+        } else {
+            vec![ResourceRequest::new(resources("cpus:1;mem:64"), count)]
+        },
+        together_within_ms: None,
+    };
+    world.register(2, "cpus:1;mem:64", vec![]);
+    world.call(other, ask(1));
+    world.pass(10);
+    world.accept(other, &[2], vec![task("t", "cpus:1;mem:64")]);
+    world.told();
+    world.pass(120_000);
+    let told = world.told();
+    assert!(!told.iter().any(|line| line.contains("rescind")), "it has what it wants: {told:?}");
+    world.call(other, ask(5));
+    world.pass(120_000);
+    let told = world.told();
+    let line = format!("s{} rescind", holder.0);
+    assert!(told.iter().any(|told| told.starts_with(&line)), "{told:?}");
 }
 
 #[test]
