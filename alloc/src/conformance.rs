@@ -16,6 +16,7 @@
 //! [`check_fairness`] is for policies that say they are fair: the laws of dominant resource fairness
 //! (Ghodsi et al., NSDI 2011), each up to one task, because tasks cannot be divided.
 
+mod account;
 mod cluster;
 mod fairness;
 mod fill;

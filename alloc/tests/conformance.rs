@@ -50,6 +50,16 @@ fn drf_is_fair() {
 }
 
 #[test]
+fn drf_shares_a_single_resource_out_fairly() {
+    conformance::check_fairness(|| Box::new(Drf), false, cases());
+}
+
+#[test]
+fn priority_is_fair_within_a_band() {
+    conformance::check_fairness(|| Box::new(Priority), true, cases());
+}
+
+#[test]
 fn max_min_is_fair_in_its_resource() {
     conformance::check_fairness(|| Box::new(max_min()), false, cases());
 }

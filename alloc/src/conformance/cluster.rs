@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId},
-    resources::{Resources, ScalarQuantities},
+    resources::{Resource, Resources, ScalarQuantities},
     role::Role,
     time::Mono,
     wishes::ResourceRequest,
 };
 
+use super::account::Account;
 use super::history::{AgentStep, FrameworkStep, LedgerStep, RoleStep, Step};
 use crate::{Allocator, Grant, OfferMode, Options, Policy};
 
@@ -25,6 +26,7 @@ pub(super) struct Cluster {
     offers: Vec<Held>,
     tasks: Vec<Held>,
     agents: Vec<AgentId>,
+    account: Account,
     /// All that was ever granted.
     pub(super) granted: Vec<Grant>,
     /// What those want who want it together or not at all, unless they have got it.
@@ -49,6 +51,7 @@ impl Cluster {
             offers: Vec::new(),
             tasks: Vec::new(),
             agents: Vec::new(),
+            account: Account::default(),
             granted: Vec::new(),
             gangs: BTreeMap::new(),
             from_scratch: false,
@@ -78,6 +81,7 @@ impl Cluster {
                 self.forget_agent(id);
                 self.agents.push(id);
                 self.agents.sort();
+                self.account.agent(id, total, profile);
                 self.allocator.add_agent(id, total.clone(), profile.clone(), &[]);
             }
             AgentStep::Remove { choice } => {
@@ -88,11 +92,13 @@ impl Cluster {
             }
             AgentStep::Change { choice, total, profile } => {
                 if let Some(id) = pick(&self.agents, *choice) {
+                    self.account.agent(id, total, profile);
                     self.allocator.update_agent(id, total.clone(), profile.clone());
                 }
             }
             AgentStep::Activate { choice, active } => {
                 if let Some(id) = pick(&self.agents, *choice) {
+                    self.account.agent_active(id, *active);
                     self.allocator.set_agent_active(id, *active);
                 }
             }
@@ -100,12 +106,14 @@ impl Cluster {
     }
 
     fn forget_agent(&mut self, id: AgentId) {
+        self.account.agent_gone(id);
         self.agents.retain(|agent| *agent != id);
         self.offers.retain(|(_, _, agent, _)| *agent != id);
         self.tasks.retain(|(_, _, agent, _)| *agent != id);
     }
 
     fn framework_step(&mut self, id: FrameworkId, step: &FrameworkStep) {
+        self.account.framework(id, step);
         let allocator = &mut self.allocator;
         match step {
             FrameworkStep::Subscribe { roles, suppressed, capabilities } => {
@@ -147,6 +155,7 @@ impl Cluster {
             }
             RoleStep::Priority(priority) => self.allocator.set_priority(role, *priority),
             RoleStep::Quota(quota) => {
+                self.account.quota(role);
                 self.allocator.set_quota(role, quota.clone());
             }
         }
@@ -161,6 +170,7 @@ impl Cluster {
                 else {
                     return;
                 };
+                self.account.refuse(agent, framework, &role, until);
                 let used = used.intersection(&offered);
                 let got = self.allocator.accept(agent, framework, &role, &offered, &used, until);
                 assert!(self.optimistic || got == used, "{got} of {used}");
@@ -171,6 +181,7 @@ impl Cluster {
             LedgerStep::Decline { choice, refuse_ms } => {
                 let until = until(refuse_ms);
                 if let Some((framework, role, agent, offered)) = take(&mut self.offers, *choice) {
+                    self.account.refuse(agent, framework, &role, until);
                     self.allocator.recover_offered(agent, framework, &role, &offered, until);
                 }
             }
@@ -210,6 +221,7 @@ impl Cluster {
         assert!(self.allocator.next_deadline().is_none_or(|at| at > self.now));
         assert!(self.roles_over_their_limits().is_subset(&over), "a limit was exceeded by offers");
         self.nobody_waits_for_what_is_free();
+        self.nobody_is_forgotten();
         for failed in self.allocator.take_failed_gangs() {
             self.gangs.remove(&failed);
         }
@@ -285,6 +297,40 @@ impl Cluster {
                 assert_eq!(role.skipped.values().sum::<usize>(), role.agents, "{role:?}");
             }
         }
+    }
+
+    /// The same without asking the allocator for its reasons: nothing is free for everybody while
+    /// somebody takes whatever there is.
+    fn nobody_is_forgotten(&self) {
+        const PLAIN: fn(&Resource) -> bool =
+            |resource| resource.metadata().is_unreserved() && resource.metadata().is_plain();
+        for (agent, framework, role) in self.account.unhindered(self.now) {
+            let Some(state) = self.allocator.agent(agent) else { continue };
+            let own = self
+                .offers
+                .iter()
+                .filter(|(of, as_role, at, _)| (*of, as_role, *at) == (framework, role, agent));
+            // Optimistic offers leave things free, and are made to so many at once.
+            if self.optimistic && (own.count() > 0 || self.holders_of(agent) >= 8) {
+                continue;
+            }
+            let used = self.tasks.iter().filter(|(.., at, _)| *at == agent);
+            let used: Resources = used.map(|(.., resources)| resources).sum();
+            let offered = self.offers.iter().filter(|(.., at, _)| *at == agent);
+            let offered: Resources = offered.map(|(.., resources)| resources).sum();
+            let taken = if self.optimistic { used } else { used + &offered };
+            let free = state.total.saturating_sub(&taken.exclusive()).filter(PLAIN);
+            assert!(
+                !free.is_allocatable(),
+                "{framework} in {role} is not offered {free} of {agent}"
+            );
+        }
+    }
+
+    fn holders_of(&self, agent: AgentId) -> usize {
+        let of_agent = self.offers.iter().filter(|(.., at, _)| *at == agent);
+        let holders = of_agent.map(|(framework, role, ..)| (*framework, role));
+        holders.collect::<std::collections::BTreeSet<_>>().len()
     }
 
     /// The ledger adds up, and says the same as the account kept here.

@@ -50,21 +50,26 @@ pub fn check_fairness(policy: impl Fn() -> Box<dyn Policy>, dominant: bool, case
         let mut number = |bound: usize| i64::try_from(1 + chance.below(bound)).unwrap_or(1);
         let needs = (0..users).map(|_| (number(12), if dominant { number(12) } else { 0 }));
         let needs: Vec<Need> = needs.collect();
-        let excess = (number(8) - 1, if dominant { number(8) - 1 } else { 0 });
+        // More of both, less of both, or more of one and less of the other.
+        let lie = (number(16), if dominant { number(16) } else { 0 });
         let weights_millis = (0..users).map(|_| *chance.one_of(&[1000, 1000, 500, 3000])).collect();
         let problem = Problem { needs, weights_millis };
         let agents: Vec<Need> = (0..1 + chance.below(4))
             .map(|_| (20 + chance.below(40), 20 + chance.below(40)))
             .map(|(a, b)| (i64::try_from(a).unwrap_or(20), i64::try_from(b).unwrap_or(20)))
             .collect();
+        let liar = chance.below(users);
+        let mut order: Vec<usize> = (0..users).collect();
+        chance.shuffle(&mut order);
         let laws = Laws { policy: &policy, problem: &problem };
         let outcome = laws
             .nothing_useful_is_left(&agents, case)
             .and_then(|()| laws.sharing_incentive())
             .and_then(|()| laws.no_envy())
-            .and_then(|()| laws.strategy_proofness(excess))
+            .and_then(|()| laws.no_envy_while_all_go_on(&agents, case))
+            .and_then(|()| laws.strategy_proofness(liar, lie))
             .and_then(|()| laws.population_monotonicity())
-            .and_then(|()| laws.order_independence())
+            .and_then(|()| laws.order_independence(&order))
             .and_then(|()| laws.equal_shares_of_a_common_bottleneck());
         if let Err(broken) = outcome {
             panic!("case {case}: {broken}, {problem:?}");
@@ -123,14 +128,33 @@ impl<P: Fn() -> Box<dyn Policy>> Laws<'_, P> {
         Ok(())
     }
 
-    /// Nobody could run more tasks with what another has, scaled by their weights, less one task.
+    /// Nobody could run more tasks with what another has, less one task of that, scaled by their
+    /// weights.
     ///
     /// # Errors
     ///
     /// When somebody could.
     pub fn no_envy(&self) -> Result<(), String> {
+        self.no_envy_of(&self.shares(&self.problem.needs))
+    }
+
+    /// The same over several agents, as long as everybody finds room for a task where it is offered.
+    ///
+    /// # Errors
+    ///
+    /// When somebody could.
+    pub fn no_envy_while_all_go_on(&self, agents: &[Need], seed: u64) -> Result<(), String> {
         let Problem { needs, weights_millis } = self.problem;
-        let tasks = self.shares(needs);
+        let agents: Vec<_> = agents.iter().map(|agent| units(*agent)).collect();
+        let users = users(needs, weights_millis);
+        let filled = fill(self.options(), seed, &agents, &users);
+        let of = |user: &User| filled.tasks_at_first_refusal.get(&user.framework).copied();
+        let tasks: Vec<i64> = users.iter().map(|user| signed(of(user).unwrap_or(0))).collect();
+        self.no_envy_of(&tasks)
+    }
+
+    fn no_envy_of(&self, tasks: &[i64]) -> Result<(), String> {
+        let Problem { needs, weights_millis } = self.problem;
         for (mine, my_need) in needs.iter().enumerate() {
             for (theirs, their_need) in needs.iter().enumerate() {
                 let less_one = (tasks[theirs] - 1).max(0);
@@ -138,7 +162,7 @@ impl<P: Fn() -> Box<dyn Policy>> Laws<'_, P> {
                     (signed(weights_millis[mine]), signed(weights_millis[theirs]));
                 let scaled = |held: i64| held * my_weight / their_weight;
                 let bundle = (scaled(their_need.0 * less_one), scaled(their_need.1 * less_one));
-                if fitting(*my_need, bundle) > tasks[mine] + 1 {
+                if fitting(*my_need, bundle) > tasks[mine] {
                     return Err(format!("{my_need:?} envies {their_need:?}: {tasks:?}"));
                 }
             }
@@ -146,21 +170,21 @@ impl<P: Fn() -> Box<dyn Policy>> Laws<'_, P> {
         Ok(())
     }
 
-    /// Asking for more than one needs brings no more useful tasks, but for one task.
+    /// Asking for something else than one needs, be it more or less of either resource, brings no more
+    /// useful tasks, but for one task.
     ///
     /// # Errors
     ///
     /// When it does.
-    pub fn strategy_proofness(&self, excess: Need) -> Result<(), String> {
+    pub fn strategy_proofness(&self, liar: usize, lie: Need) -> Result<(), String> {
         let needs = &self.problem.needs;
-        let truth = needs[0];
-        let lie = (truth.0 + excess.0, truth.1 + excess.1);
+        let truth = needs[liar];
         let mut lying = needs.clone();
-        lying[0] = lie;
-        let (honest, lied) = (self.shares(needs)[0], self.shares(&lying)[0]);
+        lying[liar] = lie;
+        let (honest, lied) = (self.shares(needs)[liar], self.shares(&lying)[liar]);
         let useful = fitting(truth, (lie.0 * lied, lie.1 * lied));
         let gained = dominant(truth, useful) - dominant(truth, honest);
-        if gained > self.one_task(&lying, 0) {
+        if gained > self.one_task(&lying, liar).max(self.one_task(needs, liar)) {
             return Err(format!("saying {lie:?} brings {useful} tasks instead of {honest}"));
         }
         Ok(())
@@ -183,22 +207,22 @@ impl<P: Fn() -> Box<dyn Policy>> Laws<'_, P> {
         Ok(())
     }
 
-    /// The order of ids moves no dominant share by more than one task.
+    /// The order of ids moves no dominant share by more than one task: the users get other ids, in
+    /// such an order. (That the order in which agents and frameworks come does not matter is a law of
+    /// [`super::check`].)
     ///
     /// # Errors
     ///
     /// When it does.
-    pub fn order_independence(&self) -> Result<(), String> {
+    pub fn order_independence(&self, order: &[usize]) -> Result<(), String> {
         let Problem { needs, weights_millis } = self.problem;
         let straight = self.shares(needs);
-        let (mut turned, mut turned_weights) = (needs.clone(), weights_millis.clone());
-        turned.reverse();
-        turned_weights.reverse();
-        let problem = Problem { needs: turned.clone(), weights_millis: turned_weights };
-        let mut back = Laws { policy: &self.policy, problem: &problem }.shares(&turned);
-        back.reverse();
-        for (user, (one, other)) in straight.into_iter().zip(back).enumerate() {
-            let need = &needs[user];
+        let turned: Vec<Need> = order.iter().map(|user| needs[*user]).collect();
+        let weights = order.iter().map(|user| weights_millis[*user]).collect();
+        let problem = Problem { needs: turned.clone(), weights_millis: weights };
+        let found = Laws { policy: &self.policy, problem: &problem }.shares(&turned);
+        for (user, other) in order.iter().copied().zip(found) {
+            let (need, one) = (&needs[user], straight[user]);
             let moved = (dominant(*need, one) - dominant(*need, other)).abs();
             if moved > self.one_task(needs, user) {
                 return Err(format!("{need:?} runs {one} or {other} tasks"));

@@ -51,8 +51,17 @@ proptest! {
     }
 
     #[test]
-    fn strategy_proofness(problem in problems(), excess in (0i64..8, 0i64..8)) {
-        holds(laws(&problem).strategy_proofness(excess))?;
+    fn envy_freeness_over_several_agents(
+        problem in problems(),
+        agents in prop::collection::vec((20i64..60, 20i64..60), 1..6),
+        seed: u64,
+    ) {
+        holds(laws(&problem).no_envy_while_all_go_on(&agents, seed))?;
+    }
+
+    #[test]
+    fn strategy_proofness(problem in problems(), liar: prop::sample::Index, lie in (1i64..20, 1i64..20)) {
+        holds(laws(&problem).strategy_proofness(liar.index(problem.needs.len()), lie))?;
     }
 
     #[test]
@@ -61,8 +70,13 @@ proptest! {
     }
 
     #[test]
-    fn order_independence(problem in problems()) {
-        holds(laws(&problem).order_independence())?;
+    fn order_independence(
+        (problem, order) in problems().prop_flat_map(|problem| {
+            let order: Vec<usize> = (0..problem.needs.len()).collect();
+            (Just(problem), Just(order).prop_shuffle())
+        }),
+    ) {
+        holds(laws(&problem).order_independence(&order))?;
     }
 
     #[test]
@@ -93,7 +107,7 @@ fn a_policy_that_serves_whoever_comes_first_breaks_the_laws() {
     let laws = Laws { policy: || Box::new(First) as Box<dyn Policy>, problem: &problem };
     assert!(laws.sharing_incentive().is_err());
     assert!(laws.no_envy().is_err());
-    assert!(laws.order_independence().is_err());
+    assert!(laws.order_independence(&[2, 1, 0]).is_err());
     assert!(laws.equal_shares_of_a_common_bottleneck().is_err());
     assert!(laws.nothing_useful_is_left(&[(50, 50)], 1).is_ok(), "it wastes nothing");
 }

@@ -423,8 +423,6 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
-
     #[test]
     fn the_same_history_gives_the_same_offers(
         seed: u64,
