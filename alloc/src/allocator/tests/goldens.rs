@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use meshos_protocol::{framework::Capabilities, ids::FrameworkId, resources::ResourceName};
+use meshos_protocol::{
+    attributes::Attributes, framework::Capabilities, ids::FrameworkId, resources::ResourceName,
+};
 
-use super::support::{Cluster, User, cpus_mem, fill, fill_under, role, roles};
+use super::support::{Cluster, User, agent, cpus_mem, fill, fill_under, role, roles};
 use crate::{
     Policy, Share,
     policy::{Drf, MaxMin},
@@ -86,7 +88,7 @@ fn table_1_of_the_drf_paper_step_by_step() {
 fn table_1_of_the_drf_paper_with_its_shares_and_totals_after_each_step() {
     let units = |(a, b): (i64, i64)| cpus_mem(a * UNIT.0, b * UNIT.1);
     let mut cluster = Cluster::new();
-    cluster.allocator.add_agent(super::support::agent(1), units((9, 18)), Default::default(), &[]);
+    cluster.allocator.add_agent(agent(1), units((9, 18)), Attributes::default(), &[]);
     // The first tie goes to the smaller name: to B of the paper.
     let users = [(1, "b", units((3, 1))), (2, "c", units((1, 4)))];
     for (framework, name, _) in &users {

@@ -8,18 +8,26 @@ use meshos_protocol::{attributes::Attributes, ids::FrameworkId, resources::Resou
 use super::support::{Cluster, agent, resources, role};
 use crate::{Grant, mix::mix};
 
-/// Frameworks that run tasks which are all alike, on one agent, and end one after the other.
-struct Churn {
-    cluster: Cluster,
-    users: BTreeMap<u64, Resources>,
+/// Frameworks that run tasks which are all alike, and end one after the other.
+pub(super) struct Churn {
+    pub(super) cluster: Cluster,
+    pub(super) users: BTreeMap<u64, Resources>,
     running: Vec<Grant>,
     draws: u64,
 }
 
 impl Churn {
     fn new(total: &str, users: &[(u64, &str, &str)]) -> Self {
+        Self::over(1, total, users)
+    }
+
+    /// Over so many agents, which have as much each.
+    pub(super) fn over(agents: u64, total: &str, users: &[(u64, &str, &str)]) -> Self {
         let mut cluster = Cluster::new();
-        cluster.allocator.add_agent(agent(1), resources(total), Attributes::default(), &[]);
+        for number in 1..=agents {
+            let id = agent(number);
+            cluster.allocator.add_agent(id, resources(total), Attributes::default(), &[]);
+        }
         for (framework, name, _) in users {
             cluster.add_framework(*framework, &[name]);
         }
@@ -28,7 +36,7 @@ impl Churn {
     }
 
     /// Everybody takes what it can use and refuses the rest until something ends.
-    fn fill(&mut self) {
+    pub(super) fn fill(&mut self) {
         self.cluster.now = Mono(self.cluster.now.0 + 1000);
         loop {
             let grants = self.cluster.run();
@@ -47,8 +55,18 @@ impl Churn {
         }
     }
 
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// The task that was started first ends.
+    pub(super) fn end_oldest(&mut self) {
+        let Grant { framework, role, agent, resources, .. } = self.running.remove(0);
+        self.cluster.allocator.recover_allocated(agent, framework, &role, &resources);
+    }
+
     /// One random task of those that `which` names ends.
-    fn end_one(&mut self, which: impl Fn(u64) -> bool) {
+    pub(super) fn end_one(&mut self, which: impl Fn(u64) -> bool) {
         let running = self.running.iter().enumerate();
         let may: Vec<usize> =
             running.filter(|(_, task)| which(task.framework.0)).map(|(place, _)| place).collect();
@@ -59,7 +77,7 @@ impl Churn {
         self.cluster.allocator.recover_allocated(agent, framework, &role, &resources);
     }
 
-    fn tasks(&self) -> BTreeMap<u64, usize> {
+    pub(super) fn tasks(&self) -> BTreeMap<u64, usize> {
         let mut tasks = BTreeMap::new();
         for task in &self.running {
             *tasks.entry(task.framework.0).or_default() += 1;
