@@ -7,6 +7,7 @@ pub mod bench;
 pub mod ci;
 pub mod cmd;
 pub mod e2e;
+pub mod laws;
 pub mod sim;
 pub mod test_run;
 pub mod tidy;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, cmd, e2e, sim, tidy};
+use xtask::{bench, ci, cmd, e2e, laws, sim, tidy};
 
 /// Developer commands of meshos. Every change must pass `cargo xtask ci`.
 #[derive(Debug, Parser)]
@@ -28,6 +28,12 @@ enum Command {
         #[arg(long)]
         minutes: Option<u64>,
     },
+    /// Check the allocator's laws (its tests) over more random cases than the 256 of every test run.
+    Laws {
+        /// How many cases of each property and of each policy's suite.
+        #[arg(long, default_value_t = 2_000)]
+        cases: u32,
+    },
     /// Run the end-to-end tests only: real processes of the built `meshos` binary on loopback.
     E2e {
         /// Demand that the tests that need root run too: fails when not root.
@@ -49,6 +55,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Tidy => tidy::command(),
         Command::Sim { seed, minutes } => sim::run(seed, minutes),
+        Command::Laws { cases } => laws::run(cases),
         Command::E2e { root } => e2e::run(root),
         Command::Bench { name, json } => bench::command(name.as_deref(), json),
     };
