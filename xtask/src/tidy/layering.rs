@@ -15,6 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("meshos-membership", &["meshos-protocol"]),
     ("base2histogram", &[]),
     ("meshos-isolation", &["meshos-protocol"]),
+    ("meshos-mesos", &["meshos-protocol"]),
     ("meshos-sdk", &["meshos-protocol"]),
     (
         "meshos-node",
@@ -24,6 +25,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "meshos-control",
             "meshos-membership",
             "meshos-isolation",
+            "meshos-mesos",
             "meshos-sdk",
         ],
     ),
@@ -35,7 +37,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 /// Crates on the longest path, the first one included.
 const DEPTH_MAX: usize = 5;
 
-const PURE: &[&str] = &["meshos-protocol", "meshos-alloc", "meshos-control"];
+const PURE: &[&str] = &["meshos-protocol", "meshos-alloc", "meshos-control", "meshos-mesos"];
 /// What a pure crate must not reach, through however many crates: runtimes, sockets, entropy.
 const IMPURE: &[&str] = &[
     "tokio",

@@ -1,0 +1,193 @@
+//! Bytes to messages and back, in both encodings, and the choice between them.
+
+use std::io;
+
+use prost::Message;
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+use crate::{
+    json::{self, FromJson},
+    recordio, schema,
+};
+
+/// The text of each status that is no success; the body is plain text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// The HTTP status.
+    pub status: u16,
+    /// For whoever reads it.
+    pub message: String,
+}
+
+impl Refused {
+    /// A refusal with this status.
+    pub fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+}
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// `application/json`.
+    Json,
+    /// `application/x-protobuf`.
+    Protobuf,
+}
+
+impl Media {
+    /// The media type.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Protobuf => "application/x-protobuf",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let same = |media: Self| name.eq_ignore_ascii_case(media.name()).then_some(media);
+        same(Self::Json).or_else(|| same(Self::Protobuf))
+    }
+
+    /// The media type of a body, by its header; parameters such as `charset` are ignored.
+    ///
+    /// # Errors
+    /// When there is none, or it is neither.
+    pub fn of_content(content_type: Option<&str>) -> Result<Self, Refused> {
+        let Some(content_type) = content_type else {
+            return Err(Refused::new(400, "Expecting 'Content-Type' to be present"));
+        };
+        let name = content_type.split(';').next().unwrap_or_default().trim();
+        Self::named(name).ok_or_else(|| {
+            let message =
+                format!("Expecting 'Content-Type' of {} or {}", Self::Json.name(), Self::Protobuf.name());
+            Refused::new(415, message)
+        })
+    }
+
+    /// The media type of an answer, by what the client accepts: JSON unless it takes protobuf alone.
+    ///
+    /// # Errors
+    /// When it takes neither.
+    pub fn acceptable(accept: Option<&str>) -> Result<Self, Refused> {
+        let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else {
+            return Ok(Self::Json);
+        };
+        let takes = |media: Self| accept.split(',').any(|range| covers(range, media));
+        [Self::Json, Self::Protobuf].into_iter().find(|media| takes(*media)).ok_or_else(|| {
+            let message =
+                format!("Expecting 'Accept' to allow {} or {}", Self::Json.name(), Self::Protobuf.name());
+            Refused::new(406, message)
+        })
+    }
+}
+
+/// Whether one range of an `Accept` header covers the media type; a quality of zero excludes it.
+fn covers(range: &str, media: Media) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let excluded = parts.any(|parameter| {
+        let quality = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
+        quality.is_some_and(|quality| quality.parse() == Ok(0.0))
+    });
+    let named = name == "*/*" || name.eq_ignore_ascii_case("application/*");
+    !excluded && (named || Media::named(name) == Some(media))
+}
+
+/// Reads a call of the scheduler API.
+///
+/// # Errors
+/// When the bytes are no such message.
+pub fn read_call(media: Media, body: &[u8]) -> Result<schema::Call, Refused> {
+    read(media, body, "Call")
+}
+
+/// Reads a message of the schema.
+///
+/// # Errors
+/// When the bytes are no such message, or something is missing in it.
+pub(crate) fn read<M: Message + FromJson + Default>(
+    media: Media,
+    body: &[u8],
+    what: &str,
+) -> Result<M, Refused> {
+    let message: M = match media {
+        Media::Json => {
+            let value = serde_json::from_slice(body).map_err(|error| {
+                Refused::new(400, format!("Failed to parse body into JSON: {error}"))
+            })?;
+            json::read(value).map_err(|error| {
+                Refused::new(400, format!("Failed to convert JSON into {what} protobuf: {error}"))
+            })?
+        }
+        Media::Protobuf => M::decode(body).map_err(|error| {
+            Refused::new(400, format!("Failed to parse body into {what} protobuf: {error}"))
+        })?,
+    };
+    let missing = json::all_missing(&message);
+    if missing.is_empty() {
+        return Ok(message);
+    }
+    let missing = missing.join(", ");
+    Err(Refused::new(400, match media {
+        Media::Json => {
+            format!("Failed to convert JSON into {what} protobuf: Missing required fields: {missing}")
+        }
+        Media::Protobuf => {
+            format!("Failed to parse body into {what} protobuf: Missing required fields: {missing}")
+        }
+    }))
+}
+
+/// The message in one encoding: JSON on one line and in ASCII, since clients count characters where
+/// they should count bytes.
+#[must_use]
+pub fn write<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {
+    match media {
+        Media::Protobuf => message.encode_to_vec(),
+        Media::Json => {
+            let mut bytes = Vec::with_capacity(256);
+            let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
+            message.serialize(&mut serializer).expect("messages are plain data that always serialises");
+            bytes
+        }
+    }
+}
+
+/// The message as a record of a stream.
+#[must_use]
+pub fn record<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {
+    recordio::encode(&write(media, message))
+}
+
+/// Writes what is not ASCII as `\uXXXX`.
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if fragment.is_ascii() {
+            return writer.write_all(fragment.as_bytes());
+        }
+        for character in fragment.chars() {
+            if character.is_ascii() {
+                write!(writer, "{character}")?;
+            } else {
+                let mut units = [0; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

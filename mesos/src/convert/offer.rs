@@ -1,0 +1,110 @@
+//! Offers, as a framework is shown them.
+
+use meshos_protocol::{
+    attributes::{Attribute, AttributeValue},
+    framework::{Capabilities, Offer},
+    ids::ClusterId,
+    wishes::FaultDomain,
+};
+
+use super::{
+    ids, number,
+    resource::{self, write_ranges},
+};
+use crate::schema;
+
+/// Where the HTTP server of a node listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// A host name, or the address again.
+    pub hostname: String,
+    /// The address, when it is known.
+    pub ip: Option<std::net::IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+impl Place {
+    /// Reads `host:port`.
+    #[must_use]
+    pub fn read(address: &str) -> Option<Self> {
+        let (host, port) = address.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Some(Self { hostname: host.to_owned(), ip: host.parse().ok(), port: port.parse().ok()? })
+    }
+
+    /// The place as messages have it.
+    #[must_use]
+    pub fn address(&self) -> schema::Address {
+        schema::Address {
+            hostname: Some(self.hostname.clone()),
+            ip: self.ip.map(|ip| ip.to_string()),
+            port: Some(i32::from(self.port)),
+        }
+    }
+}
+
+/// Shows an offer to a framework with these capabilities; `place` is where its agent listens.
+#[must_use]
+pub fn write(
+    cluster: ClusterId,
+    offer: &Offer,
+    capabilities: Capabilities,
+    place: Option<&Place>,
+) -> schema::Offer {
+    let refined = capabilities.reservation_refinement;
+    let url = place.map(|place| schema::Url {
+        scheme: Some("http".to_owned()),
+        address: Some(schema::Address {
+            hostname: Some(offer.hostname.clone()),
+            ..place.address()
+        }),
+        path: Some("/slave(1)".to_owned()),
+        ..schema::Url::default()
+    });
+    schema::Offer {
+        id: Some(ids::offer(cluster, offer.id)),
+        framework_id: Some(ids::framework(cluster, offer.framework)),
+        agent_id: Some(ids::agent(cluster, offer.agent)),
+        hostname: Some(offer.hostname.clone()),
+        url,
+        domain: offer.domain.as_ref().map(domain),
+        resources: resource::write_all(&offer.resources, &offer.role, refined),
+        attributes: offer.attributes.iter().map(attribute).collect(),
+        allocation_info: resource::allocated_to(&offer.role),
+        ..schema::Offer::default()
+    }
+}
+
+fn attribute(attribute: &Attribute) -> schema::Attribute {
+    let mut written =
+        schema::Attribute { name: Some(attribute.name().to_owned()), ..Default::default() };
+    let kind = match attribute.value() {
+        AttributeValue::Scalar(amount) => {
+            written.scalar = Some(schema::ValueScalar { value: Some(number::double(*amount)) });
+            schema::ValueType::Scalar
+        }
+        AttributeValue::Ranges(ranges) => {
+            written.ranges = Some(write_ranges(ranges));
+            schema::ValueType::Ranges
+        }
+        AttributeValue::Set(set) => {
+            written.set = Some(schema::ValueSet { item: set.iter().map(str::to_owned).collect() });
+            schema::ValueType::Set
+        }
+        AttributeValue::Text(text) => {
+            written.text = Some(schema::ValueText { value: Some(text.as_str().to_owned()) });
+            schema::ValueType::Text
+        }
+    };
+    written.set_type(kind);
+    written
+}
+
+fn domain(domain: &FaultDomain) -> schema::DomainInfo {
+    let region = schema::DomainInfoFaultDomainRegionInfo { name: Some(domain.region.clone()) };
+    let zone = schema::DomainInfoFaultDomainZoneInfo { name: Some(domain.zone.clone()) };
+    let fault_domain =
+        Some(schema::DomainInfoFaultDomain { region: Some(region), zone: Some(zone) });
+    schema::DomainInfo { fault_domain }
+}

@@ -1,0 +1,188 @@
+//! Required, optional, repeated and mapped fields.
+
+/// Fields that must be there.
+pub(crate) mod req {
+    use crate::json::{Trail, kinds::Kind, plain};
+
+    pub(crate) use super::opt::{read, write};
+
+    pub(crate) fn find_missing<K: Kind>(
+        value: &Option<K::Value>,
+        field: &'static str,
+        trail: &mut Trail,
+        missing: &mut Vec<String>,
+    ) {
+        trail.within(plain(field), |trail| match value {
+            Some(value) if K::is_known(value) => K::find_missing(value, trail, missing),
+            Some(_) | None => missing.push(trail.to_string()),
+        });
+    }
+}
+
+/// Fields that may be there.
+pub(crate) mod opt {
+    use serde::ser::SerializeMap;
+
+    use crate::json::{
+        Mismatch, Object, Trail,
+        kinds::{Kind, Shown},
+        plain,
+    };
+
+    pub(crate) fn read<K: Kind>(
+        object: &mut Object,
+        field: &'static str,
+        trail: &mut Trail,
+    ) -> Result<Option<K::Value>, Mismatch> {
+        match object.remove(plain(field)) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(value) => trail.within(plain(field), |trail| K::read(value, trail)),
+        }
+    }
+
+    pub(crate) fn find_missing<K: Kind>(
+        value: &Option<K::Value>,
+        field: &'static str,
+        trail: &mut Trail,
+        missing: &mut Vec<String>,
+    ) {
+        if let Some(value) = value {
+            trail.within(plain(field), |trail| K::find_missing(value, trail, missing));
+        }
+    }
+
+    pub(crate) fn write<K: Kind, M: SerializeMap>(
+        object: &mut M,
+        field: &'static str,
+        value: &Option<K::Value>,
+        default: Option<K::Value>,
+    ) -> Result<(), M::Error> {
+        match value.as_ref().or(default.as_ref()) {
+            Some(value) => object.serialize_entry(plain(field), &Shown::<K>(value)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Fields that are lists.
+pub(crate) mod rep {
+    use serde::{Serialize, Serializer, ser::SerializeMap};
+    use serde_json::Value;
+
+    use crate::json::{
+        Mismatch, Object, Trail,
+        kinds::{Kind, Shown},
+        plain,
+    };
+
+    pub(crate) fn read<K: Kind>(
+        object: &mut Object,
+        field: &'static str,
+        trail: &mut Trail,
+    ) -> Result<Vec<K::Value>, Mismatch> {
+        let items = match object.remove(plain(field)) {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(single) => vec![single],
+        };
+        trail.within(plain(field), |trail| {
+            items.into_iter().filter_map(|item| K::read(item, trail).transpose()).collect()
+        })
+    }
+
+    pub(crate) fn find_missing<K: Kind>(
+        values: &[K::Value],
+        field: &'static str,
+        trail: &mut Trail,
+        missing: &mut Vec<String>,
+    ) {
+        trail.within(plain(field), |trail| {
+            values.iter().for_each(|value| K::find_missing(value, trail, missing));
+        });
+    }
+
+    pub(crate) fn write<K: Kind, M: SerializeMap>(
+        object: &mut M,
+        field: &'static str,
+        values: &[K::Value],
+        _default: Option<K::Value>,
+    ) -> Result<(), M::Error> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        object.serialize_entry(plain(field), &List::<K>(values))
+    }
+
+    struct List<'a, K: Kind>(&'a [K::Value]);
+
+    impl<K: Kind> Serialize for List<'_, K> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq(self.0.iter().map(Shown::<K>))
+        }
+    }
+}
+
+/// Fields that are objects from text to a message.
+pub(crate) mod map {
+    use std::collections::BTreeMap;
+
+    use serde::{Serialize, Serializer, ser::SerializeMap};
+    use serde_json::Value;
+
+    use crate::json::{
+        Mismatch, Object, Trail,
+        kinds::{Kind, Shown},
+        plain,
+    };
+
+    pub(crate) fn read<K: Kind>(
+        object: &mut Object,
+        field: &'static str,
+        trail: &mut Trail,
+    ) -> Result<BTreeMap<String, K::Value>, Mismatch> {
+        trail.within(plain(field), |trail| match object.remove(plain(field)) {
+            None | Some(Value::Null) => Ok(BTreeMap::new()),
+            Some(Value::Object(entries)) => entries
+                .into_iter()
+                .filter_map(|(key, value)| {
+                    let read = trail.within(&key, |trail| K::read(value, trail));
+                    read.transpose().map(|read| read.map(|value| (key, value)))
+                })
+                .collect(),
+            Some(_) => Err(trail.mismatch("an object")),
+        })
+    }
+
+    pub(crate) fn find_missing<K: Kind>(
+        values: &BTreeMap<String, K::Value>,
+        field: &'static str,
+        trail: &mut Trail,
+        missing: &mut Vec<String>,
+    ) {
+        trail.within(plain(field), |trail| {
+            for (key, value) in values {
+                trail.within(key, |trail| K::find_missing(value, trail, missing));
+            }
+        });
+    }
+
+    pub(crate) fn write<K: Kind, M: SerializeMap>(
+        object: &mut M,
+        field: &'static str,
+        values: &BTreeMap<String, K::Value>,
+        _default: Option<K::Value>,
+    ) -> Result<(), M::Error> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        object.serialize_entry(plain(field), &Entries::<K>(values))
+    }
+
+    struct Entries<'a, K: Kind>(&'a BTreeMap<String, K::Value>);
+
+    impl<K: Kind> Serialize for Entries<'_, K> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().map(|(key, value)| (key, Shown::<K>(value))))
+        }
+    }
+}

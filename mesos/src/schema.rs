@@ -1,0 +1,28 @@
+//! Mesos's v1 messages, each field once: its number for protobuf, its name for JSON.
+//!
+//! A field is written as `NUMBER name: LABEL KIND = DEFAULT;`. The label is `req`, `opt`, `rep` or
+//! `map` (from text to a message). What is required is an option here too: protobuf tells nobody what
+//! was missing, so [`crate::codec`] looks for it after either decoding.
+
+#[macro_use]
+mod declare;
+
+mod call;
+mod common;
+mod container;
+mod event;
+mod framework;
+mod offer;
+mod resources;
+mod status;
+mod task;
+
+pub use call::*;
+pub use common::*;
+pub use container::*;
+pub use event::*;
+pub use framework::*;
+pub use offer::*;
+pub use resources::*;
+pub use status::*;
+pub use task::*;
