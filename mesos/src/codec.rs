@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use crate::{
+    convert::event,
     json::{self, FromJson},
     recordio, schema,
 };
@@ -161,6 +162,22 @@ pub fn write<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {
 #[must_use]
 pub fn record<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {
     recordio::encode(&write(media, message))
+}
+
+/// The largest record: some clients refuse those above 4 MiB.
+const RECORD_BYTES_MAX: usize = 3 << 20;
+
+/// The event as records of a stream: one, unless it holds more offers than one record can.
+#[must_use]
+pub fn records(media: Media, event: schema::Event) -> Vec<Vec<u8>> {
+    let record = record(media, &event);
+    let several = event.offers.as_ref().is_some_and(|offers| offers.offers.len() > 1);
+    if record.len() <= RECORD_BYTES_MAX || !several {
+        return vec![record];
+    }
+    let mut offers = event.offers.map(|offers| offers.offers).unwrap_or_default();
+    let second = offers.split_off(offers.len() / 2);
+    [offers, second].into_iter().flat_map(|part| records(media, event::offers(part))).collect()
 }
 
 /// Writes what is not ASCII as `\uXXXX`.

@@ -149,6 +149,12 @@ impl Session {
         self.subscribe.framework
     }
 
+    /// Whether the framework was told that it is subscribed.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.told_subscribed && !self.ended
+    }
+
     /// The leader said something.
     pub fn event(&mut self, frame: EventFrame, places: &dyn Places, out: &mut Vec<Output>) {
         if self.ended || self.fence.is_some_and(|newest| frame.fence.is_stale(newest)) {

@@ -21,10 +21,12 @@ mod query;
 mod reservations;
 mod route;
 mod sandbox;
+mod scheduler;
 mod service;
 mod shares;
 mod tasks;
 mod voters;
 
 pub(crate) use call::{Answer, Call};
+pub(crate) use scheduler::{Scheduled, SchedulerRequest};
 pub(crate) use service::{Api, Options};

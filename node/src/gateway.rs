@@ -4,8 +4,10 @@
 //! The gateway never repeats an accept. What it cannot pass on it answers with "no leader"; the
 //! driver then asks the next leader what became of its tasks.
 
+mod http;
 mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use http::{Records, StreamId, Streams, StreamsOptions};
 pub(crate) use session::{Options, serve};

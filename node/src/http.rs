@@ -13,6 +13,7 @@ mod routes;
 mod service;
 mod token;
 
+pub(crate) use gate::{ANYBODY, OPERATOR};
 pub(crate) use service::Service;
 
 #[cfg(test)]

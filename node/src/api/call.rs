@@ -10,6 +10,7 @@ use serde::Serialize;
 const ANSWER_BYTES_MAX: usize = 12 << 20;
 
 const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 /// The text format that Prometheus reads.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -45,7 +46,7 @@ impl Call {
 pub(crate) struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The media type of the body.
+    /// The media type of the body; empty when there is no body.
     pub content_type: String,
     /// The body.
     pub body: Vec<u8>,
@@ -107,6 +108,16 @@ impl Answer {
     pub(crate) fn error(status: u16, message: &str) -> Self {
         let body = serde_json::json!({ "error": message }).to_string();
         Self::new(status, JSON, body.into_bytes())
+    }
+
+    /// No body, and so no media type.
+    pub(super) fn empty(status: u16) -> Self {
+        Self::new(status, "", Vec::new())
+    }
+
+    /// A sentence without any form.
+    pub(crate) fn plain(status: u16, message: &str) -> Self {
+        if message.is_empty() { Self::empty(status) } else { Self::new(status, TEXT, message.into()) }
     }
 
     /// Whether the answering node knew no leader, so that nothing was carried out.

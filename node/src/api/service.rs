@@ -16,6 +16,7 @@ use crate::{
     cluster::{LeaderTracker, RegistryHost},
     config::NodeOptions,
     driver::{agent, master},
+    gateway::Streams,
     metrics::{self, Metrics},
     net::Net,
     runtime::Formation,
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub facts: watch::Receiver<NodeFacts>,
     /// Since when no leader has had this node's registration.
     pub leaderless: watch::Receiver<Option<Instant>>,
+    /// The streams of Mesos's scheduler API that this node holds.
+    pub streams: Streams,
 }
 
 /// Answers calls.
@@ -79,6 +82,11 @@ impl Api {
 
     /// Answers a call; every failure is an answer too.
     pub(crate) async fn answer(&self, call: Call) -> Answer {
+        if call.forwarded
+            && let Some(answer) = self.answer_for_stream(&call).await
+        {
+            return answer;
+        }
         let answered = match Route::of(&call.method, &call.path) {
             Ok(Route::Here(route)) => self.answer_here(route, &call).await,
             Ok(Route::Leader(route)) => self.answer_by_leader(&route, &call).await,

@@ -10,9 +10,9 @@ use super::{address::Names, token::Token};
 /// whether the node is well and nothing of what runs.
 const OPEN_PATH: &str = "/health";
 /// Who calls with the token alone.
-const OPERATOR: &str = "operator";
+pub(crate) const OPERATOR: &str = "operator";
 /// Who calls a node that asks for no credential.
-const ANYBODY: &str = "local";
+pub(crate) const ANYBODY: &str = "local";
 
 /// Decides about each request by its head.
 pub(super) struct Gate {

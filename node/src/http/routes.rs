@@ -10,13 +10,13 @@ use warp::{
     filters::{BoxedFilter, path::FullPath},
     http::{
         HeaderMap, HeaderValue, Method,
-        header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     reply::Response,
 };
 
 use super::gate::{Gate, Refused};
-use crate::api::{Answer, Api, Call};
+use crate::api::{Answer, Api, Call, Scheduled, SchedulerRequest};
 
 /// The largest body of a request.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
@@ -24,6 +24,12 @@ pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// What the agent's port serves.
 const AGENT_PATHS: [&str; 4] = ["/health", "/version", "/metrics", "/api/agent"];
+
+/// What credentials are asked for.
+const REALM: &str = "meshos";
+const SCHEDULER_REALM: &str = "mesos-master-scheduler";
+/// Names the stream that a call of the scheduler API belongs to.
+const STREAM_ID: &str = "mesos-stream-id";
 
 /// Which of a node's ports a request came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +46,9 @@ pub(super) enum Port {
 pub(super) trait Answers: Send + Sync + 'static {
     async fn answer(&self, call: Call) -> Answer;
 
+    /// Answers a request to Mesos's scheduler API.
+    async fn schedule(&self, request: SchedulerRequest) -> Scheduled;
+
     /// Counts an answer by its status.
     fn answered(&self, status: u16);
 }
@@ -48,6 +57,10 @@ pub(super) trait Answers: Send + Sync + 'static {
 impl Answers for Api {
     async fn answer(&self, call: Call) -> Answer {
         Self::answer(self, call).await
+    }
+
+    async fn schedule(&self, request: SchedulerRequest) -> Scheduled {
+        Self::schedule(self, request).await
     }
 
     fn answered(&self, status: u16) {
@@ -94,12 +107,77 @@ impl<A: Answers> Desk<A> {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
     {
+        if self.port == Port::Cluster && Api::is_scheduler_path(path.as_str()) {
+            return self.schedule(method, &path, &headers, body).await;
+        }
         let answer = match self.call(method, &path, &query, &headers, body).await {
             Ok(call) => self.answers.answer(call).await,
             Err(Refused { status, message }) => Answer::error(status, &message),
         };
         self.answers.answered(answer.status);
-        respond(answer)
+        respond(answer, REALM)
+    }
+
+    /// Mesos's scheduler API: its errors are plain texts, and it may answer with a stream.
+    async fn schedule<S, B>(
+        &self,
+        method: Method,
+        path: &FullPath,
+        headers: &HeaderMap,
+        body: S,
+    ) -> Response
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf + Send,
+    {
+        let scheduled = match self.read_scheduler(method, path, headers, body).await {
+            Ok(request) => self.answers.schedule(request).await,
+            Err(Refused { status, message }) => Scheduled::Answer(Answer::plain(status, &message)),
+        };
+        match scheduled {
+            Scheduled::Answer(answer) => {
+                self.answers.answered(answer.status);
+                respond(answer, SCHEDULER_REALM)
+            }
+            Scheduled::Stream { id, media, records } => {
+                self.answers.answered(200);
+                let mut response = warp::reply::stream(records).into_response();
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+                    headers.insert(STREAM_ID, id);
+                }
+                response
+            }
+        }
+    }
+
+    async fn read_scheduler<S, B>(
+        &self,
+        method: Method,
+        path: &FullPath,
+        headers: &HeaderMap,
+        body: S,
+    ) -> Result<SchedulerRequest, Refused>
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf + Send,
+    {
+        let principal = self.gate.admit(path.as_str(), headers)?;
+        let header = |name: &str| {
+            headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let is_post = method == Method::POST;
+        let body = if is_post { read_body(headers, body).await? } else { Vec::new() };
+        Ok(SchedulerRequest {
+            method: method.to_string(),
+            principal,
+            content_type: header(CONTENT_TYPE.as_str()),
+            accept: header(ACCEPT.as_str()),
+            stream_id: header(STREAM_ID),
+            body,
+        })
     }
 
     async fn call<S, B>(
@@ -174,15 +252,19 @@ where
     })
 }
 
-fn respond(answer: Answer) -> Response {
+fn respond(answer: Answer, realm: &str) -> Response {
     let Answer { status, content_type, body, allow } = answer;
     let mut response = body.into_response();
     *response.status_mut() =
         warp::http::StatusCode::from_u16(status).unwrap_or(warp::http::StatusCode::BAD_GATEWAY);
     let headers = response.headers_mut();
-    let content_type = HeaderValue::from_str(&content_type)
-        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    headers.insert(CONTENT_TYPE, content_type);
+    if content_type.is_empty() {
+        headers.remove(CONTENT_TYPE);
+    } else {
+        let content_type = HeaderValue::from_str(&content_type)
+            .unwrap_or(HeaderValue::from_static("application/octet-stream"));
+        headers.insert(CONTENT_TYPE, content_type);
+    }
     // What tasks wrote must not be taken for a page, and nothing here is true for long.
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -190,8 +272,11 @@ fn respond(answer: Answer) -> Response {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if status == 401 {
-        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"meshos\""));
-        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"meshos\""));
+        for scheme in ["Basic", "Bearer"] {
+            if let Ok(challenge) = HeaderValue::from_str(&format!("{scheme} realm=\"{realm}\"")) {
+                headers.append(WWW_AUTHENTICATE, challenge);
+            }
+        }
     }
     response
 }

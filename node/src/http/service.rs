@@ -8,6 +8,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -29,6 +30,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
 /// How long a stopping node waits for the answers that are under way.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// How long the system waits for a peer to acknowledge what was sent to it.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// After the system refused to accept a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -202,6 +205,10 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection closed at once");
         return;
+    }
+    // A peer that vanished is found out by what is sent to it, on streams a heartbeat at least.
+    if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
+        tracing::debug!(%error, "a connection has no limit for what is not acknowledged");
     }
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder

@@ -24,7 +24,7 @@ use super::{
     service::{Connections, Limits, listen, serve},
     token::Token,
 };
-use crate::api::{Answer, Call};
+use crate::api::{Answer, Call, Scheduled, SchedulerRequest};
 
 /// Tells what it was asked.
 #[derive(Default)]
@@ -47,6 +47,13 @@ impl Answers for Echo {
         let Call { method, path, principal, body, .. } = call;
         let body = format!("{method} {path} {principal} {}", body.len()).into_bytes();
         Answer { status: 200, content_type: "text/plain".into(), body, allow: None }
+    }
+
+    async fn schedule(&self, request: SchedulerRequest) -> Scheduled {
+        let SchedulerRequest { method, principal, stream_id, body, .. } = request;
+        let stream = stream_id.unwrap_or_default();
+        let text = format!("{method} {principal} {stream} {}", body.len());
+        Scheduled::Answer(Answer::plain(if text.contains("202") { 202 } else { 200 }, &text))
     }
 
     fn answered(&self, status: u16) {

@@ -32,6 +32,7 @@ use crate::{
     cluster::{HintStore, LeaderTracker, QuicRaftNetwork, RegistryHost, TrackerOptions},
     config::NodeOptions,
     driver::{agent, master},
+    gateway::{Streams, StreamsOptions},
     http,
     net::{self, Net},
 };
@@ -124,7 +125,7 @@ impl Node {
         let (agent_service, agent) =
             agent::start(self.agent_options(fence_now, &tracker, containers)).await?;
         let formation = self.formation()?;
-        let api = self.api(&tracker, &master, &agent, &formation);
+        let api = self.api(&tracker, &master, &agent, &formation, &stop);
         let replacing = (master.clone(), Arc::clone(&api));
         let handler = self.handler(&tracker, master, &api, &formation, &stop);
         let http = http::Service::bind(&self.options, api).await?;
@@ -240,7 +241,16 @@ impl Node {
         master: &master::Handle,
         agent: &agent::Handle,
         formation: &Formation,
+        stop: &CancellationToken,
     ) -> Arc<Api> {
+        let streams = Streams::new(StreamsOptions {
+            net: self.net.clone(),
+            leader: tracker.leader(),
+            gossip: self.gossip.clone(),
+            facts: self.facts.subscribe(),
+            clock: self.clock,
+            shutdown: stop.clone(),
+        });
         Arc::new(Api::new(api::Options {
             node: self.identity.node.node_id,
             raft_id: self.identity.node.raft_id,
@@ -255,6 +265,7 @@ impl Node {
             registry: self.registry.clone(),
             facts: self.facts.subscribe(),
             leaderless: self.leaderless.subscribe(),
+            streams,
         }))
     }
 

@@ -1,0 +1,219 @@
+//! Mesos's scheduler API: which stream a call belongs to, and the answers when it belongs to none.
+
+use meshos_mesos::{
+    codec::{self, Media, Refused},
+    schema::{self, CallType},
+    session::not_subscribed,
+    validate,
+};
+use meshos_protocol::ids::NodeId;
+use serde::Deserialize;
+
+use super::{
+    Api,
+    call::{Answer, Call},
+    route::Leading,
+};
+use crate::{
+    gateway::{Records, StreamId},
+    net::Target,
+};
+
+/// Under which nodes pass calls on to the one that holds the stream.
+const PATH: &str = "/api/v1/scheduler";
+
+/// A request to the scheduler API.
+#[derive(Debug)]
+pub(crate) struct SchedulerRequest {
+    pub method: String,
+    /// The caller, as the entry node authenticated it.
+    pub principal: String,
+    pub content_type: Option<String>,
+    pub accept: Option<String>,
+    pub stream_id: Option<String>,
+    pub body: Vec<u8>,
+}
+
+/// What such a request is answered with.
+pub(crate) enum Scheduled {
+    Answer(Answer),
+    /// A stream of events, one chunk each.
+    Stream { id: StreamId, media: Media, records: Records },
+}
+
+/// A framework as the list of frameworks has it.
+#[derive(Deserialize)]
+struct Listed {
+    id: meshos_protocol::ids::FrameworkId,
+    state: String,
+}
+
+impl Api {
+    /// Whether a path is that of the scheduler API.
+    pub(crate) fn is_scheduler_path(path: &str) -> bool {
+        let path = path.trim_end_matches('/');
+        path.strip_prefix("/master").unwrap_or(path) == PATH
+    }
+
+    /// Answers a request to the scheduler API.
+    pub(crate) async fn schedule(&self, request: SchedulerRequest) -> Scheduled {
+        match self.try_schedule(&request).await {
+            Ok(scheduled) => scheduled,
+            Err(refused) => Scheduled::Answer(refused.into()),
+        }
+    }
+
+    async fn try_schedule(&self, request: &SchedulerRequest) -> Result<Scheduled, Refused> {
+        if request.method != "POST" {
+            let method = &request.method;
+            return Err(Refused::new(
+                405,
+                format!("405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'."),
+            ));
+        }
+        let media = Media::of_content(request.content_type.as_deref())?;
+        let call = codec::read_call(media, &request.body)?;
+        let kind = validate::call(&call)?;
+        let stream_id = request.stream_id.as_deref();
+        let Some(subscribe) = call.subscribe.as_ref().filter(|_| kind == CallType::Subscribe)
+        else {
+            return self.call_on_stream(request, media, stream_id, call, kind).await.map(Scheduled::Answer);
+        };
+        if stream_id.is_some() {
+            let why = "Subscribe calls should not include the 'Mesos-Stream-Id' header";
+            return Err(Refused::new(400, why));
+        }
+        let media = Media::acceptable(request.accept.as_deref())?;
+        let streams = &self.options.streams;
+        let (id, records) = streams.subscribe(&request.principal, subscribe, media).await?;
+        Ok(Scheduled::Stream { id, media, records })
+    }
+
+    async fn call_on_stream(
+        &self,
+        request: &SchedulerRequest,
+        media: Media,
+        stream_id: Option<&str>,
+        call: schema::Call,
+        kind: CallType,
+    ) -> Result<Answer, Refused> {
+        let framework = validate::id_text(call.framework_id.as_ref()).unwrap_or_default().to_owned();
+        let Some(text) = stream_id else {
+            self.must_be_subscribed(&framework).await?;
+            let why = "All non-subscribe calls should include the 'Mesos-Stream-Id' header";
+            return Err(Refused::new(400, why));
+        };
+        let id = text.parse::<StreamId>().ok();
+        let answered = match id.filter(|id| id.node() != self.options.node) {
+            Some(id) => self.pass_to_holder(id, &request.principal, media, &request.body).await,
+            None => match id {
+                Some(id) => {
+                    self.call_here(id, &request.principal, call, kind).await
+                }
+                None => None,
+            },
+        };
+        match answered {
+            Some(answer) => Ok(answer),
+            None => {
+                self.must_be_subscribed(&framework).await?;
+                Err(Refused::new(400, format!(
+                    "The stream ID '{text}' included in this request didn't match the stream ID currently associated \
+                     with framework ID {framework}"
+                )))
+            }
+        }
+    }
+
+    /// Makes the call on a stream that this node holds; nothing when it holds no such stream.
+    async fn call_here(
+        &self,
+        id: StreamId,
+        principal: &str,
+        call: schema::Call,
+        kind: CallType,
+    ) -> Option<Answer> {
+        let answered = self.options.streams.call(id, principal, call, kind).await?;
+        let status = if kind == CallType::UpdateFramework { 200 } else { 202 };
+        Some(answered.map_or_else(Answer::from, |()| Answer::empty(status)))
+    }
+
+    /// Has the node answer that holds the stream; nothing when it holds no such stream, or is not known.
+    async fn pass_to_holder(
+        &self,
+        id: StreamId,
+        principal: &str,
+        media: Media,
+        body: &[u8],
+    ) -> Option<Answer> {
+        let node = id.node();
+        let target = Target { node: Some(node), address: self.address_of(node)? };
+        let encoding = match media {
+            Media::Json => "json",
+            Media::Protobuf => "protobuf",
+        };
+        let call = Call {
+            method: "POST".to_owned(),
+            path: format!("{PATH}?stream={id}&body={encoding}"),
+            principal: principal.to_owned(),
+            body: body.to_vec(),
+            forwarded: false,
+        };
+        match self.forward_to_node(&target, &call).await {
+            Ok(answer) => Some(answer).filter(|answer| answer.status != NO_SUCH_STREAM),
+            Err(failure) => Some(Answer::plain(503, &failure.to_string())),
+        }
+    }
+
+    /// Answers a call that another node passed on, if it is one on a stream.
+    pub(super) async fn answer_for_stream(&self, call: &Call) -> Option<Answer> {
+        let query = call.path.strip_prefix(PATH)?.strip_prefix("?stream=")?;
+        let (id, encoding) = query.split_once("&body=")?;
+        let media = if encoding == "json" { Media::Json } else { Media::Protobuf };
+        let read = || {
+            let message = codec::read_call(media, &call.body)?;
+            let kind = validate::call(&message)?;
+            Ok::<_, Refused>((message, kind))
+        };
+        Some(match (id.parse::<StreamId>(), read()) {
+            (Ok(id), Ok((message, kind))) => self
+                .call_here(id, &call.principal, message, kind)
+                .await
+                .unwrap_or_else(|| Answer::plain(NO_SUCH_STREAM, "")),
+            (_, Err(refused)) => refused.into(),
+            (Err(()), _) => Answer::plain(NO_SUCH_STREAM, ""),
+        })
+    }
+
+    fn address_of(&self, node: NodeId) -> Option<String> {
+        let peer = self.options.gossip.view().peers.get(&node).cloned()?;
+        Some(peer.facts.address_quic.to_string())
+    }
+
+    /// Why a call without its stream's id is refused, if for no other reason.
+    async fn must_be_subscribed(&self, framework: &str) -> Result<(), Refused> {
+        let unknown = || Refused::new(400, "Framework cannot be found");
+        let call = Call::read("/api/frameworks".to_owned());
+        let listed = self.answer_by_leader(&Leading::Frameworks(None), &call).await;
+        let listed = listed.map_err(|failure| Refused::new(503, failure.to_string()))?;
+        let listed: Vec<Listed> = serde_json::from_slice(&listed.body).map_err(|_| unknown())?;
+        let cluster = self.options.tracker.leader().borrow().as_ref().map(|it| it.fence.cluster);
+        let id = cluster.and_then(|it| meshos_mesos::convert::ids::read_framework(it, framework));
+        let found = listed.into_iter().find(|listed| Some(listed.id) == id);
+        match found.ok_or_else(unknown)?.state.as_str() {
+            "closed" => Err(unknown()),
+            "subscribed" => Ok(()),
+            _ => Err(not_subscribed()),
+        }
+    }
+}
+
+/// Between nodes: the stream is not held here.
+const NO_SUCH_STREAM: u16 = 410;
+
+impl From<Refused> for Answer {
+    fn from(refused: Refused) -> Self {
+        let allow = (refused.status == 405).then_some("POST");
+        Self { allow, ..Self::plain(refused.status, &refused.message) }
+    }
+}

@@ -1,0 +1,17 @@
+//! Carries frameworks that speak Mesos's scheduler API: one stream each, held over changes of leader.
+//!
+//! What happens on a stream is decided by [`meshos_mesos::session`]; here are the tasks and queues
+//! around it.
+
+mod carrier;
+mod outbox;
+mod places;
+mod stream_id;
+mod streams;
+
+pub(crate) use outbox::Records;
+pub(crate) use stream_id::StreamId;
+pub(crate) use streams::{Streams, StreamsOptions};
+
+#[cfg(test)]
+mod tests;
