@@ -3,6 +3,7 @@
 //! * [`Cluster`], [`Node`]: nodes on loopback, started, killed and restarted; nothing is left of them when a test ends.
 //! * [`Framework`]: a framework on the SDK that writes down each status update before it acts on it.
 //! * [`Journal`]: what tasks say of themselves, and the gate that holds them.
+//! * [`MesosFramework`]: a framework that speaks Mesos's scheduler API, byte by byte.
 //! * [`Network`]: machines of their own for nodes, that can be cut off from each other.
 //! * [`Command`]: the command line, waited for with a deadline.
 //! * [`Clock`]: a wall clock that a test sets, for the processes that it starts.
@@ -20,6 +21,7 @@ mod credentials;
 mod framework;
 mod http;
 mod journal;
+mod mesos;
 mod namespace;
 mod node;
 mod ports;
@@ -37,6 +39,7 @@ pub use credentials::{
 pub use framework::{Framework, FrameworkOptions, Handling, Note, WrittenUpdate};
 pub use http::{Answer, HttpError};
 pub use journal::{Birth, Journal};
+pub use mesos::{MesosFramework, MesosStream, Request as MesosRequest, Response as MesosResponse};
 pub use namespace::Network;
 pub use node::{Node, NodeArguments};
 pub use ports::free_ports;

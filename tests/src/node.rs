@@ -216,7 +216,7 @@ impl Node {
     }
 
     /// What its HTTP asks for: nothing where it is open.
-    fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let token = fs::read_to_string(self.data_dir().join("http-token"));
         token.map(|token| token.trim().to_owned()).unwrap_or_default()
     }

@@ -13,6 +13,7 @@ mod history;
 mod launchers;
 mod leader_kills;
 mod lost_machine;
+mod mesos;
 mod metrics;
 mod operators;
 mod partition;
