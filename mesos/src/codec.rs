@@ -63,8 +63,11 @@ impl Media {
         };
         let name = content_type.split(';').next().unwrap_or_default().trim();
         Self::named(name).ok_or_else(|| {
-            let message =
-                format!("Expecting 'Content-Type' of {} or {}", Self::Json.name(), Self::Protobuf.name());
+            let message = format!(
+                "Expecting 'Content-Type' of {} or {}",
+                Self::Json.name(),
+                Self::Protobuf.name()
+            );
             Refused::new(415, message)
         })
     }
@@ -79,8 +82,11 @@ impl Media {
         };
         let takes = |media: Self| accept.split(',').any(|range| covers(range, media));
         [Self::Json, Self::Protobuf].into_iter().find(|media| takes(*media)).ok_or_else(|| {
-            let message =
-                format!("Expecting 'Accept' to allow {} or {}", Self::Json.name(), Self::Protobuf.name());
+            let message = format!(
+                "Expecting 'Accept' to allow {} or {}",
+                Self::Json.name(),
+                Self::Protobuf.name()
+            );
             Refused::new(406, message)
         })
     }
@@ -133,14 +139,21 @@ pub(crate) fn read<M: Message + FromJson + Default>(
         return Ok(message);
     }
     let missing = missing.join(", ");
-    Err(Refused::new(400, match media {
-        Media::Json => {
-            format!("Failed to convert JSON into {what} protobuf: Missing required fields: {missing}")
-        }
-        Media::Protobuf => {
-            format!("Failed to parse body into {what} protobuf: Missing required fields: {missing}")
-        }
-    }))
+    Err(Refused::new(
+        400,
+        match media {
+            Media::Json => {
+                format!(
+                    "Failed to convert JSON into {what} protobuf: Missing required fields: {missing}"
+                )
+            }
+            Media::Protobuf => {
+                format!(
+                    "Failed to parse body into {what} protobuf: Missing required fields: {missing}"
+                )
+            }
+        },
+    ))
 }
 
 /// The message in one encoding: JSON on one line and in ASCII, since clients count characters where
@@ -152,7 +165,9 @@ pub fn write<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {
         Media::Json => {
             let mut bytes = Vec::with_capacity(256);
             let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
-            message.serialize(&mut serializer).expect("messages are plain data that always serialises");
+            message
+                .serialize(&mut serializer)
+                .expect("messages are plain data that always serialises");
             bytes
         }
     }

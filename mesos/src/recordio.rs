@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_refused() {
-        for bytes in ["x", "\n", "-1\n", "1 \n", "+1\n", &"1".repeat(21), "99999999999999999999\n"] {
+        for bytes in ["x", "\n", "-1\n", "1 \n", "+1\n", &"1".repeat(21), "99999999999999999999\n"]
+        {
             let mut decoder = Decoder::new(64);
             decoder.add(bytes.as_bytes());
             assert_eq!(decoder.next(), Err(RecordError::Length), "{bytes:?}");

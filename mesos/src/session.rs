@@ -14,7 +14,10 @@ mod resume;
 use std::collections::BTreeMap;
 
 use meshos_protocol::{
-    ids::{AgentId, ClusterId, Fence, FrameworkId, NodeId, OfferId, OperationId, RequestId, Subscription, TaskId},
+    ids::{
+        AgentId, ClusterId, Fence, FrameworkId, NodeId, OfferId, OperationId, RequestId,
+        Subscription, TaskId,
+    },
     messages::scheduler::{
         Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
     },
@@ -247,7 +250,13 @@ impl Session {
             // Said again with the next heartbeat.
             Some(error) if is_passing(error.kind) => {}
             Some(error) => {
-                tell(out, event::error(format!("What is wished of offers is not valid: {}", error.message)));
+                tell(
+                    out,
+                    event::error(format!(
+                        "What is wished of offers is not valid: {}",
+                        error.message
+                    )),
+                );
                 self.send(Call::Disconnect, out);
                 self.end(out);
             }

@@ -205,16 +205,6 @@ impl MesosStream {
         }
     }
 
-    /// Waits until a task is told to be in this state, and gives the status back.
-    #[track_caller]
-    pub fn wait_for_state(&mut self, task: &str, state: &str) -> Value {
-        self.wait_for(&format!("{task} is {state}"), |kind, body| {
-            let status = &body["status"];
-            let is = kind == "UPDATE" && status["task_id"]["value"] == task;
-            (is && status["state"] == state).then(|| status.clone())
-        })
-    }
-
     /// Waits for an offer.
     #[track_caller]
     pub fn wait_for_offer(&mut self) -> Value {
@@ -277,9 +267,7 @@ impl MesosFramework {
     /// Launches a line of shell on an offer.
     #[track_caller]
     pub fn launch(&self, node: &Node, offer: &Value, task: &str, line: &str) {
-        let scalar = |name: &str, value: f64| {
-            json!({"name": name, "type": "SCALAR", "scalar": {"value": value}})
-        };
+        let scalar = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
         let info = json!({
             "name": task, "task_id": {"value": task}, "agent_id": offer["agent_id"],
             "resources": [scalar("cpus", 0.1), scalar("mem", 32.0)],
@@ -290,6 +278,22 @@ impl MesosFramework {
             "offer_ids": [offer["id"]], "operations": [launch], "filters": {"refuse_seconds": 0.0},
         });
         self.call(node, "ACCEPT", &accept);
+    }
+
+    /// Acknowledges what comes until a task is told to be in this state, and gives that status back.
+    #[track_caller]
+    pub fn wait_for_state(&mut self, node: &Node, task: &str, state: &str) -> Value {
+        loop {
+            let status = self.stream.wait_for(&format!("{task} is {state}"), |kind, body| {
+                (kind == "UPDATE").then(|| body["status"].clone())
+            });
+            if status.get("uuid").is_some() {
+                self.acknowledge(node, &status);
+            }
+            if status["task_id"]["value"] == task && status["state"] == state {
+                return status;
+            }
+        }
     }
 
     /// Acknowledges a status.

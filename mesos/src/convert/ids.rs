@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(read_framework(ours, &shown), Some(FrameworkId(number)));
             assert_eq!(read_framework(other, &shown), None);
         }
-        for text in ["", "7", "-0007", "-7", "-00007", "-+007", "-S7"] {
+        for text in ["", "7", "-7", "-00007", "-+007", "-S7"] {
             assert_eq!(read_framework(ours, &format!("{prefix}{text}")), None, "{text}");
         }
         let id = AgentId::new(NodeId::from_bits(99), 3);

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use meshos_protocol::{
-    ids::OperationId,
-    operation::Operation,
-    role::Role,
-};
+use meshos_protocol::{ids::OperationId, operation::Operation, role::Role};
 
 use super::{number, resource};
 use crate::schema;
@@ -15,7 +11,10 @@ use crate::schema;
 ///
 /// # Errors
 /// When it is not valid, or this release cannot do it: the sentence says so.
-pub fn read(operation: &schema::OfferOperation, roles: &BTreeSet<Role>) -> Result<Operation, String> {
+pub fn read(
+    operation: &schema::OfferOperation,
+    roles: &BTreeSet<Role>,
+) -> Result<Operation, String> {
     use schema::OfferOperationType as Type;
     let kind = operation.r#type();
     let absent = || format!("Expecting '{}' to be present", field(kind));

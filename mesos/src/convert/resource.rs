@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use meshos_protocol::{
     resources::{
-        Disk, DiskKind, DiskSource, Metadata, Range, Ranges, Reservation, ReservationKind, Resource,
-        ResourceName, Resources, Set, Value, Volume,
+        Disk, DiskKind, DiskSource, Metadata, Range, Ranges, Reservation, ReservationKind,
+        Resource, ResourceName, Resources, Set, Value, Volume,
     },
     role::Role,
 };
@@ -36,7 +36,9 @@ pub fn read(resource: &schema::Resource, roles: &BTreeSet<Role>) -> Result<Resou
     }
     let allocated = resource.allocation_info.as_ref().and_then(|info| info.role.as_deref());
     if let Some(allocated) = allocated.filter(|allocated| !roles.contains(*allocated)) {
-        return Err(wrong(&format!("it is allocated to role {allocated}, which its offers are not")));
+        return Err(wrong(&format!(
+            "it is allocated to role {allocated}, which its offers are not"
+        )));
     }
     let metadata = Metadata {
         reservation: reservation(resource).map_err(|why| wrong(&why))?,
@@ -220,10 +222,8 @@ fn write_value(value: &Value, written: &mut schema::Resource) {
 }
 
 pub(super) fn write_ranges(ranges: &Ranges) -> schema::ValueRanges {
-    let range = |range: &Range| schema::ValueRange {
-        begin: Some(range.begin()),
-        end: Some(range.end()),
-    };
+    let range =
+        |range: &Range| schema::ValueRange { begin: Some(range.begin()), end: Some(range.end()) };
     schema::ValueRanges { range: ranges.iter().map(range).collect() }
 }
 

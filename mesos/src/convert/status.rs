@@ -23,11 +23,8 @@ pub fn write(
     if status.state == TaskState::Killing && !capabilities.task_killing_state {
         return None;
     }
-    let state = if capabilities.partition_aware {
-        status.state
-    } else {
-        status.state.without_partitions()
-    };
+    let state =
+        if capabilities.partition_aware { status.state } else { status.state.without_partitions() };
     let task = schema::TaskId { value: Some(status.task.as_str().to_owned()) };
     let source = match status.source {
         Source::Master | Source::Unknown => TaskStatusSource::Master,

@@ -123,7 +123,9 @@ fn environment(
         let secret = variable.secret.is_some()
             || variable.r#type() == schema::EnvironmentVariableType::Secret;
         if secret {
-            return Err(format!("Environment variable '{name}' is a secret, which is not supported by this release"));
+            return Err(format!(
+                "Environment variable '{name}' is a secret, which is not supported by this release"
+            ));
         }
         let value = variable.value.clone();
         let value = value.ok_or_else(|| format!("Environment variable '{name}' has no value"))?;

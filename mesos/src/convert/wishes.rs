@@ -27,7 +27,8 @@ pub(super) fn read(
     }
     for (name, of_role) in constraints.iter().flat_map(|it| &it.role_constraints) {
         let role = among(roles, name, "offer_constraints")?;
-        let wrong = |why: &str| format!("'offer_constraints' of role {name:?} are not valid: {why}");
+        let wrong =
+            |why: &str| format!("'offer_constraints' of role {name:?} are not valid: {why}");
         if of_role.groups.is_empty() {
             return Err(wrong("there is no group"));
         }
@@ -43,7 +44,8 @@ fn quantities(of: &schema::OfferFiltersResourceQuantities) -> Result<ScalarQuant
     let quantity = |(name, scalar): (&String, &schema::ValueScalar)| {
         let named = ResourceName::new(name).map_err(|error| error.to_string())?;
         let amount = number::amount(scalar.value()).filter(|amount| !amount.is_negative());
-        let amount = amount.ok_or_else(|| format!("'offer_filters' asks for no amount of {name}"))?;
+        let amount =
+            amount.ok_or_else(|| format!("'offer_filters' asks for no amount of {name}"))?;
         Ok((named, amount))
     };
     of.quantities.iter().map(quantity).collect()
@@ -76,7 +78,10 @@ fn constraint(constraint: &schema::AttributeConstraint) -> Result<AgentConstrain
         predicate.exists.map(|_| Predicate::Exists),
         predicate.not_exists.map(|_| Predicate::NotExists),
         predicate.text_equals.as_ref().map(|it| Predicate::Equals { value: text(&it.value) }),
-        predicate.text_not_equals.as_ref().map(|it| Predicate::NotEquals { value: text(&it.value) }),
+        predicate
+            .text_not_equals
+            .as_ref()
+            .map(|it| Predicate::NotEquals { value: text(&it.value) }),
         predicate.text_matches.as_ref().map(|it| Predicate::Matches { pattern: text(&it.regex) }),
         predicate
             .text_not_matches

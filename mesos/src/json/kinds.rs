@@ -108,7 +108,14 @@ impl Kind for Double {
     }
 
     fn write<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(*value)
+        if value.is_finite() {
+            return serializer.serialize_f64(*value);
+        }
+        serializer.serialize_str(match (value.is_nan(), value.is_sign_negative()) {
+            (true, _) => "NaN",
+            (false, true) => "-Infinity",
+            (false, false) => "Infinity",
+        })
     }
 }
 

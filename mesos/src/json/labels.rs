@@ -57,7 +57,8 @@ pub(crate) mod opt {
         value: &Option<K::Value>,
         default: Option<K::Value>,
     ) -> Result<(), M::Error> {
-        match value.as_ref().or(default.as_ref()) {
+        let known = value.as_ref().filter(|value| K::is_known(value));
+        match known.or(default.as_ref()) {
             Some(value) => object.serialize_entry(plain(field), &Shown::<K>(value)),
             None => Ok(()),
         }
@@ -117,7 +118,8 @@ pub(crate) mod rep {
 
     impl<K: Kind> Serialize for List<'_, K> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_seq(self.0.iter().map(Shown::<K>))
+            let known = self.0.iter().filter(|value| K::is_known(value));
+            serializer.collect_seq(known.map(Shown::<K>))
         }
     }
 }

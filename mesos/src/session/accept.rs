@@ -26,12 +26,7 @@ struct Offered {
 }
 
 impl Session {
-    pub(super) fn accept(
-        &mut self,
-        accept: &schema::CallAccept,
-        now: Wall,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn accept(&mut self, accept: &schema::CallAccept, now: Wall, out: &mut Vec<Output>) {
         let named = accept.offer_ids.iter().map(|id| ids::read_offer(self.cluster, id.value()));
         let offers: Option<Vec<OfferId>> = named.collect();
         let offered = self.take_offers(accept);
@@ -163,7 +158,8 @@ impl Session {
             }
         }
         // Those that are open are free again, without a filter.
-        let named = accept.offer_ids.iter().filter_map(|id| ids::read_offer(self.cluster, id.value()));
+        let named =
+            accept.offer_ids.iter().filter_map(|id| ids::read_offer(self.cluster, id.value()));
         let offers: Vec<OfferId> = named.collect();
         if self.subscribed && !offers.is_empty() {
             self.send(Call::Decline { offers, refuse_ms: Some(0) }, out);

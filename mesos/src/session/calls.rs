@@ -107,9 +107,13 @@ impl Session {
             | CallType::Request
             | CallType::AcceptInverseOffers
             | CallType::DeclineInverseOffers => ACCEPTED,
-            CallType::UpdateFramework => invalid("UPDATE_FRAMEWORK is not supported by this release"),
+            CallType::UpdateFramework => {
+                invalid("UPDATE_FRAMEWORK is not supported by this release")
+            }
             CallType::Subscribe => invalid("The framework is subscribed on this stream"),
-            CallType::Unknown => Reply::Now(Err(Refused::new(501, "The type of the call is not known"))),
+            CallType::Unknown => {
+                Reply::Now(Err(Refused::new(501, "The type of the call is not known")))
+            }
         }
     }
 

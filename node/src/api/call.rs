@@ -117,7 +117,11 @@ impl Answer {
 
     /// A sentence without any form.
     pub(crate) fn plain(status: u16, message: &str) -> Self {
-        if message.is_empty() { Self::empty(status) } else { Self::new(status, TEXT, message.into()) }
+        if message.is_empty() {
+            Self::empty(status)
+        } else {
+            Self::new(status, TEXT, message.into())
+        }
     }
 
     /// Whether the answering node knew no leader, so that nothing was carried out.

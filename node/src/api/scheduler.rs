@@ -1,5 +1,7 @@
 //! Mesos's scheduler API: which stream a call belongs to, and the answers when it belongs to none.
 
+use std::time::Duration;
+
 use meshos_mesos::{
     codec::{self, Media, Refused},
     schema::{self, CallType},
@@ -22,6 +24,9 @@ use crate::{
 /// Under which nodes pass calls on to the one that holds the stream.
 const PATH: &str = "/api/v1/scheduler";
 
+/// How old the leader's picture may be.
+const PICTURE_AGE: Duration = Duration::from_millis(200);
+
 /// A request to the scheduler API.
 #[derive(Debug)]
 pub(crate) struct SchedulerRequest {
@@ -38,7 +43,11 @@ pub(crate) struct SchedulerRequest {
 pub(crate) enum Scheduled {
     Answer(Answer),
     /// A stream of events, one chunk each.
-    Stream { id: StreamId, media: Media, records: Records },
+    Stream {
+        id: StreamId,
+        media: Media,
+        records: Records,
+    },
 }
 
 /// A framework as the list of frameworks has it.
@@ -68,7 +77,9 @@ impl Api {
             let method = &request.method;
             return Err(Refused::new(
                 405,
-                format!("405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'."),
+                format!(
+                    "405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'."
+                ),
             ));
         }
         let media = Media::of_content(request.content_type.as_deref())?;
@@ -77,7 +88,10 @@ impl Api {
         let stream_id = request.stream_id.as_deref();
         let Some(subscribe) = call.subscribe.as_ref().filter(|_| kind == CallType::Subscribe)
         else {
-            return self.call_on_stream(request, media, stream_id, call, kind).await.map(Scheduled::Answer);
+            return self
+                .call_on_stream(request, media, stream_id, call, kind)
+                .await
+                .map(Scheduled::Answer);
         };
         if stream_id.is_some() {
             let why = "Subscribe calls should not include the 'Mesos-Stream-Id' header";
@@ -97,7 +111,8 @@ impl Api {
         call: schema::Call,
         kind: CallType,
     ) -> Result<Answer, Refused> {
-        let framework = validate::id_text(call.framework_id.as_ref()).unwrap_or_default().to_owned();
+        let framework =
+            validate::id_text(call.framework_id.as_ref()).unwrap_or_default().to_owned();
         let Some(text) = stream_id else {
             self.must_be_subscribed(&framework).await?;
             let why = "All non-subscribe calls should include the 'Mesos-Stream-Id' header";
@@ -107,9 +122,7 @@ impl Api {
         let answered = match id.filter(|id| id.node() != self.options.node) {
             Some(id) => self.pass_to_holder(id, &request.principal, media, &request.body).await,
             None => match id {
-                Some(id) => {
-                    self.call_here(id, &request.principal, call, kind).await
-                }
+                Some(id) => self.call_here(id, &request.principal, call, kind).await,
                 None => None,
             },
         };
@@ -117,10 +130,13 @@ impl Api {
             Some(answer) => Ok(answer),
             None => {
                 self.must_be_subscribed(&framework).await?;
-                Err(Refused::new(400, format!(
-                    "The stream ID '{text}' included in this request didn't match the stream ID currently associated \
+                Err(Refused::new(
+                    400,
+                    format!(
+                        "The stream ID '{text}' included in this request didn't match the stream ID currently associated \
                      with framework ID {framework}"
-                )))
+                    ),
+                ))
             }
         }
     }
@@ -190,8 +206,19 @@ impl Api {
         Some(peer.facts.address_quic.to_string())
     }
 
-    /// Why a call without its stream's id is refused, if for no other reason.
+    /// Whether a call could be taken if it named the right stream. The leader's picture may be a moment
+    /// behind, so a framework that is not in it is looked up once more.
     async fn must_be_subscribed(&self, framework: &str) -> Result<(), Refused> {
+        match self.is_subscribed(framework).await {
+            Err(refused) if refused.status == 400 => {
+                tokio::time::sleep(PICTURE_AGE).await;
+                self.is_subscribed(framework).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn is_subscribed(&self, framework: &str) -> Result<(), Refused> {
         let unknown = || Refused::new(400, "Framework cannot be found");
         let call = Call::read("/api/frameworks".to_owned());
         let listed = self.answer_by_leader(&Leading::Frameworks(None), &call).await;

@@ -12,6 +12,3 @@ mod streams;
 pub(crate) use outbox::Records;
 pub(crate) use stream_id::StreamId;
 pub(crate) use streams::{Streams, StreamsOptions};
-
-#[cfg(test)]
-mod tests;

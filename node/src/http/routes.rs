@@ -272,7 +272,7 @@ fn respond(answer: Answer, realm: &str) -> Response {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if status == 401 {
-        for scheme in ["Basic", "Bearer"] {
+        for scheme in ["Bearer", "Basic"] {
             if let Ok(challenge) = HeaderValue::from_str(&format!("{scheme} realm=\"{realm}\"")) {
                 headers.append(WWW_AUTHENTICATE, challenge);
             }

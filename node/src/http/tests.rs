@@ -50,10 +50,12 @@ impl Answers for Echo {
     }
 
     async fn schedule(&self, request: SchedulerRequest) -> Scheduled {
-        let SchedulerRequest { method, principal, stream_id, body, .. } = request;
-        let stream = stream_id.unwrap_or_default();
-        let text = format!("{method} {principal} {stream} {}", body.len());
-        Scheduled::Answer(Answer::plain(if text.contains("202") { 202 } else { 200 }, &text))
+        let SchedulerRequest { method, principal, content_type, accept, stream_id, body } = request;
+        let headers = [content_type, accept, stream_id].map(Option::unwrap_or_default).join(" ");
+        // Only a body is told back.
+        let text =
+            if body.is_empty() { String::new() } else { format!("{method} {principal} {headers}") };
+        Scheduled::Answer(Answer::plain(202, &text))
     }
 
     fn answered(&self, status: u16) {
@@ -130,6 +132,41 @@ async fn without_credentials_only_health_is_told() {
         assert!(error_of(response.body()).contains("http-token"));
         assert!(!String::from_utf8_lossy(response.body()).contains(&token));
     }
+}
+
+#[tokio::test]
+async fn the_scheduler_api_has_a_door_of_its_own() {
+    for path in ["/api/v1/scheduler", "/master/api/v1/scheduler", "/api/v1/scheduler//"] {
+        let asked = request("POST", path)
+            .header("content-type", "a/b")
+            .header("accept", "c/d")
+            .header("mesos-stream-id", "e")
+            .body("x");
+        let response = asked.reply(&open(Port::Cluster)).await;
+        assert_eq!(
+            (response.status().as_u16(), response.body().as_ref()),
+            (202, &b"POST local a/b c/d e"[..]),
+            "{path}"
+        );
+    }
+    let response = request("POST", "/api/v1/scheduler").reply(&open(Port::Cluster)).await;
+    assert_eq!((response.status().as_u16(), response.body().len()), (202, 0));
+    assert_eq!(
+        response.headers().get("content-type"),
+        None,
+        "an answer without a body has no type"
+    );
+    let agent = Port::Agent { cluster: 5050 };
+    let response = request("POST", "/api/v1/scheduler").reply(&open(agent)).await;
+    assert_eq!(response.status(), 404);
+    // No stranger gets in, and what he is told is no JSON.
+    let (routes, _) = guarded();
+    let response = request("POST", "/api/v1/scheduler").body("x").reply(&routes).await;
+    assert_eq!(response.status(), 401);
+    assert!(response.body().starts_with(b"credentials are needed"));
+    let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+    let realm = "realm=\"mesos-master-scheduler\"";
+    assert_eq!(challenges, [format!("Bearer {realm}"), format!("Basic {realm}")]);
 }
 
 #[tokio::test]

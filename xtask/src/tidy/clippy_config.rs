@@ -8,7 +8,7 @@ use super::source::Source;
 
 const ROOT: &str = "clippy.toml";
 /// Crates without clock, input and output, threads and entropy of their own.
-pub(super) const PURE_FOLDERS: &[&str] = &["protocol", "alloc", "control"];
+pub(super) const PURE_FOLDERS: &[&str] = &["protocol", "alloc", "control", "mesos"];
 const PURE_METHODS: &[&str] = &[
     "std::time::Instant::now",
     "std::time::SystemTime::now",
@@ -136,7 +136,7 @@ mod tests {
     fn check_with(alloc: Option<&str>) -> Vec<(String, Option<String>)> {
         let mut sources = vec![Source::fixture(ROOT, ROOT_TEXT)];
         sources.extend(
-            ["protocol", "control"]
+            ["protocol", "control", "mesos"]
                 .map(|folder| Source::fixture(&format!("{folder}/{ROOT}"), &pure_text())),
         );
         sources.extend(alloc.map(|text| Source::fixture("alloc/clippy.toml", text)));

@@ -84,7 +84,10 @@ impl Carrier {
             }
             if let Err(TooSlow) = self.flush(&mut desk) {
                 let framework = self.session.framework();
-                tracing::warn!(?framework, "a framework reads its events too slowly: it is cut off");
+                tracing::warn!(
+                    ?framework,
+                    "a framework reads its events too slowly: it is cut off"
+                );
                 break;
             }
         }

@@ -179,9 +179,7 @@ impl Streams {
         let mut leader = self.0.options.leader.clone();
         let known = tokio::time::timeout(LEADER_LIMIT, leader.wait_for(Option::is_some)).await;
         let fence = known.ok().and_then(|known| Some(known.ok()?.as_ref()?.fence));
-        fence
-            .map(|fence| fence.cluster)
-            .ok_or_else(|| Refused::new(503, "No leader elected"))
+        fence.map(|fence| fence.cluster).ok_or_else(|| Refused::new(503, "No leader elected"))
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<StreamId, Open>> {
