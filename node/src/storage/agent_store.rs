@@ -2,6 +2,7 @@
 
 use std::{
     fs::Permissions,
+    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -107,8 +108,6 @@ impl AgentStore {
     /// redb repairs a file whose last write was torn; what was durable is there.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let path = data_dir.join(FILE);
-        let mut builder = Builder::new();
-        builder.set_cache_size(CACHE_BYTES);
         let failed = |why: String| StoreError::Storage { path: path.clone(), why };
         let mark = data_dir.join(MARK);
         let is_marked = mark.try_exists().map_err(|error| failed(error.to_string()))?;
@@ -116,16 +115,25 @@ impl AgentStore {
         if is_marked && is_empty {
             return Err(StoreError::Lost { path, mark });
         }
-        let database = builder.create(&path).map_err(|error| failed(error.to_string()))?;
+        let store = if is_empty {
+            make(&path)?
+        } else {
+            Self::on(&path, builder().open(&path).map_err(|error| failed(error.to_string()))?)?
+        };
         // redb makes it as the umask says; the environment of tasks is in it.
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))
             .map_err(|error| failed(error.to_string()))?;
-        let store = Self { path: path.clone(), database };
-        store.check_format()?;
         if !is_marked {
             write_atomic(&mark, b"agent.redb belongs here\n")
                 .map_err(|error| failed(format!("its mark cannot be written: {error}")))?;
         }
+        Ok(store)
+    }
+
+    /// Checks, or begins, what this database holds.
+    pub(super) fn on(path: &Path, database: Database) -> Result<Self, StoreError> {
+        let store = Self { path: path.to_owned(), database };
+        store.check_format()?;
         Ok(store)
     }
 
@@ -260,6 +268,33 @@ impl AgentStore {
             why: error.to_string(),
         })
     }
+}
+
+pub(super) fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// Makes the file under another name first: of one that was half made when the power failed nothing can be read, and the
+/// node would never start again.
+fn make(path: &Path) -> Result<AgentStore, StoreError> {
+    let failed = |why: String| StoreError::Storage { path: path.to_owned(), why };
+    let making = path.with_extension("redb.new");
+    match std::fs::remove_file(&making) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(error.to_string()));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let database = builder().create(&making).map_err(|error| failed(error.to_string()))?;
+    let store = AgentStore::on(path, database)?;
+    let renamed = std::fs::rename(&making, path).and_then(|()| {
+        let directory = path.parent().expect("it is a file in the data directory");
+        std::fs::File::open(directory)?.sync_all()
+    });
+    renamed.map_err(|error| failed(error.to_string()))?;
+    Ok(store)
 }
 
 fn key(framework: FrameworkId, task: &TaskId) -> (u64, &str) {

@@ -16,6 +16,8 @@ use meshos_protocol::{
     time::Wall,
 };
 
+mod power;
+
 use super::{AgentStore, Written, start_writer};
 
 const FILE: &str = "agent.redb";

@@ -12,7 +12,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("meshos-protocol", &[]),
     ("meshos-alloc", &["meshos-protocol"]),
     ("meshos-control", &["meshos-protocol", "meshos-alloc"]),
-    ("meshos-membership", &["meshos-protocol"]),
+    ("meshos-membership", &["meshos-protocol", "meshos-disk"]),
     ("base2histogram", &[]),
     ("meshos-isolation", &["meshos-protocol"]),
     ("meshos-mesos", &["meshos-protocol"]),
@@ -27,10 +27,12 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "meshos-isolation",
             "meshos-mesos",
             "meshos-sdk",
+            "meshos-disk",
         ],
     ),
     ("meshos-tests", &["meshos-protocol", "meshos-sdk"]),
     ("meshos-sim", &["meshos-protocol", "meshos-alloc", "meshos-control"]),
+    ("meshos-disk", &[]),
     ("xtask", &[]),
 ];
 

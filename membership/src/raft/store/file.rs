@@ -9,7 +9,7 @@ use std::{
 
 use meshos_protocol::codec;
 use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
+    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
     TableDefinition,
 };
 
@@ -233,23 +233,25 @@ impl LogFile {
         self.read(from, to).unwrap()
     }
 
-    /// A new log whose writes fail once `faults` says so.
-    pub(crate) fn open_with_faults(dir: &Path, faults: &Faults) -> Self {
+    /// The log on this disk, new or with whatever is there, in place of the file in `dir`.
+    pub(crate) fn open_on(
+        disk: &meshos_disk::Disk,
+        dir: &Path,
+        raft_id: u64,
+    ) -> Result<(Self, Stored), OpenError> {
+        use redb::StorageBackend as _;
         let path = dir.join(LOG_FILE);
-        let handle = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .unwrap();
-        let backend = FaultyBackend {
-            inner: redb::backends::FileBackend::new(handle).unwrap(),
-            faults: faults.clone(),
-        };
-        let database = Database::builder().create_with_backend(backend).unwrap();
-        initialise(&database, 1).unwrap();
-        Self { database, path }
+        let is_new = disk.len().unwrap() == 0;
+        let database = builder()
+            .set_check_integrity_on_open(!is_new)
+            .create_with_backend(disk.clone())
+            .map_err(|error| open_error(&path, error))?;
+        if is_new {
+            initialise(&database, raft_id).unwrap();
+        }
+        let file = Self { database, path };
+        let stored = file.load(raft_id)?;
+        Ok((file, stored))
     }
 }
 
@@ -257,50 +259,6 @@ impl LogFile {
 #[cfg(test)]
 pub(crate) fn write_entries_for_test(file: &LogFile, entry: Entry) {
     file.write(std::iter::once(Write::Append(&[std::sync::Arc::new(entry)]))).unwrap();
-}
-
-/// Makes a file's writes fail as a full disk does.
-#[cfg(test)]
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Faults(pub(crate) std::sync::Arc<std::sync::atomic::AtomicBool>);
-
-#[cfg(test)]
-#[derive(Debug)]
-struct FaultyBackend {
-    inner: redb::backends::FileBackend,
-    faults: Faults,
-}
-
-#[cfg(test)]
-impl FaultyBackend {
-    fn check(&self) -> io::Result<()> {
-        if self.faults.0.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-impl redb::StorageBackend for FaultyBackend {
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.check()?;
-        self.inner.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.check()?;
-        self.inner.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.check()?;
-        self.inner.write(offset, data)
-    }
 }
 
 /// Makes the file under another name first: a half-made one must not be taken for a log.
@@ -312,10 +270,7 @@ fn create(path: &Path, raft_id: u64) -> Result<Database, OpenError> {
         }
         Ok(()) | Err(_) => {}
     }
-    let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create(&making)
-        .map_err(|error| open_error(&making, error))?;
+    let database = builder().create(&making).map_err(|error| open_error(&making, error))?;
     initialise(&database, raft_id).map_err(|error| match error {
         redb::Error::Io(source) => io_error(&making, source),
         other => io_error(&making, io::Error::other(other.to_string())),
@@ -323,6 +278,12 @@ fn create(path: &Path, raft_id: u64) -> Result<Database, OpenError> {
     fs::rename(&making, path).map_err(|source| io_error(path, source))?;
     sync_parent(path).map_err(|source| io_error(path, source))?;
     Ok(database)
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
 }
 
 fn initialise(database: &Database, raft_id: u64) -> Result<(), redb::Error> {
@@ -338,11 +299,7 @@ fn initialise(database: &Database, raft_id: u64) -> Result<(), redb::Error> {
 }
 
 fn reopen(path: &Path) -> Result<Database, OpenError> {
-    Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .set_check_integrity_on_open(true)
-        .open(path)
-        .map_err(|error| open_error(path, error))
+    builder().set_check_integrity_on_open(true).open(path).map_err(|error| open_error(path, error))
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> OpenError {

@@ -14,6 +14,6 @@ pub(super) use log::LogStore;
 pub(super) use writer::Failure;
 
 #[cfg(test)]
-pub(super) use file::{Faults, write_entries_for_test};
+pub(super) use file::write_entries_for_test;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,6 @@
-use std::{
-    fs, io,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{fs, io, path::Path, sync::Arc};
 
+use meshos_disk::Disk;
 use openraft::{
     RaftLogReader as _,
     storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt as _},
@@ -13,6 +10,8 @@ use openraft::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::sync::watch;
+
+mod power;
 
 use super::{
     super::{
@@ -131,18 +130,18 @@ async fn entries_beyond_the_cache_come_from_the_file() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_nothing_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    let faults = Faults::default();
-    let file = LogFile::open_with_faults(dir.path(), &faults);
+    let disk = Disk::default();
+    let (file, _) = LogFile::open_on(&disk, dir.path(), RAFT_ID).unwrap();
     let failure = watch::Sender::new(None);
     let mut failed = failure.subscribe();
     let mut store = LogStore::start(file, &Stored::default(), failure).unwrap();
     store.blocking_append([entry(1, 0)]).await.unwrap();
-    faults.0.store(true, Ordering::SeqCst);
+    disk.set_full(true);
     store.blocking_append([entry(1, 1)]).await.unwrap_err();
     let told = failed.wait_for(Option::is_some).await.unwrap().clone().unwrap();
     assert!(told.file.ends_with(LOG_FILE), "{told:?}");
     // It stays so even when there is room again: what is on disk is no longer known.
-    faults.0.store(false, Ordering::SeqCst);
+    disk.set_full(false);
     store.blocking_append([entry(1, 2)]).await.unwrap_err();
     store.save_vote(&Vote::new(9, RAFT_ID)).await.unwrap_err();
 }

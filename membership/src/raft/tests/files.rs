@@ -5,9 +5,10 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
+use meshos_disk::Disk;
 use tokio::sync::watch;
 
 use super::support::{Cluster, Journal, TIMING, release, voter, wait_until, within};
@@ -15,7 +16,7 @@ use crate::raft::{
     Health, OpenError, Options, ProposeError, RaftGroup,
     group::Files,
     snapshot::SnapshotStore,
-    store::{Faults, LOG_FILE, LogFile, Stored},
+    store::{LOG_FILE, LogFile, Stored},
 };
 
 const CHILD_DIR: &str = "MESHOS_TEST_RAFT_CHILD_DIR";
@@ -114,10 +115,10 @@ async fn a_leader_with_a_full_disk_stops_leading_and_says_so() {
     let mut cluster = Cluster::open(1).await;
     cluster.drop_node(1).await;
     let dir = tempfile::tempdir().unwrap();
-    let faults = Faults::default();
+    let disk = Disk::default();
     let failure = watch::Sender::new(None);
     let files = Files {
-        file: LogFile::open_with_faults(dir.path(), &faults),
+        file: LogFile::open_on(&disk, dir.path(), 1).unwrap().0,
         stored: Stored::default(),
         snapshots: SnapshotStore::open(dir.path(), failure.clone()).unwrap(),
         failure,
@@ -130,7 +131,7 @@ async fn a_leader_with_a_full_disk_stops_leading_and_says_so() {
     cluster.initialise(1).await;
     cluster.leader().await;
     cluster.propose(b"one").await;
-    faults.0.store(true, Ordering::SeqCst);
+    disk.set_full(true);
     let refused = within("an answer", cluster.group(1).propose(b"two".to_vec())).await;
     assert!(
         matches!(refused, Err(ProposeError::Uncertain | ProposeError::Stopped(_))),
