@@ -67,6 +67,9 @@ pub(super) struct Operations {
     /// The newest operation that was judged since the node started: what it and those before it did is
     /// in the total.
     judged: Option<OperationUuid>,
+    /// Directories of destroyed volumes that are being made: they are removed once that is over, or
+    /// they would be made behind their removal.
+    making: Vec<String>,
 }
 
 /// An operation whose write is not durable yet. When the disk refuses writes it may be there or not:
@@ -159,7 +162,7 @@ pub(crate) fn clashing_volume<'a>(
 impl Operations {
     pub(super) fn recovered(record: OperationsRecord, configured: &Resources) -> Self {
         let total = record.total(configured);
-        Self { record, total, writing: BTreeMap::new(), judged: None }
+        Self { record, total, writing: BTreeMap::new(), judged: None, making: Vec::new() }
     }
 
     /// What is not settled, as a registration tells it.
@@ -306,11 +309,24 @@ impl Agent {
             }
             let Step { uuid, destroyed } = entry.remove();
             for directory in destroyed {
-                effects.push(Effect::RemoveVolume { directory });
+                if self.is_being_made(&directory) {
+                    self.operations.making.push(directory);
+                } else {
+                    effects.push(Effect::RemoveVolume { directory });
+                }
             }
             self.make_volumes(uuid, effects);
             self.answer_operation(uuid, effects);
         }
+    }
+
+    /// Whether a directory was asked for and is not known to be there. Its destruction is on disk, so the
+    /// operation that made the volume is, and waits for nothing else.
+    fn is_being_made(&self, directory: &str) -> bool {
+        self.operations.record.unsettled.iter().any(|report| {
+            report.state == OperationState::Pending
+                && directory.starts_with(&directories_of(report.uuid))
+        })
     }
 
     /// Has the directories made of the volumes that an operation made.
@@ -348,6 +364,9 @@ impl Agent {
         if report.is_none_or(|report| report.state != OperationState::Pending) {
             return;
         }
+        let prefix = directories_of(uuid);
+        let over = self.operations.making.extract_if(.., |it| it.starts_with(&prefix));
+        effects.extend(over.map(|directory| Effect::RemoveVolume { directory }));
         match failure {
             Some(why) if self.undo_create(uuid, &why, effects) => {}
             Some(_) | None => {

@@ -33,7 +33,7 @@ pub fn write(
     };
     let by_agent = source != TaskStatusSource::Master;
     let mut message = status.message.clone();
-    if status.reason == Some(Reason::InvalidOffers) {
+    if matches!(status.reason, Some(Reason::InvalidOffers | Reason::OfferTaken)) {
         message.insert_str(0, "Task launched with invalid offers: ");
     }
     let mut written = schema::TaskStatus {
@@ -135,7 +135,7 @@ const fn reason(reason: Reason) -> Option<TaskStatusReason> {
         Reason::KilledDuringLaunch => TaskStatusReason::TaskKilledDuringLaunch,
         Reason::FrameworkRemoved => TaskStatusReason::FrameworkRemoved,
         Reason::TaskInvalid | Reason::ResourcesExceeded => TaskStatusReason::TaskInvalid,
-        Reason::InvalidOffers => TaskStatusReason::InvalidOffers,
+        Reason::InvalidOffers | Reason::OfferTaken => TaskStatusReason::InvalidOffers,
         Reason::AgentDisconnected => TaskStatusReason::AgentDisconnected,
         Reason::AgentUnreachable => TaskStatusReason::AgentRemoved,
         Reason::AgentReregistered => TaskStatusReason::AgentReregistered,

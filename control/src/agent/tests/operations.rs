@@ -189,6 +189,23 @@ fn what_a_volume_holds_is_removed_once_its_end_is_on_disk_and_also_after_a_crash
 }
 
 #[test]
+fn a_volume_that_is_being_made_is_removed_after_that() {
+    let mut rig = Rig::registered();
+    rig.operate(1, reserve("disk:100"));
+    rig.operate(2, create("v", 50));
+    rig.flush();
+    let directory = rig.disk.operations.volumes[0].directory.clone();
+    rig.operate(3, destroy("v", 50));
+    rig.flush();
+    assert_eq!(rig.removing.len(), 0, "it may not be there yet");
+    rig.makes_volumes();
+    assert_eq!(rig.removing, [directory]);
+    rig.flush();
+    let over = [1, 3, 2].map(|number| (number, OperationState::Finished));
+    assert_eq!(rig.states_of_operations(), over);
+}
+
+#[test]
 fn a_volume_survives_what_the_node_survives() {
     let mut rig = Rig::with_volume();
     let volumes = rig.disk.operations.volumes.clone();
