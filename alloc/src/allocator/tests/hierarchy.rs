@@ -11,7 +11,7 @@ use crate::{Grant, mix::mix};
 /// Frameworks that run tasks which are all alike, and end one after the other.
 pub(super) struct Churn {
     pub(super) cluster: Cluster,
-    pub(super) users: BTreeMap<u64, Resources>,
+    users: BTreeMap<u64, Resources>,
     running: Vec<Grant>,
     draws: u64,
 }
@@ -55,18 +55,8 @@ impl Churn {
         }
     }
 
-    pub(super) fn running(&self) -> usize {
-        self.running.len()
-    }
-
-    /// The task that was started first ends.
-    pub(super) fn end_oldest(&mut self) {
-        let Grant { framework, role, agent, resources, .. } = self.running.remove(0);
-        self.cluster.allocator.recover_allocated(agent, framework, &role, &resources);
-    }
-
     /// One random task of those that `which` names ends.
-    pub(super) fn end_one(&mut self, which: impl Fn(u64) -> bool) {
+    fn end_one(&mut self, which: impl Fn(u64) -> bool) {
         let running = self.running.iter().enumerate();
         let may: Vec<usize> =
             running.filter(|(_, task)| which(task.framework.0)).map(|(place, _)| place).collect();
