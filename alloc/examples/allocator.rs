@@ -125,7 +125,7 @@ fn decline(allocator: &mut Allocator, grants: &[Grant]) {
 }
 
 fn declining_everything(agents: u64, frameworks: u64, rounds: Option<usize>) -> Vec<Duration> {
-    let rounds = rounds.unwrap_or(usize::try_from(frameworks).expect("a few thousand"));
+    let rounds = rounds.unwrap_or_else(|| usize::try_from(frameworks).expect("a few thousand"));
     let mut allocator = cluster(agents, frameworks);
     let mut times = Vec::new();
     for _ in 0..rounds {

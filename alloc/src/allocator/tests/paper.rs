@@ -1,5 +1,5 @@
 //! An experiment of Ghodsi et al. (NSDI 2011, section 6.1) as far as it can be had again: the first phase
-//! of two jobs that share 48 nodes of 4 processors and 14 GB.
+//! of two frameworks that share 48 nodes of 4 processors and 14 GB.
 
 use super::{hierarchy::Churn, support::resources};
 
@@ -7,7 +7,7 @@ use super::{hierarchy::Churn, support::resources};
 /// each has more than half of what it needs most. (How equal they are depends on where tasks are put:
 /// of the large ones only one fits on a node, beside three small ones.)
 #[test]
-fn two_jobs_have_more_than_half_of_what_they_need_most() {
+fn two_frameworks_have_more_than_half_of_what_they_need_most() {
     let (large, small) = ("cpus:1;mem:10240", "cpus:1;mem:1024");
     let users = [(1, "one", large), (2, "two", small)];
     let mut churn = Churn::over(48, "cpus:4;mem:14336", &users);
