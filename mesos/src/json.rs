@@ -74,11 +74,10 @@ fn plain(field: &'static str) -> &'static str {
 
 /// Reads a whole message.
 pub(crate) fn read<M: FromJson>(value: Value) -> Result<M, Mismatch> {
-    let mut trail = Trail::default();
-    match value {
-        Value::Object(object) => M::from_json(object, &mut trail),
-        _ => Err(Mismatch { path: "the message".to_owned(), expected: "an object" }),
-    }
+    let Value::Object(object) = value else {
+        return Err(Mismatch { path: "the message".to_owned(), expected: "an object" });
+    };
+    M::from_json(object, &mut Trail::default())
 }
 
 /// The required fields that are not there, by their paths.

@@ -54,7 +54,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the bytes are not RecordIO; nothing that follows can be read.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, RecordError> {
+    pub fn take(&mut self) -> Result<Option<Vec<u8>>, RecordError> {
         let length = match self.length {
             Some(length) => length,
             None => match self.read_length()? {
@@ -102,7 +102,7 @@ mod tests {
             let (mut decoder, mut read) = (Decoder::new(64), Vec::new());
             for part in bytes.chunks(part) {
                 decoder.add(part);
-                while let Some(record) = decoder.next().unwrap() {
+                while let Some(record) = decoder.take().unwrap() {
                     read.push(record);
                 }
             }
@@ -116,10 +116,10 @@ mod tests {
         {
             let mut decoder = Decoder::new(64);
             decoder.add(bytes.as_bytes());
-            assert_eq!(decoder.next(), Err(RecordError::Length), "{bytes:?}");
+            assert_eq!(decoder.take(), Err(RecordError::Length), "{bytes:?}");
         }
         let mut decoder = Decoder::new(64);
         decoder.add(b"65\n");
-        assert_eq!(decoder.next(), Err(RecordError::TooLong { bytes: 65, limit: 64 }));
+        assert_eq!(decoder.take(), Err(RecordError::TooLong { bytes: 65, limit: 64 }));
     }
 }

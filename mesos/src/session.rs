@@ -291,10 +291,8 @@ impl Session {
             return;
         }
         for Waiting { ticket, call } in std::mem::take(&mut self.waiting).into_values() {
-            let answer = match call {
-                Call::Teardown => Ok(()),
-                _ => Err(not_subscribed()),
-            };
+            let torn_down = matches!(call, Call::Teardown);
+            let answer = if torn_down { Ok(()) } else { Err(not_subscribed()) };
             out.extend(ticket.map(|ticket| Output::Answer(ticket, answer)));
         }
         out.push(Output::End);

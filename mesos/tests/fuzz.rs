@@ -103,7 +103,7 @@ fn fuzz_records() {
         let (mut decoder, mut read) = (Decoder::new(64), Vec::new());
         for part in bytes.chunks(3) {
             decoder.add(part);
-            while let Ok(Some(record)) = decoder.next() {
+            while let Ok(Some(record)) = decoder.take() {
                 assert!(record.len() <= 64);
                 read.push(record);
             }
@@ -112,7 +112,7 @@ fn fuzz_records() {
         let mut decoder = Decoder::new(64);
         decoder.add(&written);
         for record in read {
-            assert_eq!(decoder.next(), Ok(Some(record)));
+            assert_eq!(decoder.take(), Ok(Some(record)));
         }
     });
 }

@@ -47,10 +47,8 @@ impl Kind for Text {
     type Value = String;
 
     fn read(value: Value, trail: &mut Trail) -> Result<Option<String>, Mismatch> {
-        match value {
-            Value::String(text) => Ok(Some(text)),
-            _ => Err(trail.mismatch("a text")),
-        }
+        let Value::String(text) = value else { return Err(trail.mismatch("a text")) };
+        Ok(Some(text))
     }
 
     fn write<S: Serializer>(value: &String, serializer: S) -> Result<S::Ok, S::Error> {
@@ -79,12 +77,13 @@ impl Kind for Bool {
     type Value = bool;
 
     fn read(value: Value, trail: &mut Trail) -> Result<Option<bool>, Mismatch> {
-        match value {
-            Value::Bool(value) => Ok(Some(value)),
-            Value::String(text) if text == "true" => Ok(Some(true)),
-            Value::String(text) if text == "false" => Ok(Some(false)),
-            _ => Err(trail.mismatch("true or false")),
-        }
+        let written = || match value.as_str() {
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(_) | None => None,
+        };
+        let truth = value.as_bool().or_else(written);
+        truth.map(Some).ok_or_else(|| trail.mismatch("true or false"))
     }
 
     fn write<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
@@ -98,12 +97,9 @@ impl Kind for Double {
     type Value = f64;
 
     fn read(value: Value, trail: &mut Trail) -> Result<Option<f64>, Mismatch> {
-        let number = match &value {
-            Value::Number(number) => number.as_f64(),
-            // Also "Infinity" and "NaN".
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        };
+        // As a text also "Infinity" and "NaN".
+        let written = || value.as_str().and_then(|text| text.parse().ok());
+        let number = value.as_f64().or_else(written);
         number.map(Some).ok_or_else(|| trail.mismatch("a number"))
     }
 
@@ -129,11 +125,8 @@ where
     type Value = N;
 
     fn read(value: Value, trail: &mut Trail) -> Result<Option<N>, Mismatch> {
-        let number = match &value {
-            Value::Number(number) => whole(number),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        };
+        let written = || value.as_str().and_then(|text| text.parse().ok());
+        let number = value.as_number().and_then(whole).or_else(written);
         let number = number.and_then(|number: i128| N::try_from(number).ok());
         number.map(Some).ok_or_else(|| trail.mismatch("a whole number that fits"))
     }
@@ -184,10 +177,8 @@ impl<M: FromJson + Serialize> Kind for Msg<M> {
     type Value = M;
 
     fn read(value: Value, trail: &mut Trail) -> Result<Option<M>, Mismatch> {
-        match value {
-            Value::Object(object) => M::from_json(object, trail).map(Some),
-            _ => Err(trail.mismatch("an object")),
-        }
+        let Value::Object(object) = value else { return Err(trail.mismatch("an object")) };
+        M::from_json(object, trail).map(Some)
     }
 
     fn write<S: Serializer>(value: &M, serializer: S) -> Result<S::Ok, S::Error> {

@@ -18,7 +18,7 @@ use crate::{
 enum Reply {
     Now(Result<(), Refused>),
     /// By the leader.
-    Later(Call),
+    Later(Box<Call>),
 }
 
 const ACCEPTED: Reply = Reply::Now(Ok(()));
@@ -43,7 +43,7 @@ impl Session {
         }
         match self.take_call(call, kind, now, out) {
             Reply::Now(answer) => out.push(Output::Answer(ticket, answer)),
-            Reply::Later(call) => self.ask(Some(ticket), call, out),
+            Reply::Later(call) => self.ask(Some(ticket), *call, out),
         }
     }
 
@@ -57,7 +57,7 @@ impl Session {
         match kind {
             CallType::Teardown => {
                 self.tearing_down = true;
-                Reply::Later(Call::Teardown)
+                Reply::Later(Box::new(Call::Teardown))
             }
             CallType::Accept => {
                 call.accept.iter().for_each(|accept| self.accept(accept, now, out));
@@ -70,14 +70,14 @@ impl Session {
             CallType::Revive => {
                 let roles = call.revive.as_ref().map(|it| it.roles.as_slice());
                 match framework::read_roles(roles.unwrap_or_default()) {
-                    Ok(roles) => Reply::Later(Call::Revive { roles }),
+                    Ok(roles) => Reply::Later(Box::new(Call::Revive { roles })),
                     Err(why) => invalid(why),
                 }
             }
             CallType::Suppress => {
                 let roles = call.suppress.as_ref().map(|it| it.roles.as_slice());
                 match framework::read_roles(roles.unwrap_or_default()) {
-                    Ok(roles) => Reply::Later(Call::Suppress { roles }),
+                    Ok(roles) => Reply::Later(Box::new(Call::Suppress { roles })),
                     Err(why) => invalid(why),
                 }
             }
@@ -222,7 +222,7 @@ impl Session {
         if tasks.is_empty() && !reconcile.tasks.is_empty() {
             return ACCEPTED;
         }
-        Reply::Later(Call::Reconcile { tasks })
+        Reply::Later(Box::new(Call::Reconcile { tasks }))
     }
 
     fn reconcile_operations(
@@ -248,7 +248,7 @@ impl Session {
         if operations.is_empty() {
             return ACCEPTED;
         }
-        Reply::Later(Call::ReconcileOperations { operations })
+        Reply::Later(Box::new(Call::ReconcileOperations { operations }))
     }
 
     pub(super) fn agent(&self, id: Option<&schema::AgentId>) -> Option<AgentId> {
