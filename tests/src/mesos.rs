@@ -119,7 +119,7 @@ impl<'a> Request<'a> {
         let (reader, response) = self.send(node).expect("the node answers");
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.headers["transfer-encoding"], "chunked");
-        MesosStream { reader, response }
+        MesosStream { reader, response, offers: Vec::new() }
     }
 }
 
@@ -147,6 +147,8 @@ pub struct MesosStream {
     reader: BufReader<TcpStream>,
     /// Its head.
     pub response: Response,
+    /// Offers that are open and were not waited for.
+    offers: Vec<Value>,
 }
 
 impl MesosStream {
@@ -181,7 +183,14 @@ impl MesosStream {
     pub fn event(&mut self) -> Option<Value> {
         let record = self.record()?;
         assert!(record.is_ascii() && !record.contains(&b'\n'), "one line of ASCII");
-        Some(serde_json::from_slice(&record).expect("an event is JSON"))
+        let event: Value = serde_json::from_slice(&record).expect("an event is JSON");
+        if let Some(offers) = event["offers"]["offers"].as_array() {
+            self.offers.extend(offers.iter().cloned());
+        }
+        if event["type"] == "RESCIND" {
+            self.offers.retain(|offer| offer["id"] != event["rescind"]["offer_id"]);
+        }
+        Some(event)
     }
 
     /// Reads until `wanted` has something of an event, whose body it is given, and its type.
@@ -205,12 +214,15 @@ impl MesosStream {
         }
     }
 
-    /// Waits for an offer.
+    /// Waits for an open offer that was not given back before.
     #[track_caller]
     pub fn wait_for_offer(&mut self) -> Value {
-        self.wait_for("an offer", |kind, body| {
-            (kind == "OFFERS").then(|| body["offers"][0].clone())
-        })
+        loop {
+            if let Some(offer) = self.offers.pop() {
+                return offer;
+            }
+            self.wait_for("an offer", |kind, _| (kind == "OFFERS").then_some(()));
+        }
     }
 }
 

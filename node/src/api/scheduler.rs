@@ -10,6 +10,7 @@ use meshos_mesos::{
 };
 use meshos_protocol::ids::NodeId;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{
     Api,
@@ -26,6 +27,9 @@ const PATH: &str = "/api/v1/scheduler";
 
 /// How old the leader's picture may be.
 const PICTURE_AGE: Duration = Duration::from_millis(200);
+
+/// How long a node is waited for of which gossip has not told yet.
+const GOSSIP_LIMIT: Duration = Duration::from_secs(3);
 
 /// A request to the scheduler API.
 #[derive(Debug)]
@@ -163,7 +167,7 @@ impl Api {
         body: &[u8],
     ) -> Option<Answer> {
         let node = id.node();
-        let target = Target { node: Some(node), address: self.address_of(node)? };
+        let target = Target { node: Some(node), address: self.address_of(node).await? };
         let encoding = match media {
             Media::Json => "json",
             Media::Protobuf => "protobuf",
@@ -201,9 +205,23 @@ impl Api {
         })
     }
 
-    fn address_of(&self, node: NodeId) -> Option<String> {
-        let peer = self.options.gossip.view().peers.get(&node).cloned()?;
-        Some(peer.facts.address_quic.to_string())
+    /// Where a node is reached. One that has only just started may be known a moment later.
+    async fn address_of(&self, node: NodeId) -> Option<String> {
+        let give_up = Instant::now() + GOSSIP_LIMIT;
+        loop {
+            let known = self.options.gossip.view().peers.get(&node).map(|it| it.facts.address_quic);
+            if let Some(address) = known {
+                return Some(address.to_string());
+            }
+            if self.options.net.reaches(node) {
+                // The connection that there is needs no address.
+                return Some(String::new());
+            }
+            if Instant::now() >= give_up {
+                return None;
+            }
+            tokio::time::sleep(PICTURE_AGE).await;
+        }
     }
 
     /// Whether a call could be taken if it named the right stream. The leader's picture may be a moment
