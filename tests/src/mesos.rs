@@ -173,9 +173,10 @@ impl MesosStream {
             return None;
         }
         let end = chunk.iter().position(|byte| *byte == b'\n').expect("a record has its length");
-        let length: usize = std::str::from_utf8(&chunk[..end]).unwrap().parse().unwrap();
+        let length =
+            std::str::from_utf8(&chunk[..end]).ok().and_then(|it| it.parse::<usize>().ok());
         let record = chunk.split_off(end + 1);
-        assert_eq!(record.len(), length, "one record is one chunk");
+        assert_eq!(Some(record.len()), length, "one record is one chunk");
         Some(record)
     }
 
