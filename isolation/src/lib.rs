@@ -30,6 +30,7 @@
 //! * An end is told until it is released, by whatever launcher there is then; one that nobody could read is told as such.
 //! * A signal never reaches a process that merely has the pid of one we knew.
 
+mod build;
 mod client;
 mod container;
 mod containerizer;

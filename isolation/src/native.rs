@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::build;
 use crate::client::{CallError, Client, ClientOptions};
 use crate::container::{ContainerId, ContainerSpec};
 use crate::containerizer::{
@@ -49,7 +50,7 @@ pub struct Options {
     pub fetch: FetchOptions,
     /// How long a launcher that holds nothing stays without a node; none is its default of a minute.
     pub launcher_idle_exit: Option<Duration>,
-    /// Replace a launcher of another release by this one's, in place, when the node starts.
+    /// Replace a launcher that executes another build than `runtime`, in place, when the node starts.
     pub upgrade_launcher: bool,
 }
 
@@ -134,17 +135,18 @@ impl NativeContainerizer {
             launching: Mutex::default(),
             _shutdown: shutdown.drop_guard(),
         };
-        containerizer.upgrade_if_older().await;
+        containerizer.upgrade_if_other().await;
         Ok(containerizer)
     }
 
-    /// A launcher of another release still works; that it could not be replaced is no reason not to start.
-    async fn upgrade_if_older(&self) {
+    /// A launcher of another build still works; that it could not be replaced is no reason not to start.
+    async fn upgrade_if_other(&self) {
+        let runtime = &self.options.runtime;
         if self.options.upgrade_launcher
-            && self.client.launcher_release() != env!("CARGO_PKG_VERSION")
-            && let Err(error) = self.upgrade_launcher(&self.options.runtime).await
+            && build::is_other(runtime, self.launcher_pid(), self.client.launcher_release()).await
+            && let Err(error) = self.upgrade_launcher(runtime).await
         {
-            tracing::warn!(%error, "the launcher is of another release and could not be replaced");
+            tracing::warn!(%error, "the launcher is of another build and could not be replaced");
         }
     }
 

@@ -186,6 +186,34 @@ async fn an_upgrade_in_place_keeps_the_process_its_children_and_their_statuses()
 }
 
 #[tokio::test]
+async fn a_node_of_another_build_replaces_the_launcher_when_it_starts() {
+    let node = Node::posix().await;
+    let during = node.launch_shell("during", &until_told(5)).await;
+    let launcher = node.containerizer.launcher_pid();
+    let mut place = node.abandon();
+    let exe = || fs::read_link(format!("/proc/{launcher}/exe")).unwrap();
+    // Another build of the same release: it says the same of itself and holds other bytes.
+    let builds = ["other-build", "its-copy"].map(|name| place.path().join(name));
+    let mut bytes = fs::read(common::runtime()).unwrap();
+    bytes.extend_from_slice(b"built again");
+    for build in &builds {
+        fs::write(build, &bytes).unwrap();
+        fs::set_permissions(build, fs::metadata(common::runtime()).unwrap().permissions()).unwrap();
+    }
+    place.options.runtime.clone_from(&builds[0]);
+    let mut place = place.start().await.abandon();
+    assert_eq!(exe(), builds[0]);
+    // The same build under another name is no reason.
+    place.options.runtime.clone_from(&builds[1]);
+    let mut node = place.start().await;
+    assert_eq!((exe(), node.containerizer.launcher_pid()), (builds[0].clone(), launcher));
+    assert!(is_alive(during), "the containers do not notice");
+    tell(&node.place, "during");
+    assert_eq!(node.exited("during").await.0, ExitStatus::Code(5), "still its child");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn an_upgrade_to_what_cannot_be_executed_changes_nothing() {
     let mut node = Node::posix().await;
     node.launch_shell("c1", &until_told(5)).await;
