@@ -256,3 +256,30 @@ async fn root_a_directory_that_the_user_cannot_pass_is_named() {
     assert!(error.to_string().contains("chmod o+x"), "{error}");
     node.stop().await;
 }
+
+#[tokio::test]
+async fn root_cpus_weigh_as_much_as_they_are() {
+    demand_root();
+    // Without a quota: then the weight is all that shares a busy machine out.
+    let node = Place::new(&IsolatorName::CGROUPS).start().await;
+    let mut weights = Vec::new();
+    for (name, cpus_millis) in [("small", 500), ("large", 2_500)] {
+        let mut spec = node.shell(name, "exec sleep 1000");
+        spec.limits = limits(cpus_millis, None, None);
+        node.containerizer.launch(spec).await.unwrap();
+        let directories = container_directories(node.containerizer.tag());
+        let directories = directories.iter().filter(|path| path.ends_with(name));
+        let read = |file: &str| {
+            let mut found = directories
+                .clone()
+                .filter_map(|path| fs::read_to_string(format!("{path}/{file}")).ok());
+            found.next().map(|text| text.trim().parse::<u64>().unwrap())
+        };
+        weights.push((read("cpu.shares"), read("cpu.weight")));
+    }
+    // Version 1 counts 1,024 a cpu, version 2 what the kernel makes of that.
+    let v1 = [(Some(512), None), (Some(2_560), None)];
+    let v2 = [(None, Some(20)), (None, Some(98))];
+    assert!(weights == v1 || weights == v2, "{weights:?}");
+    node.stop().await;
+}
