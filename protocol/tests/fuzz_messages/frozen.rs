@@ -83,7 +83,7 @@ fn collect_names(value: &Value, names: &mut BTreeSet<String>) {
         Value::Map(map) => {
             for (key, inner) in map {
                 let Value::Text(key) = key else { continue };
-                let tag = (key == "t").then(|| format!("{inner:?}")).unwrap_or_default();
+                let tag = if key == "t" { format!("{inner:?}") } else { String::new() };
                 names.insert(format!("{key}{tag}"));
                 collect_names(inner, names);
             }
