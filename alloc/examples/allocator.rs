@@ -12,6 +12,10 @@
 
 #![expect(clippy::disallowed_types, reason = "a benchmark reads the clock; the library does not")]
 #![expect(clippy::print_stdout, reason = "it prints its findings")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it is no part of the pure crate: it reads its arguments and its memory"
+)]
 
 use std::{
     collections::BTreeSet,
