@@ -16,7 +16,8 @@ use std::{
 };
 
 use meshos_membership::raft::{
-    NetworkError, Options, RaftGroup, RaftNetwork, RegistryMachine, Release, Timing, Voter,
+    NetworkError, Options, RaftGroup, RaftNetwork, RegistryMachine, Release,
+    SNAPSHOT_EVERY_ENTRIES, Timing, Voter,
 };
 use meshos_protocol::ids::NodeId;
 
@@ -190,6 +191,7 @@ async fn open_group(
             // A disk that stalls must not cost the leader its lease here.
             timing: Timing::default().scaled(5),
             release: Release { name: "example".to_owned(), level: 1 },
+            snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
         };
         let network = Arc::new(Direct { own: voter.node_id, groups: Arc::clone(&groups) });
         let group = RaftGroup::open(options, Counter(0), network).await?;

@@ -76,13 +76,14 @@ pub(crate) const fn log_id(term: u64, index: u64) -> LogId {
     LogId { leader_id: openraft::vote::leader_id_std::CommittedLeaderId { term }, index }
 }
 
-/// How many entries make a new snapshot due.
-pub(super) const SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
-/// How many entries stay in the log after a snapshot that holds them, for voters that lag a little.
-pub(super) const LOG_KEPT_ENTRIES: u64 = 1_000;
+/// What part of the entries that make a snapshot stays in the log after it, for voters that lag a little.
+const LOG_KEPT_PART: u64 = 5;
 
 /// Openraft's settings. What is not named here stays as it is by default, on purpose.
-pub(super) fn openraft_config(timing: Timing) -> Result<openraft::Config, OpenError> {
+pub(super) fn openraft_config(
+    timing: Timing,
+    snapshot_every_entries: u64,
+) -> Result<openraft::Config, OpenError> {
     let Timing { heartbeat_ms, election_min_ms, election_max_ms } = timing;
     let chunk_bytes = u64::try_from(SNAPSHOT_CHUNK_BYTES_MAX).expect("a constant below 2^64");
     let config = openraft::Config {
@@ -93,8 +94,8 @@ pub(super) fn openraft_config(timing: Timing) -> Result<openraft::Config, OpenEr
         // Covers a whole chunk with its fsync at the receiver, not the whole snapshot.
         install_snapshot_timeout: election_max_ms.saturating_mul(10),
         snapshot_max_chunk_size: chunk_bytes,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),
-        max_in_snapshot_log_to_keep: LOG_KEPT_ENTRIES,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_every_entries),
+        max_in_snapshot_log_to_keep: snapshot_every_entries / LOG_KEPT_PART,
         // Queues are bounded well below the defaults: a registry write is never one of thousands.
         api_channel_size: Some(4_096),
         notification_channel_size: Some(4_096),

@@ -99,9 +99,17 @@ impl RaftGroup {
         machine: Box<dyn RegistryMachine>,
         network: Arc<dyn RaftNetwork>,
     ) -> Result<Self, OpenError> {
-        let Options { data_dir, raft_id, node_id, address, timing, release } = options;
+        let Options {
+            data_dir,
+            raft_id,
+            node_id,
+            address,
+            timing,
+            release,
+            snapshot_every_entries,
+        } = options;
         let Files { file, stored, snapshots, failure } = files;
-        let config = Arc::new(openraft_config(timing)?);
+        let config = Arc::new(openraft_config(timing, snapshot_every_entries)?);
         let log_path = data_dir.join(LOG_FILE);
         let had_state = !stored.is_pristine() || snapshots.meta().is_some();
         let store = LogStore::start(file, &stored, failure.clone())

@@ -38,8 +38,8 @@ pub use network::{NetworkError, RaftNetwork};
 pub use recover::{Recovered, recover_offline};
 pub use types::{
     Applied, COMMAND_BYTES_MAX, Health, Leadership, Led, MemberRelease, Options, REQUEST_BYTES_MAX,
-    Release, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX, Status, Timing, VOTERS_MAX, Voter,
-    VoterRole, VoterStatus,
+    Release, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_EVERY_ENTRIES, Status, Timing,
+    VOTERS_MAX, Voter, VoterRole, VoterStatus,
 };
 
 #[cfg(test)]

@@ -101,6 +101,9 @@ pub struct MemberRelease {
     pub release: Option<Release>,
 }
 
+/// How many entries make a new snapshot due.
+pub const SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
+
 /// What a group needs to open.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -116,6 +119,8 @@ pub struct Options {
     pub timing: Timing,
     /// What this node runs.
     pub release: Release,
+    /// After how many entries a snapshot is made; [`SNAPSHOT_EVERY_ENTRIES`] but in tests.
+    pub snapshot_every_entries: u64,
 }
 
 /// Who leads, as this node knows it.

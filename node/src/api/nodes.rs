@@ -164,6 +164,7 @@ pub(super) mod tests {
             open_http: false,
             stop_tasks: false,
             replace_voters_after: None,
+            snapshot_every_entries: 5_000,
             nodes_max: 250,
             times: Times {
                 factor: 1,

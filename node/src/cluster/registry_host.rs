@@ -130,9 +130,14 @@ impl RegistryMachine for RegistryHost {
 #[cfg(test)]
 mod tests {
     use meshos_control::registry::{Command, LEVEL};
-    use meshos_protocol::ids::{ProposalId, Term};
+    use meshos_protocol::{
+        ids::{ProposalId, Term},
+        role::Role,
+    };
 
     use super::*;
+
+    const CLUSTER: ClusterId = ClusterId::from_u128(7);
 
     fn entry(proposal: u64, command: Command) -> Entry {
         Entry { term: Term(1), proposal: ProposalId(proposal), command }
@@ -141,7 +146,7 @@ mod tests {
     #[test]
     fn an_entry_of_a_later_release_is_not_skipped() {
         let mut host = RegistryHost::new(None);
-        let form = Command::FormCluster { cluster: ClusterId::from_u128(7) };
+        let form = Command::FormCluster { cluster: CLUSTER };
         let raise = Command::RaiseLevel { level: LEVEL + 1 };
         let entries = codec::encode(&[entry(1, form), entry(2, raise)]);
         let why = host.apply(1, 1, &entries).unwrap_err();
@@ -155,5 +160,43 @@ mod tests {
         let raise = Command::RaiseLevel { level: LEVEL };
         host.apply(3, 1, &codec::encode(&[entry(4, raise)])).unwrap();
         assert_eq!(host.level(), LEVEL);
+    }
+
+    fn applied(host: &mut RegistryHost, proposal: u64, command: Command) {
+        host.apply(proposal, 1, &codec::encode(&[entry(proposal, command)])).unwrap();
+    }
+
+    fn weighs(proposal: u64) -> Command {
+        Command::SetWeight { role: role(), weight_millis: proposal * 1_000 }
+    }
+
+    fn role() -> Role {
+        Role::new("web").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_replaces_the_registry_and_whoever_followed_begins_anew() {
+        let mut written = RegistryHost::new(None);
+        applied(&mut written, 1, Command::FormCluster { cluster: CLUSTER });
+        applied(&mut written, 2, weighs(2));
+
+        let mut host = RegistryHost::new(None);
+        let (_, mut entries) = host.follow();
+        host.restore(&written.snapshot()).unwrap();
+        assert_eq!(entries.recv().await, None, "entries were skipped");
+        assert_eq!(*host.cluster().borrow(), Some(CLUSTER));
+        let (registry, mut entries) = host.follow();
+        assert_eq!(registry.weight_millis(&role()), 2_000);
+        assert_eq!(registry.to_snapshot(), written.snapshot());
+
+        // It goes on from there, and what it had seen it does not take again.
+        applied(&mut host, 2, weighs(9));
+        assert_eq!(host.follow().0.weight_millis(&role()), 2_000);
+        assert_eq!(entries.recv().await.map(|(entry, _)| entry.proposal), Some(ProposalId(2)));
+        applied(&mut host, 3, weighs(3));
+        assert_eq!(host.follow().0.weight_millis(&role()), 3_000);
+
+        host.restore(b"rubbish").unwrap_err();
+        assert_eq!(host.follow().0.weight_millis(&role()), 3_000);
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct NodeOptions {
     pub stop_tasks: bool,
     /// A voter that was not heard for so long is replaced by a healthy node; absent: never.
     pub replace_voters_after: Option<Duration>,
+    /// After how many registry entries a voter makes a snapshot.
+    pub snapshot_every_entries: u64,
     /// How many nodes the cluster takes in.
     pub nodes_max: usize,
     pub times: Times,

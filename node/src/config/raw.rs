@@ -295,6 +295,9 @@ settings! {
     /// same on all nodes [default: 1]
     #[arg(value_name = "N")]
     timing_factor: u32,
+    /// A voter makes a snapshot of the registry after so many entries; for tests [default: 5000]
+    #[arg(hide = true, value_name = "N")]
+    snapshot_every_entries: u32,
     /// How many nodes the cluster takes in, at most 1000; the same on all nodes [default: 250]
     #[arg(value_name = "N")]
     nodes_max: u32,

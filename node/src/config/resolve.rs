@@ -76,7 +76,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     let hostname = check.read(raw.hostname.as_ref(), || machine.hostname(), parse_hostname);
     let nodes_max = check.nodes_max(raw.nodes_max.as_ref(), &seeds);
     let times = check.times(&raw);
-    let replace_voters_after = check.replace_voters_after(&raw);
+    let (replace_voters_after, snapshot_every_entries) = check.voters(&raw);
     let sandbox_rule = check.sandbox_rule(&raw);
     check.limits_are_kept(&raw, &isolation);
     let sharing = check.sharing(&raw);
@@ -107,6 +107,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         open_http,
         stop_tasks: raw.stop_tasks.is_some_and(|given| given.value),
         replace_voters_after,
+        snapshot_every_entries,
         nodes_max,
         times,
         sandbox_rule,

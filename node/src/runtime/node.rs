@@ -319,6 +319,7 @@ fn raft_options(options: &NodeOptions, identity: &Identity) -> raft::Options {
         address: options.agent_address().to_string(),
         timing: Timing::default().scaled(options.times.factor.into()),
         release: raft::Release { name: env!("CARGO_PKG_VERSION").to_owned(), level: LEVEL },
+        snapshot_every_entries: options.snapshot_every_entries,
     }
 }
 

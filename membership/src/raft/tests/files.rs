@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::support::{Cluster, Journal, TIMING, release, voter, wait_until, within};
 use crate::raft::{
-    Health, OpenError, Options, ProposeError, RaftGroup,
+    Health, OpenError, Options, ProposeError, RaftGroup, SNAPSHOT_EVERY_ENTRIES,
     group::Files,
     snapshot::SnapshotStore,
     store::{LOG_FILE, LogFile, Stored},
@@ -161,6 +161,7 @@ fn child(dir: &Path) {
             address: voter.address.clone(),
             timing: TIMING,
             release: release(1),
+            snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
         };
         let network = Arc::new(NoNetwork);
         let group = RaftGroup::open(options, Journal::default(), network).await.unwrap();
@@ -235,6 +236,7 @@ fn a_killed_process_has_what_it_acknowledged() {
             address: voter.address,
             timing: TIMING,
             release: release(1),
+            snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
         };
         let journal = Journal::default();
         let group = RaftGroup::open(options, journal.clone(), Arc::new(NoNetwork)).await.unwrap();

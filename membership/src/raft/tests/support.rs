@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::raft::{
     Applied, Leadership, Led, NetworkError, OpenError, Options, ProposeError, RaftGroup,
-    RaftNetwork, RegistryMachine, Release, Timing, Voter,
+    RaftNetwork, RegistryMachine, Release, SNAPSHOT_EVERY_ENTRIES, Timing, Voter,
 };
 
 /// The longest that any condition is waited for; far beyond what a loaded machine needs.
@@ -207,8 +207,15 @@ impl Cluster {
 
     pub(super) fn options(&self, number: u64) -> Options {
         let Voter { raft_id, node_id, address } = voter(number);
-        let data_dir = self.data_dir(number);
-        Options { data_dir, raft_id, node_id, address, timing: TIMING, release: release(1) }
+        Options {
+            data_dir: self.data_dir(number),
+            raft_id,
+            node_id,
+            address,
+            timing: TIMING,
+            release: release(1),
+            snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
+        }
     }
 
     pub(super) fn port(&self, number: u64) -> Arc<dyn RaftNetwork> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use meshos_isolation::garbage;
+use meshos_membership::raft::SNAPSHOT_EVERY_ENTRIES;
 
 use super::{
     super::{Raw, Times, parse_duration, print_duration, raw::Given},
@@ -52,7 +53,24 @@ impl Check<'_> {
         times
     }
 
-    pub(super) fn replace_voters_after(&mut self, raw: &Raw) -> Option<Duration> {
+    /// After which silence a voter is replaced, and after how many entries it makes a snapshot.
+    pub(super) fn voters(&mut self, raw: &Raw) -> (Option<Duration>, u64) {
+        (self.replace_voters_after(raw), self.snapshot_every_entries(raw))
+    }
+
+    /// None at all would let the log grow without end.
+    fn snapshot_every_entries(&mut self, raw: &Raw) -> u64 {
+        match &raw.snapshot_every_entries {
+            None => SNAPSHOT_EVERY_ENTRIES,
+            Some(given) if given.value > 0 => given.value.into(),
+            Some(given) => {
+                self.problems.push(given.problem("expected a whole number above 0"));
+                SNAPSHOT_EVERY_ENTRIES
+            }
+        }
+    }
+
+    fn replace_voters_after(&mut self, raw: &Raw) -> Option<Duration> {
         let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
         let after = self.time(raw.replace_voters_after.as_ref(), hour, second, 30 * 24 * hour);
         let never = raw.no_replace_voters.as_ref().filter(|given| given.value);
