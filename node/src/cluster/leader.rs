@@ -311,7 +311,8 @@ impl Run {
             tracing::error!(theirs = %announcement.fence.cluster, "a leader of another cluster is refused");
             return;
         }
-        match self.voting.beliefs.write(&announcement, basis).await {
+        let beliefs = &self.voting.beliefs;
+        match beliefs::establish(beliefs, &announcement, basis, &self.publish).await {
             Ok(Written::Done) => {}
             // Other voters count now than those that confirmed it.
             Ok(Written::Outdated) => return self.claims.take(Claim::of(&announcement)),
@@ -324,14 +325,6 @@ impl Run {
         self.unwritten = false;
         self.claims.give_up_to(announcement.fence.term);
         self.voting.take_log_from(announcement.leader);
-        let leader = Leader {
-            fence: announcement.fence,
-            node: announcement.leader,
-            agent_address: announcement.agent_address,
-            http_address: announcement.http_address,
-        };
-        tracing::info!(leader = %leader.node, term = %leader.fence.term, "leader confirmed");
-        self.publish.send_replace(Some(leader));
     }
 }
 

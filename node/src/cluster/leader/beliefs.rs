@@ -9,7 +9,10 @@ use meshos_protocol::{
     messages::node::Announcement,
 };
 
+use tokio::sync::watch;
+
 use super::{
+    Leader,
     rebuilt::{self, Rebuilt},
     voters::KnownVoters,
 };
@@ -143,6 +146,30 @@ impl Beliefs {
         };
         tokio::task::spawn_blocking(change).await.context("nothing was written down")?
     }
+}
+
+/// Writes a confirmed leader down and shows it to all who act under it, in this order.
+///
+/// # Errors
+/// When the disk does not take it: then nobody is shown.
+pub(super) async fn establish(
+    beliefs: &Beliefs,
+    announcement: &Announcement,
+    basis: u64,
+    publish: &watch::Sender<Option<Leader>>,
+) -> Result<Written> {
+    let written = beliefs.write(announcement, basis).await?;
+    if written == Written::Done {
+        let leader = Leader {
+            fence: announcement.fence,
+            node: announcement.leader,
+            agent_address: announcement.agent_address.clone(),
+            http_address: announcement.http_address.clone(),
+        };
+        tracing::info!(leader = %leader.node, term = %leader.fence.term, "leader confirmed");
+        publish.send_replace(Some(leader));
+    }
+    Ok(written)
 }
 
 impl Stores {

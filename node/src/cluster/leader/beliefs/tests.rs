@@ -108,3 +108,30 @@ async fn a_node_is_left_out_when_voters_were_told_without_it() {
         Some(CLUSTER)
     );
 }
+
+#[tokio::test]
+async fn nobody_is_shown_a_leader_before_its_fence_is_on_disk() {
+    let scene = Scene::new();
+    let beliefs = beliefs(&scene);
+    let (publish, shown) = watch::channel(None);
+    let next = leader(5, &[1, 2], Vec::new());
+    // The disk does not take the fence: where the file goes there is a directory.
+    let file = scene.scratch.path().join("fence");
+    std::fs::create_dir(&file).unwrap();
+    establish(&beliefs, &next, beliefs.version(), &publish).await.unwrap_err();
+    assert!(!shown.has_changed().unwrap(), "an agent would obey {:?}", shown.borrow());
+    assert_eq!(beliefs.obeyed(), None);
+
+    std::fs::remove_dir(&file).unwrap();
+    let basis = beliefs.version();
+    assert_eq!(establish(&beliefs, &next, basis, &publish).await.unwrap(), Written::Done);
+    assert_eq!(shown.borrow().as_ref().map(|leader| leader.fence), Some(next.fence));
+    let data_dir = DataDir::open(scene.scratch.path()).unwrap();
+    assert_eq!(FenceStore::load(&data_dir).unwrap().current(), Some(next.fence));
+
+    // Confirmed by voters that may not count any more, it is neither written nor shown.
+    let later = leader(6, &[1, 2], Vec::new());
+    let written = establish(&beliefs, &later, basis + 1, &publish).await.unwrap();
+    assert_eq!(written, Written::Outdated);
+    assert_eq!(shown.borrow().as_ref().map(|leader| leader.fence), Some(next.fence));
+}
