@@ -1,5 +1,6 @@
 //! Drives the master: made when this node leads, emptied when it no longer does.
 
+mod flush;
 mod proposer;
 mod streams;
 mod term;

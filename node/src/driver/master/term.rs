@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Explained, Handle, Input, MAILBOX_MAX, Options, Port,
+    flush::{Acting, flush},
     proposer::Proposer,
     streams::{StreamInput, Streams},
 };
@@ -164,7 +165,7 @@ impl Term<'_> {
                 self.take(input);
             }
             self.handle(Event::Tick);
-            self.flush();
+            flush(&mut self);
             self.publisher.changed(|| self.master.view());
         }
     }
@@ -237,6 +238,20 @@ impl Term<'_> {
     fn handle(&mut self, event: Event) {
         self.master.handle(self.options.clock.now(), event, &mut self.effects);
     }
+}
+
+impl Acting for Term<'_> {
+    fn lease_valid(&self) -> bool {
+        self.options.raft.lease_valid()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn effects(&mut self) -> &mut Vec<Effect> {
+        &mut self.effects
+    }
 
     fn depose(&mut self, why: &str) {
         if !self.over {
@@ -244,24 +259,6 @@ impl Term<'_> {
             self.over = true;
             self.effects.clear();
             self.handle(Event::Deposed);
-        }
-    }
-
-    /// Carries out what the master wishes for, as long as the lease holds.
-    fn flush(&mut self) {
-        while !self.effects.is_empty() {
-            if !self.over && !self.options.raft.lease_valid() {
-                self.depose("its lease has run out");
-            }
-            if self.over {
-                return self.effects.clear();
-            }
-            for effect in std::mem::take(&mut self.effects) {
-                if self.over {
-                    return;
-                }
-                self.perform(effect);
-            }
         }
     }
 
