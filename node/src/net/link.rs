@@ -48,6 +48,12 @@ impl Link {
         self.connection.close_reason().is_some()
     }
 
+    /// Ends the connection, as a peer that dies does.
+    #[cfg(test)]
+    pub(super) fn close_for_test(&self) {
+        self.connection.close(0u32.into(), b"");
+    }
+
     /// Opens a stream.
     pub(crate) async fn open(&self, class: StreamClass) -> Result<Opened, WireError> {
         let hello = StreamHello::new(*self.cluster.borrow(), class);

@@ -1,21 +1,21 @@
 //! What peers may take up, over real QUIC.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use meshos_membership::keys::PeerKind;
 use meshos_protocol::{
-    codec::FRAME_BYTES_MAX,
+    codec::{FRAME_BYTES_MAX, WIRE_VERSION, WIRE_VERSION_MIN},
     ids::{NodeId, Principal, RequestId},
     messages::{
-        StreamClass, StreamHello,
+        Refusal, StreamAnswer, StreamClass, StreamHello,
         node::{Reply, ReplyFrame, Request, RequestFrame},
     },
 };
 use meshos_sdk::wire::{self, Credentials, Idle, OPENING_BYTES_MAX, Opened};
 
 use super::{
-    Limits, Peer,
-    testing::{Authority, PATIENCE, TestNode, connect, in_time, open, poll_until},
+    Limits, Peer, Target,
+    testing::{Authority, CLUSTER, PATIENCE, TestNode, connect, in_time, open, poll_until},
 };
 
 /// Long enough to tell that something does not happen, where nothing tells that.
@@ -237,4 +237,69 @@ async fn handshakes_that_never_end_keep_nobody_out() {
     }
     node_is_served(&authority, &node).await;
     assert_eq!(node.net.inner().admission.under_way(), 6);
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_and_replaced_when_it_is_closed() {
+    let authority = Authority::new();
+    let node = TestNode::start(&authority, 1, Limits::default());
+    let other = TestNode::start(&authority, 2, Limits::default());
+    let anybody = Target { node: None, ..node.target() };
+    for target in [node.target(), anybody] {
+        let (first, at_once) = tokio::join!(other.net.link(&target), other.net.link(&target));
+        let first = first.unwrap();
+        assert!(Arc::ptr_eq(&first, &at_once.unwrap()), "dialled once however many ask");
+        assert_eq!(first.request(Request::Leader, PATIENCE).await.unwrap(), Reply::Done);
+        assert!(Arc::ptr_eq(&first, &other.net.link(&target).await.unwrap()), "used again");
+
+        first.close_for_test();
+        let second = other.net.link(&target).await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &second), "a closed one leads nowhere");
+        assert_eq!(second.request(Request::Leader, PATIENCE).await.unwrap(), Reply::Done);
+        assert!(Arc::ptr_eq(&second, &other.net.link(&target).await.unwrap()));
+    }
+    // Whoever was dialled uses the same connection back.
+    let back = node.net.link(&other.target()).await.unwrap();
+    assert!(Arc::ptr_eq(&back, &node.net.link(&other.target()).await.unwrap()));
+}
+
+/// What the node answers to a stream of these versions.
+async fn answered(connection: &quinn::Connection, newest: u32, oldest: u32) -> StreamAnswer {
+    let hello = StreamHello::new(Some(CLUSTER), StreamClass::Request);
+    let hello = StreamHello { version: newest, version_min: oldest, ..hello };
+    let (mut send, receive) = in_time("a stream", connection.open_bi()).await.unwrap();
+    send.write_all(&wire::frame(&hello).unwrap()).await.unwrap();
+    let mut reader = wire::FrameReader::new(receive);
+    in_time("an answer", reader.read::<StreamAnswer>()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn streams_use_the_newest_version_that_both_sides_speak() {
+    let authority = Authority::new();
+    let node = TestNode::start(&authority, 1, Limits::default());
+    let credentials = authority.issue(&PeerKind::Node(NodeId::from_bits(2)));
+    let connection = connect(&credentials, node.net.address()).await.unwrap();
+    let (now, least) = (WIRE_VERSION, WIRE_VERSION_MIN);
+    for (newest, oldest, agreed) in [
+        (now, least, Some(now)),
+        (now, now, Some(now)),
+        (least, least, Some(least)),
+        // The next releases, which still speak with this one, and one that does not any more.
+        (now + 1, now, Some(now)),
+        (now + 9, least, Some(now)),
+        (now + 1, now + 1, None),
+        // One that is too old, and one that makes no sense.
+        (least - 1, least - 1, None),
+        (least - 1, now, None),
+    ] {
+        match answered(&connection, newest, oldest).await {
+            StreamAnswer::Accepted { version } => assert_eq!(Some(version), agreed),
+            StreamAnswer::Refused { cause: Refusal::Version, message } => {
+                assert_eq!(agreed, None, "{newest} to {oldest}: {message}");
+                let both = format!("versions {oldest} to {newest}, this node {least} to {now}");
+                assert!(message.contains(&both), "{message}");
+            }
+            other => panic!("{newest} to {oldest}: {other:?}"),
+        }
+    }
 }
