@@ -128,7 +128,7 @@ impl Carrier {
 
     fn beat(&mut self, desk: &mut Desk) -> Result<(), TooSlow> {
         desk.heartbeat_at = Instant::now() + HEARTBEAT;
-        self.outbox.check()?;
+        self.outbox.check(Instant::now())?;
         if self.session.is_told() {
             self.outbox.push(codec::record(self.media, &event::heartbeat()))?;
         }
