@@ -23,6 +23,7 @@ mod restarts;
 mod run_command;
 mod sandboxes;
 mod sharing;
+mod snapshots;
 mod surroundings;
 mod told;
 mod volumes;
