@@ -206,13 +206,7 @@ impl Api {
         view: Arc<View>,
     ) -> Result<Answer, Failure> {
         match route {
-            Leading::Leader => Answer::json(&LeaderRow {
-                node_id: self.options.node.to_string(),
-                address: self.options.options.http_address().to_string(),
-                term: view.fence.term.0,
-                cluster: view.fence.cluster.to_string(),
-                domain: self.options.options.domain.clone(),
-            }),
+            Leading::Leader => Answer::json(&self.leader_row(&view)),
             Leading::Nodes(page) => {
                 let gossip = self.options.gossip.view();
                 let own = self.options.options.clone();
@@ -271,6 +265,17 @@ impl Api {
             Leading::AddVoter => self.add_voter(call, &view).await,
             Leading::RemoveVoter => self.remove_voter(call, &view).await,
             Leading::TransferLeader => self.transfer_leader(call, &view).await,
+        }
+    }
+
+    /// This node, which leads.
+    fn leader_row(&self, view: &View) -> LeaderRow {
+        LeaderRow {
+            node_id: self.options.node.to_string(),
+            address: self.options.options.http_address().to_string(),
+            term: view.fence.term.0,
+            cluster: view.fence.cluster.to_string(),
+            domain: self.options.options.domain.clone(),
         }
     }
 

@@ -412,8 +412,7 @@ impl Core {
                 }
             }
             Ask::Revive { roles } => {
-                let all = roles.is_empty();
-                self.suppressed.retain(|role| !all && !roles.contains(role));
+                self.suppressed.retain(|role| !roles.is_empty() && !roles.contains(role));
                 self.send_if_subscribed(Call::Revive { roles }, out);
             }
             Ask::Suppress { roles } => {

@@ -114,7 +114,6 @@ fn what_a_dead_node_has_is_told_at_once_with_what_to_do() {
     let table = run(&["nodes"]).success().stdout;
     let row = table.lines().find(|line| line.starts_with(&id)).unwrap();
     assert!(row.contains("  not connected  ") && !row.contains("active"), "{table}");
-    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
 
     let logs = run(&["logs", "orphan-0"]);
     assert_eq!(logs.code(), 1, "{logs:?}");
