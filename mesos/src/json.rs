@@ -35,6 +35,11 @@ pub(crate) trait FromJson: Sized {
 #[derive(Debug, Default)]
 pub(crate) struct Trail(String);
 
+/// The most that is told of a field's name, in characters.
+const TRAIL_FIELD_CHARS_MAX: usize = 64;
+/// So many missing fields are told, so that an answer is not much longer than the question.
+pub(crate) const MISSING_MAX: usize = 16;
+
 impl Trail {
     /// Goes into a field for as long as `inside` runs.
     fn within<T>(&mut self, field: &str, inside: impl FnOnce(&mut Self) -> T) -> T {
@@ -42,7 +47,8 @@ impl Trail {
         if length > 0 {
             self.0.push('.');
         }
-        self.0.push_str(field);
+        // The key of a map is as long as its sender likes.
+        self.0.extend(field.chars().take(TRAIL_FIELD_CHARS_MAX));
         let done = inside(self);
         self.0.truncate(length);
         done

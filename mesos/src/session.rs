@@ -237,7 +237,9 @@ impl Session {
             None => Ok(()),
             Some(error) => Err(Refused::new(status_of(error.kind), error.message)),
         };
-        let over = matches!(call, Call::Teardown) && answer.is_ok();
+        let teardown = matches!(call, Call::Teardown);
+        let over = teardown && answer.is_ok();
+        self.tearing_down &= !teardown || over;
         out.push(Output::Answer(ticket, answer));
         if over {
             self.end(out);

@@ -154,3 +154,19 @@ fn the_encoding_is_chosen_by_the_headers() {
         assert_eq!(Media::acceptable(Some(accept)).unwrap_err().status, 406, "{accept}");
     }
 }
+
+#[test]
+fn what_is_missing_is_told_in_few_words_however_long_the_question() {
+    let key = "k".repeat(1_000);
+    let quantities: serde_json::Map<String, Value> =
+        (0..100).map(|number| (number.to_string(), json!({}))).collect();
+    let groups = json!([{ "quantities": quantities }]);
+    let minimum = json!({ "quantities": groups });
+    let filters = json!({ key: { "min_allocatable_resources": minimum } });
+    let framework = json!({ "user": "u", "name": "n", "offer_filters": filters });
+    let call = json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": framework } });
+    let refused = read_call(Media::Json, call.to_string().as_bytes()).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("Missing required fields: ") && text.contains(".value"), "{text}");
+    assert!(text.len() < 5_000, "{} bytes", text.len());
+}

@@ -2,7 +2,7 @@
 
 /// Fields that must be there.
 pub(crate) mod req {
-    use crate::json::{Trail, kinds::Kind, plain};
+    use crate::json::{MISSING_MAX, Trail, kinds::Kind, plain};
 
     pub(crate) use super::opt::{read, write};
 
@@ -14,7 +14,8 @@ pub(crate) mod req {
     ) {
         trail.within(plain(field), |trail| match value {
             Some(value) if K::is_known(value) => K::find_missing(value, trail, missing),
-            Some(_) | None => missing.push(trail.to_string()),
+            Some(_) | None if missing.len() < MISSING_MAX => missing.push(trail.to_string()),
+            Some(_) | None => {}
         });
     }
 }

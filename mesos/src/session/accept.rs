@@ -40,7 +40,7 @@ impl Session {
                 Type::LaunchGroup => {
                     let what = (TaskState::Error, Reason::TaskGroupInvalid);
                     let why = "Task groups are not supported by this release";
-                    refuse_tasks(operation, what, why, now, out);
+                    tasks_of(operation).for_each(|info| tell_refused(info, what, why, now, out));
                 }
                 Type::Reserve
                 | Type::Unreserve
@@ -52,6 +52,10 @@ impl Session {
                 | Type::DestroyDisk
                 | Type::Unknown => operations.extend(self.read_operation(operation, &offered, out)),
             }
+        }
+        // A kill that is not answered was of an earlier task of that id.
+        for task in &launch {
+            self.kills.remove(&task.task_id);
         }
         self.pending.extend(launch.iter().map(|task| (task.task_id.clone(), offered.agent)));
         let with_id = operations.iter().filter_map(|request| request.id.clone());
@@ -132,6 +136,12 @@ impl Session {
         tell(out, event::operation(status));
     }
 
+    /// Whether a task of this id is on its way, or live.
+    fn knows(&self, info: &schema::TaskInfo) -> bool {
+        let id = task::task_id(info.task_id.as_ref());
+        id.is_ok_and(|id| self.pending.contains_key(&id) || self.tasks.contains_key(&id))
+    }
+
     /// None of the offers is known to be open, or there is no leader: nothing is asked of anybody, and
     /// what the accept wanted is told to be lost.
     fn drop_accept(&mut self, accept: &schema::CallAccept, now: Wall, out: &mut Vec<Output>) {
@@ -140,7 +150,10 @@ impl Session {
         for operation in &accept.operations {
             match operation.r#type() {
                 Type::Launch | Type::LaunchGroup => {
-                    refuse_tasks(operation, (state, Reason::InvalidOffers), why, now, out);
+                    // An accept that is said again must not end what the first one launched.
+                    let tasks = tasks_of(operation).filter(|info| !self.knows(info));
+                    let what = (state, Reason::InvalidOffers);
+                    tasks.for_each(|info| tell_refused(info, what, why, now, out));
                 }
                 Type::Reserve
                 | Type::Unreserve
@@ -151,6 +164,10 @@ impl Session {
                 | Type::CreateDisk
                 | Type::DestroyDisk
                 | Type::Unknown => {
+                    let id = operation::id(operation.id.as_ref()).ok().flatten();
+                    if id.is_some_and(|id| self.operations.contains_key(&id)) {
+                        continue;
+                    }
                     let what = (schema::OperationState::Dropped, None);
                     let why = "The offers of the operation are not open any more";
                     self.tell_operation(operation, what, why, out);
@@ -167,18 +184,10 @@ impl Session {
     }
 }
 
-fn refuse_tasks(
-    operation: &OfferOperation,
-    what: (TaskState, Reason),
-    why: &str,
-    now: Wall,
-    out: &mut Vec<Output>,
-) {
+fn tasks_of(operation: &OfferOperation) -> impl Iterator<Item = &schema::TaskInfo> {
     let single = operation.launch.iter().flat_map(|launch| &launch.task_infos);
     let group = operation.launch_group.iter().flat_map(|it| &it.task_group);
-    for info in single.chain(group.flat_map(|group| &group.tasks)) {
-        tell_refused(info, what, why, now, out);
-    }
+    single.chain(group.flat_map(|group| &group.tasks))
 }
 
 fn tell_refused(

@@ -222,19 +222,22 @@ fn an_accept_is_sent_once_and_asked_for_at_the_next_leader() {
         panic!("{sent:?}");
     };
     assert_eq!((offers.len(), launch[0].task_id.as_str(), *refuse_ms), (1, "t", None));
+    // Said again, as after an answer that got lost, it does not end what it launched.
+    world.launch("O1.1", json!([task("t")]));
+    assert_eq!(world.told().0, [json!(null); 0]);
     // The offer is void now.
     world.launch("O1.1", json!([task("u")]));
     let (events, answers) = world.told();
     assert_eq!(events[0]["update"]["status"]["state"], "TASK_LOST");
     assert_eq!(events[0]["update"]["status"]["reason"], "REASON_INVALID_OFFERS");
     assert_eq!(events[0]["update"]["status"]["timestamp"], 5.0);
-    assert_eq!(answers, [(Ticket(2), None)]);
+    assert_eq!(answers, [(Ticket(3), None)]);
     world.update("t", TaskState::Running);
     world.launch("O1.1", json!([]));
     world.take();
     world.close();
     world.call("KILL", json!({"task_id": {"value": "t"}}));
-    assert_eq!(world.told().1, [(Ticket(4), None)], "taken in without a leader");
+    assert_eq!(world.told().1, [(Ticket(5), None)], "taken in without a leader");
     world.open();
     world.subscribe();
     let sent = world.sent();
@@ -249,6 +252,20 @@ fn an_accept_is_sent_once_and_asked_for_at_the_next_leader() {
     world.open();
     world.subscribe();
     assert_eq!(world.sent().len(), 1, "nothing is left to be said but the subscribe");
+}
+
+#[test]
+fn a_kill_of_an_earlier_task_is_not_said_of_a_later_one_of_its_id() {
+    let mut world = World::subscribed();
+    world.call("KILL", json!({"task_id": {"value": "t"}}));
+    world.offer(1);
+    world.launch("O1.1", json!([task("t")]));
+    world.close();
+    world.take();
+    world.open();
+    world.subscribe();
+    let sent = world.sent();
+    assert!(!sent.iter().any(|call| matches!(call, Call::Kill { .. })), "{sent:?}");
 }
 
 #[test]
@@ -349,6 +366,16 @@ fn the_end_is_told_and_answers_all_who_wait() {
         error: CallError { kind: CallErrorKind::Busy, message: String::new() },
     });
     assert_eq!(world.told(), (vec![], vec![]));
+    // A framework whose wish to be torn down was refused is told the end that comes later.
+    let mut world = World::subscribed();
+    let teardown = world.call("TEARDOWN", Value::Null);
+    let request = world.session.waiting.keys().next().copied().unwrap();
+    let busy = CallError { kind: CallErrorKind::Busy, message: String::new() };
+    world.event(Event::Answered { request, error: Some(busy) });
+    assert_eq!(world.told(), (vec![], vec![(teardown, Some(503))]));
+    let over = CallError { kind: CallErrorKind::FailedOver, message: String::new() };
+    world.event(Event::Error { error: over });
+    assert_eq!(world.told().0[0]["error"]["message"], "Framework failed over");
     // A framework that tears itself down is told no error.
     let mut world = World::subscribed();
     let teardown = world.call("TEARDOWN", Value::Null);
