@@ -14,8 +14,10 @@ pub(crate) fn pages<T: Serialize>(
 ) -> impl Iterator<Item = (Vec<T>, bool)> {
     let mut pages: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0;
+    // One item has a part of its own whatever its size, so nothing is measured of it.
+    let alone = items.len() == 1;
     for item in items {
-        let size = codec::encode(&item).len();
+        let size = if alone { 0 } else { codec::encode(&item).len() };
         let full = pages.last().is_none_or(|page| page.len() >= items_max);
         if full || bytes + size > PAGE_BYTES_MAX {
             pages.push(Vec::new());

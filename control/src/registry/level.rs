@@ -46,35 +46,17 @@ pub enum NotUnderstood {
 impl Command {
     /// The lowest level of a release that knows all of it.
     pub fn level(&self) -> u32 {
-        match self {
-            Self::FormCluster { .. }
-            | Self::AdmitAgent { .. }
-            | Self::SetAgentState { .. }
-            | Self::SetSuppressed { .. }
-            | Self::Disconnect { .. }
-            | Self::Reconnect { .. }
-            | Self::CloseFramework { .. }
-            | Self::SetWeight { .. } => LEVEL_FIRST,
-            Self::AdmitFramework { info, .. } | Self::Resubscribe { info, .. } => level_of(info),
-            Self::SetQuota { .. }
-            | Self::SetPriority { .. }
-            | Self::SetPolicy { .. }
-            | Self::SetWishes { .. } => 2,
-            Self::RaiseLevel { level } => *level,
-            Self::Unknown => u32::MAX,
-        }
+        self.came_with().0
     }
 
     /// What is new in it, for people.
     pub fn novelty(&self) -> &'static str {
+        self.came_with().1
+    }
+
+    /// The level that it came with, and what was new then.
+    fn came_with(&self) -> (u32, &'static str) {
         match self {
-            Self::SetQuota { .. } => "quota",
-            Self::SetPriority { .. } => "priorities",
-            Self::SetPolicy { .. } => "policies",
-            Self::SetWishes { .. } => "wishes of frameworks",
-            Self::AdmitFramework { .. } | Self::Resubscribe { .. } => {
-                "frameworks that go to other regions or ask for gangs"
-            }
             Self::FormCluster { .. }
             | Self::AdmitAgent { .. }
             | Self::SetAgentState { .. }
@@ -82,9 +64,16 @@ impl Command {
             | Self::Disconnect { .. }
             | Self::Reconnect { .. }
             | Self::CloseFramework { .. }
-            | Self::SetWeight { .. }
-            | Self::RaiseLevel { .. }
-            | Self::Unknown => "this change",
+            | Self::SetWeight { .. } => (LEVEL_FIRST, "this change"),
+            Self::AdmitFramework { info, .. } | Self::Resubscribe { info, .. } => {
+                (level_of(info), "frameworks that go to other regions or ask for gangs")
+            }
+            Self::SetQuota { .. } => (2, "quota"),
+            Self::SetPriority { .. } => (2, "priorities"),
+            Self::SetPolicy { .. } => (2, "policies"),
+            Self::SetWishes { .. } => (2, "wishes of frameworks"),
+            Self::RaiseLevel { level } => (*level, "this change"),
+            Self::Unknown => (u32::MAX, "this change"),
         }
     }
 }

@@ -36,6 +36,31 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Makes the file `path`, which `make` writes and closes or keeps under the name that it is given, and
+/// returns once it would survive a power cut. Under its own name it is never seen half made.
+///
+/// # Errors
+/// Those of `make`, and with the file that it was about what the system said, as `failed` has it.
+pub fn make_whole<T, E>(
+    path: &Path,
+    failed: impl Fn(&Path, io::Error) -> E,
+    make: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut making = path.as_os_str().to_owned();
+    making.push(".new");
+    let making = PathBuf::from(making);
+    match std::fs::remove_file(&making) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(&making, error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let made = make(&making)?;
+    let renamed = std::fs::rename(&making, path).and_then(|()| sync_directory(path.parent()));
+    renamed.map_err(|error| failed(path, error))?;
+    Ok(made)
+}
+
 /// Where the new content of `path` is made.
 pub(super) fn aside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");

@@ -14,7 +14,7 @@ mod error;
 mod fence;
 mod record;
 
-pub use atomic::write_atomic;
+pub use atomic::{make_whole, write_atomic};
 pub(crate) use atomic::{sync_directory, write_new};
 pub use data_dir::{DataDir, NodeIdentity};
 pub use error::IdentityError;

@@ -18,8 +18,9 @@ use super::{
     OpenError, SNAPSHOT_BYTES_MAX,
     config::{LogId, SnapshotMeta},
     record::SnapshotMetaRecord,
-    store::{Failure, sync_dir, write_durably},
+    store::{Failure, write_durably},
 };
+use crate::identity::sync_directory;
 
 const NAME_PREFIX: &str = "raft-snapshot-";
 const MAGIC: &[u8; 8] = b"meshsnp1";
@@ -114,7 +115,9 @@ impl SnapshotStore {
             .inspect_err(|error| self.report(&path, error))?;
         if let Some((previous, _)) = current.replace((path, snapshot.meta.clone())) {
             // Left behind, it costs space until the next start or snapshot, and nothing else.
-            if let Err(error) = fs::remove_file(&previous).and_then(|()| sync_dir(&self.dir)) {
+            if let Err(error) =
+                fs::remove_file(&previous).and_then(|()| sync_directory(Some(&self.dir)))
+            {
                 tracing::warn!(file = %previous.display(), %error, "old raft snapshot is not removed");
             }
         }

@@ -148,30 +148,18 @@ impl Session {
         let state = self.unless_partition_aware(TaskState::Dropped);
         let why = "Task launched with invalid offers: they are not open any more";
         for operation in &accept.operations {
-            match operation.r#type() {
-                Type::Launch | Type::LaunchGroup => {
-                    // An accept that is said again must not end what the first one launched.
-                    let tasks = tasks_of(operation).filter(|info| !self.knows(info));
-                    let what = (state, Reason::InvalidOffers);
-                    tasks.for_each(|info| tell_refused(info, what, why, now, out));
-                }
-                Type::Reserve
-                | Type::Unreserve
-                | Type::Create
-                | Type::Destroy
-                | Type::GrowVolume
-                | Type::ShrinkVolume
-                | Type::CreateDisk
-                | Type::DestroyDisk
-                | Type::Unknown => {
-                    let id = operation::id(operation.id.as_ref()).ok().flatten();
-                    if id.is_some_and(|id| self.operations.contains_key(&id)) {
-                        continue;
-                    }
-                    let what = (schema::OperationState::Dropped, None);
-                    let why = "The offers of the operation are not open any more";
-                    self.tell_operation(operation, what, why, out);
-                }
+            // An accept that is said again must not end what the first one launched or asked for.
+            if matches!(operation.r#type(), Type::Launch | Type::LaunchGroup) {
+                let tasks = tasks_of(operation).filter(|info| !self.knows(info));
+                let what = (state, Reason::InvalidOffers);
+                tasks.for_each(|info| tell_refused(info, what, why, now, out));
+                continue;
+            }
+            let id = operation::id(operation.id.as_ref()).ok().flatten();
+            if id.is_none_or(|id| !self.operations.contains_key(&id)) {
+                let what = (schema::OperationState::Dropped, None);
+                let why = "The offers of the operation are not open any more";
+                self.tell_operation(operation, what, why, out);
             }
         }
         // Those that are open are free again, without a filter.

@@ -2,13 +2,12 @@
 
 use std::{
     fs::Permissions,
-    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use meshos_control::agent::{Change, OperationsRecord, TaskRecord};
-use meshos_membership::identity::write_atomic;
+use meshos_membership::identity::{make_whole, write_atomic};
 use meshos_protocol::{
     codec,
     ids::{AgentId, FrameworkId, TaskId},
@@ -280,21 +279,14 @@ pub(super) fn builder() -> Builder {
 /// node would never start again.
 fn make(path: &Path) -> Result<AgentStore, StoreError> {
     let failed = |why: String| StoreError::Storage { path: path.to_owned(), why };
-    let making = path.with_extension("redb.new");
-    match std::fs::remove_file(&making) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed(error.to_string()));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let database = builder().create(&making).map_err(|error| failed(error.to_string()))?;
-    let store = AgentStore::on(path, database)?;
-    let renamed = std::fs::rename(&making, path).and_then(|()| {
-        let directory = path.parent().expect("it is a file in the data directory");
-        std::fs::File::open(directory)?.sync_all()
-    });
-    renamed.map_err(|error| failed(error.to_string()))?;
-    Ok(store)
+    make_whole(
+        path,
+        |_, error| failed(error.to_string()),
+        |making| {
+            let database = builder().create(making).map_err(|error| failed(error.to_string()))?;
+            AgentStore::on(path, database)
+        },
+    )
 }
 
 fn key(framework: FrameworkId, task: &TaskId) -> (u64, &str) {

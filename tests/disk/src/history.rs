@@ -60,6 +60,27 @@ impl History {
         (acknowledged, asked)
     }
 
+    /// Checks what was found after a power cut at this moment: of the states that were asked for, by their
+    /// numbers, one that is not before the one that was acknowledged.
+    ///
+    /// # Panics
+    /// When it is another.
+    pub fn check<T: PartialEq + std::fmt::Debug>(
+        &self,
+        moment: usize,
+        found: &T,
+        states: &[T],
+        what: &str,
+    ) {
+        let (acknowledged, asked) = self.progress(moment);
+        // In the middle of the opening it is what it was before.
+        let possible = &states[acknowledged.unwrap_or(0)..=asked.unwrap_or(0)];
+        assert!(
+            possible.contains(found),
+            "{what}: acknowledged {acknowledged:?}, asked {asked:?}, found {found:?}"
+        );
+    }
+
     /// What is on the disk when the power fails at this moment: all up to the last sync, and of
     /// what came after it any sectors, in the state of any of their writes, and any of the lengths.
     #[must_use]

@@ -57,7 +57,7 @@ impl World {
         let within_reach = self.voters_within_reach(node);
         if self.majority_follows(node, term) {
             let until = self.now_ms + self.setup.lease_ms;
-            if let Some(leading) = self.leading_mut(node) {
+            if let Some(leading) = self.nodes[node].leading_mut() {
                 leading.lease_until = until;
             }
             if newest {
@@ -73,7 +73,7 @@ impl World {
             self.depose(node);
         }
         let now_ms = self.now_ms;
-        if self.leading_mut(node).is_some_and(|leading| leading.lease_until < now_ms) {
+        if self.nodes[node].leading_mut().is_some_and(|leading| leading.lease_until < now_ms) {
             self.depose(node);
         }
     }
@@ -170,7 +170,7 @@ impl World {
 
     /// The term in which a node believes to lead.
     pub fn term_led_by(&self, node: usize) -> Option<Term> {
-        self.nodes[node].process.as_ref()?.leading.as_ref().map(|leading| leading.term)
+        self.nodes[node].leading().map(|leading| leading.term)
     }
 
     /// Hands an event to a master and carries out what it wishes for, if its lease still runs.
@@ -178,7 +178,7 @@ impl World {
         let now = self.nodes[node].now(self.now_ms);
         let now_ms = self.now_ms;
         self.trace.note(now_ms, format_args!("n{node} master: {event:?}"));
-        let Some(leading) = self.leading_mut(node) else { return };
+        let Some(leading) = self.nodes[node].leading_mut() else { return };
         leading.on_record.note(&event);
         let mut effects = Vec::new();
         leading.master.handle(now, event, &mut effects);
@@ -197,7 +197,7 @@ impl World {
 
     fn plan_master_tick(&mut self, node: usize) {
         let now_ms = self.now_ms;
-        let Some(leading) = self.leading_mut(node) else { return };
+        let Some(leading) = self.nodes[node].leading_mut() else { return };
         let Some(deadline) = leading.master.next_deadline() else { return };
         let at_ms = deadline.0.max(now_ms + 1);
         if leading.tick.is_none_or(|planned| planned > at_ms) {
@@ -210,14 +210,14 @@ impl World {
     /// A master's deadline has come.
     pub fn master_ticks(&mut self, node: usize, term: Term) {
         let now_ms = self.now_ms;
-        let Some(leading) = self.leading_mut(node) else { return };
+        let Some(leading) = self.nodes[node].leading_mut() else { return };
         // A tick that was planned before an earlier deadline turned up is void.
         if leading.term != term || leading.tick != Some(now_ms) {
             return;
         }
         leading.tick = None;
         self.master_event(node, Event::Tick);
-        if let Some(leading) = self.leading_mut(node) {
+        if let Some(leading) = self.nodes[node].leading_mut() {
             let next = leading.master.next_deadline();
             assert!(next.is_none_or(|next| next.0 > now_ms), "a tick leaves nothing due");
         }
@@ -232,8 +232,9 @@ impl World {
                 self.plan(delay, Happening::Commit { node, term });
             }
             Effect::SendToAgent { connection, message } => {
-                if let Some(stream) =
-                    self.leading_mut(node).and_then(|l| l.connections.get(&connection).copied())
+                if let Some(stream) = self.nodes[node]
+                    .leading_mut()
+                    .and_then(|l| l.connections.get(&connection).copied())
                 {
                     self.send(
                         stream,
@@ -245,7 +246,7 @@ impl World {
             Effect::CloseConnection { connection, why } => {
                 self.note(format_args!("n{node} closes an agent's stream: {why}"));
                 if let Some(stream) =
-                    self.leading_mut(node).and_then(|l| l.connections.remove(&connection))
+                    self.nodes[node].leading_mut().and_then(|l| l.connections.remove(&connection))
                 {
                     self.finish(stream, Side::Acceptor);
                 }
@@ -255,14 +256,14 @@ impl World {
                     offers.iter().for_each(|offer| invariants::check_made(self, node, offer));
                 }
                 if let Some(stream) =
-                    self.leading_mut(node).and_then(|l| l.sessions.get(&session).copied())
+                    self.nodes[node].leading_mut().and_then(|l| l.sessions.get(&session).copied())
                 {
                     self.send(stream, Side::Opener, Frame::Event(EventFrame { fence, event }));
                 }
             }
             Effect::CloseSession { session } => {
                 if let Some(stream) =
-                    self.leading_mut(node).and_then(|l| l.sessions.remove(&session))
+                    self.nodes[node].leading_mut().and_then(|l| l.sessions.remove(&session))
                 {
                     self.finish(stream, Side::Acceptor);
                 }
@@ -416,7 +417,7 @@ impl World {
             return;
         };
         let peer = self.nodes[peer].id;
-        let Some(leading) = self.leading_mut(node) else { return };
+        let Some(leading) = self.nodes[node].leading_mut() else { return };
         match frame {
             Frame::Hello => {
                 leading.streams_numbered += 1;
@@ -437,7 +438,7 @@ impl World {
 
     /// An agent's stream to this leader is closed.
     pub fn leader_lost_agent(&mut self, node: usize, id: StreamId) {
-        let Some(leading) = self.leading_mut(node) else { return };
+        let Some(leading) = self.nodes[node].leading_mut() else { return };
         let found = leading.connections.iter().find(|(_, stream)| **stream == id);
         let Some(connection) = found.map(|(connection, _)| *connection) else { return };
         leading.connections.remove(&connection);
@@ -457,7 +458,7 @@ impl World {
             return;
         };
         let (gateway, principal) = (self.nodes[gateway].id, self.drivers[driver].principal.clone());
-        let Some(leading) = self.leading_mut(node) else { return };
+        let Some(leading) = self.nodes[node].leading_mut() else { return };
         match frame {
             Frame::Hello => {
                 leading.streams_numbered += 1;
@@ -478,7 +479,7 @@ impl World {
 
     /// A gateway's stream to this leader is closed.
     pub fn leader_lost_gateway(&mut self, node: usize, id: StreamId) {
-        let Some(leading) = self.leading_mut(node) else { return };
+        let Some(leading) = self.nodes[node].leading_mut() else { return };
         let found = leading.sessions.iter().find(|(_, stream)| **stream == id);
         let Some(session) = found.map(|(session, _)| *session) else { return };
         leading.sessions.remove(&session);

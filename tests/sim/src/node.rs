@@ -111,6 +111,16 @@ pub struct Leading {
 }
 
 impl Node {
+    /// The leader that it is, or believes to be.
+    pub fn leading(&self) -> Option<&Leading> {
+        self.process.as_ref()?.leading.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn leading_mut(&mut self) -> Option<&mut Leading> {
+        self.process.as_mut()?.leading.as_mut()
+    }
+
     /// A machine that was never started.
     pub fn new(id: NodeId, capacity: Resources) -> Self {
         Self {

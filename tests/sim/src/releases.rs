@@ -9,7 +9,7 @@ use meshos_control::{
 };
 use meshos_protocol::{ids::FrameworkId, role::Role, wishes::OfferWishes};
 
-use crate::{node::Leading, world::World};
+use crate::world::World;
 
 /// What a leader has on record, as far as the rules about offers need it.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl World {
             VoterRelease { node: self.nodes[*voter].id, release }
         };
         let mut voters: Vec<VoterRelease> = self.raft.voters.iter().map(told).collect();
-        let Some(leading) = self.leading_mut(leader) else { return };
+        let Some(leading) = self.nodes[leader].leading_mut() else { return };
         // What was heard once is known until the leader is another.
         for (voter, before) in voters.iter_mut().zip(&leading.voters_told) {
             let known = before.release.clone();
@@ -94,10 +94,5 @@ impl World {
     /// The region in which a node stands, if it says so.
     pub fn region_of(&self, node: usize) -> Option<String> {
         self.nodes[node].place.domain.as_ref().map(|domain| domain.region.clone())
-    }
-
-    /// The leader that a node is, or believes to be.
-    pub(crate) fn leading_mut(&mut self, node: usize) -> Option<&mut Leading> {
-        self.nodes[node].process.as_mut()?.leading.as_mut()
     }
 }

@@ -282,8 +282,7 @@ impl World {
 
     /// What the newest leader shows to readers; nothing while nobody leads.
     pub fn master_view(&self) -> Option<master::View> {
-        let leading = self.nodes[self.leader()?].process.as_ref()?.leading.as_ref()?;
-        Some(leading.master.view())
+        Some(self.nodes[self.leader()?].leading()?.master.view())
     }
 
     /// Whether someone leads and all agents have reported to it.

@@ -13,6 +13,8 @@ use redb::{
     TableDefinition,
 };
 
+use crate::identity::{make_whole, sync_directory};
+
 use super::super::{
     OpenError,
     config::{Entry, LogId, Vote},
@@ -261,23 +263,16 @@ pub(crate) fn write_entries_for_test(file: &LogFile, entry: Entry) {
     file.write(std::iter::once(Write::Append(&[std::sync::Arc::new(entry)]))).unwrap();
 }
 
-/// Makes the file under another name first: a half-made one must not be taken for a log.
+/// A half-made file must not be taken for a log.
 fn create(path: &Path, raft_id: u64) -> Result<Database, OpenError> {
-    let making = path.with_extension("redb.new");
-    match fs::remove_file(&making) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error(&making, error));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let database = builder().create(&making).map_err(|error| open_error(&making, error))?;
-    initialise(&database, raft_id).map_err(|error| match error {
-        redb::Error::Io(source) => io_error(&making, source),
-        other => io_error(&making, io::Error::other(other.to_string())),
-    })?;
-    fs::rename(&making, path).map_err(|source| io_error(path, source))?;
-    sync_parent(path).map_err(|source| io_error(path, source))?;
-    Ok(database)
+    make_whole(path, io_error, |making| {
+        let database = builder().create(making).map_err(|error| open_error(making, error))?;
+        initialise(&database, raft_id).map_err(|error| match error {
+            redb::Error::Io(source) => io_error(making, source),
+            other => io_error(making, io::Error::other(other.to_string())),
+        })?;
+        Ok(database)
+    })
 }
 
 fn builder() -> Builder {
@@ -336,15 +331,5 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     drop(file);
     fs::rename(&temporary, path)?;
-    sync_parent(path)
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
-}
-
-/// Makes renames and removals in `dir` survive a power cut.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    File::open(dir)?.sync_all()
+    sync_directory(path.parent())
 }

@@ -9,7 +9,7 @@ mod log;
 mod tail;
 mod writer;
 
-pub(super) use file::{LOG_FILE, LogFile, Stored, sync_dir, write_durably};
+pub(super) use file::{LOG_FILE, LogFile, Stored, write_durably};
 pub(super) use log::LogStore;
 pub(super) use writer::Failure;
 

@@ -1,6 +1,6 @@
 //! The agent's file after power cuts: at any moment, with any of what was not yet synced on the disk.
 
-use meshos_disk::{Dice, Disk, History, Progress};
+use meshos_disk::{Dice, Disk, Progress};
 
 use super::{super::agent_store::builder, *};
 
@@ -85,14 +85,6 @@ fn live(disk: &Disk, dice: &mut Dice) -> Vec<Model> {
     states
 }
 
-/// Each change is there as a whole or not at all, and there when it was acknowledged.
-fn check(found: &Model, states: &[Model], history: &History, moment: usize, what: &str) {
-    let (acknowledged, asked) = history.progress(moment);
-    // In the middle of the opening it is what it was before.
-    let possible = &states[acknowledged.unwrap_or(0)..=asked.unwrap_or(0)];
-    assert!(possible.contains(found), "{what}: acknowledged {acknowledged:?}, found {found:?}");
-}
-
 /// Opens what is left as a node does at its start, in a file.
 fn open_file(bytes: &[u8]) -> Model {
     let directory = tempfile::tempdir().unwrap();
@@ -118,7 +110,7 @@ fn after_any_power_cut_all_that_was_acknowledged_is_there() {
                 let what = format!("file {seed}, life {life}, power cut at {moment}");
                 bytes = history.after_power_cut(moment, &mut dice);
                 let found = Model::read(&open_on(&Disk::new(bytes.clone())));
-                check(&found, &states, &history, moment, &what);
+                history.check(moment, &found, &states, &what);
                 if cut == 0 {
                     assert_eq!(open_file(&bytes), found, "{what}");
                 }

@@ -16,8 +16,7 @@ pub fn check(world: &World, leader: usize, offer: &Offer) {
     let place = &node.place;
     assert_eq!(offer.attributes, place.attributes(), "what is said of {}", offer.agent);
     assert_eq!(offer.domain, place.domain, "where {} is said to stand", offer.agent);
-    let process = world.nodes[leader].process.as_ref();
-    let Some(leading) = process.and_then(|process| process.leading.as_ref()) else { return };
+    let Some(leading) = world.nodes[leader].leading() else { return };
     let of_framework = leading.on_record.wishes.get(&offer.framework);
     let nothing = OfferWishes::default();
     let wishes = of_framework.and_then(|wishes| wishes.get(&offer.role)).unwrap_or(&nothing);

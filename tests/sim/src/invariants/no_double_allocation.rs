@@ -15,10 +15,7 @@ use crate::world::World;
 
 pub(super) fn check(world: &World) {
     for (index, node) in world.nodes.iter().enumerate() {
-        let Some(leading) = node.process.as_ref().and_then(|process| process.leading.as_ref())
-        else {
-            continue;
-        };
+        let Some(leading) = node.leading() else { continue };
         let view = leading.master.view();
         let mut free: BTreeMap<AgentId, Resources> = view
             .agents

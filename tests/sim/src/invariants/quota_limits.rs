@@ -18,10 +18,7 @@ use crate::{
 
 pub(super) fn check(world: &World) {
     for (index, node) in world.nodes.iter().enumerate() {
-        let Some(leading) = node.process.as_ref().and_then(|process| process.leading.as_ref())
-        else {
-            continue;
-        };
+        let Some(leading) = node.leading() else { continue };
         let limits = leading.on_record.quotas.iter().filter(|(_, quota)| !quota.limit.is_empty());
         let limits: Vec<_> = limits.collect();
         if limits.is_empty() {

@@ -1,6 +1,6 @@
 //! The log after power cuts: at any moment, with any of what was not yet synced on the disk.
 
-use meshos_disk::{Dice, Disk, History, Progress};
+use meshos_disk::{Dice, Disk, Progress};
 
 use super::*;
 use crate::raft::config::LogId;
@@ -120,17 +120,6 @@ impl Life {
     }
 }
 
-/// What the log holds after a power cut: a state between what was acknowledged and what was asked.
-fn check(found: &Model, states: &[Model], history: &History, moment: usize, what: &str) {
-    let (acknowledged, asked) = history.progress(moment);
-    // In the middle of the opening it is what it was before.
-    let possible = &states[acknowledged.unwrap_or(0)..=asked.unwrap_or(0)];
-    assert!(
-        possible.contains(found),
-        "{what}: acknowledged {acknowledged:?}, asked {asked:?}, found {found:?}"
-    );
-}
-
 /// Opens what is left as a node does at its start, in a file.
 fn open_file(bytes: &[u8]) -> Model {
     let dir = tempfile::tempdir().unwrap();
@@ -164,7 +153,7 @@ async fn after_any_power_cut_all_that_was_acknowledged_is_there() {
                 let opened = LogFile::open_on(&Disk::new(bytes.clone()), Path::new("."), RAFT_ID);
                 let (file, stored) = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
                 let found = Model::read(&file, &stored);
-                check(&found, &log.states, &history, moment, &what);
+                history.check(moment, &found, &log.states, &what);
                 if cut == 0 {
                     assert_eq!(open_file(&bytes), found, "{what}");
                 }
