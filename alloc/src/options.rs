@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     policy::{Drf, Policy},
     split::PartMin,
@@ -25,7 +27,8 @@ pub struct Options {
 }
 
 /// Whether one or several are offered the same resources at once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OfferMode {
     /// What is offered to one is offered to nobody else until it has answered.
     #[default]

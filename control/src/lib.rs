@@ -9,4 +9,5 @@
 pub mod agent;
 pub mod master;
 mod pages;
+pub mod recording;
 pub mod registry;

@@ -11,6 +11,7 @@ mod operate;
 mod output;
 mod pages;
 mod process;
+mod replay;
 mod reservations;
 mod run;
 mod shares;
@@ -86,6 +87,7 @@ enum Command {
     Volumes(reservations::Volumes),
     Explain(explain::Arguments),
     Voters(voters::Arguments),
+    Replay(replay::Arguments),
     Keygen(keygen::Arguments),
 }
 
@@ -137,6 +139,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Volumes(arguments) => arguments.execute().await,
             Command::Explain(arguments) => explain::execute(arguments).await,
             Command::Voters(arguments) => voters::execute(arguments).await,
+            Command::Replay(arguments) => replay::execute(&arguments),
             Command::Keygen(arguments) => keygen::execute(arguments),
         }
     });

@@ -4,6 +4,8 @@
 //! skipped, new ones have defaults, and enums that may grow carry an `Unknown` variant. Bytes that
 //! arrive are untrusted: size and depth are bounded and trailing bytes are refused.
 
+use std::io;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version of the wire that this build speaks.
@@ -14,6 +16,8 @@ pub const WIRE_VERSION_MIN: u32 = 1;
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// How deep values may nest.
 pub const DEPTH_MAX: usize = 64;
+
+const SERIALISES: &str = "messages are plain data that always serialises";
 
 /// Why bytes are not a message.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +54,15 @@ pub enum DecodeError {
 /// Never for the types of this crate: they have no maps with keys that MessagePack cannot hold and
 /// no serialiser that fails.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("messages are plain data that always serialises")
+    rmp_serde::to_vec_named(value).expect(SERIALISES)
+}
+
+/// The same behind what `bytes` holds already.
+///
+/// # Panics
+/// When nothing can be written there, which memory always allows.
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, bytes: impl io::Write) {
+    value.serialize(&mut rmp_serde::Serializer::new(bytes).with_struct_map()).expect(SERIALISES);
 }
 
 /// Reads one value that fills `bytes` wholly.
@@ -58,8 +70,16 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 /// # Errors
 /// When the bytes are too many, nested too deep, not a `T`, or followed by others.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    if bytes.len() > FRAME_BYTES_MAX {
-        return Err(DecodeError::TooLong { bytes: bytes.len(), limit: FRAME_BYTES_MAX });
+    decode_within(bytes, FRAME_BYTES_MAX)
+}
+
+/// The same with another limit than that of frames, for what holds frames.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_within<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, DecodeError> {
+    if bytes.len() > limit {
+        return Err(DecodeError::TooLong { bytes: bytes.len(), limit });
     }
     let what = short_type_name::<T>();
     let mut rest = bytes;

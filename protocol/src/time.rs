@@ -45,7 +45,7 @@ impl fmt::Display for Wall {
 }
 
 /// Both clocks at the moment of an event.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {
     /// For deadlines and durations.
     pub mono: Mono,

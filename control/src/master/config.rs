@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use meshos_alloc::{OfferMode, PolicyChoice};
+use serde::{Deserialize, Serialize};
 
 /// The settings of a master. The defaults are those of the product.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MasterConfig {
     /// Between one allocation run and the next at least, so that changes which come quickly one
     /// after the other are answered together.
@@ -65,7 +66,7 @@ impl Default for MasterConfig {
 }
 
 /// Bounds on what others can make the master hold; beyond them calls are refused as busy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MasterLimits {
     /// Open agent streams.
     pub connections_max: usize,

@@ -8,6 +8,8 @@ use meshos_protocol::{
     },
 };
 
+use serde::Serialize;
+
 use super::ConnectionId;
 use crate::registry::Entry;
 
@@ -19,7 +21,7 @@ use crate::registry::Entry;
 /// effects are dropped and [`super::Event::Deposed`] is handed in.
 ///
 /// The shell puts the fence on everything it sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Effect {
     /// Write to the registry.
     Propose(Entry),

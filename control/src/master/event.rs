@@ -5,15 +5,18 @@ use meshos_protocol::{
     messages::{agent::ToLeader, scheduler::CallFrame},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::VoterRelease;
 use crate::registry::{Entry, Outcome};
 
 /// One stream to an agent as the shell numbers it; never reused within a term.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ConnectionId(pub u64);
 
-/// Something happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Something happened. It can be written down for a [`crate::recording`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The registry has applied an entry. The shell hands in every entry after the snapshot that
     /// the master was made from, in order, whoever proposed it.
@@ -100,7 +103,7 @@ pub enum Event {
 }
 
 /// What operators may ask of the master.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OperatorCall {
     /// Ends one task of any framework.
     KillTask {

@@ -4,6 +4,7 @@ use meshos_protocol::{
     ids::NodeId,
     messages::scheduler::{CallError, CallErrorKind},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     proposals::{Caller, Purpose},
@@ -12,7 +13,7 @@ use super::{
 use crate::registry::{Command, LEVEL};
 
 /// A member of the group that keeps the registry, and the release that it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoterRelease {
     /// Which.
     pub node: NodeId,
@@ -21,7 +22,7 @@ pub struct VoterRelease {
 }
 
 /// What a voter tells of its release.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// Its name, for people; empty when it is so old that it does not say.
     pub name: String,

@@ -165,6 +165,7 @@ pub(super) mod tests {
             stop_tasks: false,
             replace_voters_after: None,
             snapshot_every_entries: 5_000,
+            record_events: 0,
             nodes_max: 250,
             times: Times {
                 factor: 1,

@@ -85,6 +85,8 @@ pub(crate) struct NodeOptions {
     pub replace_voters_after: Option<Duration>,
     /// After how many registry entries a voter makes a snapshot.
     pub snapshot_every_entries: u64,
+    /// How many bytes of each of its terms as the leader the node records; 0: none.
+    pub record_events: u64,
     /// How many nodes the cluster takes in.
     pub nodes_max: usize,
     pub times: Times,

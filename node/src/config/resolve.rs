@@ -79,16 +79,16 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     let (replace_voters_after, snapshot_every_entries) = check.voters(&raw);
     let sandbox_rule = check.sandbox_rule(&raw);
     check.limits_are_kept(&raw, &isolation);
-    let sharing = check.sharing(&raw);
     let logging = logging::Options {
         filter: check.read(
             raw.log_level.as_ref(),
             logging::Filter::default,
             logging::Filter::parse,
         ),
-        json: raw.log_json.is_some_and(|given| given.value),
+        json: raw.log_json.as_ref().is_some_and(|given| given.value),
     };
     let options = NodeOptions {
+        sharing: check.sharing(&raw),
         data_dir,
         keys,
         listen,
@@ -108,10 +108,10 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         stop_tasks: raw.stop_tasks.is_some_and(|given| given.value),
         replace_voters_after,
         snapshot_every_entries,
+        record_events: raw.record_events.map_or(0, |given| u64::from(given.value) * 1_000_000),
         nodes_max,
         times,
         sandbox_rule,
-        sharing,
     };
     let Check { problems, warnings, .. } = check;
     if problems.is_empty() {

@@ -2,12 +2,13 @@
 
 mod flush;
 mod proposer;
+mod recorder;
 mod streams;
 mod term;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use meshos_control::master::{
@@ -54,6 +55,10 @@ pub(crate) struct Options {
     pub clock: Clock,
     /// Makes a fresh cluster id, when a new cluster forms.
     pub new_cluster_id: fn() -> ClusterId,
+    /// Where recordings of terms are kept.
+    pub recordings: PathBuf,
+    /// The bytes that are recorded of each term; 0: none.
+    pub record_bytes: u64,
 }
 
 /// What reaches the master's loop from outside.

@@ -199,6 +199,8 @@ impl Node {
             net: self.net.clone(),
             clock: self.clock,
             new_cluster_id: random_cluster_id,
+            recordings: self.options.data_dir.join("recordings"),
+            record_bytes: self.options.record_events,
         }
     }
 

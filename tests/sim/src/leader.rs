@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use meshos_control::{
     agent,
     master::{self, Effect, Event, Master, MasterConfig},
+    recording::{Start, Tape},
 };
 use meshos_protocol::{
     ids::{Fence, SessionId, Term},
@@ -130,13 +131,17 @@ impl World {
         let fence = Fence { cluster: CLUSTER, term };
         let seed = self.dice.number(0..=u64::MAX - 1);
         let Some(process) = &mut self.nodes[candidate].process else { return };
-        let hints = process.hints.values().cloned().collect();
+        let hints: Vec<_> = process.hints.values().cloned().collect();
+        let start =
+            Start { version: 0, release: String::new(), fence, node: me, now, seed, config };
+        let tape = Tape::begin(start.clone(), &registry, &hints, invariants::RECORDED_BYTES_MAX);
         process.leading = Some(Leading {
             term,
             unreported: Leading::expected(&registry),
             on_record: OnRecord::of(&registry),
             voters_told: Vec::new(),
-            master: Master::new(config, fence, me, registry, hints, now, seed),
+            master: Master::new(start.config, fence, me, registry, hints, now, seed),
+            tape,
             lease_until,
             tick: None,
             connections: BTreeMap::new(),
@@ -159,6 +164,7 @@ impl World {
         let Some(process) = &mut self.nodes[node].process else { return };
         let Some(mut leading) = process.leading.take() else { return };
         let mut effects = Vec::new();
+        invariants::check_replayed(&mut leading);
         leading.master.handle(now, Event::Deposed, &mut effects);
         assert!(effects.is_empty(), "a deposed master wishes for nothing: {effects:?}");
         assert!(leading.master.next_deadline().is_none() && leading.master.is_deposed());
@@ -181,7 +187,7 @@ impl World {
         let Some(leading) = self.nodes[node].leading_mut() else { return };
         leading.on_record.note(&event);
         let mut effects = Vec::new();
-        leading.master.handle(now, event, &mut effects);
+        leading.tape.handle(&mut leading.master, now, event, &mut effects);
         leading.master.check_invariants();
         leading.note_reports();
         if leading.lease_until < now_ms {

@@ -8,6 +8,7 @@ use std::{
 use meshos_control::{
     agent::{self, Agent, AgentConfig, Effect, Recovered},
     master::{ConnectionId, Master, VoterRelease},
+    recording::Tape,
     registry::LEVEL,
 };
 use meshos_protocol::{
@@ -22,6 +23,7 @@ use meshos_protocol::{
 use crate::{
     disk::Disk,
     gateway::Caller,
+    invariants,
     launcher::{Container, Launcher},
     net::StreamId,
     places::Place,
@@ -92,6 +94,8 @@ pub struct Leading {
     pub term: Term,
     /// The state machine.
     pub master: Master,
+    /// Of what it is told.
+    pub tape: Tape,
     /// Until when it may act without hearing from a majority.
     pub lease_until: u64,
     /// When its next tick is planned.
@@ -220,7 +224,8 @@ impl World {
 
     /// Ends a node's process without warning. Its launcher and containers live on.
     pub fn crash_node(&mut self, index: usize) {
-        let Some(process) = self.nodes[index].process.take() else { return };
+        let Some(mut process) = self.nodes[index].process.take() else { return };
+        process.leading.iter_mut().for_each(invariants::check_replayed);
         self.note(format_args!("n{index} crashes"));
         let survivors = self.dice.index(self.nodes[index].disk.pending() + 1);
         self.nodes[index].disk.crash(survivors);

@@ -49,6 +49,9 @@ pub fn seed(seed: u64, verbose: bool) -> Summary {
     hunger(&mut world);
     settle(&mut world);
     end_frameworks(&mut world);
+    for node in 0..world.nodes.len() {
+        world.depose(node);
+    }
     Summary {
         hash: world.trace.hash(),
         steps: world.trace.steps(),

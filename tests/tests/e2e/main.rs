@@ -19,6 +19,7 @@ mod operators;
 mod partition;
 mod peers;
 mod rebuilding;
+mod recordings;
 mod restarts;
 mod run_command;
 mod sandboxes;

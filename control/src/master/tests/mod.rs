@@ -8,6 +8,7 @@ mod history;
 mod leaders;
 mod operations;
 mod random;
+mod recordings;
 mod releases;
 mod sharing;
 mod tasks;

@@ -28,6 +28,7 @@ use meshos_protocol::{
 
 use crate::{
     master::{ConnectionId, Effect, Event, Master, MasterConfig, Release, VoterRelease},
+    recording::{Start, Tape},
     registry::{Command, Entry, LEVEL, Outcome, Registry},
 };
 
@@ -36,6 +37,8 @@ pub(super) const START: Now = Now { mono: Mono(1_000), wall: Wall(1_000_000_000)
 pub(super) struct World {
     pub(super) now: Now,
     pub(super) master: Master,
+    /// Of everything that the master is told.
+    pub(super) tape: Tape,
     pub(super) config: MasterConfig,
     pub(super) term: u64,
     /// The voters' registry.
@@ -54,6 +57,21 @@ pub(super) struct World {
     sessions: u64,
 }
 
+/// A master on node 9, and a tape of what it is told.
+fn made(
+    config: &MasterConfig,
+    fence: Fence,
+    log: &Registry,
+    hints: &[TaskHint],
+    now: Now,
+) -> (Master, Tape) {
+    let (config, node, seed) = (config.clone(), node(9), 42);
+    let master = Master::new(config.clone(), fence, node, log.clone(), hints.to_vec(), now, seed);
+    let release = "0.1".to_owned();
+    let start = Start { version: 0, release, fence, node, now, seed, config };
+    (master, Tape::begin(start, log, hints, 64 << 20))
+}
+
 impl World {
     pub(super) fn new() -> Self {
         Self::with(MasterConfig::default())
@@ -68,8 +86,7 @@ impl World {
         let mut world = Self::new();
         world.log = Registry::new();
         let fence = world.fence();
-        world.master =
-            Master::new(world.config.clone(), fence, node(9), Registry::new(), vec![], START, 42);
+        (world.master, world.tape) = made(&world.config, fence, &Registry::new(), &[], START);
         world
     }
 
@@ -96,18 +113,18 @@ impl World {
         term: u64,
     ) -> Self {
         let fence = Fence { cluster: ClusterId::from_u128(1), term: Term(term) };
-        let kept = hints.clone();
-        let master = Master::new(config.clone(), fence, node(9), log.clone(), hints, now, 42);
+        let (master, tape) = made(&config, fence, &log, &hints, now);
         master.check_invariants();
         let mut world = Self {
             now,
             master,
+            tape,
             config,
             term,
             log,
             waiting: VecDeque::new(),
             commits: true,
-            hints: kept,
+            hints,
             lines: Vec::new(),
             connections: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -153,7 +170,7 @@ impl World {
 
     pub(super) fn event(&mut self, event: Event) {
         let mut effects = Vec::new();
-        self.master.handle(self.now, event, &mut effects);
+        self.tape.handle(&mut self.master, self.now, event, &mut effects);
         self.master.check_invariants();
         for effect in effects {
             self.perform(effect);

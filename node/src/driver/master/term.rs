@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context as _, Result, bail};
 use meshos_control::{
     master::{self, Effect, Event, Master, View, VoterRelease},
+    recording::Start,
     registry::{Command, Entry},
 };
 use meshos_membership::{
@@ -23,6 +24,7 @@ use super::{
     Explained, Handle, Input, MAILBOX_MAX, Options, Port,
     flush::{Acting, flush},
     proposer::Proposer,
+    recorder::Recorder,
     streams::{StreamInput, Streams},
 };
 use crate::{
@@ -50,7 +52,11 @@ pub(super) async fn lead(
     let seed = led.term.0 ^ me.bits();
     tracing::info!(%fence.cluster, %fence.term, seed, "a master is made");
     let hints = options.hints.all();
-    let master = Master::new(options.config.clone(), fence, me, registry, hints, now, seed);
+    let config = options.config.clone();
+    let release = env!("CARGO_PKG_VERSION").to_owned();
+    let start = Start { version: 0, release, fence, node: me, now, seed, config };
+    let recorder = Recorder::start(options, &start, &registry, &hints);
+    let master = Master::new(start.config, fence, me, registry, hints, now, seed);
     let view = Snapshot::new(master.view());
     let voters = options.raft.voters().into_iter().map(|status| status.voter);
     let voters =
@@ -59,6 +65,7 @@ pub(super) async fn lead(
         options,
         fence,
         master,
+        recorder,
         effects: Vec::new(),
         streams: Streams::new(fence, sender.clone()),
         proposer: Proposer::start(Arc::clone(&options.raft), led.term, sender.clone()),
@@ -105,6 +112,7 @@ struct Term<'a> {
     options: &'a Options,
     fence: Fence,
     master: Master,
+    recorder: Recorder,
     effects: Vec<Effect>,
     streams: Streams,
     proposer: Proposer,
@@ -166,6 +174,7 @@ impl Term<'_> {
             }
             self.handle(Event::Tick);
             flush(&mut self);
+            self.recorder.flush();
             self.publisher.changed(|| self.master.view());
         }
     }
@@ -236,7 +245,8 @@ impl Term<'_> {
     }
 
     fn handle(&mut self, event: Event) {
-        self.master.handle(self.options.clock.now(), event, &mut self.effects);
+        let now = self.options.clock.now();
+        self.recorder.handle(&mut self.master, now, event, &mut self.effects);
     }
 }
 
