@@ -110,6 +110,13 @@ impl Answer {
         Self::new(status, JSON, body.into_bytes())
     }
 
+    /// What an error says, as a sentence; else the body as it is.
+    pub(super) fn message(&self) -> String {
+        let parsed: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        let said = parsed.as_ref().and_then(|value| value["error"].as_str());
+        said.map_or_else(|| String::from_utf8_lossy(&self.body).into_owned(), str::to_owned)
+    }
+
     /// No body, and so no media type.
     pub(super) fn empty(status: u16) -> Self {
         Self::new(status, "", Vec::new())

@@ -1,6 +1,6 @@
 //! The group that elects the leader, as operators see and change it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meshos_control::master::View;
 use meshos_membership::raft::{ChangeError, Voter, VoterRole, VoterStatus};
@@ -15,6 +15,10 @@ use super::{
 };
 use crate::net::Target;
 
+/// How long a node is asked to take the leader's log that does not follow this leader yet.
+const ADMIT_LIMIT: Duration = Duration::from_secs(10);
+/// Between two times that it is asked.
+const ADMIT_PAUSE: Duration = Duration::from_millis(250);
 /// How long copying the log may take before a new voter is given up.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
 /// A voter that was heard of within this time answers: several heartbeats, and a busy moment.
@@ -70,6 +74,13 @@ struct MemberBody {
     node_id: Option<String>,
     #[serde(default)]
     raft_id: Option<u64>,
+}
+
+/// Who asks a node to take its log.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct AdmitLeader {
+    #[serde(default)]
+    leader: Option<NodeId>,
 }
 
 /// What a node answers that is asked to take the leader's log.
@@ -171,13 +182,27 @@ impl Api {
     }
 
     /// A node takes raft's requests from members only, and learns those from the log that it does
-    /// not have yet.
+    /// not have yet. One that does not follow this leader yet is asked for a while.
     async fn ask_to_admit(&self, node: NodeId, address: String) -> Result<Voter, Failure> {
+        let asked_until = Instant::now() + ADMIT_LIMIT;
+        let target = Target { node: Some(node), address };
+        loop {
+            let admitted = self.ask_once_to_admit(&target, node).await;
+            if admitted.is_ok() || Instant::now() >= asked_until {
+                return admitted;
+            }
+            tokio::time::sleep(ADMIT_PAUSE).await;
+        }
+    }
+
+    async fn ask_once_to_admit(&self, target: &Target, node: NodeId) -> Result<Voter, Failure> {
         let mut call = Call::read("/api/voters/admit-leader".to_owned());
         call.method = "POST".to_owned();
-        let answer = self.forward_to_node(&Target { node: Some(node), address }, &call).await?;
+        let leader = AdmitLeader { leader: Some(self.options.node) };
+        call.body = serde_json::to_vec(&leader).unwrap_or_default();
+        let answer = self.forward_to_node(target, &call).await?;
         let refused = || {
-            let said = String::from_utf8_lossy(&answer.body);
+            let said = answer.message();
             Failure::unavailable(format!("node {node} does not take the leader's log: {said}"))
         };
         if answer.status != 200 {
@@ -218,11 +243,24 @@ impl Api {
         if !call.forwarded {
             return Err(Failure::invalid("only the leader asks for this: use /api/voters/add"));
         }
+        let asked = match call.body.is_empty() {
+            // As earlier releases ask.
+            true => AdmitLeader::default(),
+            false => bodies::read(&call.body)?,
+        };
         let leader = self.options.tracker.leader().borrow().clone();
         let leader = leader.ok_or_else(|| self.no_leader())?;
+        if let Some(asks) = asked.leader.filter(|asks| *asks != leader.node) {
+            return Err(Failure::unavailable(format!(
+                "it follows {} in term {} and has not confirmed that {asks} leads: try again in a moment",
+                leader.node, leader.fence.term
+            )));
+        }
         let members = self.options.raft.voters();
-        // A member knows the others and must not take requests from anybody else.
-        if !members.iter().any(|status| status.voter.node_id == self.options.node) {
+        let knows = |node| members.iter().any(|status| status.voter.node_id == node);
+        // Members know each other and must not take requests from anybody else. But who is a member by
+        // a log that has not gone on since it was taken out does not know the leader.
+        if !knows(self.options.node) || !knows(leader.node) {
             self.options.raft.admit([leader.node]);
         }
         Answer::json(&Admitted {

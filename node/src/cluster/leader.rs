@@ -14,15 +14,11 @@ mod scene;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{cmp::Ordering, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use meshos_membership::{
-    gossip,
-    identity::FenceStore,
-    raft::{RaftGroup, VoterStatus},
-    recovery::RecoveryStore,
-    view::ViewChange,
+    gossip, identity::FenceStore, raft::RaftGroup, recovery::RecoveryStore, view::ViewChange,
 };
 use meshos_protocol::{
     ids::{ClusterId, Fence, NodeId, Term},
@@ -36,7 +32,7 @@ use crate::net::{Net, Target};
 use beliefs::{Beliefs, Written};
 use claims::{Claims, Confirm, Confirmed};
 use rebuilt::{Held, Rebuilt};
-use voters::KnownVoters;
+use voters::{KnownVoters, Source, Told};
 
 /// Claims that may wait; more are dropped, since claims are repeated.
 const CLAIMS_MAX: usize = 256;
@@ -176,11 +172,24 @@ impl LeaderTracker {
         }
     }
 
-    /// Whether this voter holds that `leader` leads in `term`.
+    /// Whether this node holds that `leader` leads in `term`: as a voter, or since it follows that
+    /// leader. Nodes that were told of voters which have been replaced since ask those, and what they
+    /// follow was confirmed to them by the voters after them.
     pub(crate) fn agrees(&self, term: Term, leader: NodeId) -> bool {
         let leadership = self.raft.leadership();
         let known = leadership.borrow();
-        known.term == term && known.leader.as_ref().is_some_and(|voter| voter.node_id == leader)
+        let leads = known.leader.as_ref().is_some_and(|voter| voter.node_id == leader);
+        // A voter that knows of a later term takes back what it followed.
+        match known.term.cmp(&term) {
+            Ordering::Equal if leads => true,
+            Ordering::Equal | Ordering::Less => self.follows(term, leader),
+            Ordering::Greater => false,
+        }
+    }
+
+    fn follows(&self, term: Term, leader: NodeId) -> bool {
+        let followed = self.leader.borrow();
+        followed.as_ref().is_some_and(|it| it.fence.term == term && it.node == leader)
     }
 
     /// What this node knows of the leader, for whoever asks.
@@ -360,30 +369,22 @@ impl Voting {
         confirm::by_majority(&self.net, own, voters, claim.term, claim.leader).await
     }
 
-    /// The voters as the raft group has them where this node is a member, else as last told. Both
-    /// when either may be the newer: within one term, the log of a voter that was taken out ends
-    /// before that, and of one that was added the leader has not told yet.
+    /// The voters as the raft group has them in this node's own log, or as last told, or both.
     fn voters_to_ask(&self) -> Vec<Vec<Target>> {
-        let members = self.tracker.raft.voters();
-        let Some(written) = self.term_as_member(&members) else {
-            return vec![self.beliefs.known_voters()];
-        };
-        let mut groups = vec![confirm::voting(&members)];
-        if self.beliefs.left_out_in(self.net.node()) == Some(written) {
-            groups.push(self.beliefs.known_voters());
-        }
-        groups
-    }
-
-    /// The term of the group's members as this node's own log has them, if it is one of them and
-    /// nobody whom it believed since has said that the log is behind: a voter that was away is
-    /// replaced without being told, and the whole group may have been rebuilt.
-    fn term_as_member(&self, members: &[VoterStatus]) -> Option<Term> {
-        let own = self.net.node();
-        let written = self.tracker.raft.members_term()?;
+        let (members, own) = (self.tracker.raft.voters(), self.net.node());
+        let written = self.tracker.raft.members_term();
+        let written = written.filter(|written| !self.tracker.is_superseded(*written));
         let is_member = members.iter().any(|status| status.voter.node_id == own);
-        let replaced = self.beliefs.left_out_in(own).is_some_and(|term| written < term);
-        (is_member && !replaced && !self.tracker.is_superseded(written)).then_some(written)
+        let told = match self.beliefs.told_in() {
+            Some(term) => Told::In { term, left_out: self.beliefs.left_out(own) },
+            None => Told::Never,
+        };
+        let sources = voters::sources(written, is_member, told);
+        let group = |source: &Source| match source {
+            Source::Log => confirm::voting(&members),
+            Source::Told => self.beliefs.known_voters(),
+        };
+        sources.iter().map(group).collect()
     }
 
     /// A member whose log does not know the leader takes the log from it all the same: it became a

@@ -41,6 +41,7 @@ impl Announcer {
 
     async fn watch(self) {
         let mut leadership = self.raft.leadership();
+        let mut members = self.raft.releases();
         let mut changes = self.gossip.changes();
         let mut told = (None, None);
         let mut known: BTreeMap<NodeId, u64> = BTreeMap::new();
@@ -55,6 +56,10 @@ impl Announcer {
             if news != told {
                 known.clear();
                 told = news;
+                // As long as it leads nobody else tells it who votes, and then it may be none of them.
+                if let Some(announcement) = &announcement {
+                    self.tracker.told_by_leader(announcement.clone());
+                }
             }
             if let Some(announcement) = &announcement {
                 self.tell(&mut known, &self.gossip.view(), announcement).await;
@@ -62,6 +67,7 @@ impl Announcer {
             tokio::select! {
                 () = tokio::time::sleep(AGAIN), if told.0.is_some() => {}
                 changed = leadership.changed() => if changed.is_err() { return },
+                changed = members.changed() => if changed.is_err() { return },
                 changed = changes.next() => if changed.is_none() { return },
             }
         }

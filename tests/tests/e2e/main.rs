@@ -28,5 +28,6 @@ mod snapshots;
 mod surroundings;
 mod told;
 mod volumes;
+mod voting;
 mod wants;
 mod wordcount;

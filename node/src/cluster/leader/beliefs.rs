@@ -87,13 +87,17 @@ impl Beliefs {
         self.shown().obeyed
     }
 
-    /// The term of the leader that told voters without `node`, if the last one did.
-    pub(super) fn left_out_in(&self, node: NodeId) -> Option<Term> {
+    /// The term of the leader that last told who votes; none when nobody has.
+    pub(super) fn told_in(&self) -> Option<Term> {
         let shown = self.shown();
         // Which nodes the seeds are is not known: nobody has told voters then.
         let are_told = shown.voters.iter().any(|voter| voter.node.is_some());
-        let left_out = shown.voters.iter().all(|voter| voter.node != Some(node));
-        shown.obeyed.filter(|_| are_told && left_out)
+        shown.obeyed.filter(|_| are_told)
+    }
+
+    /// Whether `node` is none of the known voters.
+    pub(super) fn left_out(&self, node: NodeId) -> bool {
+        self.shown().voters.iter().all(|voter| voter.node != Some(node))
     }
 
     /// The voters of the statement in an announcement, if they may be believed in the place of those

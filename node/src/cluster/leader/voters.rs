@@ -1,16 +1,66 @@
 //! The voters that a node knows, kept over restarts.
 
 use std::{
+    cmp::Ordering,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use meshos_membership::{identity::write_atomic, recovery::Recovery};
-use meshos_protocol::{codec, ids::NodeId};
+use meshos_protocol::{
+    codec,
+    ids::{NodeId, Term},
+};
 
 use crate::net::Target;
 
 const FILE: &str = "voters";
+
+/// Where a node knows voters from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Its own copy of raft's log.
+    Log,
+    /// The leader that it followed last.
+    Told,
+}
+
+/// What a node was told of the voters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing: it knows the seeds.
+    Never,
+    /// By the leader of this term.
+    In {
+        term: Term,
+        /// They were told without this node.
+        left_out: bool,
+    },
+}
+
+/// Whose voters may confirm a leader: the newer ones, and both when either may be the newer. `written`
+/// is the term of the members in the node's own log, if that counts at all; `is_member` says whether
+/// the node is one of them.
+///
+/// * A member knows the group by its log, unless a leader has told voters without it since: a voter
+///   that was away is replaced without being told by the log, which ends before that.
+/// * Whoever is no member has no log that goes on. But that of a leader which took itself out ends with
+///   the voters after it, and nobody has told it those.
+pub(super) fn sources(written: Option<Term>, is_member: bool, told: Told) -> &'static [Source] {
+    use Source::{Log, Told as Tale};
+    match (written, told) {
+        (None, _) => &[Tale],
+        (Some(_), Told::Never) if is_member => &[Log],
+        (Some(_), Told::Never) => &[Log, Tale],
+        (Some(_), Told::In { left_out: false, .. }) if is_member => &[Log],
+        (Some(written), Told::In { term, .. }) => match written.cmp(&term) {
+            Ordering::Less => &[Tale],
+            Ordering::Equal => &[Log, Tale],
+            Ordering::Greater if is_member => &[Log],
+            Ordering::Greater => &[Log, Tale],
+        },
+    }
+}
 
 /// The voters as the newest confirmed leader told them; the seeds before that.
 pub(super) struct KnownVoters {
@@ -75,9 +125,36 @@ impl KnownVoters {
 #[cfg(test)]
 mod tests {
     use meshos_membership::raft::Voter;
-    use meshos_protocol::ids::{ClusterId, Term};
+    use meshos_protocol::ids::ClusterId;
 
     use super::*;
+
+    #[test]
+    fn the_newer_of_log_and_tale_counts_and_both_where_either_may_be() {
+        use Source::{Log, Told as Tale};
+        let told = |term, left_out| Told::In { term: Term(term), left_out };
+        let table: [(Option<u64>, bool, Told, &[Source]); 12] = [
+            (None, false, Told::Never, &[Tale]),
+            (None, false, told(3, true), &[Tale]),
+            (Some(1), true, Told::Never, &[Log]),
+            (Some(1), true, told(3, false), &[Log]),
+            // A voter that was away while it was replaced.
+            (Some(1), true, told(3, true), &[Tale]),
+            (Some(3), true, told(3, true), &[Log, Tale]),
+            (Some(4), true, told(3, true), &[Log]),
+            // A leader that took itself out, of voters that it was told as their leader.
+            (Some(3), false, told(3, false), &[Log, Tale]),
+            (Some(4), false, told(3, false), &[Log, Tale]),
+            (Some(3), false, told(3, true), &[Log, Tale]),
+            // It follows a later leader by now.
+            (Some(3), false, told(4, true), &[Tale]),
+            (Some(3), false, Told::Never, &[Log, Tale]),
+        ];
+        for (written, is_member, told, expected) in table {
+            let found = sources(written.map(Term), is_member, told);
+            assert_eq!(found, expected, "{written:?} {is_member} {told:?}");
+        }
+    }
 
     #[test]
     fn the_seeds_are_asked_until_voters_are_known() {

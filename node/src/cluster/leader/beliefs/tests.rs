@@ -99,10 +99,11 @@ async fn a_node_is_left_out_when_voters_were_told_without_it() {
     let scene = Scene::new();
     let beliefs = beliefs(&scene);
     let (inside, outside) = (NodeId::from_bits(1), NodeId::from_bits(9));
-    assert_eq!(beliefs.left_out_in(outside), None, "only seeds are known");
+    assert_eq!(beliefs.told_in(), None, "only seeds are known");
     beliefs.write(&leader(5, &[1, 2], Vec::new()), beliefs.version()).await.unwrap();
-    assert_eq!(beliefs.left_out_in(inside), None);
-    assert_eq!(beliefs.left_out_in(outside), Some(Term(5)));
+    assert_eq!(beliefs.told_in(), Some(Term(5)));
+    assert!(!beliefs.left_out(inside));
+    assert!(beliefs.left_out(outside));
     assert_eq!(
         beliefs.stores.lock().await.fence.current().map(|fence| fence.cluster),
         Some(CLUSTER)
