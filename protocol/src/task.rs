@@ -170,7 +170,7 @@ pub struct TaskEnd {
     /// How its process ended, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
-    /// When its agent took it on.
+    /// When its agent took it on; 0 when that is not known.
     pub launched_at: Wall,
     /// When it began to run, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -271,6 +271,7 @@ impl Core {
                 task: launch.description.task_id.clone(),
                 agent,
                 launch: Some(launch.clone()),
+                end: None,
             }));
         }
         let mut launches = launches.into_iter().peekable();

@@ -20,15 +20,20 @@ use super::{
     agents::{Facts, Link, Report},
     state::{Core, Cx},
     tasks::{Task, TaskKey, TaskPhase},
-    updates::Told,
+    updates::{Told, hint_over},
 };
 use crate::registry::AgentState;
 
 impl Core {
     /// Takes over what an earlier leader told of its tasks. It is believed until their agents
-    /// report, and as long as those do not come back.
+    /// report, and as long as those do not come back. How tasks ended is shown: nobody else may
+    /// remember it.
     pub(super) fn take_hints(&mut self, now: Now, hints: Vec<TaskHint>) {
+        let mut ends = Vec::new();
         for hint in hints {
+            if let Some(end) = hint.end {
+                ends.push((hint.agent, *end));
+            }
             let key = TaskKey { framework: hint.framework, task: hint.task, agent: hint.agent };
             let known = self.registry.framework(key.framework).is_some()
                 && self.agents.contains_key(&key.agent);
@@ -46,6 +51,8 @@ impl Core {
                 }
             }
         }
+        ends.retain(|(_, end)| end.state.is_terminal());
+        self.tasks.learn_ended(now.wall, ends);
     }
 
     /// Takes an agent with its whole report in.
@@ -194,7 +201,7 @@ impl Core {
             Some(told) => self.end_by_master(cx, key, told),
             None => {
                 self.tasks.remove(key);
-                self.hint_end(cx, key);
+                hint_over(cx, key, None);
             }
         }
     }

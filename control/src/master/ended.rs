@@ -13,6 +13,9 @@ use meshos_protocol::{
 
 use super::{TaskView, tasks::TaskKey};
 
+/// The date of a launch that nobody has told of.
+const UNKNOWN: Wall = Wall(0);
+
 /// Rows of tasks that have ended, oldest first; the oldest make room. Readers share them.
 #[derive(Debug)]
 pub(super) struct EndedTasks {
@@ -41,12 +44,16 @@ impl EndedTasks {
     /// Adds the end of a task that an agent reports, unless it is here: an agent that crashed before it
     /// could forget the task tells of it once more.
     pub(super) fn push_reported(&mut self, row: TaskView) {
-        let times = (row.launched_at.unwrap_or(row.changed_at), row.changed_at);
+        let life = Life {
+            launched_at: row.launched_at.unwrap_or(row.changed_at),
+            started_at: row.started_at,
+            ended_at: row.changed_at,
+        };
         let is_known = self.rows.iter().any(|known| {
             known.id == row.id
                 && known.framework_id == row.framework_id
                 && known.node_id == row.node_id
-                && is_same_life(known, times)
+                && life.is_that_of(known)
         });
         if !is_known {
             self.push(row);
@@ -55,12 +62,21 @@ impl EndedTasks {
 
     /// Replaces the newest row of a task.
     pub(super) fn replace(&mut self, key: &TaskKey, row: TaskView) {
-        let is_it = |row: &Arc<TaskView>| {
-            row.framework_id == key.framework && row.agent_id == key.agent && row.id == key.task
-        };
-        if let Some(place) = self.rows.iter().rposition(is_it) {
+        if let Some(place) = self.place_of(key) {
             Arc::make_mut(&mut self.rows)[place] = Arc::new(row);
         }
+    }
+
+    /// The newest row of a task, as others may remember it.
+    pub(super) fn end_of(&self, key: &TaskKey) -> Option<TaskEnd> {
+        Some(end_of_row(self.rows.get(self.place_of(key)?)?))
+    }
+
+    /// Whoever asks has mostly just seen the end, so the newest rows are looked at first.
+    fn place_of(&self, key: &TaskKey) -> Option<usize> {
+        self.rows.iter().rposition(|row| {
+            row.framework_id == key.framework && row.agent_id == key.agent && row.id == key.task
+        })
     }
 
     /// When the oldest row ended, once there is no more room: what ended before it is not wanted.
@@ -69,25 +85,23 @@ impl EndedTasks {
         oldest.filter(|_| self.rows.len() >= self.max)
     }
 
-    /// Adds what an agent remembers. A task whose end is here already stays as it is: frameworks were
-    /// told of that one. Nothing has ended later than `now`: an agent whose clock is ahead would keep
-    /// all places for ever.
-    pub(super) fn learn(&mut self, now: Wall, agent: AgentId, ends: Vec<TaskEnd>) {
+    /// Adds what others remember of tasks on these agents. A task whose end is here already stays as it
+    /// is: frameworks were told of that one. Nothing has ended later than `now`: an agent whose clock
+    /// is ahead would keep all places for ever.
+    pub(super) fn learn(&mut self, now: Wall, ends: Vec<(AgentId, TaskEnd)>) {
         let mut known: BTreeMap<(FrameworkId, NodeId, &TaskId), Vec<&TaskView>> = BTreeMap::new();
         for row in self.rows.iter() {
             let name = (row.framework_id, row.node_id, &row.id);
             known.entry(name).or_default().push(row);
         }
-        let is_new = |end: &TaskEnd| {
+        let is_new = |(agent, end): &(AgentId, TaskEnd)| {
             let rows = known.get(&(end.framework, agent.node, &end.task));
-            !rows.is_some_and(|rows| {
-                rows.iter().any(|row| is_same_life(row, (end.launched_at, end.ended_at)))
-            })
+            !rows.is_some_and(|rows| rows.iter().any(|row| Life::of(end).is_that_of(row)))
         };
         let learnt: Vec<Arc<TaskView>> = ends
             .into_iter()
             .filter(is_new)
-            .map(|end| row_of(agent, end))
+            .map(|(agent, end)| row_of(agent, end))
             .map(|row| Arc::new(TaskView { changed_at: row.changed_at.min(now), ..row }))
             .collect();
         let mut rows: Vec<Arc<TaskView>> = self.rows.iter().cloned().chain(learnt).collect();
@@ -97,14 +111,30 @@ impl EndedTasks {
     }
 }
 
-/// Whether a row of the same task tells of the same end, and not of that of an earlier or later task
-/// under the same id: either the row came from the agent's own words, or their times overlap, when the
-/// master had dated the end by its own clock or told another.
-fn is_same_life(row: &TaskView, (launched_at, ended_at): (Wall, Wall)) -> bool {
-    let told_before = row.launched_at == Some(launched_at) || row.changed_at == ended_at;
-    let overlap =
-        launched_at < row.changed_at && row.launched_at.is_none_or(|launched| launched < ended_at);
-    told_before || overlap
+/// When a task was there, in somebody's words.
+struct Life {
+    launched_at: Wall,
+    started_at: Option<Wall>,
+    ended_at: Wall,
+}
+
+impl Life {
+    fn of(end: &TaskEnd) -> Self {
+        let TaskEnd { launched_at, started_at, ended_at, .. } = *end;
+        Self { launched_at, started_at, ended_at }
+    }
+
+    /// Whether a row of the same task tells of the same end, and not of that of an earlier or later
+    /// task under the same id: either a date in it came from the agent's own words, or their times
+    /// overlap, when the master had dated the end by its own clock or told another.
+    fn is_that_of(&self, row: &TaskView) -> bool {
+        let told_before = row.launched_at == Some(self.launched_at)
+            || row.changed_at == self.ended_at
+            || row.started_at.is_some_and(|at| Some(at) == self.started_at);
+        let overlap = self.launched_at < row.changed_at
+            && row.launched_at.is_none_or(|launched| launched < self.ended_at);
+        told_before || overlap
+    }
 }
 
 fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
@@ -122,10 +152,28 @@ fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
         reason: end.reason,
         message: end.message.into(),
         exit: end.exit,
-        launched_at: Some(end.launched_at),
+        launched_at: Some(end.launched_at).filter(|at| *at != UNKNOWN),
         launched_here: false,
         started_at: end.started_at,
         changed_at: end.ended_at,
+    }
+}
+
+fn end_of_row(row: &TaskView) -> TaskEnd {
+    TaskEnd {
+        framework: row.framework_id,
+        task: row.id.clone(),
+        agent: Some(row.agent_id),
+        name: row.name.clone(),
+        role: row.role.clone(),
+        resources: row.resources.clone(),
+        state: row.state,
+        reason: row.reason,
+        message: row.message.to_string(),
+        exit: row.exit.clone(),
+        launched_at: row.launched_at.unwrap_or(UNKNOWN),
+        started_at: row.started_at,
+        ended_at: row.changed_at,
     }
 }
 
@@ -155,6 +203,10 @@ mod tests {
         }
     }
 
+    fn of_agent(ends: Vec<TaskEnd>) -> Vec<(AgentId, TaskEnd)> {
+        ends.into_iter().map(|end| (AGENT, end)).collect()
+    }
+
     fn names(ended: &EndedTasks) -> Vec<String> {
         ended.picture().iter().map(|row| row.id.to_string()).collect()
     }
@@ -166,11 +218,11 @@ mod tests {
         seen.message = "as it was seen".into();
         ended.push(seen);
         assert_eq!(ended.full_after(), None);
-        ended.learn(Wall(1_000), AGENT, vec![end("d", 40), end("c", 30), end("a", 10)]);
+        ended.learn(Wall(1_000), of_agent(vec![end("d", 40), end("c", 30), end("a", 10)]));
         assert_eq!(names(&ended), ["a", "c", "d"]);
         assert_eq!(&*ended.picture()[1].message, "as it was seen");
         let again = TaskEnd { launched_at: Wall(31), ..end("c", 50) };
-        ended.learn(Wall(1_000), AGENT, vec![again, end("b", 20)]);
+        ended.learn(Wall(1_000), of_agent(vec![again, end("b", 20)]));
         assert_eq!(names(&ended), ["b", "c", "d", "c"], "the oldest makes room");
         assert_eq!(ended.full_after(), Some(Wall(20)));
     }
@@ -179,11 +231,11 @@ mod tests {
     fn an_agent_whose_clock_is_ahead_keeps_no_place_for_ever() {
         let mut ended = EndedTasks::new(2);
         let ahead = || TaskEnd { launched_at: Wall(8_000), ..end("a", 9_000) };
-        ended.learn(Wall(50), AGENT, vec![ahead()]);
+        ended.learn(Wall(50), of_agent(vec![ahead()]));
         assert_eq!(ended.picture()[0].changed_at, Wall(50));
-        ended.learn(Wall(60), AGENT, vec![ahead()]);
+        ended.learn(Wall(60), of_agent(vec![ahead()]));
         assert_eq!(names(&ended), ["a"], "told before");
-        ended.learn(Wall(90), AGENT, vec![end("b", 70), end("c", 80)]);
+        ended.learn(Wall(90), of_agent(vec![end("b", 70), end("c", 80)]));
         assert_eq!(names(&ended), ["b", "c"]);
     }
 
@@ -194,7 +246,7 @@ mod tests {
         gone.state = TaskState::GoneByOperator;
         ended.push(gone);
         let before = TaskEnd { launched_at: Wall(0), ..end("a", 0) };
-        ended.learn(Wall(1_000), AGENT, vec![end("a", 60), before]);
+        ended.learn(Wall(1_000), of_agent(vec![end("a", 60), before]));
         let states: Vec<_> = ended.picture().iter().map(|row| row.state).collect();
         assert_eq!(states, [TaskState::Finished, TaskState::GoneByOperator]);
     }

@@ -74,7 +74,8 @@ impl Core {
         let more = more && !ends.is_empty();
         self.history.told += ends.len();
         ends.retain(|end| end.state.is_terminal());
-        self.tasks.learn_ended(cx.now.wall, agent, ends);
+        let ends = ends.into_iter().map(|end| (agent, end)).collect();
+        self.tasks.learn_ended(cx.now.wall, ends);
         if !more || self.history.told >= self.config.ended_tasks_max {
             self.history.done.insert(agent);
             self.history_concluded(cx, agent);

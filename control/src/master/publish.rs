@@ -160,7 +160,7 @@ impl Core {
         (row.state, row.since) = self.shown_state(id);
         row.connected = matches!(agent.link, Link::Online { .. });
         row.leader = id.node == self.me;
-        row.tasks = self.tasks.count_of_agent(id);
+        row.tasks = self.tasks.live_of_agent(id);
         if let Some(facts) = &agent.facts {
             row.hostname.clone_from(&facts.hostname);
             row.address.clone_from(&facts.http_address);

@@ -156,6 +156,8 @@ pub(super) struct Sum {
 pub(super) struct Tasks {
     map: BTreeMap<TaskKey, Task>,
     by_agent: BTreeMap<AgentId, BTreeSet<TaskKey>>,
+    /// How many have not ended; of agents that have any.
+    live_by_agent: BTreeMap<AgentId, usize>,
     by_framework: BTreeMap<FrameworkId, Sum>,
     by_state: Tally<TaskState>,
     live: TableWriter<TaskView>,
@@ -169,6 +171,7 @@ impl Tasks {
         Self {
             map: BTreeMap::new(),
             by_agent: BTreeMap::new(),
+            live_by_agent: BTreeMap::new(),
             by_framework: BTreeMap::new(),
             by_state: Tally::default(),
             live: TableWriter::default(),
@@ -197,6 +200,11 @@ impl Tasks {
     /// How many tasks are on one agent, ended ones too.
     pub(super) fn count_of_agent(&self, agent: AgentId) -> usize {
         self.by_agent.get(&agent).map_or(0, BTreeSet::len)
+    }
+
+    /// How many tasks on one agent have not ended.
+    pub(super) fn live_of_agent(&self, agent: AgentId) -> usize {
+        self.live_by_agent.get(&agent).copied().unwrap_or_default()
     }
 
     /// The tasks of one framework, in order.
@@ -304,9 +312,14 @@ impl Tasks {
         self.ended.push(task.view(key));
     }
 
-    /// Shows what an agent remembers of ended tasks.
-    pub(super) fn learn_ended(&mut self, now: Wall, agent: AgentId, ends: Vec<TaskEnd>) {
-        self.ended.learn(now, agent, ends);
+    /// Shows what others remember of tasks that ended on these agents.
+    pub(super) fn learn_ended(&mut self, now: Wall, ends: Vec<(AgentId, TaskEnd)>) {
+        self.ended.learn(now, ends);
+    }
+
+    /// How a task ended, if it is shown.
+    pub(super) fn end_of(&self, key: &TaskKey) -> Option<TaskEnd> {
+        self.ended.end_of(key)
     }
 
     /// See [`EndedTasks::full_after`].
@@ -331,6 +344,12 @@ impl Tasks {
             return;
         }
         self.by_state.take(task.state);
+        if let Some(live) = self.live_by_agent.get_mut(&key.agent) {
+            *live -= 1;
+            if *live == 0 {
+                self.live_by_agent.remove(&key.agent);
+            }
+        }
         self.changed.insert((key.framework, key.agent));
         if let Some(sum) = self.by_framework.get_mut(&key.framework) {
             sum.live -= 1;
@@ -357,6 +376,7 @@ impl Tasks {
             None => task.slot = Some(self.live.insert(view)),
         }
         self.by_state.add(task.state);
+        *self.live_by_agent.entry(key.agent).or_default() += 1;
         self.changed.insert((key.framework, key.agent));
         let sum = self.by_framework.entry(key.framework).or_default();
         sum.live += 1;
@@ -378,6 +398,7 @@ impl Tasks {
 
     pub(super) fn check_invariants(&self) {
         let mut sums: BTreeMap<FrameworkId, Sum> = BTreeMap::new();
+        let mut live: BTreeMap<AgentId, usize> = BTreeMap::new();
         for (key, task) in &self.map {
             let sum = sums.entry(key.framework).or_default();
             sum.all += 1;
@@ -385,10 +406,14 @@ impl Tasks {
             if task.holds() {
                 sum.held += &amounts(&task.resources);
             }
+            if !task.state.is_terminal() {
+                *live.entry(key.agent).or_default() += 1;
+            }
             assert_eq!(task.slot.is_some(), !task.state.is_terminal(), "{key:?} is shown as live");
             assert!(self.by_agent.get(&key.agent).is_some_and(|keys| keys.contains(key)));
         }
         assert_eq!(sums, self.by_framework, "the sums of tasks by framework");
+        assert_eq!(live, self.live_by_agent, "the live tasks by agent");
         let indexed: usize = self.by_agent.values().map(BTreeSet::len).sum();
         assert_eq!(indexed, self.map.len(), "every task stands in its agent's index");
     }

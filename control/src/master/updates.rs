@@ -6,7 +6,7 @@ use meshos_protocol::{
         agent::{TaskHint, ToAgent},
         scheduler::Event as FrameworkEvent,
     },
-    task::{Exit, Reason, Source, StatusUpdate, TaskState},
+    task::{Exit, Reason, Source, StatusUpdate, TaskEnd, TaskState},
 };
 
 use super::{
@@ -160,6 +160,7 @@ impl Core {
         if !forward && status.state.is_terminal() {
             // Its end was known already, but not how.
             self.tasks.amend_ended(key, status);
+            self.hint_end(cx, key);
         }
         if !forward || !status.state.is_terminal() {
             return;
@@ -288,14 +289,9 @@ impl Core {
         }
     }
 
-    /// Tells the other voters that a task is over.
+    /// Tells the other voters that a task is over, and how it ended.
     pub(super) fn hint_end(&self, cx: &mut Cx<'_>, key: &TaskKey) {
-        cx.out.push(Effect::Hint(TaskHint {
-            framework: key.framework,
-            task: key.task.clone(),
-            agent: key.agent,
-            launch: None,
-        }));
+        hint_over(cx, key, self.tasks.end_of(key).map(Box::new));
     }
 
     /// A framework has an update: its agent is told.
@@ -344,4 +340,15 @@ impl Core {
         self.send_kill(cx, key, grace_ms);
         true
     }
+}
+
+/// Tells the other voters that a task is over, with its end if it is known.
+pub(super) fn hint_over(cx: &mut Cx<'_>, key: &TaskKey, end: Option<Box<TaskEnd>>) {
+    cx.out.push(Effect::Hint(TaskHint {
+        framework: key.framework,
+        task: key.task.clone(),
+        agent: key.agent,
+        launch: None,
+        end,
+    }));
 }

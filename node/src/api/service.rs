@@ -13,7 +13,7 @@ use super::{
     route::{Here, Route},
 };
 use crate::{
-    cluster::{LeaderTracker, RegistryHost},
+    cluster::{HintStore, LeaderTracker, RegistryHost},
     config::NodeOptions,
     driver::{agent, master},
     gateway::Streams,
@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub gossip: gossip::Handle,
     pub formation: Formation,
     pub registry: RegistryHost,
+    /// What leaders told of tasks.
+    pub hints: HintStore,
     /// What this node says of itself by gossip, which does not tell it back.
     pub facts: watch::Receiver<NodeFacts>,
     /// Since when no leader has had this node's registration.
@@ -71,6 +73,7 @@ impl Api {
             raft: Arc::clone(&options.raft),
             gossip: options.gossip.clone(),
             facts: options.facts.clone(),
+            hints: options.hints.clone(),
         });
         Self { options, metrics, pages: Arc::default() }
     }

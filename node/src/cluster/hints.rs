@@ -7,7 +7,7 @@ use std::{
 };
 
 use meshos_protocol::{
-    ids::{Fence, FrameworkId, TaskId},
+    ids::{AgentId, Fence, FrameworkId, TaskId},
     messages::{
         agent::TaskHint,
         node::{Reply, Request},
@@ -19,6 +19,8 @@ use crate::net::{Net, Target};
 
 /// Tasks a voter remembers; beyond that new ones are not noted.
 const HINTS_MAX: usize = 200_000;
+/// Ends of tasks that a voter remembers, the newest: as many as a leader shows.
+const ENDS_MAX: usize = 1_000;
 /// Hints that may wait for one voter; beyond that they are dropped, for they are only hints.
 const WAITING_MAX: usize = 65_536;
 /// Hints in one message.
@@ -36,6 +38,31 @@ pub(crate) struct HintStore {
 struct Hints {
     fence: Option<Fence>,
     tasks: BTreeMap<(FrameworkId, TaskId), TaskHint>,
+    ends: Ends,
+}
+
+/// How the newest ended tasks ended; of each task on an agent the last word.
+#[derive(Default)]
+struct Ends {
+    by_age: BTreeMap<u64, TaskHint>,
+    ages: BTreeMap<(FrameworkId, TaskId, AgentId), u64>,
+    taken: u64,
+}
+
+impl Ends {
+    fn take(&mut self, hint: TaskHint) {
+        self.taken += 1;
+        let key = (hint.framework, hint.task.clone(), hint.agent);
+        if let Some(earlier) = self.ages.insert(key, self.taken) {
+            self.by_age.remove(&earlier);
+        }
+        self.by_age.insert(self.taken, hint);
+        if self.by_age.len() > ENDS_MAX
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.ages.remove(&(oldest.framework, oldest.task, oldest.agent));
+        }
+    }
 }
 
 impl HintStore {
@@ -50,15 +77,25 @@ impl HintStore {
             let key = (hint.framework, hint.task.clone());
             if hint.launch.is_none() {
                 inner.tasks.remove(&key);
+                if hint.end.is_some() {
+                    inner.ends.take(hint);
+                }
             } else if inner.tasks.len() < HINTS_MAX || inner.tasks.contains_key(&key) {
                 inner.tasks.insert(key, hint);
             }
         }
     }
 
-    /// All live tasks that leaders told of.
+    /// How the newest ended tasks ended, and then all live ones that leaders told of: a live one may
+    /// have the name of one that ended.
     pub(crate) fn all(&self) -> Vec<TaskHint> {
-        self.lock().tasks.values().cloned().collect()
+        let inner = self.lock();
+        inner.ends.by_age.values().chain(inner.tasks.values()).cloned().collect()
+    }
+
+    /// How many live tasks leaders told of.
+    pub(crate) fn live(&self) -> usize {
+        self.lock().tasks.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Hints> {
@@ -105,5 +142,60 @@ async fn send_all(net: Net, fence: Fence, voter: Target, mut queue: mpsc::Receiv
             Ok(reply) => tracing::debug!(?voter, ?reply, "a voter did not take hints"),
             Err(error) => tracing::debug!(?voter, %error, "hints did not reach a voter"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshos_protocol::{
+        ids::{ClusterId, NodeId, Term},
+        task::{TaskEnd, TaskState},
+        time::Wall,
+    };
+
+    use super::*;
+
+    fn fence(term: u64) -> Fence {
+        Fence { cluster: ClusterId::from_u128(1), term: Term(term) }
+    }
+
+    fn end(number: usize, at: u64) -> TaskHint {
+        let task = TaskId::new(&format!("t{number}")).unwrap();
+        let (framework, agent) = (FrameworkId(1), AgentId::new(NodeId::from_bits(7), 1));
+        let end = TaskEnd {
+            framework,
+            task: task.clone(),
+            agent: Some(agent),
+            name: String::new(),
+            role: Default::default(),
+            resources: Default::default(),
+            state: TaskState::Gone,
+            reason: None,
+            message: String::new(),
+            exit: None,
+            launched_at: Wall(0),
+            started_at: None,
+            ended_at: Wall(at),
+        };
+        TaskHint { framework, task, agent, launch: None, end: Some(Box::new(end)) }
+    }
+
+    fn ends(store: &HintStore) -> Vec<u64> {
+        store.all().into_iter().filter_map(|hint| Some(hint.end?.ended_at.0)).collect()
+    }
+
+    #[test]
+    fn the_newest_ends_are_kept_and_of_each_task_the_last_word() {
+        let store = HintStore::default();
+        store.take(fence(1), [end(1, 10), end(2, 20), end(1, 30)]);
+        assert_eq!(ends(&store), [20, 30]);
+        store.take(fence(2), (10..8 + ENDS_MAX).map(|number| end(number, 40)));
+        assert_eq!(ends(&store)[..3], [20, 30, 40]);
+        store.take(fence(2), [end(3, 50)]);
+        assert_eq!(ends(&store).len(), ENDS_MAX);
+        assert_eq!(ends(&store)[0], 30);
+        store.take(fence(1), [end(4, 60)]);
+        assert!(!ends(&store).contains(&60), "an earlier leader's word comes too late");
+        assert_eq!(store.live(), 0);
     }
 }

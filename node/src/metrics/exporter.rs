@@ -26,7 +26,7 @@ use super::{
     parts, process,
 };
 use crate::{
-    cluster::Leader,
+    cluster::{HintStore, Leader},
     driver::{agent, master},
 };
 
@@ -61,6 +61,7 @@ pub(crate) struct Sources {
     pub raft: Arc<RaftGroup>,
     pub gossip: gossip::Handle,
     pub facts: watch::Receiver<NodeFacts>,
+    pub hints: HintStore,
 }
 
 /// What this node measures; cheap to clone.
@@ -126,7 +127,7 @@ impl Metrics {
 
 impl Inner {
     fn draw(&self) -> String {
-        let Sources { node, tracker, master, agent, raft, gossip, facts } = &self.sources;
+        let Sources { node, tracker, master, agent, raft, gossip, facts, hints } = &self.sources;
         let canvas = Canvas::new();
         let led = master.view().filter(|view| !view.deposed && raft.lease_valid());
         if let Some(view) = &led {
@@ -138,6 +139,7 @@ impl Inner {
         parts::sandboxes(&canvas, agent.sandboxes().status());
         parts::leader(&canvas, tracker.borrow().as_ref(), led.is_some());
         parts::raft(&canvas, raft.status(), &raft.voters(), &raft.health().borrow());
+        parts::hints(&canvas, hints.live());
         parts::gossip(&canvas, &gossip.view(), gossip.counters());
         parts::node(&canvas, *node);
         parts::health(&canvas, facts.borrow().health);

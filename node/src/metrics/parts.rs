@@ -213,6 +213,11 @@ pub(super) fn raft(canvas: &Canvas, status: Status, voters: &[VoterStatus], heal
     }
 }
 
+/// What this node knows of the leader's tasks.
+pub(super) fn hints(canvas: &Canvas, live: usize) {
+    canvas.gauge(&all::HINTED_TASKS, &[], number(live));
+}
+
 /// What this node hears of the others.
 pub(super) fn gossip(canvas: &Canvas, view: &ClusterView, counters: gossip::Counters) {
     canvas.gauge(&all::GOSSIP_MEMBERS_ALIVE, &[], number(1 + view.alive().count()));

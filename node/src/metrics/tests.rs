@@ -57,6 +57,7 @@ const NOT_SHOWN: &[&str] = &[
     "meshos_gossip_messages_unsent_total",
     "meshos_gossip_packets_received_total",
     "meshos_gossip_packets_sent_total",
+    "meshos_hinted_tasks",
     "meshos_http_connections",
     "meshos_http_connections_refused_total",
     "meshos_master_acknowledgements_total",
@@ -328,6 +329,7 @@ fn all_that_a_follower_exports_is_in_the_catalogue_and_the_other_way_round() {
     parts::sandboxes(&canvas, SandboxStatus { removed: 5, ..Default::default() });
     parts::leader(&canvas, Some(&leader), false);
     parts::raft(&canvas, status, &[voter], &Health::Running);
+    parts::hints(&canvas, 3);
     parts::gossip(&canvas, &ClusterView::default(), Default::default());
     parts::health(&canvas, Default::default());
     parts::node(&canvas, node);

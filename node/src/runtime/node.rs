@@ -265,6 +265,7 @@ impl Node {
             gossip: self.gossip.clone(),
             formation: formation.clone(),
             registry: self.registry.clone(),
+            hints: self.hints.clone(),
             facts: self.facts.subscribe(),
             leaderless: self.leaderless.subscribe(),
             streams,

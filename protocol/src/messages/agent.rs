@@ -239,4 +239,7 @@ pub struct TaskHint {
     /// What it holds; absent when it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch: Option<TaskLaunch>,
+    /// How it has ended, when the leader saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Box<TaskEnd>>,
 }

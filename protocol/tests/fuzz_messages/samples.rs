@@ -296,7 +296,13 @@ fn query() -> TaskQuery {
 }
 
 fn hint() -> TaskHint {
-    TaskHint { framework: FrameworkId(12), task: task_id(), agent: agent(), launch: Some(launch()) }
+    TaskHint {
+        framework: FrameworkId(12),
+        task: task_id(),
+        agent: agent(),
+        launch: Some(launch()),
+        end: None,
+    }
 }
 
 fn call_errors() -> Vec<CallError> {
@@ -348,6 +354,10 @@ fn requests() -> Vec<Request> {
         Request::Leader,
         Request::ConfirmLeader { term: Term(7), leader: node() },
         Request::Hints { fence: fence(), hints: vec![hint(), TaskHint { launch: None, ..hint() }] },
+        Request::Hints {
+            fence: fence(),
+            hints: vec![TaskHint { launch: None, end: Some(Box::new(end())), ..hint() }],
+        },
         Request::JoinVoters { raft_id: 9, address: "127.0.0.1:5051".into(), replaces: Some(8) },
         Request::Http {
             method: "POST".into(),

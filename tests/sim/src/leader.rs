@@ -131,7 +131,7 @@ impl World {
         let fence = Fence { cluster: CLUSTER, term };
         let seed = self.dice.number(0..=u64::MAX - 1);
         let Some(process) = &mut self.nodes[candidate].process else { return };
-        let hints: Vec<_> = process.hints.values().cloned().collect();
+        let hints: Vec<_> = process.ends.values().chain(process.hints.values()).cloned().collect();
         let start =
             Start { version: 0, release: String::new(), fence, node: me, now, seed, config };
         let tape = Tape::begin(start.clone(), &registry, &hints, invariants::RECORDED_BYTES_MAX);
@@ -289,8 +289,11 @@ impl World {
             let key = (hint.framework, hint.task.clone(), hint.agent);
             if hint.launch.is_some() {
                 process.hints.insert(key, hint.clone());
-            } else {
-                process.hints.remove(&key);
+                continue;
+            }
+            process.hints.remove(&key);
+            if hint.end.is_some() {
+                process.ends.insert(key, hint.clone());
             }
         }
     }

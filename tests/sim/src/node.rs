@@ -85,6 +85,8 @@ pub struct Process {
     pub callers: BTreeMap<u64, Caller>,
     /// What the leader told of its tasks.
     pub hints: BTreeMap<(FrameworkId, TaskId, AgentId), TaskHint>,
+    /// How tasks have ended, as leaders told.
+    pub ends: BTreeMap<(FrameworkId, TaskId, AgentId), TaskHint>,
 }
 
 /// A master with its streams.
@@ -215,6 +217,7 @@ impl World {
             leading: None,
             callers: BTreeMap::new(),
             hints: BTreeMap::new(),
+            ends: BTreeMap::new(),
         });
         self.note(format_args!("n{index} starts for the {generation}. time"));
         self.maybe_upgrade(index);

@@ -1,9 +1,12 @@
 //! A machine is lost: node, launcher and tasks at once.
 
+use std::time::Duration;
+
 use meshos_sdk::protocol::task::TaskState;
 use meshos_tests::{
     Cluster, ClusterOptions, Framework, FrameworkOptions, Journal, Note, of_path, sweep, wait_until,
 };
+use serde_json::Value;
 
 use crate::common::{assert_alive, assert_updates_in_order, gated, ids, wait_for_running};
 
@@ -97,4 +100,49 @@ fn a_machine_that_gossip_held_dead_before_the_election_is_lost_to_the_new_leader
     });
     let told = cluster.leader();
     assert_eq!(told.term, second.term, "it was this leader's word");
+}
+
+#[test]
+fn a_new_leader_knows_the_tasks_of_its_predecessors_machine_though_nobody_asks_for_them() {
+    let mut cluster = Cluster::start_with(ClusterOptions {
+        agent_timeout: ONLY_GOSSIP_IS_IN_TIME,
+        ..ClusterOptions::default()
+    });
+    let leader = cluster.leader();
+    let asked = cluster.follower();
+    let mut options = FrameworkOptions::new("absent", &[asked]);
+    options.failover_timeout = Duration::from_secs(3_600);
+    let framework = Framework::start(&cluster, options);
+    let mut journal = Journal::new();
+    let (lost, ended) = (ids("lost", 4), ids("ended", 3));
+    framework.submit_on(&leader.node_id, gated(&journal, &lost, "gate", 0));
+    framework.submit_on(&leader.node_id, gated(&journal, &ended, "end", 3));
+    wait_for_running(&framework, &journal, &lost);
+    journal.open_gate("end");
+    framework.wait_for_all("some end", &ended, |state| state == TaskState::Failed);
+    // From here on no framework is there, so none asks.
+    drop(framework);
+    wait_until("the other voters have heard of the tasks and of the ends", || {
+        (0..3).filter(|index| *index != leader.index).all(|index| {
+            let metrics = cluster.nodes[index].get("/metrics").map(|answer| answer.text());
+            metrics.unwrap_or_default().lines().any(|line| line == "meshos_hinted_tasks 4")
+        })
+    });
+
+    let data_dir = cluster.nodes[leader.index].data_dir().to_owned();
+    cluster.nodes[leader.index].kill();
+    sweep(&data_dir);
+    cluster.leader_after(leader.term);
+    wait_until("all of them are listed", || {
+        let listed = cluster.nodes[asked].command(&["tasks", "--json"]).run();
+        let rows: Value = serde_json::from_str(&listed.stdout).unwrap_or_default();
+        let state = |id: &String| {
+            let rows = rows.as_array()?;
+            let row = rows.iter().find(|row| row["id"] == id.as_str())?;
+            let here = row["node_id"] == leader.node_id.as_str();
+            here.then(|| row["state"].as_str().map(str::to_owned))?
+        };
+        lost.iter().all(|id| state(id).as_deref() == Some("unreachable"))
+            && ended.iter().all(|id| state(id).as_deref() == Some("failed"))
+    });
 }

@@ -7,7 +7,7 @@ use meshos_protocol::{
     time::Wall,
 };
 
-use super::world::{World, task_id};
+use super::world::{World, report, task, task_id};
 use crate::master::{ConnectionId, Event, MasterConfig};
 
 /// A task as its agent remembers it.
@@ -69,4 +69,37 @@ fn a_new_leader_asks_one_agent_after_the_other_how_tasks_ended() {
     assert_eq!(shown(&world), ["a", "b", "c"], "too late");
     register_with_history(&mut world, 2);
     assert!(world.told().iter().any(|line| line == "n2 tell 3 ends after 10"));
+}
+
+#[test]
+fn what_a_leader_saw_end_its_successor_shows_without_any_agent() {
+    let mut world = World::new();
+    let n1 = world.register(1, "cpus:4;mem:4096", vec![]);
+    let s1 = world.framework("one");
+    world.pass(10);
+    let tasks = ["done", "lost", "runs"].map(|name| task(name, "cpus:1;mem:128"));
+    world.accept(s1, &[1], tasks.to_vec());
+    world.update(n1, "done", TaskState::Finished, 1);
+    world.pass(1_000);
+    // The agent comes back and knows one of them only.
+    world.event(Event::AgentDisconnected { connection: n1 });
+    let reports = vec![report("runs", TaskState::Running, &[])];
+    let n1 = world.register(1, "cpus:4;mem:4096", reports);
+    let seen = world.master.view().tasks_ended;
+    assert_eq!(shown(&world), ["done", "lost"]);
+
+    let mut next = world.next_leader();
+    assert_eq!(shown(&next), ["done", "lost"]);
+    for (row, seen) in next.master.view().tasks_ended.iter().zip(seen.iter()) {
+        let (state, why) = (row.state, (row.reason, &row.message));
+        assert_eq!((state, why), (seen.state, (seen.reason, &seen.message)));
+    }
+    assert_eq!(next.master.view().tasks.iter().count(), 1, "they are not live");
+    // The agent tells of what it saw itself; it is not shown twice.
+    let _forgotten = n1;
+    let connection = register_with_history(&mut next, 1);
+    let remembered = next.master.view().tasks_ended[0].changed_at.0;
+    let done = TaskEnd { framework: FrameworkId(1), ..end("done", remembered) };
+    next.say(connection, ToLeader::Ends { ends: vec![done], more: false });
+    assert_eq!(shown(&next), ["done", "lost"]);
 }

@@ -36,6 +36,7 @@ fn a_task_from_offer_to_offer() {
     world.expect(&["n1 acknowledge F1 t u1", "s1 ok"]);
     world.update(n1, "t", TaskState::Finished, 2);
     world.expect(&["s1 update t finished on n1.1 u2"]);
+    assert!(world.master.view().agents.iter().all(|agent| agent.tasks == 0), "it has ended");
     // Free as soon as the end is known; what was left over is refused for five seconds.
     world.pass(10);
     world.expect(&["s1 offers O5.2 n1 cpus:4;mem:4096"]);

@@ -11,13 +11,14 @@ pub(super) fn not_yet(world: &World) -> Option<String> {
         // The agent told it, with an id; what a master infers dies with that master.
         let ended = matches!(life.told.last(), Some((Some(_), state)) if state.is_terminal());
         let rows = view.tasks_ended.iter();
-        let rows = rows.filter(|row| row.framework_id == *framework && row.id == *task).count();
-        if ended && !life.starts.is_empty() && rows == 0 {
+        let rows: Vec<_> =
+            rows.filter(|row| row.framework_id == *framework && row.id == *task).collect();
+        if ended && !life.starts.is_empty() && rows.is_empty() {
             return Some(format!("nobody shows that {task} of {framework} has ended: {life:?}"));
         }
-        if rows > 1 && life.starts.len() == 1 {
+        if rows.len() > 1 && life.starts.len() == 1 {
             return Some(format!(
-                "{task} of {framework} is shown to have ended {rows} times: {life:?}"
+                "{task} of {framework} is shown to have ended more than once: {rows:?}; {life:?}"
             ));
         }
     }
