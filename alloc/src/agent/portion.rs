@@ -123,10 +123,23 @@ impl Agent {
         membership: &Membership,
         headroom: Option<Headroom>,
     ) -> Result<(Resources, Vec<Requested>), SkipRule> {
-        let mut resources = self.allowed(available, membership)?;
-        if let Some(headroom) = headroom.filter(|headroom| !headroom.is_unlimited()) {
-            resources = headroom.cut(&resources).ok_or(SkipRule::QuotaLimit)?;
-        }
+        let allowed = self.allowed(available, membership)?;
+        let Some(headroom) = headroom.filter(|headroom| !headroom.is_unlimited()) else {
+            return self.wanted(allowed, membership);
+        };
+        let limited = headroom.cut(&allowed).ok_or(SkipRule::QuotaLimit)?;
+        self.wanted(limited, membership).map_err(|rule| {
+            // What stands in the way is the limit, if all that is free here would do.
+            if self.wanted(allowed, membership).is_ok() { SkipRule::QuotaLimit } else { rule }
+        })
+    }
+
+    /// What a membership wants of what it may have, and which requests that is for.
+    fn wanted(
+        &self,
+        mut resources: Resources,
+        membership: &Membership,
+    ) -> Result<(Resources, Vec<Requested>), SkipRule> {
         let mut requested = Vec::new();
         if let Some(demand) = membership.demand() {
             (resources, requested) =

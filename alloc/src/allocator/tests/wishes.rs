@@ -68,6 +68,28 @@ fn what_is_wanted_is_explained_by_what_agents_lack() {
 }
 
 #[test]
+fn a_limit_is_named_when_it_alone_stands_in_the_way_of_what_is_wanted() {
+    let limited = |wanted: fn(&mut Cluster)| {
+        let mut cluster = Cluster::new();
+        cluster.add_framework(1, &["*"]);
+        let limit = [(ResourceName::Cpus, Amount::from_millis(500))].into();
+        cluster.allocator.set_quota(&role("*"), Quota { limit, ..Quota::default() });
+        wanted(&mut cluster);
+        cluster.add_agent(1, "cpus:4;mem:1000");
+        assert_eq!(cluster.run(), []);
+        rules(&cluster, 1)
+    };
+    let within = |cluster: &mut Cluster| ask(cluster, &[request(None, "cpus:1;mem:100", 1)]);
+    assert_eq!(limited(within), [SkipRule::QuotaLimit]);
+    let beyond = |cluster: &mut Cluster| ask(cluster, &[request(None, "cpus:5;mem:100", 1)]);
+    assert_eq!(limited(beyond), [SkipRule::NotRequested], "no limit would help");
+    let wish = |cluster: &mut Cluster| {
+        cluster.allocator.set_wishes(FIRST, &role("*"), &minimum("cpus:1")).unwrap();
+    };
+    assert_eq!(limited(wish), [SkipRule::QuotaLimit]);
+}
+
+#[test]
 fn agents_that_do_not_fulfil_the_constraints_are_not_offered() {
     let mut cluster = Cluster::new();
     cluster.add_framework(1, &["*"]);
