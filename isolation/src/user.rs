@@ -102,8 +102,8 @@ pub(crate) fn resolve(
     let refused = |reason: String| LaunchError::User { user: user.map(str::to_owned), reason };
     match user {
         None if own == 0 && !allow_root => Err(refused(
-            "the task names no user and the node runs as root: name a user in the task, or start the node with \
-             --allow-root-tasks"
+            "the task names no user and the node runs as root: name a user in the task (`meshos run --user NAME`), or \
+             start the node with --allow-root-tasks"
                 .to_owned(),
         )),
         None => Ok(Identity::unchanged(own_name())),

@@ -9,4 +9,5 @@ mod node;
 mod replace;
 
 pub(crate) use formation::Formation;
+pub(crate) use identity::known_authority;
 pub(crate) use node::run;

@@ -13,7 +13,7 @@ use super::{
     bodies::{self, NodeBody},
     call::{Answer, Call, Failure},
 };
-use crate::net::Target;
+use crate::{config::KeySource, net::Target};
 
 /// How long a node is asked to take the leader's log that does not follow this leader yet.
 const ADMIT_LIMIT: Duration = Duration::from_secs(10);
@@ -89,6 +89,10 @@ struct Admitted {
     node_id: NodeId,
     raft_id: u64,
     address: String,
+    /// Whether it holds the cluster's keys, and so can let other nodes join; earlier releases do not
+    /// say.
+    #[serde(default)]
+    signs: Option<bool>,
 }
 
 impl Api {
@@ -174,16 +178,22 @@ impl Api {
                 "neither the leader nor gossip knows a node {node}: is it running and of this cluster?"
             ))
         })?;
-        let voter = self.ask_to_admit(node, address).await?;
+        let (voter, signs) = self.ask_to_admit(node, address).await?;
         let raft_id = voter.raft_id;
         tracing::info!(%voter, principal = %call.principal, "an operator adds a voter");
         self.options.raft.add_voter(voter, CATCH_UP_LIMIT).await.map_err(failed)?;
-        Answer::json(&json!({ "node_id": node, "raft_id": raft_id, "added": true }))
+        Answer::json(&json!({
+            "node_id": node, "raft_id": raft_id, "added": true, "signs": signs
+        }))
     }
 
     /// A node takes raft's requests from members only, and learns those from the log that it does
     /// not have yet. One that does not follow this leader yet is asked for a while.
-    async fn ask_to_admit(&self, node: NodeId, address: String) -> Result<Voter, Failure> {
+    async fn ask_to_admit(
+        &self,
+        node: NodeId,
+        address: String,
+    ) -> Result<(Voter, Option<bool>), Failure> {
         let asked_until = Instant::now() + ADMIT_LIMIT;
         let target = Target { node: Some(node), address };
         loop {
@@ -195,7 +205,12 @@ impl Api {
         }
     }
 
-    async fn ask_once_to_admit(&self, target: &Target, node: NodeId) -> Result<Voter, Failure> {
+    /// The voter that it would be, and whether it can let other nodes join, if it says so.
+    async fn ask_once_to_admit(
+        &self,
+        target: &Target,
+        node: NodeId,
+    ) -> Result<(Voter, Option<bool>), Failure> {
         let mut call = Call::read("/api/voters/admit-leader".to_owned());
         call.method = "POST".to_owned();
         let leader = AdmitLeader { leader: Some(self.options.node) };
@@ -212,8 +227,8 @@ impl Api {
         if admitted.node_id != node {
             return Err(refused());
         }
-        let Admitted { node_id, raft_id, address } = admitted;
-        Ok(Voter { raft_id, node_id, address })
+        let Admitted { node_id, raft_id, address, signs } = admitted;
+        Ok((Voter { raft_id, node_id, address }, signs))
     }
 
     /// Makes a healthy node a voter in the place of one that is gone; for the leader itself.
@@ -223,7 +238,7 @@ impl Api {
         by: NodeId,
         at: String,
     ) -> Result<Voter, String> {
-        let voter = self.ask_to_admit(by, at).await.map_err(Failure::into_message)?;
+        let (voter, _) = self.ask_to_admit(by, at).await.map_err(Failure::into_message)?;
         let raft = &self.options.raft;
         let replaced = raft.replace_voter(gone.raft_id, voter.clone(), CATCH_UP_LIMIT).await;
         let Err(error) = replaced else { return Ok(voter) };
@@ -267,6 +282,7 @@ impl Api {
             node_id: self.options.node,
             raft_id: self.options.raft_id,
             address: self.options.options.agent_address().to_string(),
+            signs: Some(!matches!(self.options.options.keys, KeySource::JoinToken(_))),
         })
     }
 

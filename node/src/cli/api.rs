@@ -48,8 +48,8 @@ pub(super) struct Choice {
     )]
     pub node: String,
     /// The file with the node's token, which lies as http-token in its data directory [default: that
-    /// file when the node runs on this machine; the variable MESHOS_TOKEN, when it is set, holds the
-    /// token itself, not the name of a file]
+    /// file in the default data directory of a node on this machine; the variable MESHOS_TOKEN, when it
+    /// is set, holds the token itself, not the name of a file]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// An operator's certificate, made by `meshos keygen operator`: the node is then asked over

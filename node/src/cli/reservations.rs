@@ -1,15 +1,15 @@
 //! Commands with which operators see and change what is reserved on nodes, and their volumes.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
-use meshos_protocol::role::Role;
+use meshos_protocol::{resources::Resources, role::Role};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    common::{Common, Subject, node_changed},
+    common::{Common, Subject, node_changed, readable},
     output,
     table::Table,
 };
@@ -45,7 +45,7 @@ pub(super) struct Reserve {
     #[command(flatten)]
     subject: Subject,
     /// What, such as cpus:4;mem:8192
-    #[arg(value_name = "RESOURCES")]
+    #[arg(value_name = "RESOURCES", value_parser = readable::<Resources>)]
     resources: String,
     /// For whom
     #[arg(long, value_name = "ROLE")]
@@ -63,7 +63,7 @@ pub(super) struct Unreserve {
     #[command(flatten)]
     subject: Subject,
     /// What, such as cpus:4;mem:8192
-    #[arg(value_name = "RESOURCES")]
+    #[arg(value_name = "RESOURCES", value_parser = readable::<Resources>)]
     resources: String,
     /// For whom it is reserved
     #[arg(long, value_name = "ROLE")]
@@ -132,6 +132,7 @@ struct ReservationRow {
     kind: String,
     principal: String,
     resources: String,
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -156,9 +157,11 @@ impl Reservations {
             output::note("nothing is reserved");
             return Ok(ExitCode::SUCCESS);
         }
-        let mut table = Table::new(&["NODE", "ROLE", "KIND", "RESERVED BY", "RESOURCES"]);
+        let mut table = Table::new(&["NODE", "ROLE", "KIND", "RESERVED BY", "RESOURCES", "LABELS"]);
         for row in rows {
-            table.row([row.node_id, row.role, row.kind, row.principal, row.resources]);
+            let labels = row.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            let labels = labels.collect::<Vec<_>>().join(" ");
+            table.row([row.node_id, row.role, row.kind, row.principal, row.resources, labels]);
         }
         table.print()?;
         Ok(ExitCode::SUCCESS)

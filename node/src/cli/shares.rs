@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
+    Usage,
     common::{Common, readable},
     output,
     table::Table,
@@ -68,7 +69,6 @@ enum QuotaChange {
         #[arg(
             long,
             value_name = "AMOUNTS",
-            required_unless_present = "limit",
             value_parser = readable::<Resources>
         )]
         guarantee: Option<String>,
@@ -109,7 +109,7 @@ enum PriorityChange {
         #[arg(value_name = "ROLE")]
         role: Role,
         /// A whole number; higher is more urgent
-        #[arg(value_name = "PRIORITY", allow_hyphen_values = true)]
+        #[arg(value_name = "PRIORITY", allow_hyphen_values = true, value_parser = priority)]
         priority: i32,
         #[command(flatten)]
         common: Common,
@@ -138,6 +138,11 @@ enum PolicyChange {
     },
 }
 
+/// A priority, when it is one.
+fn priority(text: &str) -> Result<i32, String> {
+    text.parse().map_err(|_| "expected a whole number, for example 10 or -5".to_owned())
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Row {
@@ -160,6 +165,10 @@ impl Quota {
     pub(super) async fn execute(self) -> Result<ExitCode> {
         match self.change {
             None => show_roles(&self.common).await,
+            Some(QuotaChange::Set { guarantee: None, limit: None, .. }) => {
+                let text = "name what the role is to have: --guarantee, --limit or both";
+                Err(Usage(text.to_owned()).into())
+            }
             Some(QuotaChange::Set { role, guarantee, limit, force, common }) => {
                 let (guarantee, limit) = (guarantee.unwrap_or_default(), limit.unwrap_or_default());
                 let body =

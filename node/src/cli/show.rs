@@ -248,10 +248,11 @@ impl Kill {
 /// The task that somebody means by `TASK` or `FRAMEWORK/TASK`.
 pub(super) async fn find_task(api: &Api, name: &str) -> Result<Task> {
     let path = task_path(name);
-    let found = api
-        .get(&path)
-        .await
-        .with_context(|| format!("nothing can be said of task {name:?} now"))?;
+    let found = match api.get(&path).await {
+        // The leader says that there is none, in a whole sentence.
+        Err(error) if error.is_not_found() => return Err(error.into()),
+        found => found.with_context(|| format!("nothing can be said of task {name:?} now"))?,
+    };
     serde_json::from_value(found).context("the node's answer is not that of a task")
 }
 

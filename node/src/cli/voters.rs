@@ -20,7 +20,7 @@ use super::{
     table::Table,
     text::plain,
 };
-use crate::config::Places;
+use crate::{config::Places, runtime::known_authority};
 
 const HELP: &str = "\
 Examples:
@@ -131,7 +131,10 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
         None => show(&arguments.common).await?,
         Some(Change::Add { subject: Subject { node }, common }) => {
             let body = json!({ "node_id": node });
-            let told = |answer: &_| format!("node {} is a voter now", node_changed(&node, answer));
+            let told = |answer: &Value| {
+                let added = format!("node {} is a voter now", node_changed(&node, answer));
+                added + unable_to_sign(answer)
+            };
             return common.change("/api/voters/add", &body, told).await;
         }
         Some(Change::Remove { node, raft_id, common }) => {
@@ -150,16 +153,27 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What it means that a voter cannot let other nodes join.
+fn unable_to_sign(answer: &Value) -> &'static str {
+    match answer["signs"].as_bool() {
+        Some(false) => {
+            ". It does not hold the cluster's keys: as long as no other seed runs, no new node can join; start \
+             it with --keys DIR to change that"
+        }
+        Some(true) | None => "",
+    }
+}
+
 /// What it means that so many voters are left, when that is little.
 fn lasting(voters: Option<u64>) -> String {
     match voters {
         Some(1) => {
-            "\n1 voter is left: when it is down the cluster has no leader, and when it is lost \
+            ". 1 voter is left: when it is down the cluster has no leader, and when it is lost \
                     the registry is; add two with `meshos voters add NODE`"
                 .to_owned()
         }
         Some(2) => {
-            "\n2 voters are left: when one of them is down the cluster has no leader; add a \
+            ". 2 voters are left: when one of them is down the cluster has no leader; add a \
                     third with `meshos voters add NODE`"
                 .to_owned()
         }
@@ -221,6 +235,14 @@ impl Recover {
         let Some(identity) = data_dir.load()? else {
             bail!("{} is not the data directory of a node", self.data_dir.display());
         };
+        if let Some(known) = known_authority(&self.data_dir)? {
+            ensure!(
+                known == authority.certificate().as_ref(),
+                "the keys are those of another cluster: node {} would not believe what they sign; name the keys of \
+                 its cluster with --keys DIR",
+                identity.node_id
+            );
+        }
         let cluster = identity.cluster_id.context(
             "this node has not been told its cluster yet: there is nothing to recover, choose another survivor",
         )?;

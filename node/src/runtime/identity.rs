@@ -1,10 +1,10 @@
 //! Who this node is: its data directory, its certificate, its gossip key.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use meshos_membership::{
-    identity::{DataDir, NodeIdentity},
+    identity::{DataDir, NodeIdentity, write_atomic},
     keys::{self, ClusterKeys, Credentials, GossipKey, JoinToken, NodeKey, PeerKind},
 };
 use meshos_protocol::{
@@ -17,6 +17,9 @@ use rustls_pki_types::CertificateDer;
 use crate::config::{KeySource, NodeOptions, Seed};
 
 const CREDENTIALS_FILE: &str = "credentials.pem";
+/// The certificate of the cluster's authority as the node knew it at its last start.
+const AUTHORITY_FILE: &str = "authority.der";
+
 /// How long a node keeps asking the seeds to sign its key.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -50,6 +53,8 @@ impl Identity {
             }
             (None, _) => bail!("this node has neither keys nor a join token"),
         };
+        write_atomic(&options.data_dir.join(AUTHORITY_FILE), &credentials.authority)
+            .context("cannot write down the cluster's authority")?;
         let gossip_key =
             credentials.gossip_key.clone().context("the node's credentials lack the gossip key")?;
         let cluster_keys = cluster_keys.map(Arc::new);
@@ -188,4 +193,17 @@ fn gossip_key_from(bytes: &[u8]) -> Result<GossipKey> {
     let bytes = <[u8; 32]>::try_from(bytes)
         .map_err(|_| anyhow::anyhow!("the seed sent a gossip key of {} bytes", bytes.len()))?;
     Ok(GossipKey::from_bytes(bytes))
+}
+/// The certificate of the authority that the node of this data directory believes, in DER; none when
+/// it was last started by an earlier release.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn known_authority(data_dir: &Path) -> Result<Option<Vec<u8>>> {
+    let path = data_dir.join(AUTHORITY_FILE);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
 }

@@ -163,6 +163,11 @@ impl Cluster {
     fn start(&mut self, layout: &Layout) -> Result<()> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         output::note(&format!("data in {}", layout.dir.display()));
+        if !nix::unistd::geteuid().is_root() {
+            output::sentence(
+                "without root tasks are not held to their memory and processors: what they use is only reported",
+            );
+        }
         for place in &layout.nodes {
             let data_dir = &place.data_dir;
             DirBuilder::new()
