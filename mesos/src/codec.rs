@@ -8,9 +8,13 @@ use serde_json::ser::Formatter;
 
 use crate::{
     convert::event,
-    json::{self, FromJson},
+    json::{self, FromJson, Mismatch},
     recordio, schema,
+    weight::{self, MEMORY_MAX, Scale, Unfit, Weigh},
 };
+
+/// The most that one call may take in memory, in bytes.
+pub const CALL_MEMORY_MAX: usize = MEMORY_MAX;
 
 /// The text of each status that is no success; the body is plain text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,56 +108,71 @@ fn covers(range: &str, media: Media) -> bool {
     !excluded && (named || Media::named(name) == Some(media))
 }
 
-/// Reads a call of the scheduler API.
+/// Reads a call of the scheduler API, and tells how many bytes of memory that took at most.
 ///
 /// # Errors
-/// When the bytes are no such message.
-pub fn read_call(media: Media, body: &[u8]) -> Result<schema::Call, Refused> {
+/// When the bytes are no such message, or it would take too much memory.
+pub fn read_call(media: Media, body: &[u8]) -> Result<(schema::Call, usize), Refused> {
     read(media, body, "Call")
 }
 
 /// Reads a message of the schema.
 ///
 /// # Errors
-/// When the bytes are no such message, or something is missing in it.
+/// When the bytes are no such message, it would take too much memory, or something is missing in it.
 pub(crate) fn read<M: Message + FromJson + Default>(
     media: Media,
     body: &[u8],
     what: &str,
-) -> Result<M, Refused> {
-    let message: M = match media {
-        Media::Json => {
-            let value = serde_json::from_slice(body).map_err(|error| {
-                Refused::new(400, format!("Failed to parse body into JSON: {error}"))
-            })?;
-            json::read(value).map_err(|error| {
-                Refused::new(400, format!("Failed to convert JSON into {what} protobuf: {error}"))
-            })?
-        }
-        Media::Protobuf => M::decode(body).map_err(|error| {
-            Refused::new(400, format!("Failed to parse body into {what} protobuf: {error}"))
-        })?,
+) -> Result<(M, usize), Refused> {
+    let failed = match media {
+        Media::Json => format!("Failed to convert JSON into {what} protobuf"),
+        Media::Protobuf => format!("Failed to parse body into {what} protobuf"),
+    };
+    let (message, scale) = match media {
+        Media::Json => read_json(body, &failed)?,
+        Media::Protobuf => read_protobuf(body, &failed)?,
     };
     let missing = json::all_missing(&message);
     if missing.is_empty() {
-        return Ok(message);
+        return Ok((message, scale.bytes()));
     }
     let missing = missing.join(", ");
-    Err(Refused::new(
-        400,
-        match media {
-            Media::Json => {
-                format!(
-                    "Failed to convert JSON into {what} protobuf: Missing required fields: {missing}"
-                )
-            }
-            Media::Protobuf => {
-                format!(
-                    "Failed to parse body into {what} protobuf: Missing required fields: {missing}"
-                )
-            }
-        },
-    ))
+    Err(Refused::new(400, format!("{failed}: Missing required fields: {missing}")))
+}
+
+fn read_json<M: FromJson>(body: &[u8], failed: &str) -> Result<(M, Scale), Refused> {
+    let mut scale = Scale::of(body);
+    weight::weigh_json(body, &mut scale).map_err(|unfit| unfit_for(unfit, failed))?;
+    let value = serde_json::from_slice(body)
+        .map_err(|error| Refused::new(400, format!("Failed to parse body into JSON: {error}")))?;
+    json::weigh_and_read(value, scale).map_err(|error| match error {
+        Mismatch::TooHeavy => unfit_for(Unfit::TooHeavy, failed),
+        Mismatch::Kind { .. } => Refused::new(400, format!("{failed}: {error}")),
+    })
+}
+
+fn read_protobuf<M: Message + Weigh + Default>(
+    body: &[u8],
+    failed: &str,
+) -> Result<(M, Scale), Refused> {
+    let mut scale = Scale::of(body);
+    weight::weigh::<M>(body, &mut scale).map_err(|unfit| unfit_for(unfit, failed))?;
+    let decoded = M::decode(body);
+    let message = decoded.map_err(|error| Refused::new(400, format!("{failed}: {error}")))?;
+    Ok((message, scale))
+}
+
+fn unfit_for(unfit: Unfit, failed: &str) -> Refused {
+    match unfit {
+        Unfit::Malformed(why) => Refused::new(400, format!("{failed}: {why}")),
+        Unfit::TooHeavy => {
+            let why = format!(
+                "it would take more than {MEMORY_MAX} bytes of memory: make several calls of it"
+            );
+            Refused::new(413, format!("{failed}: {why}"))
+        }
+    }
 }
 
 /// The message in one encoding: JSON on one line and in ASCII, since clients count characters where

@@ -14,6 +14,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::weight::{Scale, Weigh};
+
 pub(crate) type Object = Map<String, Value>;
 
 /// An enum of the schema.
@@ -23,7 +25,7 @@ pub(crate) trait Names {
 }
 
 /// A message of the schema.
-pub(crate) trait FromJson: Sized {
+pub(crate) trait FromJson: Weigh + Sized {
     /// Takes the fields that it knows.
     fn from_json(object: Object, trail: &mut Trail) -> Result<Self, Mismatch>;
 
@@ -31,9 +33,12 @@ pub(crate) trait FromJson: Sized {
     fn find_missing(&self, trail: &mut Trail, missing: &mut Vec<String>);
 }
 
-/// Where in a message the reader is.
+/// Where in a message the reader is, and what it has made so far.
 #[derive(Debug, Default)]
-pub(crate) struct Trail(String);
+pub(crate) struct Trail {
+    path: String,
+    scale: Scale,
+}
 
 /// The most that is told of a field's name, in characters.
 const TRAIL_FIELD_CHARS_MAX: usize = 64;
@@ -43,34 +48,47 @@ pub(crate) const MISSING_MAX: usize = 16;
 impl Trail {
     /// Goes into a field for as long as `inside` runs.
     fn within<T>(&mut self, field: &str, inside: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.0.len();
+        let length = self.path.len();
         if length > 0 {
-            self.0.push('.');
+            self.path.push('.');
         }
         // The key of a map is as long as its sender likes.
-        self.0.extend(field.chars().take(TRAIL_FIELD_CHARS_MAX));
+        self.path.extend(field.chars().take(TRAIL_FIELD_CHARS_MAX));
         let done = inside(self);
-        self.0.truncate(length);
+        self.path.truncate(length);
         done
     }
 
     fn mismatch(&self, expected: &'static str) -> Mismatch {
-        Mismatch { path: self.0.clone(), expected }
+        Mismatch::Kind { path: self.path.clone(), expected }
+    }
+
+    /// Makes something that takes so many bytes.
+    fn add(&mut self, bytes: usize) -> Result<(), Mismatch> {
+        self.scale.add(bytes).map_err(|_| Mismatch::TooHeavy)
+    }
+
+    /// Makes an entry of a map.
+    fn add_entry<T>(&mut self) -> Result<(), Mismatch> {
+        self.scale.add_entry::<T>().map_err(|_| Mismatch::TooHeavy)
     }
 }
 
 impl fmt::Display for Trail {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.path)
     }
 }
 
-/// A value of another kind than its field has.
+/// Why a value is not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected} for `{path}`")]
-pub(crate) struct Mismatch {
-    path: String,
-    expected: &'static str,
+pub(crate) enum Mismatch {
+    /// It is of another kind than its field has.
+    #[error("expected {expected} for `{path}`")]
+    Kind { path: String, expected: &'static str },
+    /// The message would take more memory than it may.
+    #[error("the message is too large")]
+    TooHeavy,
 }
 
 /// The name of a field: Rust writes `type` with a prefix.
@@ -78,12 +96,22 @@ fn plain(field: &'static str) -> &'static str {
     field.strip_prefix("r#").unwrap_or(field)
 }
 
-/// Reads a whole message.
-pub(crate) fn read<M: FromJson>(value: Value) -> Result<M, Mismatch> {
+/// Reads a whole message, and tells what it takes beside what is on the scale already.
+pub(crate) fn weigh_and_read<M: FromJson>(
+    value: Value,
+    scale: Scale,
+) -> Result<(M, Scale), Mismatch> {
     let Value::Object(object) = value else {
-        return Err(Mismatch { path: "the message".to_owned(), expected: "an object" });
+        return Err(Mismatch::Kind { path: "the message".to_owned(), expected: "an object" });
     };
-    M::from_json(object, &mut Trail::default())
+    let mut trail = Trail { path: String::new(), scale };
+    Ok((M::from_json(object, &mut trail)?, trail.scale))
+}
+
+/// Reads a whole message.
+#[cfg(test)]
+pub(crate) fn read<M: FromJson>(value: Value) -> Result<M, Mismatch> {
+    weigh_and_read(value, Scale::default()).map(|(message, _)| message)
 }
 
 /// The required fields that are not there, by their paths.

@@ -12,5 +12,5 @@ mod json;
 pub mod recordio;
 pub mod schema;
 pub mod session;
-
 pub mod validate;
+mod weight;

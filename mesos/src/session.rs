@@ -10,6 +10,7 @@
 mod accept;
 mod calls;
 mod resume;
+mod waiting;
 
 use std::collections::BTreeMap;
 
@@ -37,14 +38,13 @@ use crate::{
     },
     schema,
 };
+use resume::Resuming;
+use waiting::{Waiting, WaitingCalls};
 
 /// The pace of heartbeats when there is nothing to tell.
 pub const HEARTBEAT_MS: u64 = 15_000;
 /// Kills that are repeated at the next leader; beyond that, further ones are not.
 const KILLS_MAX: usize = 10_000;
-/// Calls that may wait for the leader.
-const WAITING_MAX: usize = 10_000;
-
 /// Names an HTTP request that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -70,14 +70,6 @@ pub trait Places {
     fn leader(&self) -> Option<Place>;
 }
 
-/// A call that has no answer from a leader yet.
-#[derive(Debug)]
-struct Waiting {
-    /// The request that waits with it, if one does.
-    ticket: Option<Ticket>,
-    call: Call,
-}
-
 /// The session's state.
 #[derive(Debug)]
 pub struct Session {
@@ -101,7 +93,9 @@ pub struct Session {
     kills: BTreeMap<TaskId, (Option<AgentId>, Option<u64>)>,
     /// Accepted, and it is not known what became of them.
     operations: BTreeMap<OperationId, AgentId>,
-    waiting: BTreeMap<RequestId, Waiting>,
+    waiting: WaitingCalls,
+    /// What the present leader is still to be told.
+    resuming: Resuming,
     requests: u64,
     tearing_down: bool,
     ended: bool,
@@ -139,7 +133,8 @@ impl Session {
             tasks: BTreeMap::new(),
             kills: BTreeMap::new(),
             operations: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            waiting: WaitingCalls::default(),
+            resuming: Resuming::default(),
             requests: 0,
             tearing_down: false,
             ended: false,
@@ -231,7 +226,10 @@ impl Session {
     }
 
     fn answered(&mut self, request: RequestId, error: Option<CallError>, out: &mut Vec<Output>) {
-        let Some(Waiting { ticket, call }) = self.waiting.remove(&request) else { return };
+        if self.resuming.answered(request, error.as_ref().map(|error| error.kind)) {
+            return;
+        }
+        let Some(Waiting { ticket, call, .. }) = self.waiting.remove(request) else { return };
         let Some(ticket) = ticket else { return self.wishes_answered(error, out) };
         let answer = match error {
             None => Ok(()),
@@ -292,7 +290,7 @@ impl Session {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        for Waiting { ticket, call } in std::mem::take(&mut self.waiting).into_values() {
+        for Waiting { ticket, call, .. } in std::mem::take(&mut self.waiting).into_calls() {
             let torn_down = matches!(call, Call::Teardown);
             let answer = if torn_down { Ok(()) } else { Err(not_subscribed()) };
             out.extend(ticket.map(|ticket| Output::Answer(ticket, answer)));
@@ -313,17 +311,38 @@ impl Session {
 
     /// Sends a call whose answer is awaited; now, or when there is a leader.
     fn ask(&mut self, ticket: Option<Ticket>, call: Call, out: &mut Vec<Output>) {
-        if self.waiting.len() >= WAITING_MAX {
+        let request = self.next_request();
+        // In the order in which they came: not ahead of those that still wait for their turn.
+        let sent = self.subscribed && !self.resuming.is_at_requests();
+        if let Err(call) = self.waiting.insert(request, Waiting { ticket, call, sent }) {
             let refused = Refused::new(503, "Too many calls of the framework wait for the leader");
-            out.extend(ticket.map(|ticket| Output::Answer(ticket, Err(refused))));
+            out.extend(call.ticket.map(|ticket| Output::Answer(ticket, Err(refused))));
             return;
         }
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        if self.subscribed {
-            self.send_as(Some(request), call.clone(), out);
+        if sent {
+            self.send_waiting(request, out);
         }
-        self.waiting.insert(request, Waiting { ticket, call });
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    fn send_waiting(&mut self, request: RequestId, out: &mut Vec<Output>) {
+        if let Some(waiting) = self.waiting.get_mut(request) {
+            waiting.sent = true;
+            let call = waiting.call.clone();
+            self.send_as(Some(request), call, out);
+        }
+    }
+
+    /// Nobody waits for the answer to this request any more: the call is not made at a later leader.
+    pub fn forget(&mut self, ticket: Ticket) {
+        let forgotten = self.waiting.forget(ticket);
+        if forgotten.is_some_and(|it| !it.sent && matches!(it.call, Call::Teardown)) {
+            self.tearing_down = false;
+        }
     }
 
     fn send_as(&self, request: Option<RequestId>, call: Call, out: &mut Vec<Output>) {

@@ -28,5 +28,5 @@ mod tasks;
 mod voters;
 
 pub(crate) use call::{Answer, Call};
-pub(crate) use scheduler::{Scheduled, SchedulerRequest};
+pub(crate) use scheduler::{Body, Scheduled, SchedulerRequest};
 pub(crate) use service::{Api, Options};

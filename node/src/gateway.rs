@@ -9,5 +9,5 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use http::{Records, StreamId, Streams, StreamsOptions};
+pub(crate) use http::{ANSWER_LIMIT, ReadCall, Records, StreamId, Streams, StreamsOptions};
 pub(crate) use session::{Options, serve};

@@ -12,6 +12,7 @@ mod http;
 mod logging;
 mod metrics;
 mod net;
+mod room;
 mod runtime;
 mod storage;
 

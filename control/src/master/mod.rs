@@ -61,6 +61,7 @@ pub use table::Table;
 pub use view::{
     AgentView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView, View,
 };
+pub use wishes::judge_wishes;
 
 #[cfg(test)]
 mod tests;

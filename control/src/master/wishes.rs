@@ -3,7 +3,10 @@
 //! Wishes are on record, so that a new leader does not send what a framework cannot use. What it asks
 //! for now is not: whoever resumes its subscription at the next leader says it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use meshos_alloc::validate_wishes;
 use meshos_protocol::{
@@ -36,6 +39,33 @@ fn patterns_in(wishes: &OfferWishes) -> usize {
     constraints.filter(|constraint| is_pattern(&constraint.is)).count()
 }
 
+/// Whether a framework in these roles may wish so; gateways ask before they subscribe it.
+///
+/// # Errors
+/// Says which rule the wishes break.
+pub fn judge_wishes(
+    roles: &BTreeSet<Role>,
+    wishes: &BTreeMap<Role, OfferWishes>,
+) -> Result<(), String> {
+    let bytes = codec::encode(wishes).len();
+    if bytes > WISHES_BYTES_MAX {
+        return Err(format!("the wishes have {bytes} bytes, at most {WISHES_BYTES_MAX} are kept"));
+    }
+    let patterns = wishes.values().map(patterns_in).sum::<usize>();
+    if patterns > PATTERNS_MAX {
+        return Err(format!(
+            "the wishes have {patterns} patterns, at most {PATTERNS_MAX} are taken"
+        ));
+    }
+    for (role, wishes) in wishes {
+        if !roles.contains(role) {
+            return Err(format!("role {role} is not among the framework's roles"));
+        }
+        validate_wishes(wishes).map_err(|error| format!("the wishes in role {role}: {error}"))?;
+    }
+    Ok(())
+}
+
 impl Core {
     pub(super) fn wish(
         &mut self,
@@ -44,41 +74,15 @@ impl Core {
         caller: Caller,
         wishes: BTreeMap<Role, OfferWishes>,
     ) {
-        if let Err(error) = self.judge_wishes(framework, &wishes).and_then(|()| self.may_propose())
-        {
+        let record = self.registry.framework(framework);
+        let roles = record.map(|record| record.info.roles.clone()).unwrap_or_default();
+        let judged = judge_wishes(&roles, &wishes).map_err(invalid);
+        if let Err(error) = judged.and_then(|()| self.may_propose()) {
             return self.answer(cx, caller, Err(error));
         }
         let wishes = wishes.into_iter().filter(|(_, wishes)| !wishes.is_empty()).collect();
         let command = Command::SetWishes { framework, wishes };
         self.record(cx, command, caller);
-    }
-
-    fn judge_wishes(
-        &self,
-        framework: FrameworkId,
-        wishes: &BTreeMap<Role, OfferWishes>,
-    ) -> Result<(), CallError> {
-        let bytes = codec::encode(wishes).len();
-        if bytes > WISHES_BYTES_MAX {
-            let why = format!("the wishes have {bytes} bytes, at most {WISHES_BYTES_MAX} are kept");
-            return Err(invalid(why));
-        }
-        let patterns = wishes.values().map(patterns_in).sum::<usize>();
-        if patterns > PATTERNS_MAX {
-            let why =
-                format!("the wishes have {patterns} patterns, at most {PATTERNS_MAX} are taken");
-            return Err(invalid(why));
-        }
-        let roles = self.registry.framework(framework).map(|record| &record.info.roles);
-        for (role, wishes) in wishes {
-            if !roles.is_some_and(|roles| roles.contains(role)) {
-                let why = format!("role {role} is not among the framework's roles");
-                return Err(invalid(why));
-            }
-            validate_wishes(wishes)
-                .map_err(|error| invalid(format!("the wishes in role {role}: {error}")))?;
-        }
-        Ok(())
     }
 
     /// The allocator hears what is on record.

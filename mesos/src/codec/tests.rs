@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn call(text: &str) -> Result<schema::Call, Refused> {
-    read_call(Media::Json, text.as_bytes())
+    read_call(Media::Json, text.as_bytes()).map(|(call, _)| call)
 }
 
 fn refusal(text: &str) -> String {
@@ -31,7 +31,7 @@ fn a_call_reads_the_same_in_both_encodings() {
     ]
     .concat();
     assert_eq!(bytes, expected);
-    assert_eq!(read_call(Media::Protobuf, &bytes), Ok(read));
+    assert_eq!(read_call(Media::Protobuf, &bytes).unwrap().0, read);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn what_is_wrong_is_named() {
         "Failed to parse body into Call protobuf: Missing required fields: kill.task_id"
     );
     // A number that the enum does not have is no type.
-    let unknown = read_call(Media::Protobuf, &[0x10, 0x63]).unwrap();
+    let (unknown, _) = read_call(Media::Protobuf, &[0x10, 0x63]).unwrap();
     assert_eq!(
         crate::validate::call(&unknown).unwrap_err().message,
         "Failed to validate scheduler::Call: Expecting 'type' to be present"

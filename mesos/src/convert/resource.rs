@@ -42,7 +42,7 @@ pub fn read(resource: &schema::Resource, roles: &BTreeSet<Role>) -> Result<Resou
     }
     let metadata = Metadata {
         reservation: reservation(resource).map_err(|why| wrong(&why))?,
-        disk: disk(resource.disk.as_ref()).map_err(wrong)?.map(Into::into),
+        disk: disk(resource.disk.as_deref()).map_err(wrong)?.map(Into::into),
         shared: resource.shared.is_some(),
         revocable: resource.revocable.is_some(),
     };
@@ -177,7 +177,7 @@ fn write(resource: &Resource, role: &Role, refined: bool) -> schema::Resource {
     let mut written = schema::Resource {
         name: Some(resource.name().as_str().to_owned()),
         allocation_info: allocated_to(role),
-        disk: metadata.disk.as_ref().map(|disk| write_disk(disk)),
+        disk: metadata.disk.as_ref().map(|disk| Box::new(write_disk(disk))),
         revocable: metadata.revocable.then_some(schema::ResourceRevocableInfo {}),
         shared: metadata.shared.then_some(schema::ResourceSharedInfo {}),
         ..schema::Resource::default()
@@ -191,7 +191,7 @@ fn write(resource: &Resource, role: &Role, refined: bool) -> schema::Resource {
         Some(reservation) => {
             written.role = Some(reservation.role().as_str().to_owned());
             let dynamic = reservation.kind() != ReservationKind::Static;
-            written.reservation = dynamic.then(|| made_by(reservation));
+            written.reservation = dynamic.then(|| Box::new(made_by(reservation)));
         }
     }
     written

@@ -68,7 +68,7 @@ fn refuse_what_is_not_supported(task: &schema::TaskInfo) -> Result<(), String> {
     if let Some((field, _)) = asked.iter().find(|(_, is_asked)| *is_asked) {
         return Err(format!("Task's {field} is not supported by this release"));
     }
-    task.container.as_ref().map_or(Ok(()), refuse_container)
+    task.container.as_deref().map_or(Ok(()), refuse_container)
 }
 
 /// A container that asks for nothing beyond what every task has is as good as none.

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{FromJson, Mismatch, Names, Trail};
+use crate::weight::{self, Scale, Unfit};
 
 /// Written with padding; read with or without.
 const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
@@ -18,6 +19,14 @@ const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(
 /// A kind of value.
 pub(crate) trait Kind {
     type Value;
+
+    /// Whether one payload may hold several values.
+    const PACKED: bool = true;
+
+    /// Adds what a value takes beside its place in its message or list.
+    fn weigh(_payload: &[u8], _scale: &mut Scale) -> Result<(), Unfit> {
+        Ok(())
+    }
 
     /// Reads a value that is not `null`; nothing when it is to be ignored.
     fn read(value: Value, trail: &mut Trail) -> Result<Option<Self::Value>, Mismatch>;
@@ -46,6 +55,12 @@ pub(crate) struct Text;
 impl Kind for Text {
     type Value = String;
 
+    const PACKED: bool = false;
+
+    fn weigh(payload: &[u8], scale: &mut Scale) -> Result<(), Unfit> {
+        scale.add_piece(payload.len())
+    }
+
     fn read(value: Value, trail: &mut Trail) -> Result<Option<String>, Mismatch> {
         let Value::String(text) = value else { return Err(trail.mismatch("a text")) };
         Ok(Some(text))
@@ -60,6 +75,12 @@ pub(crate) struct Bytes;
 
 impl Kind for Bytes {
     type Value = Vec<u8>;
+
+    const PACKED: bool = false;
+
+    fn weigh(payload: &[u8], scale: &mut Scale) -> Result<(), Unfit> {
+        scale.add_piece(payload.len())
+    }
 
     fn read(value: Value, trail: &mut Trail) -> Result<Option<Vec<u8>>, Mismatch> {
         let bytes = value.as_str().and_then(|text| BASE64.decode(text).ok());
@@ -176,6 +197,12 @@ pub(crate) struct Msg<M>(PhantomData<M>);
 impl<M: FromJson + Serialize> Kind for Msg<M> {
     type Value = M;
 
+    const PACKED: bool = false;
+
+    fn weigh(payload: &[u8], scale: &mut Scale) -> Result<(), Unfit> {
+        weight::weigh::<M>(payload, scale)
+    }
+
     fn read(value: Value, trail: &mut Trail) -> Result<Option<M>, Mismatch> {
         let Value::Object(object) = value else { return Err(trail.mismatch("an object")) };
         M::from_json(object, trail).map(Some)
@@ -190,13 +217,21 @@ impl<M: FromJson + Serialize> Kind for Msg<M> {
     }
 }
 
-/// A message that holds others of its kind.
+/// A message that holds others of its kind, or that is large and rare.
 pub(crate) struct Boxed<M>(PhantomData<M>);
 
 impl<M: FromJson + Serialize> Kind for Boxed<M> {
     type Value = Box<M>;
 
+    const PACKED: bool = false;
+
+    fn weigh(payload: &[u8], scale: &mut Scale) -> Result<(), Unfit> {
+        scale.add_piece(size_of::<M>())?;
+        weight::weigh::<M>(payload, scale)
+    }
+
     fn read(value: Value, trail: &mut Trail) -> Result<Option<Box<M>>, Mismatch> {
+        trail.add(size_of::<M>())?;
         Ok(Msg::<M>::read(value, trail)?.map(Box::new))
     }
 

@@ -4,7 +4,7 @@
 pub(crate) mod req {
     use crate::json::{MISSING_MAX, Trail, kinds::Kind, plain};
 
-    pub(crate) use super::opt::{read, write};
+    pub(crate) use super::opt::{read, weigh, write};
 
     pub(crate) fn find_missing<K: Kind>(
         value: &Option<K::Value>,
@@ -24,11 +24,18 @@ pub(crate) mod req {
 pub(crate) mod opt {
     use serde::ser::SerializeMap;
 
-    use crate::json::{
-        Mismatch, Object, Trail,
-        kinds::{Kind, Shown},
-        plain,
+    use crate::{
+        json::{
+            Mismatch, Object, Trail,
+            kinds::{Kind, Shown},
+            plain,
+        },
+        weight::{Scale, Unfit},
     };
+
+    pub(crate) fn weigh<K: Kind>(payload: &[u8], scale: &mut Scale) -> Result<(), Unfit> {
+        K::weigh(payload, scale)
+    }
 
     pub(crate) fn read<K: Kind>(
         object: &mut Object,
@@ -71,11 +78,21 @@ pub(crate) mod rep {
     use serde::{Serialize, Serializer, ser::SerializeMap};
     use serde_json::Value;
 
-    use crate::json::{
-        Mismatch, Object, Trail,
-        kinds::{Kind, Shown},
-        plain,
+    use crate::{
+        json::{
+            Mismatch, Object, Trail,
+            kinds::{Kind, Shown},
+            plain,
+        },
+        weight::{Scale, Unfit},
     };
+
+    pub(crate) fn weigh<K: Kind>(payload: &[u8], scale: &mut Scale) -> Result<(), Unfit> {
+        // Numbers may come one by one, or several in a payload.
+        let elements = if K::PACKED { payload.len().max(1) } else { 1 };
+        scale.add_element::<K::Value>(elements)?;
+        K::weigh(payload, scale)
+    }
 
     pub(crate) fn read<K: Kind>(
         object: &mut Object,
@@ -88,7 +105,12 @@ pub(crate) mod rep {
             Some(single) => vec![single],
         };
         trail.within(plain(field), |trail| {
-            items.into_iter().filter_map(|item| K::read(item, trail).transpose()).collect()
+            trail.add(items.len().saturating_mul(size_of::<K::Value>()))?;
+            let mut values = Vec::with_capacity(items.len());
+            for item in items {
+                values.extend(K::read(item, trail)?);
+            }
+            Ok(values)
         })
     }
 
@@ -132,11 +154,23 @@ pub(crate) mod map {
     use serde::{Serialize, Serializer, ser::SerializeMap};
     use serde_json::Value;
 
-    use crate::json::{
-        Mismatch, Object, Trail,
-        kinds::{Kind, Shown},
-        plain,
+    use crate::{
+        json::{
+            Mismatch, Object, Trail,
+            kinds::{Kind, Shown, Text},
+            plain,
+        },
+        weight::{Scale, Unfit, for_each_field},
     };
+
+    pub(crate) fn weigh<K: Kind>(payload: &[u8], scale: &mut Scale) -> Result<(), Unfit> {
+        scale.add_entry::<K::Value>()?;
+        for_each_field(payload, |tag, payload| match tag {
+            1 => Text::weigh(payload, scale),
+            2 => K::weigh(payload, scale),
+            _ => Ok(()),
+        })
+    }
 
     pub(crate) fn read<K: Kind>(
         object: &mut Object,
@@ -148,7 +182,10 @@ pub(crate) mod map {
             Some(Value::Object(entries)) => entries
                 .into_iter()
                 .filter_map(|(key, value)| {
-                    let read = trail.within(&key, |trail| K::read(value, trail));
+                    let read = trail.within(&key, |trail| {
+                        trail.add_entry::<K::Value>()?;
+                        K::read(value, trail)
+                    });
                     read.transpose().map(|read| read.map(|value| (key, value)))
                 })
                 .collect(),

@@ -199,8 +199,8 @@ messages! {
         3 mode: req enum VolumeMode;
         1 container_path: req string;
         2 host_path: opt string;
-        4 image: opt msg Image;
-        5 source: opt msg VolumeSource;
+        4 image: opt boxed Image;
+        5 source: opt boxed VolumeSource;
     }
 
     VolumeSource {

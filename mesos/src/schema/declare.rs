@@ -65,20 +65,20 @@ macro_rules! message {
     // What each label makes of it.
     (@req $n:ident { $($d:tt)* } [ $($f:tt)* ] $tag:tt $field:ident { $($p:tt)* } { $t:ty } { $($k:tt)* } $default:tt ; $($rest:tt)*) => {
         message! { @next $n { $($d)* #[prost($($p)*, optional, tag = $tag)] pub $field: Option<$t>, }
-            [ $($f)* ($field req { $($k)* } $default) ] $($rest)* }
+            [ $($f)* ($field $tag req { $($k)* } $default) ] $($rest)* }
     };
     (@opt $n:ident { $($d:tt)* } [ $($f:tt)* ] $tag:tt $field:ident { $($p:tt)* } { $t:ty } { $($k:tt)* } $default:tt ; $($rest:tt)*) => {
         message! { @next $n { $($d)* #[prost($($p)*, optional, tag = $tag)] pub $field: Option<$t>, }
-            [ $($f)* ($field opt { $($k)* } $default) ] $($rest)* }
+            [ $($f)* ($field $tag opt { $($k)* } $default) ] $($rest)* }
     };
     (@rep $n:ident { $($d:tt)* } [ $($f:tt)* ] $tag:tt $field:ident { $($p:tt)* } { $t:ty } { $($k:tt)* } $default:tt ; $($rest:tt)*) => {
         message! { @next $n { $($d)* #[prost($($p)*, repeated, tag = $tag)] pub $field: Vec<$t>, }
-            [ $($f)* ($field rep { $($k)* } $default) ] $($rest)* }
+            [ $($f)* ($field $tag rep { $($k)* } $default) ] $($rest)* }
     };
     (@map $n:ident { $($d:tt)* } [ $($f:tt)* ] $tag:tt $field:ident $of:ident ; $($rest:tt)*) => {
         message! { @next $n
             { $($d)* #[prost(btree_map = "string, message", tag = $tag)] pub $field: ::std::collections::BTreeMap<String, $of>, }
-            [ $($f)* ($field map { Msg<$of> } {}) ] $($rest)* }
+            [ $($f)* ($field $tag map { Msg<$of> } {}) ] $($rest)* }
     };
     // What is written when a field is not there.
     (@default) => { None };
@@ -99,6 +99,16 @@ macro_rules! message {
             fn find_missing(&self, _trail: &mut crate::json::Trail, _missing: &mut Vec<String>) {}
         }
 
+        impl crate::weight::Weigh for $name {
+            fn weigh_field(
+                _tag: u32,
+                _payload: &[u8],
+                _scale: &mut crate::weight::Scale,
+            ) -> Result<(), crate::weight::Unfit> {
+                Ok(())
+            }
+        }
+
         impl ::serde::Serialize for $name {
             fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 ::serde::ser::SerializeMap::end(serializer.serialize_map(Some(0))?)
@@ -106,7 +116,7 @@ macro_rules! message {
         }
     };
     // All fields are taken.
-    (@kind $name:ident { $($declared:tt)+ } [ $(($field:ident $label:ident { $($kind:tt)* } { $($default:expr)? }))+ ]) => {
+    (@kind $name:ident { $($declared:tt)+ } [ $(($field:ident $tag:tt $label:ident { $($kind:tt)* } { $($default:expr)? }))+ ]) => {
         #[derive(Clone, PartialEq, ::prost::Message)]
         pub struct $name {
             $($declared)+
@@ -126,6 +136,20 @@ macro_rules! message {
             fn find_missing(&self, trail: &mut crate::json::Trail, missing: &mut Vec<String>) {
                 use crate::json::*;
                 $($label::find_missing::<$($kind)*>(&self.$field, stringify!($field), trail, missing);)+
+            }
+        }
+
+        impl crate::weight::Weigh for $name {
+            fn weigh_field(
+                tag: u32,
+                payload: &[u8],
+                scale: &mut crate::weight::Scale,
+            ) -> Result<(), crate::weight::Unfit> {
+                use crate::json::*;
+                match tag {
+                    $($tag => $label::weigh::<$($kind)*>(payload, scale),)+
+                    _ => Ok(()),
+                }
             }
         }
 

@@ -42,15 +42,15 @@ messages! {
         1 r#type: opt enum OfferOperationType;
         12 id: opt msg OperationId;
         2 launch: opt msg OfferOperationLaunch;
-        7 launch_group: opt msg OfferOperationLaunchGroup;
+        7 launch_group: opt boxed OfferOperationLaunchGroup;
         3 reserve: opt msg OfferOperationReserve;
         4 unreserve: opt msg OfferOperationUnreserve;
         5 create: opt msg OfferOperationCreate;
         6 destroy: opt msg OfferOperationDestroy;
-        13 grow_volume: opt msg OfferOperationGrowVolume;
-        14 shrink_volume: opt msg OfferOperationShrinkVolume;
-        15 create_disk: opt msg OfferOperationCreateDisk;
-        16 destroy_disk: opt msg OfferOperationDestroyDisk;
+        13 grow_volume: opt boxed OfferOperationGrowVolume;
+        14 shrink_volume: opt boxed OfferOperationShrinkVolume;
+        15 create_disk: opt boxed OfferOperationCreateDisk;
+        16 destroy_disk: opt boxed OfferOperationDestroyDisk;
     }
 
     OfferOperationLaunch {

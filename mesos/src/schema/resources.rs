@@ -69,9 +69,9 @@ messages! {
         5 set: opt msg ValueSet;
         6 role: opt string;
         11 allocation_info: opt msg ResourceAllocationInfo;
-        8 reservation: opt msg ResourceReservationInfo;
+        8 reservation: opt boxed ResourceReservationInfo;
         13 reservations: rep msg ResourceReservationInfo;
-        7 disk: opt msg ResourceDiskInfo;
+        7 disk: opt boxed ResourceDiskInfo;
         9 revocable: opt msg ResourceRevocableInfo;
         10 shared: opt msg ResourceSharedInfo;
     }

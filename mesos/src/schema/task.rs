@@ -134,15 +134,15 @@ messages! {
         2 task_id: req msg TaskId;
         3 agent_id: req msg AgentId;
         4 resources: rep msg Resource;
-        5 executor: opt msg ExecutorInfo;
+        5 executor: opt boxed ExecutorInfo;
         7 command: opt msg CommandInfo;
-        9 container: opt msg ContainerInfo;
-        8 health_check: opt msg HealthCheck;
-        13 check: opt msg CheckInfo;
+        9 container: opt boxed ContainerInfo;
+        8 health_check: opt boxed HealthCheck;
+        13 check: opt boxed CheckInfo;
         12 kill_policy: opt msg KillPolicy;
         6 data: opt bytes;
         10 labels: opt msg Labels;
-        11 discovery: opt msg DiscoveryInfo;
+        11 discovery: opt boxed DiscoveryInfo;
         14 max_completion_time: opt msg DurationInfo;
         15 limits: map ValueScalar;
     }
@@ -159,7 +159,7 @@ messages! {
         1 name: req string;
         3 r#type: opt enum EnvironmentVariableType = EnvironmentVariableType::Value as i32;
         2 value: opt string;
-        4 secret: opt msg Secret;
+        4 secret: opt boxed Secret;
     }
 
     Port {

@@ -75,7 +75,24 @@ impl World {
         self.session.event(EventFrame { fence, event }, &Nowhere, &mut self.out);
     }
 
+    /// The leader takes the subscription up and is told all that it is to be told.
     fn subscribe(&mut self) {
+        self.taken_up();
+        while self.session.has_more() {
+            self.session.say_more(&mut self.out);
+            self.answer_asked(None);
+        }
+    }
+
+    /// The leader answers what is asked in turn.
+    fn answer_asked(&mut self, error: Option<CallErrorKind>) {
+        if let Some(request) = self.session.resuming.asked() {
+            let error = error.map(|kind| CallError { kind, message: String::new() });
+            self.event(Event::Answered { request, error });
+        }
+    }
+
+    fn taken_up(&mut self) {
         self.event(Event::Subscribed {
             framework: FrameworkId(7),
             subscription: Subscription(3),
@@ -369,7 +386,7 @@ fn the_end_is_told_and_answers_all_who_wait() {
     // A framework whose wish to be torn down was refused is told the end that comes later.
     let mut world = World::subscribed();
     let teardown = world.call("TEARDOWN", Value::Null);
-    let request = world.session.waiting.keys().next().copied().unwrap();
+    let request = world.session.waiting.next(None).unwrap();
     let busy = CallError { kind: CallErrorKind::Busy, message: String::new() };
     world.event(Event::Answered { request, error: Some(busy) });
     assert_eq!(world.told(), (vec![], vec![(teardown, Some(503))]));
@@ -446,4 +463,105 @@ fn every_other_call_does_what_it_says() {
     }
     assert!(validate::call(&schema::Call::default()).is_err());
     assert_eq!(CallType::Subscribe as i32, 1);
+}
+
+#[test]
+fn a_leader_is_told_much_in_pieces() {
+    let mut world = World::subscribed();
+    for number in 0..2_500 {
+        world.update(&format!("t{number}"), TaskState::Running);
+    }
+    for number in 0..250 {
+        world.call("KILL", json!({"task_id": {"value": format!("t{number}")}}));
+    }
+    world.close();
+    let waiting: Vec<Ticket> = (0..3).map(|_| world.call("SUPPRESS", Value::Null)).collect();
+    world.take();
+    world.open();
+    world.take();
+    world.taken_up();
+    assert_eq!(world.sent(), [], "nothing before there is room for it");
+    for _ in &waiting {
+        world.session.say_more(&mut world.out);
+        assert!(matches!(world.sent()[..], [Call::Suppress { .. }]));
+    }
+    let (mut asked, mut killed, mut rests) = (0, 0, 0);
+    let mut late = None;
+    while world.session.has_more() {
+        world.session.say_more(&mut world.out);
+        for call in world.sent() {
+            match call {
+                Call::Reconcile { tasks } => {
+                    assert!(tasks.len() <= 1_000 && !world.session.has_more());
+                    // It is asked once more when the leader was too busy.
+                    if rests == 0 {
+                        rests = 1;
+                        world.answer_asked(Some(CallErrorKind::Busy));
+                        assert!(!world.session.has_more());
+                        world.session.tick(&mut world.out);
+                        // What comes now does not wait for the rest.
+                        late = Some(world.call("REVIVE", Value::Null));
+                        assert!(matches!(world.sent()[..], [Call::Revive { .. }]));
+                        continue;
+                    }
+                    asked += tasks.len();
+                    world.answer_asked(None);
+                }
+                Call::Kill { .. } => killed += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!((asked, killed, rests), (2_500, 250, 1));
+    assert!(late.is_some());
+}
+
+#[test]
+fn calls_keep_their_order_when_a_leader_is_there_again() {
+    let mut world = World::subscribed();
+    world.close();
+    world.call("SUPPRESS", Value::Null);
+    world.open();
+    world.take();
+    world.taken_up();
+    world.call("REVIVE", Value::Null);
+    assert_eq!(world.sent(), [], "it is not sent ahead of the one that waits");
+    while world.session.has_more() {
+        world.session.say_more(&mut world.out);
+    }
+    assert!(matches!(world.sent()[..], [Call::Suppress { .. }, Call::Revive { .. }]));
+}
+
+#[test]
+fn what_waits_for_a_leader_is_bounded_by_bytes_and_forgotten_with_its_asker() {
+    let mut world = World::subscribed();
+    world.close();
+    world.take();
+    let tasks: Vec<Value> =
+        (0..9_000).map(|number| json!({"task_id": {"value": format!("{number:0200}")}})).collect();
+    let body = json!({ "tasks": tasks });
+    let mut taken = Vec::new();
+    loop {
+        let ticket = world.call("RECONCILE", body.clone());
+        match world.told().1[..] {
+            [] => taken.push(ticket),
+            [(refused, Some(503))] if refused == ticket => break,
+            ref other => panic!("{other:?}"),
+        }
+        assert!(taken.len() < 100, "they are bounded");
+    }
+    world.session.forget(taken[0]);
+    let fits = world.call("RECONCILE", body);
+    assert_eq!(world.told().1, []);
+    // One that was refused a teardown for want of a leader is told how it ends.
+    let teardown = world.call("TEARDOWN", Value::Null);
+    world.session.forget(teardown);
+    world.open();
+    world.take();
+    world.subscribe();
+    let sent = world.sent();
+    assert_eq!(sent.len(), taken.len(), "the forgotten ones are not made: {fits:?}");
+    let error = CallError { kind: CallErrorKind::FrameworkRemoved, message: String::new() };
+    world.event(Event::Error { error });
+    assert_eq!(world.told().0[0]["error"]["message"], "Framework has been removed");
 }

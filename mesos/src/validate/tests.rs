@@ -2,7 +2,7 @@ use super::*;
 use crate::codec::{Media, read_call};
 
 fn judge(text: &str) -> Result<CallType, (u16, String)> {
-    let read = read_call(Media::Json, text.as_bytes()).unwrap();
+    let (read, _) = read_call(Media::Json, text.as_bytes()).unwrap();
     call(&read).map_err(|refused| (refused.status, refused.message))
 }
 

@@ -172,7 +172,17 @@ impl Api {
         target: &Target,
         call: &Call,
     ) -> Result<Answer, Failure> {
-        self.forward(target, call, READ_LIMIT).await.map_err(|lost| {
+        self.forward_within(target, call, READ_LIMIT).await
+    }
+
+    /// The same for a call that may take so long.
+    pub(super) async fn forward_within(
+        &self,
+        target: &Target,
+        call: &Call,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
+        self.forward(target, call, limit).await.map_err(|lost| {
             let (Lost::Unreached(why) | Lost::Unanswered(why)) = lost;
             let node = target.node.map_or_else(|| target.address.clone(), |node| node.to_string());
             Failure::unavailable(format!("node {node} cannot be asked: {why}"))

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use meshos_mesos::{
-    codec::{self, Media, Refused},
-    schema::{self, CallType},
+    codec::{Media, Refused},
+    schema::CallType,
     session::not_subscribed,
     validate,
 };
@@ -18,12 +18,17 @@ use super::{
     route::Leading,
 };
 use crate::{
-    gateway::{Records, StreamId},
+    gateway::{ANSWER_LIMIT, ReadCall, Records, StreamId},
     net::Target,
+    room::Held,
 };
 
 /// Under which nodes pass calls on to the one that holds the stream.
 const PATH: &str = "/api/v1/scheduler";
+
+/// How long another node may take for a call on its stream: longer than it waits for the leader's answer
+/// and for room.
+const HOLDER_LIMIT: Duration = ANSWER_LIMIT.saturating_add(Duration::from_secs(10));
 
 /// How old the leader's picture may be.
 const PICTURE_AGE: Duration = Duration::from_millis(200);
@@ -40,7 +45,16 @@ pub(crate) struct SchedulerRequest {
     pub content_type: Option<String>,
     pub accept: Option<String>,
     pub stream_id: Option<String>,
-    pub body: Vec<u8>,
+    pub body: Body,
+}
+
+/// A body, and its part of the room that all bodies have.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub bytes: Vec<u8>,
+    /// Given back with the body.
+    #[expect(dead_code, reason = "it is held, and nothing else is done with it")]
+    pub held: Option<Held>,
 }
 
 /// What such a request is answered with.
@@ -70,13 +84,13 @@ impl Api {
 
     /// Answers a request to the scheduler API.
     pub(crate) async fn schedule(&self, request: SchedulerRequest) -> Scheduled {
-        match self.try_schedule(&request).await {
+        match self.try_schedule(request).await {
             Ok(scheduled) => scheduled,
             Err(refused) => Scheduled::Answer(refused.into()),
         }
     }
 
-    async fn try_schedule(&self, request: &SchedulerRequest) -> Result<Scheduled, Refused> {
+    async fn try_schedule(&self, request: SchedulerRequest) -> Result<Scheduled, Refused> {
         if request.method != "POST" {
             let method = &request.method;
             return Err(Refused::new(
@@ -87,17 +101,12 @@ impl Api {
             ));
         }
         let media = Media::of_content(request.content_type.as_deref())?;
-        let call = codec::read_call(media, &request.body)?;
-        let kind = validate::call(&call)?;
-        let stream_id = request.stream_id.as_deref();
-        let Some(subscribe) = call.subscribe.as_ref().filter(|_| kind == CallType::Subscribe)
-        else {
-            return self
-                .call_on_stream(request, media, stream_id, call, kind)
-                .await
-                .map(Scheduled::Answer);
+        let read = self.options.streams.read_call(media, &request.body.bytes).await?;
+        let subscribe = read.call.subscribe.as_ref();
+        let Some(subscribe) = subscribe.filter(|_| read.kind == CallType::Subscribe) else {
+            return self.call_on_stream(request, media, read).await.map(Scheduled::Answer);
         };
-        if stream_id.is_some() {
+        if request.stream_id.is_some() {
             let why = "Subscribe calls should not include the 'Mesos-Stream-Id' header";
             return Err(Refused::new(400, why));
         }
@@ -109,26 +118,30 @@ impl Api {
 
     async fn call_on_stream(
         &self,
-        request: &SchedulerRequest,
+        request: SchedulerRequest,
         media: Media,
-        stream_id: Option<&str>,
-        call: schema::Call,
-        kind: CallType,
+        read: ReadCall,
     ) -> Result<Answer, Refused> {
+        let SchedulerRequest { principal, stream_id, body, .. } = request;
         let framework =
-            validate::id_text(call.framework_id.as_ref()).unwrap_or_default().to_owned();
+            validate::id_text(read.call.framework_id.as_ref()).unwrap_or_default().to_owned();
         let Some(text) = stream_id else {
             self.must_be_subscribed(&framework).await?;
             let why = "All non-subscribe calls should include the 'Mesos-Stream-Id' header";
             return Err(Refused::new(400, why));
         };
         let id = text.parse::<StreamId>().ok();
-        let answered = match id.filter(|id| id.node() != self.options.node) {
-            Some(id) => self.pass_to_holder(id, &request.principal, media, &request.body).await,
-            None => match id {
-                Some(id) => self.call_here(id, &request.principal, call, kind).await,
-                None => None,
-            },
+        let answered = match id {
+            Some(id) if id.node() != self.options.node => {
+                drop(read);
+                self.pass_to_holder(id, principal, media, body).await
+            }
+            Some(id) => {
+                // It may have to wait for its answer, which needs the body no more.
+                drop(body);
+                self.call_here(id, &principal, read).await
+            }
+            None => None,
         };
         match answered {
             Some(answer) => Ok(answer),
@@ -146,14 +159,9 @@ impl Api {
     }
 
     /// Makes the call on a stream that this node holds; nothing when it holds no such stream.
-    async fn call_here(
-        &self,
-        id: StreamId,
-        principal: &str,
-        call: schema::Call,
-        kind: CallType,
-    ) -> Option<Answer> {
-        let answered = self.options.streams.call(id, principal, call, kind).await?;
+    async fn call_here(&self, id: StreamId, principal: &str, read: ReadCall) -> Option<Answer> {
+        let kind = read.kind;
+        let answered = self.options.streams.call(id, principal, read).await?;
         let status = if kind == CallType::UpdateFramework { 200 } else { 202 };
         Some(answered.map_or_else(Answer::from, |()| Answer::empty(status)))
     }
@@ -162,9 +170,9 @@ impl Api {
     async fn pass_to_holder(
         &self,
         id: StreamId,
-        principal: &str,
+        principal: String,
         media: Media,
-        body: &[u8],
+        body: Body,
     ) -> Option<Answer> {
         let node = id.node();
         let target = Target { node: Some(node), address: self.address_of(node).await? };
@@ -175,11 +183,11 @@ impl Api {
         let call = Call {
             method: "POST".to_owned(),
             path: format!("{PATH}?stream={id}&body={encoding}"),
-            principal: principal.to_owned(),
-            body: body.to_vec(),
+            principal,
+            body: body.bytes,
             forwarded: false,
         };
-        match self.forward_to_node(&target, &call).await {
+        match self.forward_within(&target, &call, HOLDER_LIMIT).await {
             Ok(answer) => Some(answer).filter(|answer| answer.status != NO_SUCH_STREAM),
             Err(failure) => Some(Answer::plain(503, &failure.to_string())),
         }
@@ -190,14 +198,10 @@ impl Api {
         let query = call.path.strip_prefix(PATH)?.strip_prefix("?stream=")?;
         let (id, encoding) = query.split_once("&body=")?;
         let media = if encoding == "json" { Media::Json } else { Media::Protobuf };
-        let read = || {
-            let message = codec::read_call(media, &call.body)?;
-            let kind = validate::call(&message)?;
-            Ok::<_, Refused>((message, kind))
-        };
-        Some(match (id.parse::<StreamId>(), read()) {
-            (Ok(id), Ok((message, kind))) => self
-                .call_here(id, &call.principal, message, kind)
+        let read = self.options.streams.read_call(media, &call.body).await;
+        Some(match (id.parse::<StreamId>(), read) {
+            (Ok(id), Ok(read)) => self
+                .call_here(id, &call.principal, read)
                 .await
                 .unwrap_or_else(|| Answer::plain(NO_SUCH_STREAM, "")),
             (_, Err(refused)) => refused.into(),

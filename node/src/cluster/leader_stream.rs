@@ -163,13 +163,17 @@ impl<T: DeserializeOwned + Send + 'static> LeaderStream<T> {
 
     /// Whether the stream is open.
     pub(crate) fn is_open(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.sender.is_some())
+        self.sender().is_some()
+    }
+
+    /// What sends to the leader, when the stream is open.
+    pub(crate) fn sender(&self) -> Option<&FrameSender> {
+        self.attempt.as_ref()?.sender.as_ref()
     }
 
     /// Sends to the leader. When it cannot, the stream is closed and opened again.
     pub(crate) fn send<M: Serialize>(&mut self, message: &M) -> Result<(), WireError> {
-        let sender = self.attempt.as_ref().and_then(|attempt| attempt.sender.as_ref());
-        let sender = sender.ok_or_else(|| WireError::Lost("no stream is open".into()))?;
+        let sender = self.sender().ok_or_else(|| WireError::Lost("no stream is open".into()))?;
         let sent = sender.send(message);
         if sent.is_err()
             && let Some(ended) = self.attempt.take()

@@ -11,4 +11,4 @@ mod streams;
 
 pub(crate) use outbox::Records;
 pub(crate) use stream_id::StreamId;
-pub(crate) use streams::{Streams, StreamsOptions};
+pub(crate) use streams::{ANSWER_LIMIT, ReadCall, Streams, StreamsOptions};

@@ -1,11 +1,15 @@
 //! A framework's stream through a gateway to one leader and the next, over real QUIC.
 
+use std::time::Duration;
+
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo, Offer},
     ids::{AgentId, Fence, FrameworkId, NodeId, OfferId, Principal, RequestId, Subscription, Term},
     messages::{
         StreamClass,
-        scheduler::{Accept, Call, CallErrorKind, CallFrame, Event, EventFrame, Subscribe},
+        scheduler::{
+            Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+        },
     },
     role::Role,
     wishes::ResourceRequest,
@@ -309,4 +313,36 @@ async fn a_framework_that_said_good_bye_is_not_resumed() {
     let mut second = world.elect(1, 2).await;
     drop(world.client);
     assert!(second.called().await.is_none(), "nothing is said in its name any more");
+}
+
+/// A framework that reads nothing for a while is not cut off by a burst: the leader is held up.
+#[tokio::test]
+async fn a_burst_waits_for_a_framework_that_is_slow_for_a_while() {
+    const EVENTS: u64 = 20_000;
+    let mut world = World::new().await;
+    let mut leader = world.subscribed_at(0, 1).await;
+    let message = "much to say".repeat(300);
+    let error = Some(CallError { kind: CallErrorKind::Unknown, message });
+    let (sent, mut progress) = watch::channel(0);
+    let sender = leader.sender.clone();
+    let telling = tokio::spawn(async move {
+        for number in 0..EVENTS {
+            sender.room().await;
+            let event = Event::Answered { request: RequestId(number), error: error.clone() };
+            sender.send(&EventFrame { fence: fence(1), event }).unwrap();
+            sent.send_replace(number);
+        }
+    });
+    // Until nothing moves any more.
+    while tokio::time::timeout(Duration::from_secs(2), progress.changed()).await.is_ok() {}
+    assert!(*progress.borrow() < EVENTS - 1, "somewhere it is held up");
+    for number in 0..EVENTS {
+        let Event::Answered { request, .. } = world.client.event().await.event else {
+            panic!("another event");
+        };
+        assert_eq!(request, RequestId(number), "nothing is lost");
+    }
+    telling.await.unwrap();
+    world.client.call(1, None, Call::Revive { roles: [].into() });
+    assert!(matches!(leader.called().await.unwrap().call, Call::Revive { .. }));
 }

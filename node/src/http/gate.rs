@@ -5,10 +5,13 @@ use meshos_protocol::ids::Principal;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{address::Names, token::Token};
+use crate::room::Room;
 
 /// The path that needs no credential, so that whoever watches over processes needs none: it tells
 /// whether the node is well and nothing of what runs.
 const OPEN_PATH: &str = "/health";
+/// Bytes of all bodies that are read and not yet answered, on both ports together.
+pub(super) const BODIES_BYTES_MAX: usize = 64 << 20;
 /// Who calls with the token alone.
 pub(crate) const OPERATOR: &str = "operator";
 /// Who calls a node that asks for no credential.
@@ -19,6 +22,7 @@ pub(super) struct Gate {
     names: Names,
     /// Absent when no credential is asked for.
     token: Option<Token>,
+    bodies: Room,
 }
 
 /// Why a request is not let in.
@@ -29,8 +33,13 @@ pub(super) struct Refused {
 }
 
 impl Gate {
-    pub(super) const fn new(names: Names, token: Option<Token>) -> Self {
-        Self { names, token }
+    pub(super) fn new(names: Names, token: Option<Token>) -> Self {
+        Self { names, token, bodies: Room::new(BODIES_BYTES_MAX) }
+    }
+
+    /// Room for bodies.
+    pub(super) const fn bodies(&self) -> &Room {
+        &self.bodies
     }
 
     /// Says who calls.

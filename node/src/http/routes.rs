@@ -16,7 +16,10 @@ use warp::{
 };
 
 use super::gate::{Gate, Refused};
-use crate::api::{Answer, Api, Call, Scheduled, SchedulerRequest};
+use crate::{
+    api::{Answer, Api, Body, Call, Scheduled, SchedulerRequest},
+    room::{Held, Room},
+};
 
 /// The largest body of a request.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
@@ -111,7 +114,7 @@ impl<A: Answers> Desk<A> {
             return self.schedule(method, &path, &headers, body).await;
         }
         let answer = match self.call(method, &path, &query, &headers, body).await {
-            Ok(call) => self.answers.answer(call).await,
+            Ok((call, _held)) => self.answers.answer(call).await,
             Err(Refused { status, message }) => Answer::error(status, &message),
         };
         self.answers.answered(answer.status);
@@ -169,14 +172,14 @@ impl<A: Answers> Desk<A> {
             headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let is_post = method == Method::POST;
-        let body = if is_post { read_body(headers, body).await? } else { Vec::new() };
+        let (bytes, held) = self.read_body(is_post, headers, body).await?;
         Ok(SchedulerRequest {
             method: method.to_string(),
             principal,
             content_type: header(CONTENT_TYPE.as_str()),
             accept: header(ACCEPT.as_str()),
             stream_id: header(STREAM_ID),
-            body,
+            body: Body { bytes, held },
         })
     }
 
@@ -187,7 +190,7 @@ impl<A: Answers> Desk<A> {
         query: &str,
         headers: &HeaderMap,
         body: S,
-    ) -> Result<Call, Refused>
+    ) -> Result<(Call, Option<Held>), Refused>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
@@ -203,29 +206,60 @@ impl<A: Answers> Desk<A> {
             );
             return Err(Refused { status: 404, message });
         }
-        let body =
-            if method == Method::POST { read_body(headers, body).await? } else { Vec::new() };
+        let is_post = method == Method::POST;
+        let (body, held) = self.read_body(is_post, headers, body).await?;
         let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-        Ok(Call { method: method.to_string(), path, principal, body, forwarded: false })
+        let method = method.to_string();
+        Ok((Call { method, path, principal, body, forwarded: false }, held))
+    }
+
+    /// The body, and its part of the room that all bodies have.
+    async fn read_body<S, B>(
+        &self,
+        is_post: bool,
+        headers: &HeaderMap,
+        body: S,
+    ) -> Result<(Vec<u8>, Option<Held>), Refused>
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf + Send,
+    {
+        if !is_post {
+            return Ok((Vec::new(), None));
+        }
+        let mut held = make_room(headers, self.gate.bodies()).await?;
+        let bytes = read_body(body).await?;
+        held.keep(bytes.len());
+        Ok((bytes, Some(held)))
     }
 }
 
-async fn read_body<S, B>(headers: &HeaderMap, body: S) -> Result<Vec<u8>, Refused>
+/// Takes the room that a body may need, or all that it may have when it does not say.
+async fn make_room(headers: &HeaderMap, bodies: &Room) -> Result<Held, Refused> {
+    let announced = headers.get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let bytes = announced.unwrap_or(BODY_BYTES_MAX);
+    if bytes > BODY_BYTES_MAX {
+        return Err(too_large());
+    }
+    bodies.take(bytes).await.ok_or_else(|| {
+        let message =
+            "too many bodies are read by this node at once: try again, or ask another node";
+        Refused { status: 503, message: message.to_owned() }
+    })
+}
+
+fn too_large() -> Refused {
+    let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+    Refused { status: 413, message }
+}
+
+async fn read_body<S, B>(body: S) -> Result<Vec<u8>, Refused>
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf + Send,
 {
-    let too_large = || {
-        let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-        Refused { status: 413, message }
-    };
-    let announced =
-        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced
-        .is_some_and(|length| usize::try_from(length).unwrap_or(usize::MAX) > BODY_BYTES_MAX)
-    {
-        return Err(too_large());
-    }
     let read = async {
         let mut bytes = Vec::new();
         let mut body = std::pin::pin!(body);

@@ -19,7 +19,7 @@ use warp::{filters::BoxedFilter, reply::Response, test::RequestBuilder};
 
 use super::{
     address::Names,
-    gate::Gate,
+    gate::{BODIES_BYTES_MAX, Gate},
     routes::{Answers, BODY_BYTES_MAX, Port, routes},
     service::{Connections, Limits, listen, serve},
     token::Token,
@@ -53,8 +53,11 @@ impl Answers for Echo {
         let SchedulerRequest { method, principal, content_type, accept, stream_id, body } = request;
         let headers = [content_type, accept, stream_id].map(Option::unwrap_or_default).join(" ");
         // Only a body is told back.
-        let text =
-            if body.is_empty() { String::new() } else { format!("{method} {principal} {headers}") };
+        let text = if body.bytes.is_empty() {
+            String::new()
+        } else {
+            format!("{method} {principal} {headers}")
+        };
         Scheduled::Answer(Answer::plain(202, &text))
     }
 
@@ -401,4 +404,38 @@ async fn a_port_that_is_taken_is_named_with_the_flag_that_moves_it() {
     let error = listen(address, "--agent-port").await.unwrap_err().to_string();
     assert!(error.contains(&format!("port {}", address.port())), "{error}");
     assert!(error.contains("is taken") && error.contains("--agent-port"), "{error}");
+}
+
+#[tokio::test]
+async fn bodies_that_are_read_at_once_are_bounded_together() {
+    let running = run(Limits::default()).await;
+    let head =
+        format!("POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {BODY_BYTES_MAX}\r\n\r\n");
+    let mut slow = Vec::new();
+    for _ in 0..BODIES_BYTES_MAX / BODY_BYTES_MAX {
+        let mut stream = running.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let post = async || {
+        let mut stream = running.connect().await;
+        let small = "POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1\r\n\r\nx";
+        stream.write_all(small.as_bytes()).await.unwrap();
+        read_until(&mut stream, "\r\n").await
+    };
+    // All of them have come once there is no room any more.
+    loop {
+        let answer = post().await;
+        if answer.starts_with("HTTP/1.1 503") {
+            break;
+        }
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    slow.pop();
+    assert!(post().await.starts_with("HTTP/1.1 200"), "there is room again");
+    // What has come of a body is all that it holds.
+    let mut stream = slow.pop().unwrap();
+    stream.write_all(&vec![b'x'; BODY_BYTES_MAX]).await.unwrap();
+    let answer = read_until(&mut stream, "\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

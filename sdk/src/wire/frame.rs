@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::{Buf, Bytes, BytesMut};
 use meshos_protocol::codec::{self, FRAME_BYTES_MAX};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::WireError;
 
@@ -16,6 +16,8 @@ const LENGTH_BYTES: usize = 4;
 /// The largest frame before both sides have agreed on what a stream is for, and the largest that a
 /// peer without a certificate may send at all.
 pub const OPENING_BYTES_MAX: usize = 16 << 10;
+/// What a frame that waits takes beside its bytes.
+const FRAME_COST: usize = 64;
 /// How much one read from the stream may bring.
 const READ_BYTES_MAX: usize = 256 << 10;
 
@@ -112,7 +114,7 @@ impl FrameReader {
 pub struct WriterOptions {
     /// Frames that may wait; a peer that is slower is cut off.
     pub frames_max: usize,
-    /// Bytes that may wait.
+    /// Bytes that may wait, with what their frames take beside them.
     pub bytes_max: usize,
 }
 
@@ -126,8 +128,20 @@ impl Default for WriterOptions {
 #[derive(Debug, Clone)]
 pub struct FrameSender {
     queue: mpsc::Sender<Bytes>,
-    waiting_bytes: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     bytes_max: usize,
+}
+
+/// What waits in a queue.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: AtomicUsize,
+    /// Told whenever some of it has gone.
+    gone: Notify,
+}
+
+fn cost(frame: &Bytes) -> usize {
+    frame.len() + FRAME_COST
 }
 
 impl FrameSender {
@@ -145,13 +159,13 @@ impl FrameSender {
     /// # Errors
     /// As [`FrameSender::send`].
     pub fn send_frame(&self, bytes: Bytes) -> Result<(), WireError> {
-        let size = bytes.len();
-        if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) + size > self.bytes_max {
-            self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+        let size = cost(&bytes);
+        if self.waiting.bytes.fetch_add(size, Ordering::Relaxed) + size > self.bytes_max {
+            self.waiting.bytes.fetch_sub(size, Ordering::Relaxed);
             return Err(WireError::Full(self.waiting_frames()));
         }
         self.queue.try_send(bytes).map_err(|error| {
-            self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+            self.waiting.bytes.fetch_sub(size, Ordering::Relaxed);
             match error {
                 mpsc::error::TrySendError::Full(_) => WireError::Full(self.waiting_frames()),
                 mpsc::error::TrySendError::Closed(_) => {
@@ -166,6 +180,27 @@ impl FrameSender {
         self.queue.is_closed()
     }
 
+    /// Whether at most half of what may wait does; also when the stream is broken, which the next frame
+    /// finds out.
+    pub fn has_room(&self) -> bool {
+        self.is_closed()
+            || self.waiting.bytes.load(Ordering::Relaxed) <= self.bytes_max / 2
+                && self.waiting_frames() <= self.queue.max_capacity() / 2
+    }
+
+    /// Ends when there is room, see [`FrameSender::has_room`]. Cancel-safe.
+    pub async fn room(&self) {
+        loop {
+            let mut gone = std::pin::pin!(self.waiting.gone.notified());
+            // From here on nothing that goes is missed.
+            gone.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            gone.await;
+        }
+    }
+
     fn waiting_frames(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
     }
@@ -174,27 +209,28 @@ impl FrameSender {
 /// Starts the task that writes to `stream`; frames that wait together go out in one write.
 pub fn spawn_writer(stream: quinn::SendStream, options: WriterOptions) -> FrameSender {
     let (queue, receiver) = mpsc::channel(options.frames_max);
-    let waiting_bytes = Arc::new(AtomicUsize::new(0));
-    let sender = FrameSender {
-        queue,
-        waiting_bytes: Arc::clone(&waiting_bytes),
-        bytes_max: options.bytes_max,
-    };
-    tokio::spawn(write_frames(stream, receiver, waiting_bytes));
+    let waiting = Arc::<Waiting>::default();
+    let sender = FrameSender { queue, waiting: Arc::clone(&waiting), bytes_max: options.bytes_max };
+    tokio::spawn(async move {
+        write_frames(stream, receiver, &waiting).await;
+        // The queue is closed now, which whoever waits for room is to see.
+        waiting.gone.notify_waiters();
+    });
     sender
 }
 
 async fn write_frames(
     mut stream: quinn::SendStream,
     mut queue: mpsc::Receiver<Bytes>,
-    waiting_bytes: Arc<AtomicUsize>,
+    waiting: &Waiting,
 ) {
     const BATCH_FRAMES: usize = 256;
     let mut batch = Vec::with_capacity(BATCH_FRAMES);
     while queue.recv_many(&mut batch, BATCH_FRAMES).await > 0 {
-        let size: usize = batch.iter().map(Bytes::len).sum();
+        let size: usize = batch.iter().map(cost).sum();
         let written = stream.write_all_chunks(&mut batch).await;
-        waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+        waiting.bytes.fetch_sub(size, Ordering::Relaxed);
+        waiting.gone.notify_waiters();
         batch.clear();
         if let Err(error) = written {
             tracing::debug!(%error, "stream writer stopped");

@@ -14,6 +14,7 @@ mod launchers;
 mod leader_kills;
 mod lost_machine;
 mod mesos;
+mod mesos_streams;
 mod metrics;
 mod operators;
 mod partition;

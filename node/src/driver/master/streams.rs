@@ -17,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Input;
 
+/// Frames that may wait for a framework: their bytes bound them. What answers one call may be many frames,
+/// and its gateway reads no faster than the framework does.
+const SESSION_FRAMES_MAX: usize = 1 << 18;
+
 /// What a stream brings.
 pub(super) enum StreamInput {
     FromAgent { connection: ConnectionId, message: Box<ToLeader> },
@@ -58,7 +62,7 @@ impl Streams {
             Input::Stream(StreamInput::FromAgent { connection, message: Box::new(message) })
         };
         let closed = Input::Stream(StreamInput::AgentClosed { connection });
-        let stream = self.start::<ToLeader>(opened, frame, closed);
+        let stream = self.start::<ToLeader>(opened, WriterOptions::default(), frame, closed);
         self.agents.insert(connection, stream);
         connection
     }
@@ -71,7 +75,8 @@ impl Streams {
             Input::Stream(StreamInput::FromFramework { session, frame: Box::new(frame) })
         };
         let closed = Input::Stream(StreamInput::SessionClosed { session });
-        let stream = self.start::<CallFrame>(opened, frame, closed);
+        let options = WriterOptions { frames_max: SESSION_FRAMES_MAX, ..WriterOptions::default() };
+        let stream = self.start::<CallFrame>(opened, options, frame, closed);
         self.sessions.insert(session, stream);
         session
     }
@@ -79,6 +84,7 @@ impl Streams {
     fn start<T: DeserializeOwned + Send + 'static>(
         &self,
         opened: Opened,
+        options: WriterOptions,
         wrap: impl Fn(T) -> Input + Send + 'static,
         closed: Input,
     ) -> Stream {
@@ -95,7 +101,7 @@ impl Streams {
             // The loop is gone when the term is over.
             let _listening = mailbox.send(closed).await;
         });
-        Stream { sender: spawn_writer(send, WriterOptions::default()), reading }
+        Stream { sender: spawn_writer(send, options), reading }
     }
 
     /// Sends to an agent; false when its stream had to be given up.

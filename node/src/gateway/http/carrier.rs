@@ -9,30 +9,37 @@ use meshos_mesos::{
     session::{HEARTBEAT_MS, Output, Session, Ticket, not_subscribed},
 };
 use meshos_protocol::{ids::FrameworkId, messages::scheduler::EventFrame};
+use meshos_sdk::wire::FrameSender;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use super::{
-    outbox::{Outbox, TooSlow},
+    outbox::{Outbox, Stalled},
     places::NodePlaces,
 };
 use crate::{
     clock::Clock,
     cluster::{LeaderEvent, LeaderStream},
+    room::Held,
 };
 
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
 /// After an event, when none follows: some clients see an event only when the next one begins.
 const HEARTBEAT_AFTER_EVENT: Duration = Duration::from_millis(250);
+/// With more unread bytes no call is taken.
+const UNREAD_MAX: usize = 48 << 20;
 
 /// A call of the framework, and where its answer goes.
 pub(super) struct Called {
     pub call: schema::Call,
     pub kind: CallType,
-    pub answer: oneshot::Sender<Result<(), Refused>>,
+    pub held: Held,
+    pub answer: Answer,
 }
+
+type Answer = oneshot::Sender<Result<(), Refused>>;
 
 /// A stream and what is carried on it.
 pub(super) struct Carrier {
@@ -49,11 +56,38 @@ pub(super) struct Carrier {
 
 /// What changes while a stream is carried.
 struct Desk {
-    tickets: BTreeMap<Ticket, oneshot::Sender<Result<(), Refused>>>,
+    /// Who waits for an answer; each holds the room that its call takes.
+    tickets: BTreeMap<Ticket, (Answer, Held)>,
     next_ticket: u64,
-    heartbeat_at: Instant,
+    beats: Beats,
     outputs: Vec<Output>,
     over: bool,
+}
+
+/// When the next heartbeat is due: so long after the last one, however many events there are, and a
+/// moment after an event that none follows.
+#[derive(Debug)]
+struct Beats {
+    next: Instant,
+    after_event: Option<Instant>,
+}
+
+impl Beats {
+    fn new(now: Instant) -> Self {
+        Self { next: now + HEARTBEAT, after_event: None }
+    }
+
+    fn told_event(&mut self, now: Instant) {
+        self.after_event = Some(now + HEARTBEAT_AFTER_EVENT);
+    }
+
+    fn due(&self) -> Instant {
+        self.after_event.map_or(self.next, |at| at.min(self.next))
+    }
+
+    fn beat(&mut self, now: Instant) {
+        *self = Self::new(now);
+    }
 }
 
 impl Carrier {
@@ -62,36 +96,42 @@ impl Carrier {
         let mut desk = Desk {
             tickets: BTreeMap::new(),
             next_ticket: 0,
-            heartbeat_at: Instant::now() + HEARTBEAT,
+            beats: Beats::new(Instant::now()),
             outputs: Vec::new(),
             over: false,
         };
         while !desk.over {
+            // What the client has yet to read holds up the leader, and what the leader has yet to read
+            // holds up calls; so nothing grows beyond its bounds, and nobody is cut off for a burst.
+            let answers = !desk.tickets.is_empty();
+            let may_read = self.outbox.has_room(answers);
+            let sender = self.leader.sender().cloned();
+            let may_call = sender.as_ref().is_none_or(FrameSender::has_room);
+            let has_more = sender.is_some() && self.session.has_more();
             tokio::select! {
                 biased;
                 () = self.outbox.closed() => break,
-                event = self.leader.next() => self.take_from_leader(event, &mut desk),
-                called = self.calls.recv() => match called {
-                    Some(called) => self.take_call(called, &mut desk),
-                    None => break,
-                },
-                () = tokio::time::sleep_until(desk.heartbeat_at) => {
-                    self.session.tick(&mut desk.outputs);
-                    if let Err(TooSlow) = self.beat(&mut desk) {
+                // Ahead of events, of which there may always be another one.
+                () = tokio::time::sleep_until(desk.beats.due()) => {
+                    if let Err(Stalled) = self.beat(&mut desk) {
+                        let framework = self.session.framework();
+                        tracing::warn!(?framework, "a framework reads nothing: it is cut off");
                         break;
                     }
                 }
+                event = self.leader.next(), if may_read => self.take_from_leader(event, &mut desk),
+                () = self.outbox.room(answers), if !may_read => {}
+                called = self.calls.recv(), if may_call => match called {
+                    Some(called) => self.take_call(called, &mut desk),
+                    None => break,
+                },
+                () = room_of(sender), if has_more || !may_call => {
+                    self.session.say_more(&mut desk.outputs);
+                }
             }
-            if let Err(TooSlow) = self.flush(&mut desk) {
-                let framework = self.session.framework();
-                tracing::warn!(
-                    ?framework,
-                    "a framework reads its events too slowly: it is cut off"
-                );
-                break;
-            }
+            self.flush(&mut desk);
         }
-        for (_, answer) in desk.tickets {
+        for (answer, _) in desk.tickets.into_values() {
             // Whoever asked may be gone.
             let _asked = answer.send(Err(not_subscribed()));
         }
@@ -118,24 +158,35 @@ impl Carrier {
     }
 
     fn take_call(&mut self, called: Called, desk: &mut Desk) {
-        let Called { call, kind, answer } = called;
+        let Called { call, kind, held, answer } = called;
+        // What calls bring about is told beside what the leader says.
+        if self.outbox.waiting() > UNREAD_MAX {
+            let why = "The framework has too many events that it has not read: read them first";
+            // Whoever asked may be gone.
+            let _asked = answer.send(Err(Refused::new(503, why)));
+            return;
+        }
         let ticket = Ticket(desk.next_ticket);
         desk.next_ticket += 1;
-        desk.tickets.insert(ticket, answer);
-        desk.tickets.retain(|_, answer| !answer.is_closed());
+        desk.tickets.insert(ticket, (answer, held));
         self.session.call(&call, kind, ticket, self.clock.now().wall, &mut desk.outputs);
     }
 
-    fn beat(&mut self, desk: &mut Desk) -> Result<(), TooSlow> {
-        desk.heartbeat_at = Instant::now() + HEARTBEAT;
-        self.outbox.check(Instant::now())?;
-        if self.session.is_told() {
-            self.outbox.push(codec::record(self.media, &event::heartbeat()))?;
+    fn beat(&mut self, desk: &mut Desk) -> Result<(), Stalled> {
+        let now = Instant::now();
+        desk.beats.beat(now);
+        self.outbox.check(now)?;
+        let given_up = desk.tickets.extract_if(.., |_, (answer, _)| answer.is_closed());
+        given_up.for_each(|(ticket, _)| self.session.forget(ticket));
+        self.session.tick(&mut desk.outputs);
+        // Who has not read what there is needs no sign of life.
+        if self.session.is_told() && self.outbox.has_room(false) {
+            self.outbox.push(codec::record(self.media, &event::heartbeat()));
         }
         Ok(())
     }
 
-    fn flush(&mut self, desk: &mut Desk) -> Result<(), TooSlow> {
+    fn flush(&mut self, desk: &mut Desk) {
         for output in std::mem::take(&mut desk.outputs) {
             match output {
                 Output::Send(frame) => {
@@ -145,12 +196,12 @@ impl Carrier {
                 }
                 Output::Tell(event) => {
                     for record in codec::records(self.media, *event) {
-                        self.outbox.push(record)?;
+                        self.outbox.push(record);
                     }
-                    desk.heartbeat_at = Instant::now() + HEARTBEAT_AFTER_EVENT;
+                    desk.beats.told_event(Instant::now());
                 }
                 Output::Answer(ticket, answer) => {
-                    if let Some(waiting) = desk.tickets.remove(&ticket) {
+                    if let Some((waiting, _)) = desk.tickets.remove(&ticket) {
                         // Whoever asked may be gone.
                         let _asked = waiting.send(answer);
                     }
@@ -158,6 +209,39 @@ impl Carrier {
                 Output::End => desk.over = true,
             }
         }
-        Ok(())
+    }
+}
+
+/// Ends when the stream to the leader takes more.
+async fn room_of(sender: Option<FrameSender>) {
+    match sender {
+        Some(sender) => sender.room().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heartbeats_come_however_many_events_there_are() {
+        let begun = Instant::now();
+        let mut beats = Beats::new(begun);
+        let (mut now, mut beaten) = (begun, Vec::new());
+        while now < begun + HEARTBEAT * 3 {
+            now += Duration::from_millis(100);
+            beats.told_event(now);
+            if beats.due() <= now {
+                beats.beat(now);
+                beaten.push(now - begun);
+            }
+        }
+        assert_eq!(beaten, [HEARTBEAT, HEARTBEAT * 2, HEARTBEAT * 3]);
+        // An event that none follows is followed by a heartbeat.
+        beats.told_event(now);
+        assert_eq!(beats.due(), now + HEARTBEAT_AFTER_EVENT);
+        beats.beat(now);
+        assert_eq!(beats.due(), now + HEARTBEAT);
     }
 }

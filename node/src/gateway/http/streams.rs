@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use meshos_control::master::judge_wishes;
 use meshos_membership::{gossip, view::NodeFacts};
 use meshos_mesos::{
-    codec::{self, Media, Refused},
+    codec::{self, CALL_MEMORY_MAX, Media, Refused},
     convert::{event, framework, ids},
     schema::{self, CallType},
     session::{Session, not_subscribed},
@@ -32,6 +33,7 @@ use crate::{
     cluster::{Leader, LeaderStream},
     http::{ANYBODY, OPERATOR},
     net::Net,
+    room::{Held, Room},
 };
 
 /// Streams that one node holds.
@@ -41,7 +43,12 @@ const CALLS_MAX: usize = 1_024;
 /// How long a subscribe waits for a leader.
 const LEADER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a call may take that is answered by the leader.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
+/// Memory of all calls that are read and not yet passed on: of four of the largest.
+const CALLS_MEMORY_MAX: usize = 4 * CALL_MEMORY_MAX;
+/// No byte of a body becomes more bytes of a call.
+const MEMORY_PER_BYTE_MAX: usize = 4 << 10;
 
 /// What streams need.
 pub(crate) struct StreamsOptions {
@@ -59,6 +66,8 @@ pub(crate) struct Streams(Arc<Inner>);
 
 struct Inner {
     options: StreamsOptions,
+    /// For calls, from when they are read until they are passed on or answered.
+    room: Room,
     open: Mutex<BTreeMap<StreamId, Open>>,
 }
 
@@ -71,6 +80,13 @@ struct Open {
     calls: mpsc::Sender<Called>,
 }
 
+/// A call that was read, and its part of the room that all of them have.
+pub(crate) struct ReadCall {
+    pub call: schema::Call,
+    pub kind: CallType,
+    pub held: Held,
+}
+
 /// A description that is taken on.
 struct Taken {
     framework: Option<FrameworkId>,
@@ -80,12 +96,29 @@ struct Taken {
 
 impl Streams {
     pub(crate) fn new(options: StreamsOptions) -> Self {
-        Self(Arc::new(Inner { options, open: Mutex::default() }))
+        let room = Room::new(CALLS_MEMORY_MAX);
+        Self(Arc::new(Inner { options, room, open: Mutex::default() }))
     }
 
     /// This node.
     pub(crate) fn node(&self) -> NodeId {
         self.0.options.net.node()
+    }
+
+    /// Reads a call, when there is room for it.
+    ///
+    /// # Errors
+    /// When it is none, is too large, or there is no room.
+    pub(crate) async fn read_call(&self, media: Media, body: &[u8]) -> Result<ReadCall, Refused> {
+        let most = body.len().saturating_mul(MEMORY_PER_BYTE_MAX).min(CALL_MEMORY_MAX);
+        let mut held = self.0.room.take(most).await.ok_or_else(|| {
+            let why = "This node has more calls to pass on than it has room for: try again, or ask another one";
+            Refused::new(503, why)
+        })?;
+        let (call, memory) = codec::read_call(media, body)?;
+        held.keep(memory);
+        let kind = validate::call(&call)?;
+        Ok(ReadCall { call, kind, held })
     }
 
     /// Opens a stream. A description that cannot be taken on is refused by an event on it, as in Mesos.
@@ -104,8 +137,8 @@ impl Streams {
         let taken = match take(cluster, caller, subscribe) {
             Ok(taken) => taken,
             Err(why) => {
-                // The one record of a stream that is over; it is not too many.
-                let _pushed = outbox.push(codec::record(media, &event::error(why)));
+                // The one record of a stream that is over.
+                outbox.push(codec::record(media, &event::error(why)));
                 return Ok((id, records));
             }
         };
@@ -151,8 +184,7 @@ impl Streams {
         &self,
         id: StreamId,
         caller: &str,
-        call: schema::Call,
-        kind: CallType,
+        ReadCall { call, kind, held }: ReadCall,
     ) -> Option<Result<(), Refused>> {
         let open = self.open().get(&id).cloned()?;
         let framework = *open.framework.borrow();
@@ -165,7 +197,7 @@ impl Streams {
             return Some(Err(Refused::new(400, why)));
         }
         let (answer, answered) = oneshot::channel();
-        if open.calls.send(Called { call, kind, answer }).await.is_err() {
+        if open.calls.send(Called { call, kind, held, answer }).await.is_err() {
             return Some(Err(not_subscribed()));
         }
         Some(match tokio::time::timeout(ANSWER_LIMIT, answered).await {
@@ -200,9 +232,14 @@ fn take(
             .ok_or_else(|| format!("Framework {text} is not one of cluster {cluster}"))
     });
     let constraints = subscribe.offer_constraints.as_ref();
+    let description = framework::read(info, &subscribe.suppressed_roles, constraints)?;
+    // Before anything is asked of the leader: a running instance must not be failed over by one that
+    // cannot be taken on.
+    judge_wishes(&description.info.roles, &description.wishes)
+        .map_err(|why| format!("What is wished of offers is not valid: {why}"))?;
     Ok(Taken {
         framework: framework.transpose()?,
-        description: framework::read(info, &subscribe.suppressed_roles, constraints)?,
+        description,
         principal: principal(caller, info.principal.as_deref())?,
     })
 }
