@@ -52,18 +52,25 @@ pub(crate) struct Answer {
     pub body: Vec<u8>,
     /// The methods that the path takes, in answers with status 405.
     pub allow: Option<&'static str>,
+    /// Where the caller finds what it looks for, in answers with status 307.
+    pub location: Option<String>,
 }
 
 impl Answer {
     /// As the reply to another node.
     pub(crate) fn into_reply(self) -> Reply {
-        let Self { status, content_type, body, allow: _ } = self;
+        let Self { status, content_type, body, allow: _, location: _ } = self;
         Reply::Http { status, content_type, body }
     }
 
     /// An answer that another node gave.
     pub(super) fn forwarded(status: u16, content_type: String, body: Vec<u8>) -> Self {
-        Self { status, content_type, body, allow: None }
+        Self { status, content_type, body, allow: None, location: None }
+    }
+
+    /// The way to another node.
+    pub(super) fn redirect(location: String) -> Self {
+        Self { location: Some(location), ..Self::empty(307) }
     }
 
     /// A value as JSON.
@@ -138,7 +145,8 @@ impl Answer {
     }
 
     fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
-        Self { status, content_type: content_type.to_owned(), body, allow: None }
+        let content_type = content_type.to_owned();
+        Self { status, content_type, body, allow: None, location: None }
     }
 }
 

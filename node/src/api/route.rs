@@ -32,7 +32,11 @@ pub(super) enum Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Here {
     Health,
+    /// Mesos's form of it: no body.
+    MesosHealth,
     Version,
+    /// To the leader, as Mesos's masters do.
+    Redirect,
     Metrics,
     Agent,
     Credentials,
@@ -214,7 +218,9 @@ impl Route {
 fn fixed_read(segments: &[&str]) -> Option<Route> {
     Some(match segments {
         ["health"] => Route::Here(Here::Health),
-        ["version"] => Route::Here(Here::Version),
+        ["master", "health"] => Route::Here(Here::MesosHealth),
+        ["version"] | ["master", "version"] => Route::Here(Here::Version),
+        ["redirect"] | ["master", "redirect"] => Route::Here(Here::Redirect),
         ["metrics"] => Route::Here(Here::Metrics),
         ["api", "agent"] => Route::Here(Here::Agent),
         ["api", "leader"] => Route::Leader(Leading::Leader),
@@ -335,6 +341,10 @@ mod tests {
         let cases = [
             ("GET", "/health", Route::Here(Here::Health)),
             ("HEAD", "/metrics", Route::Here(Here::Metrics)),
+            ("GET", "/master/health", Route::Here(Here::MesosHealth)),
+            ("GET", "/master/version", Route::Here(Here::Version)),
+            ("GET", "/redirect", Route::Here(Here::Redirect)),
+            ("HEAD", "/master/redirect", Route::Here(Here::Redirect)),
             ("GET", "/api/leader", Route::Leader(Leading::Leader)),
             ("GET", "/explain/framework/F7", explain(Asked::Framework(FrameworkId(7)))),
             ("GET", "/api/explain/framework/F7", explain(Asked::Framework(FrameworkId(7)))),
@@ -422,7 +432,16 @@ mod tests {
 
     #[test]
     fn other_paths_and_methods_are_refused() {
-        for path in ["/", "/api", "/api/", "/api/nodes/", "/api/tasks/F1", "/explain", "//health"] {
+        for path in [
+            "/",
+            "/redirect/state",
+            "/api",
+            "/api/",
+            "/api/nodes/",
+            "/api/tasks/F1",
+            "/explain",
+            "//health",
+        ] {
             assert_eq!(status("GET", path), 404, "{path}");
         }
         assert_eq!(status("POST", "/api/nodes"), 405);

@@ -82,6 +82,14 @@ impl Api {
         path.strip_prefix("/master").unwrap_or(path) == PATH
     }
 
+    /// The way to the leader: its address alone, without a scheme, as Mesos says it.
+    pub(super) fn redirect(&self) -> Answer {
+        match self.options.tracker.leader().borrow().as_ref() {
+            Some(leader) => Answer::redirect(format!("//{}", leader.http_address)),
+            None => Answer::plain(503, "No leader elected"),
+        }
+    }
+
     /// Answers a request to the scheduler API.
     pub(crate) async fn schedule(&self, request: SchedulerRequest) -> Scheduled {
         match self.try_schedule(request).await {

@@ -56,6 +56,8 @@ pub(crate) struct Api {
 #[derive(Serialize)]
 struct Version {
     name: &'static str,
+    meshos_version: &'static str,
+    /// The release of Mesos whose API is served, for its clients, which look here for what they may use.
     version: &'static str,
     /// The newest wire version that this build speaks, and the oldest that it understands.
     wire_version: u32,
@@ -102,11 +104,14 @@ impl Api {
     async fn answer_here(&self, route: Here, call: &Call) -> Result<Answer, Failure> {
         match route {
             Here::Health => self.health(),
+            Here::MesosHealth => Ok(Answer::empty(self.health()?.status)),
+            Here::Redirect => Ok(self.redirect()),
             Here::Version => {
                 use meshos_protocol::codec::{WIRE_VERSION, WIRE_VERSION_MIN};
                 Answer::json(&Version {
                     name: "meshos",
-                    version: env!("CARGO_PKG_VERSION"),
+                    meshos_version: env!("CARGO_PKG_VERSION"),
+                    version: meshos_mesos::convert::event::MESOS_VERSION,
                     wire_version: WIRE_VERSION,
                     wire_version_min: WIRE_VERSION_MIN,
                 })

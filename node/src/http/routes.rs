@@ -10,7 +10,9 @@ use warp::{
     filters::{BoxedFilter, path::FullPath},
     http::{
         HeaderMap, HeaderValue, Method,
-        header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{
+            ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE,
+        },
     },
     reply::Response,
 };
@@ -287,7 +289,7 @@ where
 }
 
 fn respond(answer: Answer, realm: &str) -> Response {
-    let Answer { status, content_type, body, allow } = answer;
+    let Answer { status, content_type, body, allow, location } = answer;
     let mut response = body.into_response();
     *response.status_mut() =
         warp::http::StatusCode::from_u16(status).unwrap_or(warp::http::StatusCode::BAD_GATEWAY);
@@ -302,6 +304,9 @@ fn respond(answer: Answer, realm: &str) -> Response {
     // What tasks wrote must not be taken for a page, and nothing here is true for long.
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(Ok(location)) = location.as_deref().map(HeaderValue::from_str) {
+        headers.insert(LOCATION, location);
+    }
     if let Some(allow) = allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }

@@ -46,7 +46,7 @@ impl Answers for Echo {
         assert!(!call.forwarded);
         let Call { method, path, principal, body, .. } = call;
         let body = format!("{method} {path} {principal} {}", body.len()).into_bytes();
-        Answer { status: 200, content_type: "text/plain".into(), body, allow: None }
+        Answer { status: 200, content_type: "text/plain".into(), body, allow: None, location: None }
     }
 
     async fn schedule(&self, request: SchedulerRequest) -> Scheduled {

@@ -118,3 +118,30 @@ fn a_small_body_that_would_become_a_large_call_is_refused() {
     }
     framework.call(&cluster.nodes[follower], "REVIVE", &Value::Null);
 }
+
+/// Nothing has to be redirected, but some clients ask for the way.
+#[test]
+fn every_node_tells_the_way_to_the_leader() {
+    let mut cluster = Cluster::start(2);
+    let leader = cluster.leader().index;
+    let way = format!("//{}", cluster.nodes[leader].http());
+    for node in &cluster.nodes {
+        let get = |path| {
+            let read = Request::json(node, &Value::Null).without("Content-Type");
+            Request { method: "GET", path, body: Vec::new(), ..read }.answer(node)
+        };
+        for path in ["/redirect", "/master/redirect"] {
+            let response = get(path);
+            assert_eq!((response.status, response.body.as_str()), (307, ""), "{response:?}");
+            assert_eq!(response.headers["location"], way);
+            assert_eq!(response.headers.get("content-type"), None);
+        }
+        assert_eq!(get("/master/redirect/state").status, 404);
+        let version = get("/version");
+        let told: Value = serde_json::from_str(&version.body).unwrap();
+        assert_eq!(told["version"], "1.11.0", "{told}");
+        assert_eq!(get("/master/version").body, version.body);
+        let health = get("/master/health");
+        assert_eq!((health.status, health.body.as_str()), (200, ""));
+    }
+}
