@@ -20,7 +20,7 @@ use meshos_protocol::{
         Subscription, TaskId,
     },
     messages::scheduler::{
-        Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+        Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe, TaskQuery,
     },
     operation::OperationStatus,
     role::Role,
@@ -38,7 +38,7 @@ use crate::{
     },
     schema,
 };
-use resume::Resuming;
+use resume::{Resuming, TASKS_IN_PIECE};
 use waiting::{Waiting, WaitingCalls};
 
 /// The pace of heartbeats when there is nothing to tell.
@@ -229,7 +229,11 @@ impl Session {
         if self.resuming.answered(request, error.as_ref().map(|error| error.kind)) {
             return;
         }
-        let Some(Waiting { ticket, call, .. }) = self.waiting.remove(request) else { return };
+        let Some(waiting) = self.waiting.remove(request) else { return };
+        let Waiting { ticket, call, rest, .. } = waiting;
+        if error.is_none() && !rest.is_empty() {
+            return self.ask_for_part(ticket, rest, out);
+        }
         let Some(ticket) = ticket else { return self.wishes_answered(error, out) };
         let answer = match error {
             None => Ok(()),
@@ -311,12 +315,31 @@ impl Session {
 
     /// Sends a call whose answer is awaited; now, or when there is a leader.
     fn ask(&mut self, ticket: Option<Ticket>, call: Call, out: &mut Vec<Output>) {
+        self.ask_with((ticket, call, Vec::new()), out);
+    }
+
+    /// Asks for tasks, as many at a time as are asked for in one call.
+    fn ask_for_part(
+        &mut self,
+        ticket: Option<Ticket>,
+        mut tasks: Vec<TaskQuery>,
+        out: &mut Vec<Output>,
+    ) {
+        let rest = tasks.split_off(tasks.len().min(TASKS_IN_PIECE));
+        self.ask_with((ticket, Call::Reconcile { tasks }, rest), out);
+    }
+
+    fn ask_with(
+        &mut self,
+        (ticket, call, rest): (Option<Ticket>, Call, Vec<TaskQuery>),
+        out: &mut Vec<Output>,
+    ) {
         let request = self.next_request();
         // In the order in which they came: not ahead of those that still wait for their turn.
         let sent = self.subscribed && !self.resuming.is_at_requests();
-        if let Err(call) = self.waiting.insert(request, Waiting { ticket, call, sent }) {
+        if let Err(ticket) = self.waiting.insert(request, Waiting { ticket, call, rest, sent }) {
             let refused = Refused::new(503, "Too many calls of the framework wait for the leader");
-            out.extend(call.ticket.map(|ticket| Output::Answer(ticket, Err(refused))));
+            out.extend(ticket.map(|ticket| Output::Answer(ticket, Err(refused))));
             return;
         }
         if sent {

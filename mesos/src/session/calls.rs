@@ -19,6 +19,8 @@ enum Reply {
     Now(Result<(), Refused>),
     /// By the leader.
     Later(Box<Call>),
+    /// By the leader, who is asked for these tasks.
+    Tasks(Vec<TaskQuery>),
 }
 
 const ACCEPTED: Reply = Reply::Now(Ok(()));
@@ -44,6 +46,7 @@ impl Session {
         match self.take_call(call, kind, now, out) {
             Reply::Now(answer) => out.push(Output::Answer(ticket, answer)),
             Reply::Later(call) => self.ask(Some(ticket), *call, out),
+            Reply::Tasks(tasks) => self.ask_for_part(Some(ticket), tasks, out),
         }
     }
 
@@ -222,7 +225,7 @@ impl Session {
         if tasks.is_empty() && !reconcile.tasks.is_empty() {
             return ACCEPTED;
         }
-        Reply::Later(Box::new(Call::Reconcile { tasks }))
+        Reply::Tasks(tasks)
     }
 
     fn reconcile_operations(

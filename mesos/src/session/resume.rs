@@ -17,7 +17,7 @@ use super::{HEARTBEAT_MS, Output, Places, Session, is_passing, tell};
 use crate::convert::{event, number};
 
 /// Tasks that are asked for at a time.
-const TASKS_IN_PIECE: usize = 1_000;
+pub(super) const TASKS_IN_PIECE: usize = 1_000;
 /// Kills that are said at a time.
 const KILLS_IN_PIECE: usize = 100;
 

@@ -490,26 +490,25 @@ fn a_leader_is_told_much_in_pieces() {
     while world.session.has_more() {
         world.session.say_more(&mut world.out);
         for call in world.sent() {
-            match call {
-                Call::Reconcile { tasks } => {
-                    assert!(tasks.len() <= 1_000 && !world.session.has_more());
-                    // It is asked once more when the leader was too busy.
-                    if rests == 0 {
-                        rests = 1;
-                        world.answer_asked(Some(CallErrorKind::Busy));
-                        assert!(!world.session.has_more());
-                        world.session.tick(&mut world.out);
-                        // What comes now does not wait for the rest.
-                        late = Some(world.call("REVIVE", Value::Null));
-                        assert!(matches!(world.sent()[..], [Call::Revive { .. }]));
-                        continue;
-                    }
-                    asked += tasks.len();
-                    world.answer_asked(None);
-                }
-                Call::Kill { .. } => killed += 1,
-                other => panic!("{other:?}"),
+            let Call::Reconcile { tasks } = call else {
+                assert!(matches!(call, Call::Kill { .. }), "{call:?}");
+                killed += 1;
+                continue;
+            };
+            assert!(tasks.len() <= 1_000 && !world.session.has_more());
+            if rests > 0 {
+                asked += tasks.len();
+                world.answer_asked(None);
+                continue;
             }
+            // It is asked once more when the leader was too busy.
+            rests += 1;
+            world.answer_asked(Some(CallErrorKind::Busy));
+            assert!(!world.session.has_more());
+            world.session.tick(&mut world.out);
+            // What comes now does not wait for the rest.
+            late = Some(world.call("REVIVE", Value::Null));
+            assert!(matches!(world.sent()[..], [Call::Revive { .. }]));
         }
     }
     assert_eq!((asked, killed, rests), (2_500, 250, 1));
@@ -564,4 +563,44 @@ fn what_waits_for_a_leader_is_bounded_by_bytes_and_forgotten_with_its_asker() {
     let error = CallError { kind: CallErrorKind::FrameworkRemoved, message: String::new() };
     world.event(Event::Error { error });
     assert_eq!(world.told().0[0]["error"]["message"], "Framework has been removed");
+}
+
+#[test]
+fn many_tasks_are_asked_for_in_parts_each_when_the_one_before_is_answered() {
+    let mut world = World::subscribed();
+    let task = |number: usize| json!({"task_id": {"value": format!("t{number}")}});
+    let tasks: Vec<Value> = (0..2_500).map(task).collect();
+    let body = json!({ "tasks": tasks });
+    let reconcile = world.call("RECONCILE", body.clone());
+    let mut asked = Vec::new();
+    for part in [1_000, 1_000, 500] {
+        let frames = world.take();
+        let [Output::Send(frame)] = &frames[..] else { panic!("{frames:?}") };
+        let Call::Reconcile { tasks } = &frame.call else { panic!("{frame:?}") };
+        assert_eq!(tasks.len(), part);
+        asked.extend(tasks.iter().map(|query| query.task.to_string()));
+        if part == 500 {
+            // A new leader is asked for the part that has no answer.
+            world.close();
+            world.open();
+            world.take();
+            world.taken_up();
+            world.session.say_more(&mut world.out);
+            let again = world.take();
+            let [Output::Send(frame)] = &again[..] else { panic!("{again:?}") };
+            assert!(matches!(&frame.call, Call::Reconcile { tasks } if tasks.len() == 500));
+        }
+        world.event(Event::Answered { request: frame.request.unwrap(), error: None });
+    }
+    assert_eq!(asked, (0..2_500).map(|number| format!("t{number}")).collect::<Vec<_>>());
+    assert_eq!(world.told().1, [(reconcile, None)], "answered once, at the end");
+    // A leader that is too busy for a part is not asked for the rest.
+    let busy = world.call("RECONCILE", body);
+    let request = world.session.waiting.next(None).unwrap();
+    let error = CallError { kind: CallErrorKind::Busy, message: String::new() };
+    world.take();
+    world.event(Event::Answered { request, error: Some(error) });
+    let (_, answers) = world.told();
+    assert_eq!(answers, [(busy, Some(503))]);
+    assert_eq!(world.session.waiting.next(None), None);
 }

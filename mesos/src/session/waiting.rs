@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, ops::Bound};
 
-use meshos_protocol::{codec, ids::RequestId, messages::scheduler::Call};
+use meshos_protocol::{
+    codec,
+    ids::RequestId,
+    messages::scheduler::{Call, TaskQuery},
+};
 
 use super::Ticket;
 
@@ -17,6 +21,9 @@ pub(super) struct Waiting {
     /// The request that waits with it, if one does.
     pub(super) ticket: Option<Ticket>,
     pub(super) call: Call,
+    /// Tasks that are asked for once the call is answered: a part of them at a time, so that what it
+    /// leads to comes in parts too.
+    pub(super) rest: Vec<TaskQuery>,
     /// Whether a leader may have heard of it.
     pub(super) sent: bool,
 }
@@ -30,11 +37,15 @@ pub(super) struct WaitingCalls {
 }
 
 impl WaitingCalls {
-    /// Adds a call, or gives it back when there are too many, or too large ones.
-    pub(super) fn insert(&mut self, request: RequestId, waiting: Waiting) -> Result<(), Waiting> {
-        let bytes = codec::encode(&waiting.call).len();
+    /// Adds a call, or gives its ticket back when there are too many, or too large ones.
+    pub(super) fn insert(
+        &mut self,
+        request: RequestId,
+        waiting: Waiting,
+    ) -> Result<(), Option<Ticket>> {
+        let bytes = codec::encode(&waiting.call).len() + codec::encode(&waiting.rest).len();
         if self.calls.len() >= CALLS_MAX || self.bytes + bytes > BYTES_MAX {
-            return Err(waiting);
+            return Err(waiting.ticket);
         }
         self.bytes += bytes;
         self.calls.insert(request, (waiting, bytes));
