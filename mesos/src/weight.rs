@@ -15,10 +15,9 @@ pub(crate) const MEMORY_MAX: usize = 64 << 20;
 const PIECE: usize = 32;
 /// Entries for which an ordered map takes memory at a time.
 const NODE_ENTRIES: usize = 11;
-/// A list that grows holds its old memory and twice as much beside it.
-const GROWTH: usize = 3;
-/// Elements for which a list takes memory with its first one.
-const FIRST_ELEMENTS: usize = 4;
+/// A list takes memory for so many elements with its first one; later, when it grows, it holds less for
+/// each: its old memory and twice as much beside it.
+const GROWTH: usize = 4;
 /// Messages within messages, as deep as they are decoded.
 const DEPTH_MAX: usize = 100;
 
@@ -142,7 +141,7 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, Unfit> {
 pub(crate) fn weigh_json(text: &[u8], scale: &mut Scale) -> Result<(), Unfit> {
     let value = size_of::<Value>();
     let object = NODE_ENTRIES * (size_of::<String>() + value) + PIECE;
-    let list = FIRST_ELEMENTS * value + PIECE;
+    let list = GROWTH * value + PIECE;
     // One more element of a list, or one more entry of an object, whose nodes are half full at least.
     let more = (GROWTH * value).max(object / (NODE_ENTRIES / 2));
     let (mut within_string, mut escaped) = (false, false);
