@@ -371,6 +371,9 @@ impl Bootstrap {
                 "gossip tells that {alive} is alive, but no seed knows it; bring back a seed that has its data, or stop the nodes of that cluster and then the seeds to begin a new one"
             );
             waiting.push(missing(text, true));
+        } else if let Some((seed, ..)) = self.members().next() {
+            let reason = "its group is only just forming and has no id yet".to_owned();
+            waiting.push(Waiting { seed: seed.to_owned(), reason, needs_operator: false });
         } else if self.group_exists {
             let text =
                 "a seed told of a group and none does now; bring back a seed that has its data";

@@ -131,7 +131,8 @@ impl Api {
     pub(super) fn why_leaderless(&self) -> Vec<String> {
         let waiting = self.options.formation.waiting().into_iter();
         let shortage = self.voters_answering().and_then(Answering::shortage);
-        waiting.map(|one| one.reason).chain(shortage).collect()
+        let doubted = self.options.tracker.doubted();
+        waiting.map(|one| one.reason).chain(shortage).chain(doubted).collect()
     }
 
     async fn pass_on(&self, leader: &Leader, route: &Leading, call: &Call) -> Result<Answer, Lost> {

@@ -102,6 +102,8 @@ pub(crate) struct LeaderTracker {
     claims: mpsc::Sender<Claim>,
     words: mpsc::Sender<Announcement>,
     leader: watch::Receiver<Option<Leader>>,
+    /// The newest claim that nobody confirmed.
+    doubt: watch::Receiver<Option<(Term, NodeId)>>,
     beliefs: Beliefs,
     raft: Arc<RaftGroup>,
     cluster: watch::Receiver<Option<ClusterId>>,
@@ -119,6 +121,7 @@ impl LeaderTracker {
         let (claims, queue) = mpsc::channel(CLAIMS_MAX);
         let (words, told) = mpsc::channel(WORDS_MAX);
         let (publish, leader) = watch::channel(None);
+        let (show_doubt, doubt) = watch::channel(None);
         let TrackerOptions { net, raft, gossip, cluster, fence, seeds, data_dir, .. } = options;
         let rebuilt = Rebuilt::new(options.recovery, options.authority);
         let held = rebuilt.held();
@@ -127,6 +130,7 @@ impl LeaderTracker {
             claims,
             words,
             leader,
+            doubt,
             beliefs: beliefs.clone(),
             raft: Arc::clone(&raft),
             cluster: cluster.clone(),
@@ -136,7 +140,16 @@ impl LeaderTracker {
         };
         let voting = Voting { net, tracker: tracker.clone(), beliefs };
         let claims = Claims::new(voting.clone());
-        let run = Run { voting, gossip, queue, told, publish, claims, unwritten: false };
+        let run = Run {
+            voting,
+            gossip,
+            queue,
+            told,
+            publish,
+            doubt: show_doubt,
+            claims,
+            unwritten: false,
+        };
         tokio::spawn(async move { shutdown.run_until_cancelled(run.run()).await });
         Ok(tracker)
     }
@@ -150,6 +163,17 @@ impl LeaderTracker {
     pub(crate) fn known_voters(&self) -> Vec<(NodeId, String)> {
         let voters = self.beliefs.known_voters().into_iter();
         voters.filter_map(|voter| Some((voter.node?, voter.address))).collect()
+    }
+
+    /// Who says that it leads and is not believed, in a sentence.
+    pub(crate) fn doubted(&self) -> Option<String> {
+        let (term, leader) = (*self.doubt.borrow())?;
+        let voters = self.known_voters().into_iter().map(|(node, _)| node.to_string());
+        let voters = voters.collect::<Vec<_>>().join(", ");
+        Some(format!(
+            "node {leader} says that it leads in term {term}, but not enough of the voters that this node was told of \
+             confirm it ({voters}): start those again that are down, if they follow that leader this node will too"
+        ))
     }
 
     /// A peer tells that it leads.
@@ -254,6 +278,7 @@ struct Run {
     /// What leaders say themselves.
     told: mpsc::Receiver<Announcement>,
     publish: watch::Sender<Option<Leader>>,
+    doubt: watch::Sender<Option<(Term, NodeId)>>,
     claims: Claims<Voting>,
     /// A leader was confirmed and could not be written down: the voters are asked until one is.
     unwritten: bool,
@@ -268,7 +293,10 @@ impl Run {
         let mut ask_again = tokio::time::interval(ASK_AGAIN_INTERVAL);
         loop {
             let follows = self.publish.borrow().is_some();
-            let doubts = self.unwritten || self.claims.gave_up();
+            let doubts = self.unwritten || self.claims.gave_up().is_some();
+            self.doubt.send_if_modified(|shown| {
+                std::mem::replace(shown, self.claims.gave_up()) != *shown
+            });
             tokio::select! {
                 biased;
                 confirmed = self.claims.confirmed() => self.follow(confirmed).await,

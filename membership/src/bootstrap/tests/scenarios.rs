@@ -353,6 +353,18 @@ fn a_node_that_is_no_seed_joins_what_the_seeds_know() {
 }
 
 #[test]
+fn a_group_that_has_no_id_yet_is_waited_for_without_an_alarm() {
+    let (mut node, _) = Node::new(own("z:1"), list());
+    node.answer("b:1", empty("b:1", 0));
+    node.answer("c:1", empty("c:1", 0));
+    let effects = node.answer("a:1", member("a:1", None, &[voter("a:1", 0)]));
+    assert_eq!(decided(&effects), None);
+    let waiting = waiting(&effects);
+    assert!(waiting.iter().any(|one| one.reason.contains("has no id yet")), "{waiting:?}");
+    assert!(waiting.iter().all(|one| !one.needs_operator), "{waiting:?}");
+}
+
+#[test]
 fn other_clusters_are_refused() {
     let knows_x = Own { cluster_id: Some(X), ..own("z:1") };
     let (mut z, _) = Node::new(knows_x.clone(), list());

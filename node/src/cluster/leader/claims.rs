@@ -43,7 +43,7 @@ pub(super) struct Claims<C> {
     confirm: C,
     attempts: JoinSet<(Claim, Option<Confirmed>)>,
     under_way: BTreeMap<(Term, NodeId), UnderWay>,
-    gave_up: bool,
+    gave_up: Option<(Term, NodeId)>,
 }
 
 struct UnderWay {
@@ -53,7 +53,7 @@ struct UnderWay {
 
 impl<C: Confirm> Claims<C> {
     pub(super) fn new(confirm: C) -> Self {
-        Self { confirm, attempts: JoinSet::new(), under_way: BTreeMap::new(), gave_up: false }
+        Self { confirm, attempts: JoinSet::new(), under_way: BTreeMap::new(), gave_up: None }
     }
 
     /// Begins to confirm a claim, unless that is under way.
@@ -89,7 +89,7 @@ impl<C: Confirm> Claims<C> {
                     if let Some(confirmed) = confirmed {
                         return confirmed;
                     }
-                    self.gave_up = true;
+                    self.gave_up = self.gave_up.max(Some((claim.term, claim.leader)));
                     tracing::warn!(term = %claim.term, leader = %claim.leader, "a claim to lead was not confirmed");
                 }
                 // Given up, and forgotten by whoever did that.
@@ -99,14 +99,14 @@ impl<C: Confirm> Claims<C> {
         }
     }
 
-    /// Whether a claim could not be confirmed in time since the last leader was followed.
-    pub(super) const fn gave_up(&self) -> bool {
+    /// The newest claim that could not be confirmed in time since the last leader was followed.
+    pub(super) const fn gave_up(&self) -> Option<(Term, NodeId)> {
         self.gave_up
     }
 
     /// Gives up all claims of this term and below: a leader is followed.
     pub(super) fn give_up_to(&mut self, term: Term) {
-        self.gave_up = false;
+        self.gave_up = None;
         let old: Vec<_> =
             self.under_way.keys().take_while(|(claimed, _)| *claimed <= term).copied().collect();
         old.into_iter().for_each(|key| self.give_up(key));
