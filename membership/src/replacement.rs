@@ -42,6 +42,9 @@ pub struct Candidate {
     pub connected: bool,
     /// What gossip says of it.
     pub alive: bool,
+    /// Whether its release knows the registry as far as the voters keep it; else it would stop at
+    /// the log.
+    pub capable: bool,
     /// Whether it stands in the seed list, and so was meant to vote.
     pub is_seed: bool,
     /// How often it could not be made a voter under this leader.
@@ -71,7 +74,7 @@ pub enum Step {
 /// The next change of the group, if one is due; only one at a time, so that each is decided on what
 /// the one before has made of the group.
 ///
-/// A voter is replaced by a healthy node. Without such a node it stays, since fewer voters than the
+/// A voter is replaced by a healthy node whose release knows the registry. Without such a node it stays, since fewer voters than the
 /// group was meant to have, or than three, survive less; it can still come back.
 #[must_use]
 pub fn next_step(rules: Rules, members: &[MemberSeen], candidates: &[Candidate]) -> Option<Step> {
@@ -108,7 +111,8 @@ fn best_candidate<'a>(
         .map(|member| machine_of(&member.voter.address))
         .collect();
     let fit = |candidate: &&Candidate| {
-        candidate.connected && candidate.alive && !voters.contains(&candidate.node_id)
+        let voter = voters.contains(&candidate.node_id);
+        candidate.connected && candidate.alive && candidate.capable && !voter
     };
     candidates.iter().filter(fit).min_by_key(|candidate| {
         (
@@ -154,6 +158,7 @@ mod tests {
             address: voter(number).address,
             connected: true,
             alive: true,
+            capable: true,
             is_seed: false,
             failures: 0,
         }
@@ -192,6 +197,7 @@ mod tests {
         let unfit = [
             Candidate { connected: false, ..healthy(7) },
             Candidate { alive: false, ..healthy(8) },
+            Candidate { capable: false, is_seed: true, ..healthy(9) },
             // The other voters, connected as they are, are no more than they were.
             healthy(1),
             healthy(3),
@@ -224,6 +230,9 @@ mod tests {
         assert!(matches!(step_to_it, Some(Step::Replace { by, .. }) if by == NodeId::from_bits(9)));
         let seed = Candidate { is_seed: true, ..healthy(9) };
         assert_eq!(step(&[healthy(8), seed.clone()]), replaces(2, 9));
+        let older = Candidate { capable: false, ..seed.clone() };
+        assert_eq!(step(&[healthy(8), older.clone()]), replaces(2, 8));
+        assert_eq!(step(&[older]), None);
         let failed = Candidate { failures: 1, ..seed };
         assert_eq!(step(&[healthy(8), failed.clone()]), replaces(2, 8));
         // Better one that failed than none.

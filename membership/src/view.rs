@@ -30,6 +30,8 @@ pub struct NodeFacts {
     pub attributes: String,
     /// Version of the software.
     pub version: String,
+    /// The level up to which that knows the registry; the lowest when its release does not say.
+    pub registry_level: u32,
     /// Roles that the node plays in the cluster, separated by commas (`voter`, `agent`).
     pub roles: String,
     /// How the node fares.

@@ -56,7 +56,7 @@ pub use explain::{
     NotExplained, Obstacle, Question, RoleExplanation, WaitingExplanation,
 };
 pub use machine::Master;
-pub use releases::{Release, VoterRelease};
+pub use releases::VoterRelease;
 pub use table::Table;
 pub use view::{
     AgentView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView, View,

@@ -2,7 +2,10 @@
 
 use meshos_protocol::{
     ids::NodeId,
-    messages::scheduler::{CallError, CallErrorKind},
+    messages::{
+        node::Release,
+        scheduler::{CallError, CallErrorKind},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,17 +20,20 @@ use crate::registry::{Command, LEVEL};
 pub struct VoterRelease {
     /// Which.
     pub node: NodeId,
-    /// Absent when it has told this leader nothing yet.
+    /// Whether it votes; else it is taught the log so that it can.
+    pub votes: bool,
+    /// As it told last; absent when it has told this leader nothing yet.
     pub release: Option<Release>,
+    /// Whether it has told so just now. Whoever does not answer may come back with another release.
+    pub answers: bool,
 }
 
-/// What a voter tells of its release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
-    /// Its name, for people; empty when it is so old that it does not say.
-    pub name: String,
-    /// The level up to which it knows the registry.
-    pub level: u32,
+impl VoterRelease {
+    /// Whether the registry must hold nothing that it does not know. One that does not vote and
+    /// does not answer is nobody whom the log would stop.
+    const fn counts(&self) -> bool {
+        self.votes || self.answers
+    }
 }
 
 /// The voters, and what was concluded from them.
@@ -39,10 +45,16 @@ pub(super) struct Releases {
 }
 
 impl Releases {
-    /// The level that all voters know; absent while one has told nothing.
+    fn counting(&self) -> impl Iterator<Item = &VoterRelease> {
+        self.voters.iter().filter(|voter| voter.counts())
+    }
+
+    /// The level that all voters know, as they answer now; absent while one does not.
     fn known_by_all(&self) -> Option<u32> {
-        let levels = self.voters.iter().map(|voter| voter.release.as_ref().map(|it| it.level));
-        levels.collect::<Option<Vec<u32>>>()?.into_iter().min()
+        let level = |voter: &VoterRelease| {
+            voter.release.as_ref().filter(|_| voter.answers).map(|release| release.level)
+        };
+        self.counting().map(level).collect::<Option<Vec<u32>>>()?.into_iter().min()
     }
 
     /// Who keeps the registry below this level, and what to do about it.
@@ -50,8 +62,8 @@ impl Releases {
         let is_behind = |voter: &&VoterRelease| {
             voter.release.as_ref().is_some_and(|release| release.level < level)
         };
-        let silent = |voter: &&VoterRelease| voter.release.is_none();
-        if let Some(voter) = self.voters.iter().find(is_behind) {
+        let silent = |voter: &&VoterRelease| voter.release.is_none() || !voter.answers;
+        if let Some(voter) = self.counting().find(is_behind) {
             let named = |name: &str| match name {
                 "" => "an older release".to_owned(),
                 name => format!("release {name}"),
@@ -62,10 +74,14 @@ impl Releases {
                 "voter {node} runs {release}, which does not know them: upgrade it, then try again"
             ));
         }
-        let voter = self.voters.iter().find(silent)?;
+        let voter = self.counting().find(silent)?;
         let node = voter.node;
+        let why = match voter.release {
+            None => "has not told which release it runs since this leader was elected",
+            Some(_) => "does not answer, and may come back with another release",
+        };
         Some(format!(
-            "voter {node} has not told which release it runs since this leader was elected: start it again or replace it (`meshos voters`), then try again"
+            "voter {node} {why}: start it again or replace it (`meshos voters`), then try again"
         ))
     }
 }

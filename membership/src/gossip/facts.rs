@@ -1,6 +1,6 @@
 //! A node's facts as the few short keys that gossip carries.
 
-use meshos_protocol::ids::Term;
+use meshos_protocol::{ids::Term, messages::node::Release};
 
 use crate::view::{Health, LeaderClaim, NodeFacts};
 
@@ -27,6 +27,7 @@ const HOSTNAME: &str = "hostname";
 const RESOURCES: &str = "resources";
 const ATTRIBUTES: &str = "attributes";
 const VERSION: &str = "version";
+const LEVEL: &str = "level";
 const ROLES: &str = "roles";
 const HEALTH: &str = "health";
 const CLUSTER: &str = "cluster";
@@ -57,6 +58,7 @@ pub(super) fn encode(
         (RESOURCES, facts.resources.clone()),
         (ATTRIBUTES, facts.attributes.clone()),
         (VERSION, facts.version.clone()),
+        (LEVEL, facts.registry_level.to_string()),
         (ROLES, facts.roles.clone()),
         (HEALTH, health),
     ];
@@ -89,6 +91,10 @@ pub(super) fn decode<'a>(
         resources: text(RESOURCES)?.to_owned(),
         attributes: text(ATTRIBUTES)?.to_owned(),
         version: text(VERSION)?.to_owned(),
+        // Nodes of an older release do not say it.
+        registry_level: text(LEVEL)
+            .and_then(|level| level.parse().ok())
+            .unwrap_or(Release::SILENT.level),
         roles: text(ROLES)?.to_owned(),
         health: decode_health(text(HEALTH)?)?,
         // Nodes of an older release do not say it.

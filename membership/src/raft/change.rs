@@ -19,7 +19,7 @@ use openraft::{
 use tokio::{sync::MutexGuard, time::Instant};
 
 use super::{
-    ChangeError, Leadership, RaftGroup, VOTERS_MAX, Voter,
+    ChangeError, Leadership, RaftGroup, Release, VOTERS_MAX, Voter,
     config::{Member, TypeConfig},
     group::Inner,
 };
@@ -31,12 +31,18 @@ type Changes = ChangeMembers<u64, Member>;
 type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
 impl RaftGroup {
-    /// Makes `voter` a voter, once it has the log. It may be one already.
+    /// Makes `voter` a voter, once it has the log. It may be one already. It is asked before which
+    /// release it runs: one that knows less than the registry holds would stop at the log.
     ///
     /// # Errors
-    /// When this node does not lead, the voter does not catch up `within` that time, or the group
-    /// is full.
-    pub async fn add_voter(&self, voter: Voter, within: Duration) -> Result<(), ChangeError> {
+    /// When this node does not lead, the voter's release knows too little, it does not catch up
+    /// `within` that time, or the group is full.
+    pub async fn add_voter(
+        &self,
+        voter: Voter,
+        release: &Release,
+        within: Duration,
+    ) -> Result<(), ChangeError> {
         let change = Change::begin(self, within).await?;
         let members = change.members();
         if members.voters.contains(&voter.raft_id) {
@@ -45,7 +51,7 @@ impl RaftGroup {
         if members.voters.len() >= VOTERS_MAX {
             return Err(ChangeError::Refused("a raft group has at most seven voters".to_owned()));
         }
-        change.teach(&members, &voter).await?;
+        change.teach(&members, &voter, release).await?;
         change.commit(Changes::AddVoterIds(BTreeSet::from([voter.raft_id]))).await
     }
 
@@ -69,14 +75,17 @@ impl RaftGroup {
         }
     }
 
-    /// Puts `voter` in the place of `gone`, in one change, once it has the log.
+    /// Puts `voter`, which tells to run `release`, in the place of `gone`, in one change, once it
+    /// has the log.
     ///
     /// # Errors
-    /// When this node does not lead, is itself `gone`, or the voter does not catch up `within`.
+    /// When this node does not lead, is itself `gone`, the voter's release knows too little, or it
+    /// does not catch up `within`.
     pub async fn replace_voter(
         &self,
         gone: u64,
         voter: Voter,
+        release: &Release,
         within: Duration,
     ) -> Result<(), ChangeError> {
         if gone == self.inner.own.raft_id {
@@ -88,7 +97,7 @@ impl RaftGroup {
         if members.voters.contains(&voter.raft_id) {
             members.check_same(&voter)?;
         } else {
-            change.teach(&members, &voter).await?;
+            change.teach(&members, &voter, release).await?;
         }
         let mut steps = vec![Changes::AddVoterIds(BTreeSet::from([voter.raft_id]))];
         if members.voters.contains(&gone) {
@@ -176,18 +185,31 @@ impl<'a> Change<'a> {
     }
 
     /// Makes `voter` a learner and waits until it has nearly all of the log.
-    async fn teach(&self, members: &Members, voter: &Voter) -> Result<(), ChangeError> {
+    async fn teach(
+        &self,
+        members: &Members,
+        voter: &Voter,
+        release: &Release,
+    ) -> Result<(), ChangeError> {
         members.check_same(voter)?;
+        // Before it gets the log: it could not be started again with what it does not know.
+        if let Some(why) = self.inner.releases.shortfall(voter, release) {
+            return Err(ChangeError::Refused(why));
+        }
+        // From now on the level is not raised above what it knows.
+        self.inner.releases.heard(voter.raft_id, release.clone());
         if !members.nodes.contains_key(&voter.raft_id) {
-            // It may have been upgraded since it was heard.
-            self.inner.releases.forget_member(voter.raft_id);
-            self.commit(Changes::AddNodes(BTreeMap::from([(voter.raft_id, Member::of(voter))])))
-                .await?;
+            let added = Changes::AddNodes(BTreeMap::from([(voter.raft_id, Member::of(voter))]));
+            let added = self.commit(added).await;
+            if added.is_err() {
+                self.inner.releases.forget_member(voter.raft_id);
+            }
+            added?;
         }
         let mut metrics = self.inner.raft.metrics();
         let caught_up = async {
             loop {
-                if let Some(why) = self.inner.releases.obstacle(voter.raft_id) {
+                if let Some(why) = self.inner.releases.obstacle(voter) {
                     return Err(why);
                 }
                 {
@@ -209,7 +231,7 @@ impl<'a> Change<'a> {
             Ok(Err(why)) => {
                 // It cannot go on with the log.
                 self.commit(Changes::RemoveNodes(BTreeSet::from([voter.raft_id]))).await?;
-                Err(ChangeError::Refused(format!("{voter} cannot be a voter: {why}")))
+                Err(ChangeError::Refused(why))
             }
             Ok(Ok(false)) => Err(ChangeError::NotLeader { leader: None }),
             Err(_) => Err(ChangeError::Refused(format!(

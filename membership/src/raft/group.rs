@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Applied, COMMAND_BYTES_MAX, ChangeError, HandleError, Health, Leadership, MemberRelease,
-    OpenError, Options, ProposeError, RaftNetwork, RegistryMachine, Status, Timing, VOTERS_MAX,
-    Voter, VoterRole, VoterStatus,
+    OpenError, Options, ProposeError, RaftNetwork, RegistryMachine, Release, Status, Timing,
+    VOTERS_MAX, Voter, VoterRole, VoterStatus,
     apply::Applier,
     client::Client,
     config::{Command, Member, TypeConfig, log_id, openraft_config},
@@ -115,7 +115,7 @@ impl RaftGroup {
         let store = LogStore::start(file, &stored, failure.clone())
             .map_err(|source| OpenError::Io { file: log_path.clone(), source })?;
         let not_taken = Arc::new(OnceLock::new());
-        let releases = Arc::new(Releases::new(raft_id, release.clone()));
+        let releases = Arc::new(Releases::new(raft_id, release.clone(), timing));
         let applier = Applier::new(
             machine,
             Arc::new(snapshots),
@@ -337,6 +337,19 @@ impl RaftGroup {
     #[must_use]
     pub fn releases(&self) -> watch::Receiver<Vec<MemberRelease>> {
         self.inner.releases.members()
+    }
+
+    /// What this node runs.
+    #[must_use]
+    pub fn release(&self) -> &Release {
+        self.inner.server.release()
+    }
+
+    /// The level up to which a node's release has to know the registry for it to be made a voter,
+    /// as this node has applied it.
+    #[must_use]
+    pub fn level_required(&self) -> u32 {
+        self.inner.releases.required()
     }
 
     /// The term in which the members of the group, as this node knows them, were written. A group

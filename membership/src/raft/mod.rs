@@ -34,11 +34,12 @@ mod wire;
 pub use error::{ChangeError, HandleError, OpenError, ProposeError};
 pub use group::RaftGroup;
 pub use machine::RegistryMachine;
+pub use meshos_protocol::messages::node::Release;
 pub use network::{NetworkError, RaftNetwork};
 pub use recover::{Recovered, recover_offline};
 pub use types::{
     Applied, COMMAND_BYTES_MAX, Health, Leadership, Led, MemberRelease, Options, REQUEST_BYTES_MAX,
-    Release, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_EVERY_ENTRIES, Status, Timing,
+    SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_EVERY_ENTRIES, Status, Timing,
     VOTERS_MAX, Voter, VoterRole, VoterStatus,
 };
 

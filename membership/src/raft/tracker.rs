@@ -160,7 +160,7 @@ impl Tracker {
             self.releases.forget();
             self.spend(before.term);
         }
-        self.releases.publish(&metrics.membership_config);
+        let silence = self.releases.publish(&metrics.membership_config);
         // The first entry of its own term: with it, everything from before is applied too.
         let applied = metrics.last_applied.filter(|applied| applied.leader_id.term == term.0);
         let led = match (lease, applied) {
@@ -189,10 +189,11 @@ impl Tracker {
             }
             modified
         });
-        match lease {
+        let end = match lease {
             Lease::Until(end) => Some(end),
             Lease::None | Lease::Endless => None,
-        }
+        };
+        end.into_iter().chain(silence).min()
     }
 
     /// The voter to hand a spent term to: the one whose log is the fullest.

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use meshos_protocol::ids::{NodeId, Term};
+use meshos_protocol::{
+    ids::{NodeId, Term},
+    messages::node::Release,
+};
 use serde::{Deserialize, Serialize};
 
 /// The longest command that can be proposed, in bytes.
@@ -77,28 +80,18 @@ impl Timing {
     }
 }
 
-/// What a member tells of its release with every answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
-    /// Its name, for people; empty in the place of a release that tells nothing.
-    pub name: String,
-    /// The level up to which it knows the registry; see
-    /// [`RegistryMachine::level`](super::RegistryMachine::level).
-    pub level: u32,
-}
-
-impl Release {
-    /// One that is so old that it tells nothing.
-    pub(super) const SILENT: Self = Self { name: String::new(), level: 1 };
-}
-
-/// A member of the group and the release that it runs.
+/// A member of the group and the release that it runs; known on the leader alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRelease {
     /// The member.
     pub voter: Voter,
-    /// Absent while this node has heard nothing from it; known on the leader alone.
+    /// Voter or learner.
+    pub role: VoterRole,
+    /// As it told last, before it was added or with an answer; absent while it has told nothing.
     pub release: Option<Release>,
+    /// Whether it has told so within the last few heartbeats. Whoever does not answer may come back
+    /// with another release.
+    pub answers: bool,
 }
 
 /// How many entries make a new snapshot due.

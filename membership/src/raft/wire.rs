@@ -11,9 +11,6 @@ use super::{
 /// The form of requests and answers; it rises when an older release would misread them.
 pub(super) const VERSION: u16 = 1;
 
-/// A longer name of a release is left out.
-const RELEASE_NAME_BYTES_MAX: usize = 64;
-
 /// A request, addressed to one log: a node that lost its data must not answer for the lost one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Request {
@@ -138,9 +135,5 @@ pub(super) fn decode_answer(bytes: &[u8]) -> Result<(AnswerBody, Release), Netwo
     if answer.version != VERSION {
         return Err(NetworkError::Refused(format!("version {} of an answer", answer.version)));
     }
-    let mut release = answer.release.unwrap_or(Release::SILENT);
-    if release.name.len() > RELEASE_NAME_BYTES_MAX {
-        release.name.clear();
-    }
-    Ok((answer.body, release))
+    Ok((answer.body, Release::told(answer.release)))
 }

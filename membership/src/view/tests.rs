@@ -18,6 +18,7 @@ fn peer(bits: u64) -> Peer {
             resources: "cpus:4".into(),
             attributes: "rack:a".into(),
             version: "0.1.0".into(),
+            registry_level: 2,
             roles: "agent".into(),
             health: Health::default(),
             cluster: None,

@@ -190,6 +190,7 @@ pub(super) mod tests {
             resources: "cpus:8;mem:64".to_owned(),
             attributes: String::new(),
             version: "9.9.9".to_owned(),
+            registry_level: 1,
             roles: roles.to_owned(),
             health: Health { load_thousandths, disk_pressure_thousandths: 20, ..Health::default() },
             cluster: None,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use meshos_control::master::View;
 use meshos_membership::raft::{ChangeError, Voter, VoterRole, VoterStatus};
-use meshos_protocol::{ids::NodeId, time::millis};
+use meshos_protocol::{ids::NodeId, messages::node::Release, time::millis};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -93,6 +93,17 @@ struct Admitted {
     /// say.
     #[serde(default)]
     signs: Option<bool>,
+    /// What it runs; nodes of earlier releases do not tell.
+    #[serde(default)]
+    release: Option<Release>,
+}
+
+/// A node that takes the leader's log.
+struct Newcomer {
+    voter: Voter,
+    release: Release,
+    /// Whether it can let other nodes join, if it says so.
+    signs: Option<bool>,
 }
 
 impl Api {
@@ -178,22 +189,19 @@ impl Api {
                 "neither the leader nor gossip knows a node {node}: is it running and of this cluster?"
             ))
         })?;
-        let (voter, signs) = self.ask_to_admit(node, address).await?;
+        let Newcomer { voter, release, signs } = self.ask_to_admit(node, address).await?;
         let raft_id = voter.raft_id;
         tracing::info!(%voter, principal = %call.principal, "an operator adds a voter");
-        self.options.raft.add_voter(voter, CATCH_UP_LIMIT).await.map_err(failed)?;
+        self.options.raft.add_voter(voter, &release, CATCH_UP_LIMIT).await.map_err(failed)?;
         Answer::json(&json!({
             "node_id": node, "raft_id": raft_id, "added": true, "signs": signs
         }))
     }
 
     /// A node takes raft's requests from members only, and learns those from the log that it does
-    /// not have yet. One that does not follow this leader yet is asked for a while.
-    async fn ask_to_admit(
-        &self,
-        node: NodeId,
-        address: String,
-    ) -> Result<(Voter, Option<bool>), Failure> {
+    /// not have yet. It tells its release, which must know what is in that log. One that does not
+    /// follow this leader yet is asked for a while.
+    async fn ask_to_admit(&self, node: NodeId, address: String) -> Result<Newcomer, Failure> {
         let asked_until = Instant::now() + ADMIT_LIMIT;
         let target = Target { node: Some(node), address };
         loop {
@@ -205,12 +213,7 @@ impl Api {
         }
     }
 
-    /// The voter that it would be, and whether it can let other nodes join, if it says so.
-    async fn ask_once_to_admit(
-        &self,
-        target: &Target,
-        node: NodeId,
-    ) -> Result<(Voter, Option<bool>), Failure> {
+    async fn ask_once_to_admit(&self, target: &Target, node: NodeId) -> Result<Newcomer, Failure> {
         let mut call = Call::read("/api/voters/admit-leader".to_owned());
         call.method = "POST".to_owned();
         let leader = AdmitLeader { leader: Some(self.options.node) };
@@ -227,8 +230,9 @@ impl Api {
         if admitted.node_id != node {
             return Err(refused());
         }
-        let Admitted { node_id, raft_id, address, signs } = admitted;
-        Ok((Voter { raft_id, node_id, address }, signs))
+        let Admitted { node_id, raft_id, address, signs, release } = admitted;
+        let voter = Voter { raft_id, node_id, address };
+        Ok(Newcomer { voter, release: Release::told(release), signs })
     }
 
     /// Makes a healthy node a voter in the place of one that is gone; for the leader itself.
@@ -238,9 +242,11 @@ impl Api {
         by: NodeId,
         at: String,
     ) -> Result<Voter, String> {
-        let (voter, _) = self.ask_to_admit(by, at).await.map_err(Failure::into_message)?;
+        let newcomer = self.ask_to_admit(by, at).await.map_err(Failure::into_message)?;
+        let Newcomer { voter, release, signs: _ } = newcomer;
         let raft = &self.options.raft;
-        let replaced = raft.replace_voter(gone.raft_id, voter.clone(), CATCH_UP_LIMIT).await;
+        let replaced = raft.replace_voter(gone.raft_id, voter.clone(), &release, CATCH_UP_LIMIT);
+        let replaced = replaced.await;
         let Err(error) = replaced else { return Ok(voter) };
         // Whoever did not receive the log in time must not stay half a member.
         let is_half =
@@ -283,6 +289,7 @@ impl Api {
             raft_id: self.options.raft_id,
             address: self.options.options.agent_address().to_string(),
             signs: Some(!matches!(self.options.options.keys, KeySource::JoinToken(_))),
+            release: Some(self.options.raft.release().clone()),
         })
     }
 
@@ -447,6 +454,23 @@ mod tests {
         assert_eq!(code(Some(8), None), 400);
         assert_eq!(code(None, None), 400);
         assert_eq!(code(Some(9), None), 404);
+    }
+
+    #[test]
+    fn a_node_that_does_not_tell_its_release_knows_least() {
+        let told = |release| {
+            let node_id = NodeId::from_bits(7);
+            let body =
+                json!({ "node_id": node_id, "raft_id": 1, "address": "h:1", "release": release });
+            Release::told(serde_json::from_value::<Admitted>(body).unwrap().release)
+        };
+        let earlier = json!({ "node_id": NodeId::from_bits(7), "raft_id": 1, "address": "h:1" });
+        let earlier: Admitted = serde_json::from_value(earlier).unwrap();
+        assert_eq!(Release::told(earlier.release), Release::SILENT);
+        let release = Release { name: "0.2.0".to_owned(), level: 2 };
+        assert_eq!(told(Some(&release)), release);
+        let endless = Release { name: "x".repeat(65), level: 2 };
+        assert_eq!(told(Some(&endless)), Release { name: String::new(), level: 2 });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use meshos_membership::{
     gossip,
     keys::{ClusterKeys, JoinToken, PeerKind, VALIDITY_DEFAULT},
-    raft::RaftGroup,
+    raft::{RaftGroup, Voter},
 };
 use meshos_protocol::{
     ids::{NodeId, Principal},
@@ -112,8 +112,9 @@ impl NodeHandler {
                 }
                 Ok(Reply::Done)
             }
-            Request::JoinVoters { raft_id, address, replaces } => {
-                let joined = make_voter(&self.raft, node, raft_id, address, replaces).await;
+            Request::JoinVoters { raft_id, address, replaces, release } => {
+                let voter = Voter { raft_id, node_id: node, address };
+                let joined = make_voter(&self.raft, voter, replaces, release).await;
                 joined.map(|()| Reply::Done).map_err(|error| error.to_string())
             }
             Request::Http { method, path, principal, body } => {

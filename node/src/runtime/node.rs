@@ -395,6 +395,7 @@ fn facts(options: &NodeOptions) -> NodeFacts {
         resources: options.resources.to_string(),
         attributes: options.attributes.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        registry_level: LEVEL,
         roles: "agent".to_owned(),
         health: Health::default(),
         cluster: None,

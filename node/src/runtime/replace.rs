@@ -42,6 +42,8 @@ struct Leading {
     term: Term,
     since: Instant,
     failures: BTreeMap<NodeId, u32>,
+    /// Whether it was told that nodes of older releases cannot take a voter's place.
+    told_older: bool,
 }
 
 impl Replacer {
@@ -64,9 +66,12 @@ impl Replacer {
             };
             let now = match leading.take().filter(|known| known.term == led.term) {
                 Some(known) => known,
-                None => {
-                    Leading { term: led.term, since: Instant::now(), failures: BTreeMap::new() }
-                }
+                None => Leading {
+                    term: led.term,
+                    since: Instant::now(),
+                    failures: BTreeMap::new(),
+                    told_older: false,
+                },
             };
             let now = leading.insert(now);
             if let Some(step) = self.decide(now) {
@@ -75,7 +80,7 @@ impl Replacer {
         }
     }
 
-    fn decide(&self, leading: &Leading) -> Option<Step> {
+    fn decide(&self, leading: &mut Leading) -> Option<Step> {
         let led_for = leading.since.elapsed();
         let members = self.raft.voters();
         let members: Vec<MemberSeen> = members.iter().map(|member| seen(member, led_for)).collect();
@@ -83,13 +88,24 @@ impl Replacer {
         if !members.iter().any(is_silent) {
             return None;
         }
-        next_step(self.rules, &members, &self.candidates(&leading.failures))
+        let candidates = self.candidates(&leading.failures);
+        let step = next_step(self.rules, &members, &candidates);
+        if step.is_none() && !leading.told_older && candidates.iter().any(|node| !node.capable) {
+            leading.told_older = true;
+            tracing::warn!(
+                level = self.raft.level_required(),
+                "a voter is gone and no node can take its place; some run a release that does not know the registry \
+                 as the voters keep it: start the release on them that the voters run"
+            );
+        }
+        step
     }
 
     /// The nodes whose agents are connected to this leader and take tasks.
     fn candidates(&self, failures: &BTreeMap<NodeId, u32>) -> Vec<Candidate> {
         let Some(view) = self.master.view() else { return Vec::new() };
         let gossip = self.gossip.view();
+        let required = self.raft.level_required();
         let candidate = |agent: &Arc<AgentView>| {
             let peer = gossip.peers.get(&agent.id)?;
             let address = peer.facts.address_quic.to_string();
@@ -99,6 +115,8 @@ impl Replacer {
                 address,
                 connected: agent.connected && agent.state == NodeState::Active,
                 alive: peer.alive && !peer.facts.health.draining,
+                // A hint that spares the asking; the node tells it again before it is added.
+                capable: peer.facts.registry_level >= required,
                 failures: failures.get(&agent.id).copied().unwrap_or(0),
             })
         };

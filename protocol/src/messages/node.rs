@@ -66,6 +66,9 @@ pub enum Request {
         /// The log at the same address that is lost.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaces: Option<u64>,
+        /// What it runs; absent when its release does not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<Release>,
     },
     /// A read or an operator's call of the HTTP API, passed on to the leader or to the node that
     /// has the answer.
@@ -95,6 +98,33 @@ pub enum Request {
     /// A request that this build does not know; answered with an error.
     #[serde(other)]
     Unknown,
+}
+
+/// The release that a node runs, as it tells who keeps the registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Its name, for people; empty in the place of a release that tells nothing.
+    pub name: String,
+    /// The level up to which it knows the registry.
+    pub level: u32,
+}
+
+impl Release {
+    /// One that is so old that it tells nothing: it knows what all releases know.
+    pub const SILENT: Self = Self { name: String::new(), level: 1 };
+
+    /// A longer name is left out.
+    const NAME_BYTES_MAX: usize = 64;
+
+    /// What a node has told, or not: fit to be kept and shown.
+    #[must_use]
+    pub fn told(told: Option<Self>) -> Self {
+        let mut release = told.unwrap_or(Self::SILENT);
+        if release.name.len() > Self::NAME_BYTES_MAX {
+            release.name.clear();
+        }
+        release
+    }
 }
 
 /// Whom a certificate is for.

@@ -14,7 +14,7 @@ use meshos_protocol::{
     messages::{
         Refusal, StreamAnswer, StreamClass, StreamHello,
         agent::{Registration, TaskHint, ToAgent, ToAgentFrame, ToLeader},
-        node::{Announcement, Reply, ReplyFrame, Request, RequestFrame, SignSubject},
+        node::{Announcement, Release, Reply, ReplyFrame, Request, RequestFrame, SignSubject},
         scheduler::{
             Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
             TaskQuery,
@@ -358,7 +358,18 @@ fn requests() -> Vec<Request> {
             fence: fence(),
             hints: vec![TaskHint { launch: None, end: Some(Box::new(end())), ..hint() }],
         },
-        Request::JoinVoters { raft_id: 9, address: "127.0.0.1:5051".into(), replaces: Some(8) },
+        Request::JoinVoters {
+            raft_id: 9,
+            address: "127.0.0.1:5051".into(),
+            replaces: Some(8),
+            release: Some(Release { name: "0.2.0".into(), level: 2 }),
+        },
+        Request::JoinVoters {
+            raft_id: 9,
+            address: "127.0.0.1:5051".into(),
+            replaces: None,
+            release: None,
+        },
         Request::Http {
             method: "POST".into(),
             path: "/api/tasks/kill".into(),

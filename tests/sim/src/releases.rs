@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use meshos_alloc::Quota;
 use meshos_control::{
-    master::{Event, Release, VoterRelease},
+    master::{Event, VoterRelease},
     registry::{Command, LEVEL, LEVEL_FIRST, Outcome, Registry},
 };
-use meshos_protocol::{ids::FrameworkId, role::Role, wishes::OfferWishes};
+use meshos_protocol::{ids::FrameworkId, messages::node::Release, role::Role, wishes::OfferWishes};
 
 use crate::world::World;
 
@@ -51,11 +51,11 @@ impl World {
             let level = self.nodes[*voter].level;
             let heard = *voter == leader || within_reach.contains(voter);
             let release = heard.then(|| Release { name: format!("0.{level}"), level });
-            VoterRelease { node: self.nodes[*voter].id, release }
+            VoterRelease { node: self.nodes[*voter].id, votes: true, release, answers: heard }
         };
         let mut voters: Vec<VoterRelease> = self.raft.voters.iter().map(told).collect();
         let Some(leading) = self.nodes[leader].leading_mut() else { return };
-        // What was heard once is known until the leader is another.
+        // What was heard once is known until the leader is another, though it may be so no more.
         for (voter, before) in voters.iter_mut().zip(&leading.voters_told) {
             let known = before.release.clone();
             voter.release = voter.release.take().or(known);

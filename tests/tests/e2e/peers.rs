@@ -147,7 +147,12 @@ fn of_nodes() -> Vec<Request> {
         Request::Announce(announcement),
         Request::ConfirmLeader { term: Term(99), leader: node },
         Request::Hints { fence, hints: Vec::new() },
-        Request::JoinVoters { raft_id: 1, address: "127.0.0.1:1".into(), replaces: None },
+        Request::JoinVoters {
+            raft_id: 1,
+            address: "127.0.0.1:1".into(),
+            replaces: None,
+            release: None,
+        },
     ]
 }
 

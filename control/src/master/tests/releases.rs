@@ -11,9 +11,9 @@ use meshos_protocol::{
     wishes::OfferWishes,
 };
 
-use super::world::{World, info, node, subscribe};
+use super::world::{World, info, node, subscribe, told_by};
 use crate::{
-    master::{Event, OperatorCall},
+    master::{Event, OperatorCall, VoterRelease},
     registry::{Command, Entry, LEVEL, Outcome},
 };
 
@@ -67,6 +67,32 @@ fn what_an_older_voter_does_not_know_is_not_put_on_record() {
     next.voters(&[(8, Some(LEVEL)), (7, None)]);
     set_quota(&mut next, 1);
     next.expect(&["propose quota *", "operator 1 ok"]);
+}
+
+#[test]
+fn the_level_is_raised_on_what_voters_answer_now() {
+    let mut world = World::amid_an_upgrade();
+    let tell = |world: &mut World, voters: &[VoterRelease]| {
+        world.event(Event::Voters { voters: voters.to_vec() });
+    };
+    let (all, away) =
+        (told_by(9, Some(LEVEL)), VoterRelease { answers: false, ..told_by(8, Some(LEVEL)) });
+    tell(&mut world, &[all.clone(), away.clone()]);
+    set_quota(&mut world, 1);
+    world.expect(&[&format!(
+        "operator 1 Busy: quota cannot be put on record yet: voter {} does not answer, and may come \
+         back with another release: start it again or replace it (`meshos voters`), then try again",
+        node(8)
+    )]);
+    // It went back to what it ran before.
+    tell(&mut world, &[all.clone(), told_by(8, Some(LEVEL - 1))]);
+    world.expect(&[]);
+    // Whoever is taught the log counts as it answers; one that was left behind does not.
+    let taught = VoterRelease { votes: false, ..told_by(7, Some(LEVEL - 1)) };
+    tell(&mut world, &[all.clone(), taught.clone()]);
+    world.expect(&[]);
+    tell(&mut world, &[all, VoterRelease { answers: false, ..taught }]);
+    world.expect(&["propose level 2"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use meshos_protocol::{
     },
     messages::{
         agent::{Registration, TaskHint, ToAgent, ToLeader},
+        node::Release,
         scheduler::{Accept, Call, CallFrame, Event as FrameworkEvent, Subscribe},
     },
     resources::Resources,
@@ -27,7 +28,7 @@ use meshos_protocol::{
 };
 
 use crate::{
-    master::{ConnectionId, Effect, Event, Master, MasterConfig, Release, VoterRelease},
+    master::{ConnectionId, Effect, Event, Master, MasterConfig, VoterRelease},
     recording::{Start, Tape},
     registry::{Command, Entry, LEVEL, Outcome, Registry},
 };
@@ -139,11 +140,7 @@ impl World {
 
     /// The voters as nodes, with the levels that their releases know; absent: not heard.
     pub(super) fn voters(&mut self, voters: &[(u64, Option<u32>)]) {
-        let told = |level: u32| Release { name: format!("0.{level}"), level };
-        let voters = voters
-            .iter()
-            .map(|(number, level)| VoterRelease { node: node(*number), release: level.map(told) });
-        let voters = voters.collect();
+        let voters = voters.iter().map(|(number, level)| told_by(*number, *level)).collect();
         self.event(Event::Voters { voters });
     }
 
@@ -388,6 +385,12 @@ impl World {
 
 pub(super) fn node(number: u64) -> NodeId {
     NodeId::from_bits(number)
+}
+
+/// A voter that answers, when it has told a level at all.
+pub(super) fn told_by(number: u64, level: Option<u32>) -> VoterRelease {
+    let release = level.map(|level| Release { name: format!("0.{level}"), level });
+    VoterRelease { node: node(number), votes: true, answers: release.is_some(), release }
 }
 
 pub(super) fn agent(number: u64, registration: u32) -> AgentId {

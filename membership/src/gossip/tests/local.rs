@@ -28,6 +28,7 @@ pub(super) fn facts_of(bits: u64) -> NodeFacts {
         resources: "cpus:4;mem:1024".into(),
         attributes: format!("rack:r{bits}"),
         version: "0.1.0".into(),
+        registry_level: 1,
         roles: "agent".into(),
         health: Health::default(),
         cluster: None,
@@ -48,7 +49,7 @@ proptest! {
         texts in prop::array::uniform5(".{0,100}"),
         numbers in any::<(u32, u16, u16, bool)>(),
         claim in prop::option::of((any::<u64>(), any::<u64>())),
-        (port, cluster) in any::<(u16, Option<u128>)>(),
+        (port, cluster, registry_level) in any::<(u16, Option<u128>, u32)>(),
     ) {
         let [hostname, resources, attributes, version, roles] = texts;
         let (load_thousandths, memory_pressure_thousandths, disk_pressure_thousandths, draining) =
@@ -59,6 +60,7 @@ proptest! {
             resources,
             attributes,
             version,
+            registry_level,
             roles,
             health: Health {
                 load_thousandths,
@@ -75,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn a_peers_nonsense_is_no_facts_or_claim(key in 0usize..11, value in ".{0,30}") {
+    fn a_peers_nonsense_is_no_facts_or_claim(key in 0usize..13, value in ".{0,30}") {
         let mut pairs = facts::encode(&facts_of(1), None).unwrap();
         pairs[key].1 = value;
         let get = |wanted: &str| {
@@ -88,14 +90,15 @@ proptest! {
 #[test]
 fn incomplete_or_oversized_facts_are_not_shown() {
     let pairs = facts::encode(&facts_of(1), None).unwrap();
-    // Nodes of an older release say nothing of their cluster, nor how they are called.
+    // Nodes of an older release say nothing of their cluster, nor how they are called, nor what they
+    // know of the registry.
     for missing in pairs.iter().map(|(key, _)| *key) {
         let get = |wanted: &str| {
             let found = pairs.iter().find(|(key, _)| *key == wanted && wanted != missing);
             found.map(|(_, value)| value.as_str())
         };
         let expected = match missing {
-            "leader" | "cluster" => Some((facts_of(1), None)),
+            "leader" | "cluster" | "level" => Some((facts_of(1), None)),
             "hostname" => Some((NodeFacts { hostname: String::new(), ..facts_of(1) }, None)),
             _ => None,
         };

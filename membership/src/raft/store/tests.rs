@@ -15,7 +15,7 @@ mod power;
 
 use super::{
     super::{
-        OpenError, RegistryMachine, Release,
+        OpenError, RegistryMachine, Release, Timing,
         apply::Applier,
         config::{Command, Entry, Payload, TypeConfig, Vote, log_id},
         releases::Releases,
@@ -77,7 +77,7 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, TempDir> for Builder {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = start(dir.path());
         let snapshots = SnapshotStore::open(dir.path(), watch::Sender::new(None)).unwrap();
-        let releases = Arc::new(Releases::new(RAFT_ID, Release::SILENT));
+        let releases = Arc::new(Releases::new(RAFT_ID, Release::SILENT, Timing::default()));
         let machine =
             Applier::new(Box::new(Nothing), Arc::new(snapshots), Arc::default(), releases);
         Ok((dir, store, machine))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meshos_protocol::ids::Term;
 
-use super::support::{Cluster, Journal, TIMING, voter, within};
+use super::support::{Cluster, Journal, TIMING, release, voter, within};
 use crate::raft::{ChangeError, Options, RaftGroup, VoterRole, VoterStatus, recover_offline};
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -26,10 +26,11 @@ async fn a_voter_is_added_and_the_leader_removed() {
     cluster.start(4).await;
     cluster.group(4).admit((1..=3).map(|number| voter(number).node_id));
     let follower = cluster.others(leader)[0];
-    let refused = cluster.group(follower).add_voter(voter(4), WITHIN).await.unwrap_err();
+    let refused =
+        cluster.group(follower).add_voter(voter(4), &release(1), WITHIN).await.unwrap_err();
     assert_eq!(refused, ChangeError::NotLeader { leader: Some(voter(leader)) });
-    cluster.group(leader).add_voter(voter(4), WITHIN).await.unwrap();
-    cluster.group(leader).add_voter(voter(4), WITHIN).await.unwrap();
+    cluster.group(leader).add_voter(voter(4), &release(1), WITHIN).await.unwrap();
+    cluster.group(leader).add_voter(voter(4), &release(1), WITHIN).await.unwrap();
     assert_eq!(voters(&cluster, leader), all_voters(1..=4));
     cluster.journal(4).wait_for_len(1).await;
     for VoterStatus { voter: member, is_leader, last_contact, .. } in cluster.group(leader).voters()
@@ -53,7 +54,8 @@ async fn the_last_voter_stays() {
     let cluster = Cluster::formed(1).await;
     let refused = cluster.group(1).remove_voter(1, WITHIN).await.unwrap_err();
     assert!(matches!(refused, ChangeError::Refused(_)), "{refused}");
-    let refused = cluster.group(1).add_voter(voter(9), TIMING.lease()).await.unwrap_err();
+    let refused =
+        cluster.group(1).add_voter(voter(9), &release(1), TIMING.lease()).await.unwrap_err();
     assert!(matches!(refused, ChangeError::Refused(_)), "{refused}");
     // The one that could not be taught is a learner, and goes again.
     assert_eq!(voters(&cluster, 1), [(1, VoterRole::Voter), (9, VoterRole::Learner)]);
@@ -93,9 +95,9 @@ async fn a_wiped_voter_is_replaced_and_receives_a_snapshot() {
     let others: Vec<u64> = cluster.others(4);
     cluster.group(4).admit(others.iter().map(|number| voter(*number).node_id));
     let (leader, _) = cluster.leader().await;
-    let refused = cluster.group(leader).replace_voter(leader, voter(4), WITHIN).await;
+    let refused = cluster.group(leader).replace_voter(leader, voter(4), &release(1), WITHIN).await;
     assert!(matches!(refused, Err(ChangeError::Refused(_))), "{refused:?}");
-    cluster.group(leader).replace_voter(wiped, voter(4), WITHIN).await.unwrap();
+    cluster.group(leader).replace_voter(wiped, voter(4), &release(1), WITHIN).await.unwrap();
     cluster.journal(4).wait_for_len(count).await;
     assert_eq!(cluster.journal(4).commands(), cluster.journal(leader).commands());
     assert!(cluster.group(4).status().snapshot_index.is_some());
@@ -135,7 +137,7 @@ async fn one_survivor_becomes_the_group_and_loses_nothing() {
     // It grows again.
     cluster.start(4).await;
     cluster.group(4).admit([voter(3).node_id]);
-    cluster.group(3).add_voter(voter(4), WITHIN).await.unwrap();
+    cluster.group(3).add_voter(voter(4), &release(1), WITHIN).await.unwrap();
     cluster.journal(4).wait_for_len(11).await;
 }
 

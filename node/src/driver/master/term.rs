@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
 use meshos_control::{
-    master::{self, Effect, Event, Master, View, VoterRelease},
+    master::{Effect, Event, Master, View, VoterRelease},
     recording::Start,
     registry::{Command, Entry},
 };
 use meshos_membership::{
-    raft::{Led, MemberRelease, Release},
+    raft::{Led, MemberRelease, VoterRole},
     view::ViewChange,
 };
 use meshos_protocol::{
@@ -103,9 +103,8 @@ async fn cluster_id(options: &Options, led: Led) -> Result<ClusterId> {
 
 /// A member of the raft group as the master sees it.
 fn told(member: MemberRelease) -> VoterRelease {
-    let MemberRelease { voter, release } = member;
-    let release = release.map(|Release { name, level }| master::Release { name, level });
-    VoterRelease { node: voter.node_id, release }
+    let MemberRelease { voter, role, release, answers } = member;
+    VoterRelease { node: voter.node_id, votes: role == VoterRole::Voter, release, answers }
 }
 
 struct Term<'a> {

@@ -1,18 +1,17 @@
 //! A seed that lost its log, or comes late, asks to be made a voter.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use meshos_membership::raft::{ChangeError, RaftGroup, Voter, VoterRole};
-use meshos_protocol::{
-    ids::NodeId,
-    messages::node::{Reply, Request},
-};
+use meshos_protocol::messages::node::{Release, Reply, Request};
 
 use super::Formation;
 use crate::net::Target;
 
 /// How long copying the log may take before the leader gives up.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
+/// Reasons that are remembered; with more they are told anew.
+const REASONS_MAX: usize = 16;
 /// Between two attempts.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -24,9 +23,14 @@ pub(super) async fn ask_until_voter(
 ) {
     let own = formation.own().clone();
     let replaces = replaces.map(|voter| voter.raft_id);
+    let mut told = Refusals::default();
     while !is_voter(formation.raft(), own.raft_id) {
-        let request =
-            Request::JoinVoters { raft_id: own.raft_id, address: own.address.clone(), replaces };
+        let request = Request::JoinVoters {
+            raft_id: own.raft_id,
+            address: own.address.clone(),
+            replaces,
+            release: Some(formation.raft().release().clone()),
+        };
         // Whoever is asked and does not lead refuses, so all are asked in turn.
         for voter in voters.iter().filter(|voter| voter.raft_id != own.raft_id) {
             let target = Target { node: Some(voter.node_id), address: voter.address.clone() };
@@ -35,6 +39,9 @@ pub(super) async fn ask_until_voter(
             };
             match asked.await {
                 Ok(Reply::Done) => tracing::info!(via = %voter.node_id, "this node is a voter"),
+                Ok(Reply::Failed { message }) if told.is_new(&message) => {
+                    tracing::info!(via = %voter.node_id, why = %message, "not a voter yet; this node goes on asking");
+                }
                 Ok(reply) => tracing::debug!(via = %voter.node_id, ?reply, "not a voter yet"),
                 Err(error) => tracing::debug!(via = %voter.node_id, %error, "not a voter yet"),
             }
@@ -48,6 +55,19 @@ pub(super) async fn ask_until_voter(
     }
 }
 
+/// Why this node was refused, so that each reason is logged once.
+#[derive(Debug, Default)]
+struct Refusals(BTreeSet<String>);
+
+impl Refusals {
+    fn is_new(&mut self, reason: &str) -> bool {
+        if self.0.len() >= REASONS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(reason.to_owned())
+    }
+}
+
 fn is_voter(raft: &RaftGroup, raft_id: u64) -> bool {
     let is_own = |status: &meshos_membership::raft::VoterStatus| {
         status.voter.raft_id == raft_id && matches!(status.role, VoterRole::Voter)
@@ -58,22 +78,22 @@ fn is_voter(raft: &RaftGroup, raft_id: u64) -> bool {
 /// The leader's side: makes the node a voter, in the place of the lost log if there is one.
 pub(in crate::runtime) async fn make_voter(
     raft: &RaftGroup,
-    node: NodeId,
-    raft_id: u64,
-    address: String,
+    voter: Voter,
     replaces: Option<u64>,
+    release: Option<Release>,
 ) -> Result<(), ChangeError> {
     let members = raft.voters();
     // A lost log may be replaced by the node at its address only, so that a node cannot push
     // another voter out.
     let replaces = replaces.filter(|gone| {
         members.iter().any(|status| {
-            status.voter.raft_id == *gone && status.voter.address == address && *gone != raft_id
+            let member = &status.voter;
+            member.raft_id == *gone && member.address == voter.address && *gone != voter.raft_id
         })
     });
-    let voter = Voter { raft_id, node_id: node, address };
+    let release = Release::told(release);
     match replaces {
-        Some(gone) => raft.replace_voter(gone, voter, CATCH_UP_LIMIT).await,
-        None => raft.add_voter(voter, CATCH_UP_LIMIT).await,
+        Some(gone) => raft.replace_voter(gone, voter, &release, CATCH_UP_LIMIT).await,
+        None => raft.add_voter(voter, &release, CATCH_UP_LIMIT).await,
     }
 }
