@@ -55,8 +55,9 @@ pub struct Grant {
     pub agent: AgentId,
     /// What of it.
     pub resources: Resources,
-    /// It belongs together with all others of the same run for this framework in this role.
-    pub together: bool,
+    /// When it is a part of what is wanted at once or not at all: the number that all parts have.
+    /// They are taken back together, see [`Allocator::gang_taken_back`].
+    pub gang: Option<u64>,
 }
 
 /// The allocator.
@@ -92,6 +93,8 @@ pub struct Allocator {
     /// Those who want several things together, by the time at which they give up.
     gangs: BTreeSet<(Mono, Key<Membership>)>,
     failed_gangs: Vec<(FrameworkId, Role)>,
+    /// How many have been offered.
+    gangs_offered: u64,
     /// Those who were not offered something because a role of theirs was at its limit, and how much
     /// more they might have had then.
     limited: BTreeMap<Key<Membership>, Headroom>,
@@ -138,6 +141,7 @@ impl Allocator {
             region: None,
             gangs: BTreeSet::new(),
             failed_gangs: Vec::new(),
+            gangs_offered: 0,
             limited: BTreeMap::new(),
             limits_moved: false,
             limit_exceeded: false,

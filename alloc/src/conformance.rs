@@ -10,8 +10,9 @@
 //! [`check`] is for all policies: it plays random histories of a cluster and asserts that the ledger
 //! adds up, that the same history gives the same offers, that the order in which agents and
 //! frameworks are added does not matter, that no limit is exceeded, that nobody waits for what it
-//! could have, that a run over what has changed offers what a run over everything offers, and that
-//! another policy can take over at any moment without losing an offer.
+//! could have, that a run over what has changed offers what a run over everything offers, that what is
+//! wanted together is offered as a whole or told to have failed when its time is over, and that another
+//! policy can take over at any moment without losing an offer.
 //!
 //! [`check_fairness`] is for policies that say they are fair: the laws of dominant resource fairness
 //! (Ghodsi et al., NSDI 2011), each up to one task, because tasks cannot be divided.
@@ -20,6 +21,7 @@ mod account;
 mod cluster;
 mod fairness;
 mod fill;
+mod gangs;
 mod history;
 mod laws;
 

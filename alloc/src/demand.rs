@@ -18,8 +18,20 @@ pub(crate) struct Demand {
     requests: Vec<Request>,
     /// Which requests the offers of an agent are for, until they are answered.
     given: BTreeMap<Key<Agent>, Vec<Requested>>,
-    /// All of it at once or nothing, until then.
-    together_until: Option<Mono>,
+    /// All of it at once or nothing.
+    together: Option<Together>,
+}
+
+/// What is wanted at once or not at all.
+#[derive(Debug, Clone)]
+struct Together {
+    /// Until then.
+    until: Mono,
+    /// The gang that is offered, and how many of each request it is for: wanted again should all of
+    /// it be taken back.
+    offered: Option<(u64, Vec<u32>)>,
+    /// It was offered and taken back for the sake of others: they go first, once.
+    yields: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -54,7 +66,8 @@ impl Demand {
             Ok(Request { agent: request.agent, wanted, left: request.count })
         };
         let requests = requests.iter().map(request).collect::<Result<_, _>>()?;
-        Ok(Self { requests, given: BTreeMap::new(), together_until })
+        let together = together_until.map(|until| Together { until, offered: None, yields: false });
+        Ok(Self { requests, given: BTreeMap::new(), together })
     }
 
     /// Whether there is nothing left to be offered.
@@ -75,12 +88,43 @@ impl Demand {
 
     /// Until when all is wanted at once or nothing.
     pub(crate) fn together_until(&self) -> Option<Mono> {
-        self.together_until
+        self.together.as_ref().map(|together| together.until)
     }
 
-    /// The time has come, or all has been offered: nothing is wanted any more.
+    /// Whether what is wanted together waits until all others have been served.
+    pub(crate) fn yields(&self) -> bool {
+        self.together.as_ref().is_some_and(|together| together.yields)
+    }
+
+    /// All others have been served.
+    pub(crate) fn yielded(&mut self) {
+        if let Some(together) = &mut self.together {
+            together.yields = false;
+        }
+    }
+
+    /// The time has come: nothing is wanted any more.
     pub(crate) fn end(&mut self) {
         self.requests.iter_mut().for_each(|request| request.left = 0);
+    }
+
+    /// All that is wanted together is offered as this gang: nothing is wanted meanwhile.
+    pub(crate) fn offer_together(&mut self, gang: u64) {
+        let wanted = self.requests.iter().map(|request| request.left).collect();
+        self.end();
+        if let Some(together) = &mut self.together {
+            (together.offered, together.yields) = (Some((gang, wanted)), false);
+        }
+    }
+
+    /// All of that gang was taken back: it is wanted again. Returns until when, unless something
+    /// else is wanted by now.
+    pub(crate) fn taken_back(&mut self, gang: u64) -> Option<Mono> {
+        let together = self.together.as_mut()?;
+        let (_, wanted) = together.offered.take_if(|(offered, _)| *offered == gang)?;
+        together.yields = true;
+        self.requests.iter_mut().zip(wanted).for_each(|(request, left)| request.left = left);
+        Some(together.until)
     }
 
     /// What of `available` on an agent was asked for, those requests first that name it.
@@ -119,7 +163,7 @@ impl Demand {
         for part in &requested {
             self.requests[part.request].left -= part.count;
         }
-        if self.together_until.is_none() {
+        if self.together.is_none() {
             self.given.entry(agent).or_default().extend(requested);
         }
     }
@@ -262,6 +306,22 @@ mod tests {
         assert_eq!(lay_out("cpus:5", "cpus:3;mem:10"), Some(both));
         assert_eq!(lay_out("cpus:5", "cpus:2;mem:10"), None);
         assert_eq!(lay_out("cpus:9;mem:10", ""), None);
+    }
+
+    #[test]
+    fn a_gang_that_was_taken_back_is_wanted_again() {
+        let requests = [request(None, "cpus:2", 3), request(Some(2), "cpus:1;mem:10", 1)];
+        let mut demand = Demand::new(&requests, Some(Mono(5))).unwrap();
+        assert_eq!(demand.taken_back(1), None, "it is not offered");
+        demand.offer_together(1);
+        assert!(demand.is_met());
+        assert_eq!(demand.taken_back(2), None, "another");
+        assert_eq!(demand.taken_back(1), Some(Mono(5)));
+        assert_eq!(demand.open().map(|(_, _, left)| left).collect::<Vec<_>>(), [3, 1]);
+        assert!(demand.yields());
+        assert_eq!(demand.taken_back(1), None, "once");
+        demand.offer_together(3);
+        assert!(demand.is_met() && !demand.yields());
     }
 
     /// Whichever agent comes first, and in whatever order the requests are stated.

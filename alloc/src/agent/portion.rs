@@ -108,9 +108,7 @@ impl Agent {
         lent: &Resources,
         headroom: Headroom,
     ) -> Option<Resources> {
-        let available = self.available_to(key).ok()?;
-        // What is offered is free beside that when offers are optimistic.
-        let available = if self.optimistic { available } else { available + lent };
+        let available = self.available_with(key, lent).ok()?;
         let open = matches!(self.filters.standing(key, membership), Standing::Open);
         let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         open.then_some(resources)
@@ -151,19 +149,32 @@ impl Agent {
         Ok((resources, requested))
     }
 
-    /// What a membership would be offered if it had refused nothing.
+    /// What a membership would be offered if it had refused nothing and `lent`, which others are
+    /// offered now, were free.
     pub(crate) fn portion_unrefused(
         &self,
         key: Key<Membership>,
         membership: &Membership,
+        lent: &Resources,
         headroom: Option<Headroom>,
     ) -> Result<Resources, SkipRule> {
-        let available = self.available_to(key)?;
+        let available = self.available_with(key, lent)?;
         let resources = self.allowed(&available, membership)?;
         match headroom.filter(|headroom| !headroom.is_unlimited()) {
             None => Ok(resources),
             Some(headroom) => headroom.cut(&resources).ok_or(SkipRule::QuotaLimit),
         }
+    }
+
+    /// What is free for a membership beside what others are offered: when offers are optimistic, that
+    /// is free as well.
+    fn available_with(
+        &self,
+        key: Key<Membership>,
+        lent: &Resources,
+    ) -> Result<Resources, SkipRule> {
+        let available = self.available_to(key)?;
+        Ok(if self.optimistic { available } else { available + lent })
     }
 
     /// What is free for a membership: when offers are optimistic, what it is not offered already.

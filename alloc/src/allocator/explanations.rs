@@ -307,7 +307,8 @@ impl Allocator {
     ) -> BTreeMap<ResourceName, Resources> {
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
         // A limit of the role is told by its rule; the agent lacks nothing for it.
-        let available = page.portion_unrefused(key, membership, None).unwrap_or_default();
+        let available =
+            page.portion_unrefused(key, membership, &Resources::new(), None).unwrap_or_default();
         let lacks = |wanted: &Resource| {
             let one = Resources::from(wanted.clone());
             if available.find(&one, &membership.role).is_some() {

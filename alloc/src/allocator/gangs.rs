@@ -1,26 +1,47 @@
 //! All or nothing: those who want several things together.
 
-use meshos_protocol::{resources::Resources, time::Mono};
+use std::collections::BTreeMap;
 
-use super::{Allocator, Grant, run::Look};
+use meshos_protocol::{
+    ids::FrameworkId,
+    resources::{Resources, ScalarQuantities},
+    role::Role,
+    time::Mono,
+};
+
+use super::{Allocator, Grant, reclaim::Offered};
 use crate::{
     agent::{Agent, Portion},
     arena::Key,
     demand::Demand,
     membership::Membership,
+    quota::pool,
     tree::Scope,
 };
+
+/// What each agent would have beside what is free.
+type Back = BTreeMap<Key<Agent>, Resources>;
 
 impl Allocator {
     /// Offers to each in the order of service what it wants together, when all of it is there.
     ///
     /// Nothing is held back for a gang that does not fit yet: it is looked at again whenever there
-    /// is something new, until its time is over.
-    pub(super) fn offer_gangs(&mut self, draw: u64, grants: &mut Vec<Grant>) {
-        if self.gangs.is_empty() {
-            return;
+    /// is something new, until its time is over. `yielding`: those who let all others go first, and
+    /// the others otherwise. Returns whether something was offered.
+    pub(super) fn offer_gangs(
+        &mut self,
+        draw: u64,
+        yielding: bool,
+        grants: &mut Vec<Grant>,
+    ) -> bool {
+        let demand = |key: &Key<Membership>| self.memberships[*key].demand();
+        let asked =
+            |key: &Key<Membership>| demand(key).is_some_and(|demand| demand.yields() == yielding);
+        let gangs: Vec<_> = self.gangs.iter().map(|(_, key)| *key).filter(asked).collect();
+        if gangs.is_empty() {
+            return false;
         }
-        let gangs: Vec<Key<Membership>> = self.gangs.iter().map(|(_, key)| *key).collect();
+        let before = grants.len();
         let mut waiting = Vec::new();
         self.tree.first(Scope::Waiting, |key| {
             if gangs.contains(&key) {
@@ -30,39 +51,119 @@ impl Allocator {
         });
         for key in waiting {
             self.offer_gang(key, draw, grants);
+            if let Some(demand) = self.memberships[key].demand_mut() {
+                demand.yielded();
+            }
         }
+        grants.len() > before
     }
 
     fn offer_gang(&mut self, key: Key<Membership>, draw: u64, grants: &mut Vec<Grant>) {
-        let membership = &self.memberships[key];
-        let Some(demand) = membership.demand() else { return };
         let agents = self.drawn(draw, self.open.iter());
-        let mut available: Vec<_> = agents
-            .iter()
-            .map(|agent| (self.agents[*agent].id, self.available_to_gang(*agent, key)))
-            .collect();
-        let Some(laid_out) = demand.lay_out(&mut available, &membership.role) else { return };
-        // The limits of the role hold for all of it together.
-        let all: Resources = laid_out.iter().map(|(_, resources)| resources).sum();
-        let headroom = self.tree.headroom(membership.node);
-        if !headroom.allows(&all) {
-            return;
+        let Some(laid_out) = self.lay_out(key, &agents, &Back::new()) else { return };
+        self.gangs_offered += 1;
+        let gang = self.gangs_offered;
+        self.forget_gang(key);
+        if let Some(demand) = self.memberships[key].demand_mut() {
+            demand.offer_together(gang);
         }
-        self.end_gang(key);
-        for (index, resources) in laid_out {
+        self.membership_changed(key, false);
+        for (agent, resources) in laid_out {
             let portion = Portion { resources, requested: Vec::new(), whole: true, part: false };
-            self.grant(agents[index], key, portion, true, grants);
+            self.grant(agent, key, portion, Some(gang), grants);
         }
     }
 
+    /// What of which agents a gang would be offered, if all of it is there with what is `back`.
+    fn lay_out(
+        &self,
+        key: Key<Membership>,
+        agents: &[Key<Agent>],
+        back: &Back,
+    ) -> Option<Vec<(Key<Agent>, Resources)>> {
+        let membership = &self.memberships[key];
+        let nothing = Resources::new();
+        let available = |agent: &Key<Agent>| {
+            let back = back.get(agent).unwrap_or(&nothing);
+            (self.agents[*agent].id, self.available_to_gang(*agent, key, back))
+        };
+        let mut available: Vec<_> = agents.iter().map(available).collect();
+        let laid_out = membership.demand()?.lay_out(&mut available, &membership.role)?;
+        // The limits of the role hold for all of it together.
+        let all: Resources = laid_out.iter().map(|(_, resources)| resources).sum();
+        let allowed = self.tree.headroom(membership.node).allows(&all);
+        let of_agent = |(index, resources): (usize, Resources)| (agents[index], resources);
+        allowed.then(|| laid_out.into_iter().map(of_agent).collect())
+    }
+
     /// What of an agent may be a part of a gang: what was refused before does not count.
-    fn available_to_gang(&self, agent: Key<Agent>, key: Key<Membership>) -> Resources {
+    fn available_to_gang(
+        &self,
+        agent: Key<Agent>,
+        key: Key<Membership>,
+        back: &Resources,
+    ) -> Resources {
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        if page.unsuited(agent, membership).is_some() {
+        let may_open = page.active && page.offerable() && !back.is_empty();
+        if !(page.is_open() || may_open) || page.unsuited(agent, membership).is_some() {
             return Resources::new();
         }
-        let look = Look { tree: &self.tree, page, agent, turns: false };
-        page.portion_unrefused(key, membership, look.headroom(membership)).unwrap_or_default()
+        let headroom = self.tree.has_quota().then(|| self.tree.headroom(membership.node));
+        let portion = page.portion_unrefused(key, membership, back, headroom);
+        portion.ok().filter(Resources::is_allocatable).unwrap_or_default()
+    }
+
+    /// The offers that would have to come back so that a gang could have all that it wants, which
+    /// takes something that it is `short` of; none when that does not help.
+    pub(super) fn wanted_of_gang(
+        &self,
+        key: Key<Membership>,
+        lent: &[(Key<Agent>, Vec<Key<Membership>>)],
+        short: &ScalarQuantities,
+    ) -> Vec<Offered> {
+        let agents: Vec<Key<Agent>> = self.agent_keys.values().copied().collect();
+        let offered = |(agent, holder): &Offered| &self.agents[*agent].holdings()[holder].offered;
+        let pool_of = |offers: &[Offered]| {
+            let mut back = Back::new();
+            for offer in offers {
+                *back.entry(offer.0).or_default() += &pool(offered(offer));
+            }
+            back
+        };
+        let each = |(agent, holders): &(Key<Agent>, Vec<Key<Membership>>)| {
+            holders.iter().map(|holder| (*agent, *holder)).collect::<Vec<Offered>>()
+        };
+        let all: Vec<Offered> = lent.iter().flat_map(each).collect();
+        let Some(laid_out) = self.lay_out(key, &agents, &pool_of(&all)) else { return Vec::new() };
+        let mut wanted = Vec::new();
+        let mut lacking = Resources::new();
+        for (agent, resources) in laid_out {
+            let free = self.available_to_gang(agent, key, &Resources::new());
+            let mut rest = resources.saturating_sub(&free);
+            lacking += &rest;
+            for offer in all.iter().filter(|(of, _)| *of == agent) {
+                if !rest.is_empty() {
+                    rest = rest.saturating_sub(offered(offer));
+                    wanted.push(*offer);
+                }
+            }
+        }
+        let helps = lacking.iter().any(|resource| !short.get(resource.name()).is_zero());
+        // With fewer offers back it might be laid out in another way, which does not fit.
+        let fits = helps && self.lay_out(key, &agents, &pool_of(&wanted)).is_some();
+        if fits { wanted } else { Vec::new() }
+    }
+
+    /// All offers of a gang have been taken back ([`Allocator::recover_offered`]) before its framework
+    /// has answered one of them: it is tried for once more, for the rest of its time, after all
+    /// others have been served. Nothing happens when the framework has said by now that it wants
+    /// something else.
+    pub fn gang_taken_back(&mut self, framework: FrameworkId, role: &Role, gang: u64) {
+        let Some(key) = self.find_membership(framework, role) else { return };
+        let demand = self.memberships[key].demand_mut();
+        let Some(until) = demand.and_then(|demand| demand.taken_back(gang)) else { return };
+        self.gangs.insert((until, key));
+        self.membership_changed(key, true);
     }
 
     /// Those whose time is over are told so by [`Allocator::take_failed_gangs`].
@@ -70,18 +171,14 @@ impl Allocator {
         while let Some(&(until, key)) = self.gangs.first()
             && until <= now
         {
-            self.end_gang(key);
-            let membership = &self.memberships[key];
+            self.forget_gang(key);
+            let membership = &mut self.memberships[key];
+            if let Some(demand) = membership.demand_mut() {
+                demand.end();
+            }
             self.failed_gangs.push((membership.framework, membership.role.clone()));
+            self.membership_changed(key, false);
         }
-    }
-
-    fn end_gang(&mut self, key: Key<Membership>) {
-        self.forget_gang(key);
-        if let Some(demand) = self.memberships[key].demand_mut() {
-            demand.end();
-        }
-        self.membership_changed(key, false);
     }
 
     pub(super) fn forget_gang(&mut self, key: Key<Membership>) {

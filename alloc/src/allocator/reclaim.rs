@@ -11,6 +11,7 @@ use super::Allocator;
 use crate::{
     agent::{Agent, Holding},
     arena::Key,
+    demand::Demand,
     membership::Membership,
     options::OfferMode,
     quota::pool,
@@ -93,6 +94,15 @@ impl Allocator {
         });
         for key in needy {
             let mut short = self.tree.shortage(self.memberships[key].node);
+            if self.memberships[key].demand().and_then(Demand::together_until).is_some() {
+                for offered in self.wanted_of_gang(key, &lent, &short) {
+                    self.want_back(offered, RescindCause::Guarantee);
+                    lent.iter_mut().for_each(|(agent, holders)| {
+                        holders.retain(|holder| (*agent, *holder) != offered);
+                    });
+                }
+                continue;
+            }
             for (agent, holders) in &mut lent {
                 if short.is_empty() {
                     break;

@@ -25,7 +25,8 @@ impl Allocator {
     /// who may have it and has not refused it: as a whole, or in parts when more wait than agents
     /// have enough free to be worth splitting. Being charged for it moves the receiver back in that order, so many
     /// agents are shared out by the policy. What a role may not have because it is reserved goes on
-    /// to the next. Those who want several things together or not at all come before the others.
+    /// to the next. Those who want several things together or not at all come before the others, but
+    /// for those who had to give them back: they come after all others, once.
     ///
     /// Only what has changed since the last run is looked at: agents that have more free than they
     /// had or a filter less, for everybody; and all agents, for those frameworks that came, revived
@@ -44,21 +45,30 @@ impl Allocator {
         self.tree.begin_run(now, draw);
         // Counted before anything is offered, so that it does not matter what is looked at.
         let crowded = self.options.split.is_some() && self.tree.waiting() > self.ample.len();
-        self.offer_gangs(draw, grants);
-        for agent in self.candidates(draw) {
-            let mut given = Vec::new();
-            while let Some((holder, portion)) = self.next_taker(agent, crowded, &given) {
-                self.grant(agent, holder, portion, false, grants);
-                if crowded {
-                    given.push(holder);
-                }
-            }
+        self.offer_gangs(draw, false, grants);
+        self.offer_agents(draw, crowded, grants);
+        if self.offer_gangs(draw, true, grants) {
+            // What is left of their agents may suit those whom all of them did not suit.
+            self.offer_agents(draw, crowded, grants);
         }
         self.dirty.clear();
         for membership in std::mem::take(&mut self.fresh) {
             self.tree.set_in(Scope::Fresh, self.memberships[membership].node, false);
         }
         self.reclaim();
+    }
+
+    /// Offers agents one by one, each until nobody takes more of it.
+    fn offer_agents(&mut self, draw: u64, crowded: bool, grants: &mut Vec<Grant>) {
+        for agent in self.candidates(draw) {
+            let mut given = Vec::new();
+            while let Some((holder, portion)) = self.next_taker(agent, crowded, &given) {
+                self.grant(agent, holder, portion, None, grants);
+                if crowded {
+                    given.push(holder);
+                }
+            }
+        }
     }
 
     fn expire_filters(&mut self, now: Mono) {
@@ -213,7 +223,7 @@ impl Allocator {
         agent: Key<Agent>,
         holder: Key<Membership>,
         portion: Portion,
-        together: bool,
+        gang: Option<u64>,
         grants: &mut Vec<Grant>,
     ) {
         let Portion { resources, requested, part, .. } = portion;
@@ -228,7 +238,7 @@ impl Allocator {
         membership.agents += usize::from(first);
         self.tree.charge(membership.node, &resources, Charge::Offer);
         let (framework, role) = (membership.framework, membership.role.clone());
-        grants.push(Grant { framework, role, agent: id, resources, together });
+        grants.push(Grant { framework, role, agent: id, resources, gang });
         if let Some(demand) = membership.demand_mut() {
             demand.give(agent, requested);
             self.membership_changed(holder, false);

@@ -45,7 +45,7 @@ impl Allocator {
     /// before and has not answered does not count. No requests: it wants whatever there is.
     ///
     /// With `together_until` it wants all of it at once or nothing, until then. When all of it has
-    /// been offered, or time is over ([`Allocator::take_failed_gangs`]), it is offered nothing in
+    /// been offered (and stays so: [`Allocator::gang_taken_back`]), or time is over ([`Allocator::take_failed_gangs`]), it is offered nothing in
     /// this role until it says what it wants next.
     ///
     /// # Errors

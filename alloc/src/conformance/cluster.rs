@@ -1,6 +1,6 @@
 //! A cluster that lives through a history, and what it checks on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId},
@@ -11,11 +11,15 @@ use meshos_protocol::{
 };
 
 use super::account::Account;
+use super::gangs::{Gang, Gangs};
 use super::history::{AgentStep, FrameworkStep, LedgerStep, RoleStep, Step};
 use crate::{Allocator, Grant, OfferMode, Options, Policy};
 
-/// An offer or a task: whose, in which role, where, and of what.
+/// A task: whose, in which role, where, and of what.
 type Held = (FrameworkId, Role, AgentId, Resources);
+
+/// An offer: the same, and the gang that it is a part of.
+type Offered = (FrameworkId, Role, AgentId, Resources, Option<u64>);
 
 /// An allocator with a second account of what it has given out.
 #[derive(Debug)]
@@ -23,14 +27,13 @@ pub(super) struct Cluster {
     pub(super) allocator: Allocator,
     now: Mono,
     optimistic: bool,
-    offers: Vec<Held>,
+    offers: Vec<Offered>,
     tasks: Vec<Held>,
     agents: Vec<AgentId>,
     account: Account,
     /// All that was ever granted.
     pub(super) granted: Vec<Grant>,
-    /// What those want who want it together or not at all, unless they have got it.
-    gangs: BTreeMap<(FrameworkId, Role), ScalarQuantities>,
+    gangs: Gangs,
     /// Everything is looked at in every run.
     pub(super) from_scratch: bool,
 }
@@ -53,7 +56,7 @@ impl Cluster {
             agents: Vec::new(),
             account: Account::default(),
             granted: Vec::new(),
-            gangs: BTreeMap::new(),
+            gangs: Gangs::default(),
             from_scratch: false,
         }
     }
@@ -106,9 +109,10 @@ impl Cluster {
     }
 
     fn forget_agent(&mut self, id: AgentId) {
+        self.take_back_offers(|(_, _, agent, _, gang)| *agent == id && gang.is_some());
         self.account.agent_gone(id);
         self.agents.retain(|agent| *agent != id);
-        self.offers.retain(|(_, _, agent, _)| *agent != id);
+        self.offers.retain(|(_, _, agent, ..)| *agent != id);
         self.tasks.retain(|(_, _, agent, _)| *agent != id);
     }
 
@@ -118,12 +122,12 @@ impl Cluster {
         match step {
             FrameworkStep::Subscribe { roles, suppressed, capabilities } => {
                 allocator.add_framework(id, roles, suppressed, *capabilities);
-                self.gangs.retain(|(of, role), _| *of != id || roles.contains(role));
+                self.gangs.retain(|(of, role)| *of != id || roles.contains(role));
             }
             FrameworkStep::Remove => {
                 allocator.remove_framework(id);
                 self.offers.retain(|(holder, ..)| *holder != id);
-                self.gangs.retain(|(of, _), _| *of != id);
+                self.gangs.retain(|(of, _)| *of != id);
             }
             FrameworkStep::Activate(active) => {
                 allocator.set_framework_active(id, *active);
@@ -139,10 +143,9 @@ impl Cluster {
             FrameworkStep::Ask { role, requests, together_ms } => {
                 let until = together_ms.map(|ms| Mono(self.now.0 + ms));
                 if allocator.set_demand(id, role, requests, until).is_ok() {
-                    self.gangs.remove(&(id, role.clone()));
-                    if together_ms.is_some() && !requests.is_empty() {
-                        self.gangs.insert((id, role.clone()), sum_of(requests));
-                    }
+                    let until = until.filter(|_| !requests.is_empty());
+                    let gang = until.map(|until| Gang { wanted: sum_of(requests), until });
+                    self.gangs.asked((id, role.clone()), gang);
                 }
             }
         }
@@ -166,10 +169,11 @@ impl Cluster {
         match step {
             LedgerStep::Accept { choice, used, refuse_ms } => {
                 let until = until(refuse_ms);
-                let Some((framework, role, agent, offered)) = take(&mut self.offers, *choice)
+                let Some((framework, role, agent, offered, gang)) = take(&mut self.offers, *choice)
                 else {
                     return;
                 };
+                self.gangs.answered(gang);
                 self.account.refuse(agent, framework, &role, until);
                 let used = used.intersection(&offered);
                 let got = self.allocator.accept(agent, framework, &role, &offered, &used, until);
@@ -180,7 +184,9 @@ impl Cluster {
             }
             LedgerStep::Decline { choice, refuse_ms } => {
                 let until = until(refuse_ms);
-                if let Some((framework, role, agent, offered)) = take(&mut self.offers, *choice) {
+                let declined = take(&mut self.offers, *choice);
+                if let Some((framework, role, agent, offered, gang)) = declined {
+                    self.gangs.answered(gang);
                     self.account.refuse(agent, framework, &role, until);
                     self.allocator.recover_offered(agent, framework, &role, &offered, until);
                 }
@@ -188,6 +194,12 @@ impl Cluster {
             LedgerStep::EndTask { choice } => {
                 if let Some((framework, role, agent, used)) = take(&mut self.tasks, *choice) {
                     self.allocator.recover_allocated(agent, framework, &role, &used);
+                }
+            }
+            LedgerStep::TakeBack { choice } => {
+                if let Some(offer) = take(&mut self.offers, *choice) {
+                    self.offers.push(offer.clone());
+                    self.take_back_offers(|other| *other == offer);
                 }
             }
         }
@@ -211,59 +223,63 @@ impl Cluster {
         let mut grants = Vec::new();
         self.allocator.allocate(self.now, &mut grants);
         for grant in &grants {
-            let Grant { framework, role, agent, resources, .. } = grant.clone();
+            let Grant { framework, role, agent, resources, gang } = grant.clone();
             assert!(!resources.is_empty(), "an offer holds something");
-            self.offers.push((framework, role, agent, resources));
+            self.offers.push((framework, role, agent, resources, gang));
         }
-        self.gangs_are_whole(&grants);
+        self.gangs.granted(&grants);
         self.granted.extend(grants);
         assert!(!self.allocator.needs_run(), "a run leaves nothing to do");
         assert!(self.allocator.next_deadline().is_none_or(|at| at > self.now));
         assert!(self.roles_over_their_limits().is_subset(&over), "a limit was exceeded by offers");
         self.nobody_waits_for_what_is_free();
         self.nobody_is_forgotten();
-        for failed in self.allocator.take_failed_gangs() {
-            self.gangs.remove(&failed);
-        }
-    }
-
-    /// Who wants several things together is offered all of them in one run, or nothing.
-    fn gangs_are_whole(&mut self, grants: &[Grant]) {
-        let mut offered = BTreeMap::<(FrameworkId, Role), ScalarQuantities>::new();
-        for grant in grants {
-            let holder = (grant.framework, grant.role.clone());
-            if grant.together {
-                *offered.entry(holder).or_default() += &grant.resources.quantities();
-            } else {
-                assert!(!self.gangs.contains_key(&holder), "a gang is offered a part: {grant:?}");
-            }
-        }
-        for (holder, offered) in offered {
-            assert_eq!(self.gangs.remove(&holder), Some(offered), "{holder:?}: all or nothing");
-        }
+        self.gangs.failed(self.allocator.take_failed_gangs(), self.now);
     }
 
     /// Gives offers back that are wanted back, and says how often that was.
     fn take_back(&mut self) -> usize {
         let rescinds = self.allocator.take_rescinds();
         let count = rescinds.len();
+        let gangs = self.offers.iter().filter(|offer| offer.4.is_some());
+        let torn: BTreeSet<_> =
+            gangs.map(|(framework, role, ..)| (*framework, role.clone())).collect();
         for rescind in rescinds {
-            let (wanted, kept) = std::mem::take(&mut self.offers)
-                .into_iter()
-                .partition::<Vec<_>, _>(|(framework, role, agent, _)| {
-                    (*framework, role, *agent) == (rescind.framework, &rescind.role, rescind.agent)
-                });
-            assert!(!wanted.is_empty(), "nothing is offered of what is wanted back: {rescind:?}");
-            self.offers = kept;
-            for (framework, role, agent, offered) in wanted {
-                self.allocator.recover_offered(agent, framework, &role, &offered, None);
-            }
+            let back = |(framework, role, agent, ..): &Offered| {
+                (*framework, role, *agent) == (rescind.framework, &rescind.role, rescind.agent)
+            };
+            let taken_back = self.take_back_offers(back);
+            // The rest of a gang may have gone with another part of it.
+            assert!(
+                taken_back > 0 || torn.contains(&(rescind.framework, rescind.role.clone())),
+                "nothing is offered of what is wanted back: {rescind:?}"
+            );
         }
         count
     }
 
+    /// Takes offers back, and with them those that are of use with them only. Returns how many.
+    fn take_back_offers(&mut self, back: impl Fn(&Offered) -> bool) -> usize {
+        let gangs = self.offers.iter().filter(|offer| back(offer)).filter_map(|offer| offer.4);
+        let gangs: BTreeSet<u64> = gangs.collect();
+        let goes = |offer: &Offered| back(offer) || offer.4.is_some_and(|it| gangs.contains(&it));
+        let (gone, kept) =
+            std::mem::take(&mut self.offers).into_iter().partition::<Vec<_>, _>(goes);
+        self.offers = kept;
+        for (framework, role, agent, offered, _) in &gone {
+            self.allocator.recover_offered(*agent, *framework, role, offered, None);
+        }
+        for (framework, role, .., gang) in &gone {
+            // One of which a part was answered is its framework's matter.
+            if let Some(gang) = gang.filter(|gang| self.gangs.taken_back(*gang)) {
+                self.allocator.gang_taken_back(*framework, role, gang);
+            }
+        }
+        gone.len()
+    }
+
     /// Those with more than their limit: after a limit was set below what tasks use, only.
-    fn roles_over_their_limits(&self) -> std::collections::BTreeSet<Role> {
+    fn roles_over_their_limits(&self) -> BTreeSet<Role> {
         let over = self.allocator.roles().into_iter().filter(|state| {
             state.quota.limit.iter().any(|(name, limit)| state.consumed.get(name) > *limit)
         });
@@ -274,7 +290,7 @@ impl Cluster {
     fn limits_are_kept(&self) {
         for state in self.allocator.roles() {
             for (name, limit) in &state.quota.limit {
-                let pool = self.offers.iter().filter(|(_, role, _, offered)| {
+                let pool = self.offers.iter().filter(|(_, role, _, offered, _)| {
                     let inside = *role == state.role || state.role.is_ancestor_of(role);
                     inside && !crate::quota::pool(offered).amount_of(name).is_zero()
                 });
@@ -309,15 +325,15 @@ impl Cluster {
             let own = self
                 .offers
                 .iter()
-                .filter(|(of, as_role, at, _)| (*of, as_role, *at) == (framework, role, agent));
+                .filter(|(of, as_role, at, ..)| (*of, as_role, *at) == (framework, role, agent));
             // Optimistic offers leave things free, and are made to so many at once.
             if self.optimistic && (own.count() > 0 || self.holders_of(agent) >= 8) {
                 continue;
             }
             let used = self.tasks.iter().filter(|(.., at, _)| *at == agent);
             let used: Resources = used.map(|(.., resources)| resources).sum();
-            let offered = self.offers.iter().filter(|(.., at, _)| *at == agent);
-            let offered: Resources = offered.map(|(.., resources)| resources).sum();
+            let offered = self.offers.iter().filter(|(_, _, at, ..)| *at == agent);
+            let offered: Resources = offered.map(|(.., resources, _)| resources).sum();
             let taken = if self.optimistic { used } else { used + &offered };
             let free = state.total.saturating_sub(&taken.exclusive()).filter(PLAIN);
             assert!(
@@ -328,9 +344,9 @@ impl Cluster {
     }
 
     fn holders_of(&self, agent: AgentId) -> usize {
-        let of_agent = self.offers.iter().filter(|(.., at, _)| *at == agent);
+        let of_agent = self.offers.iter().filter(|(_, _, at, ..)| *at == agent);
         let holders = of_agent.map(|(framework, role, ..)| (*framework, role));
-        holders.collect::<std::collections::BTreeSet<_>>().len()
+        holders.collect::<BTreeSet<_>>().len()
     }
 
     /// The ledger adds up, and says the same as the account kept here.
@@ -365,7 +381,7 @@ impl Cluster {
     /// What is offered of each agent. When several are offered the same, that counts once.
     fn offered(&self) -> BTreeMap<AgentId, Resources> {
         let mut by_holder = BTreeMap::<(AgentId, FrameworkId, &Role), Resources>::new();
-        for (framework, role, agent, resources) in &self.offers {
+        for (framework, role, agent, resources, _) in &self.offers {
             *by_holder.entry((*agent, *framework, role)).or_default() += &resources.exclusive();
         }
         let mut offered = BTreeMap::<AgentId, Resources>::new();
@@ -399,7 +415,7 @@ fn pick<T: Copy>(items: &[T], choice: usize) -> Option<T> {
     items.get(choice.checked_rem(items.len())?).copied()
 }
 
-fn take(list: &mut Vec<Held>, choice: usize) -> Option<Held> {
+fn take<T>(list: &mut Vec<T>, choice: usize) -> Option<T> {
     let index = choice.checked_rem(list.len())?;
     Some(list.remove(index))
 }

@@ -55,9 +55,22 @@ pub(super) enum RoleStep {
 /// An offer is answered, or a task ends.
 #[derive(Debug, Clone)]
 pub(super) enum LedgerStep {
-    Accept { choice: usize, used: Resources, refuse_ms: Option<u64> },
-    Decline { choice: usize, refuse_ms: Option<u64> },
-    EndTask { choice: usize },
+    Accept {
+        choice: usize,
+        used: Resources,
+        refuse_ms: Option<u64>,
+    },
+    Decline {
+        choice: usize,
+        refuse_ms: Option<u64>,
+    },
+    EndTask {
+        choice: usize,
+    },
+    /// An operator wants what an offer holds.
+    TakeBack {
+        choice: usize,
+    },
 }
 
 const ROLES: [&str; 7] = ["*", "a", "a/b", "a/b/c", "a/d", "z", "z/y"];
@@ -121,13 +134,14 @@ fn role_step(chance: &mut Chance) -> RoleStep {
 }
 
 fn ledger_step(chance: &mut Chance, choice: usize) -> LedgerStep {
-    match chance.below(14) {
+    match chance.below(15) {
         0..=4 => LedgerStep::Accept {
             choice,
             used: parse(pick(chance, &USES)),
             refuse_ms: refuse_ms(chance),
         },
         5..=9 => LedgerStep::Decline { choice, refuse_ms: refuse_ms(chance) },
+        10 => LedgerStep::TakeBack { choice },
         _ => LedgerStep::EndTask { choice },
     }
 }

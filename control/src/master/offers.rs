@@ -31,9 +31,18 @@ pub(super) struct OpenOffer {
     pub(super) agent: AgentId,
     pub(super) resources: Resources,
     made_at: Mono,
-    /// The first of the offers that it belongs together with, if it belongs to a gang.
-    gang: Option<OfferId>,
+    /// The gang that it is a part of.
+    gang: Option<u64>,
     slot: Slot,
+}
+
+/// Offers that are of use together only.
+#[derive(Debug, Default)]
+struct Gang {
+    /// Those that are open.
+    open: BTreeSet<OfferId>,
+    /// Their framework has answered one, or has let them lie.
+    answered: bool,
 }
 
 /// How many of the offers are remembered that somebody else was faster to accept.
@@ -46,8 +55,8 @@ pub(super) struct Offers {
     open: BTreeMap<OfferId, OpenOffer>,
     by_framework: BTreeMap<FrameworkId, BTreeSet<OfferId>>,
     by_agent: BTreeMap<AgentId, BTreeSet<OfferId>>,
-    /// The open offers of each gang, by its first.
-    gangs: BTreeMap<OfferId, BTreeSet<OfferId>>,
+    /// By the allocator's number.
+    gangs: BTreeMap<u64, Gang>,
     /// Those that were taken back because somebody else was faster, the newest.
     taken: BTreeSet<OfferId>,
     made: u64,
@@ -97,8 +106,18 @@ impl Offers {
 
     /// These offers with all that belong together with them.
     fn with_their_gangs(&self, offers: &[OfferId]) -> BTreeSet<OfferId> {
-        let gang = |id: &OfferId| self.gangs.get(&self.open.get(id)?.gang?);
+        let gang = |id: &OfferId| Some(&self.gangs.get(&self.open.get(id)?.gang?)?.open);
         offers.iter().chain(offers.iter().filter_map(gang).flatten()).copied().collect()
+    }
+
+    /// The gangs among these offers of which nothing has been answered yet.
+    fn whole_gangs(&self, offers: &BTreeSet<OfferId>) -> BTreeMap<u64, (FrameworkId, Role)> {
+        let whole = |id: &OfferId| {
+            let offer = self.open.get(id)?;
+            let gang = offer.gang.filter(|gang| !self.gangs[gang].answered)?;
+            Some((gang, (offer.framework, offer.role.clone())))
+        };
+        offers.iter().filter_map(whole).collect()
     }
 
     /// When the oldest offer that was not looked at yet is overdue.
@@ -110,14 +129,7 @@ impl Offers {
         next.map(|(_, offer)| offer.made_at.after(timeout))
     }
 
-    fn insert(
-        &mut self,
-        now: Now,
-        id: OfferId,
-        grant: &Grant,
-        gang: Option<OfferId>,
-        domain: Option<FaultDomain>,
-    ) {
+    fn insert(&mut self, now: Now, id: OfferId, grant: &Grant, domain: Option<FaultDomain>) {
         let view = OfferView {
             id,
             framework_id: grant.framework,
@@ -134,11 +146,11 @@ impl Offers {
             agent: grant.agent,
             resources: grant.resources.clone(),
             made_at: now.mono,
-            gang,
+            gang: grant.gang,
             slot: self.rows.insert(view),
         };
-        if let Some(gang) = gang {
-            self.gangs.entry(gang).or_default().insert(id);
+        if let Some(gang) = grant.gang {
+            self.gangs.entry(gang).or_default().open.insert(id);
         }
         self.by_framework.entry(grant.framework).or_default().insert(id);
         self.by_agent.entry(grant.agent).or_default().insert(id);
@@ -153,8 +165,14 @@ impl Offers {
         self.changed.insert((offer.framework, offer.agent));
         take_out(&mut self.by_framework, offer.framework, id);
         take_out(&mut self.by_agent, offer.agent, id);
-        if let Some(gang) = offer.gang {
-            take_out(&mut self.gangs, gang, id);
+        if let Some(number) = offer.gang
+            && let Some(gang) = self.gangs.get_mut(&number)
+        {
+            gang.open.remove(&id);
+            gang.answered = true;
+            if gang.open.is_empty() {
+                self.gangs.remove(&number);
+            }
         }
         Some(offer)
     }
@@ -178,7 +196,8 @@ impl Offers {
         count(self.by_agent.values().map(BTreeSet::len).sum());
         count(self.picture().len());
         let in_gangs = self.open.values().filter(|offer| offer.gang.is_some()).count();
-        assert_eq!(self.gangs.values().map(BTreeSet::len).sum::<usize>(), in_gangs, "gangs");
+        let open = self.gangs.values().map(|gang| gang.open.len());
+        assert_eq!(open.sum::<usize>(), in_gangs, "gangs");
     }
 }
 
@@ -214,7 +233,6 @@ impl Core {
         let mut grants = Vec::new();
         self.allocator.allocate(cx.now.mono, &mut grants);
         let mut batches: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
-        let mut gangs = BTreeMap::new();
         for grant in grants {
             let facts = self.agents.get(&grant.agent).and_then(|agent| agent.facts.clone());
             let Some(facts) = facts.filter(|_| self.frameworks.contains_key(&grant.framework))
@@ -224,9 +242,7 @@ impl Core {
             };
             self.offers.made += 1;
             let id = OfferId { term: self.fence.term, number: self.offers.made };
-            let holder = (grant.framework, grant.role.clone());
-            let gang = grant.together.then(|| *gangs.entry(holder).or_insert(id));
-            self.offers.insert(cx.now, id, &grant, gang, facts.domain.clone());
+            self.offers.insert(cx.now, id, &grant, facts.domain.clone());
             batches.entry(grant.framework).or_default().push(Offer {
                 id,
                 framework: grant.framework,
@@ -315,7 +331,9 @@ impl Core {
     fn rescind(&mut self, cx: &mut Cx<'_>, offers: &[OfferId], cause: Cause) {
         let mut told: BTreeMap<FrameworkId, Vec<OfferId>> = BTreeMap::new();
         // Offers of a gang are of use together only, so they go together.
-        for id in self.offers.with_their_gangs(offers) {
+        let offers = self.offers.with_their_gangs(offers);
+        let gangs = self.offers.whole_gangs(&offers);
+        for id in offers {
             let Some(offer) = self.offers.remove(id) else { continue };
             if cause == Cause::Taken {
                 self.offers.remember_taken(id);
@@ -338,6 +356,12 @@ impl Core {
                 refuse_until,
             );
             told.entry(offer.framework).or_default().push(id);
+        }
+        for (gang, (framework, role)) in gangs {
+            // One that its framework let lie is not tried again.
+            if cause != Cause::TimedOut {
+                self.allocator.gang_taken_back(framework, &role, gang);
+            }
         }
         for (framework, offers) in told {
             let event = FrameworkEvent::Rescind { offers: offers.clone() };

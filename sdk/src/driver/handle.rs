@@ -213,8 +213,9 @@ impl SchedulerDriver {
 
     /// The same for resources that are of use together only: all of them are offered at once, or
     /// nothing is, for so long; then [`Scheduler::unfulfilled`] is called. Once they were offered,
-    /// nothing more is until the framework says what it wants next. A new leader tries for the whole
-    /// time again. It needs the capability `gang_offers`.
+    /// nothing more is until the framework says what it wants next. Are they all taken back before
+    /// it has answered one, they are tried for again for the rest of the time. A new leader tries for
+    /// the whole time again. It needs the capability `gang_offers`.
     ///
     /// ```
     /// # use meshos_sdk::SchedulerDriver;

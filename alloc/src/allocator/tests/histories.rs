@@ -137,13 +137,7 @@ impl History {
                 self.allocator.add_allocated(id, framework, &role, &used);
                 let held = self.reference.held.entry((id, (framework, role.clone()))).or_default();
                 held[1] += &used;
-                self.tasks.push(Grant {
-                    framework,
-                    role,
-                    agent: id,
-                    resources: used,
-                    together: false,
-                });
+                self.tasks.push(Grant { framework, role, agent: id, resources: used, gang: None });
             }
             _ => self.now = Mono(self.now.0 + u64::try_from(b % 4000).unwrap()),
         }

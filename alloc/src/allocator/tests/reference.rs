@@ -84,7 +84,7 @@ impl Reference {
         (1..=way.len()).for_each(|end| *self.grants.entry(way[..end].into()).or_default() += 1);
         self.held.entry((agent, member.clone())).or_default()[0] += &resources;
         let (framework, role) = member;
-        let grant = Grant { framework, role, agent, resources, together: false };
+        let grant = Grant { framework, role, agent, resources, gang: None };
         [grant].into_iter().chain(self.offer(agent)).collect()
     }
 }

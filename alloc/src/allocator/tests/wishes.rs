@@ -10,7 +10,7 @@ use meshos_protocol::{
 };
 
 use super::support::{Cluster, agent, resources, role, roles};
-use crate::{AgentProfile, Quota, SkipRule, WishError};
+use crate::{AgentProfile, Grant, Quota, Rescind, SkipRule, WishError};
 
 const FIRST: FrameworkId = FrameworkId(1);
 
@@ -215,9 +215,139 @@ fn a_gang_is_marked_and_asked_for_by_those_who_can() {
     cluster.allocator.set_demand(FIRST, &role("*"), &wants, until).unwrap();
     cluster.add_agent(1, "cpus:4;mem:4096");
     let grants = cluster.run();
-    let together: Vec<_> = grants.iter().map(|grant| (grant.framework.0, grant.together)).collect();
-    assert_eq!(together, [(1, true), (2, false)]);
+    let gangs: Vec<_> = grants.iter().map(|grant| (grant.framework.0, grant.gang)).collect();
+    assert_eq!(gangs, [(1, Some(1)), (2, None)]);
     assert_eq!(grants[0].resources.to_string(), "cpus:2;mem:128");
+}
+
+/// All of what was granted is taken back, as for an operator.
+fn take_back(cluster: &mut Cluster, grants: &[Grant]) {
+    grants.iter().for_each(|grant| cluster.decline(grant, None));
+    if let Some(Grant { framework, role, gang: Some(gang), .. }) = grants.first() {
+        cluster.allocator.gang_taken_back(*framework, role, *gang);
+    }
+    cluster.allocator.check_invariants();
+}
+
+#[test]
+fn a_gang_that_is_taken_back_is_tried_again_for_the_rest_of_its_time() {
+    let mut cluster = Cluster::new();
+    gang_user(&mut cluster, 1);
+    let wants = [request(None, "cpus:3;mem:100", 2)];
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, Some(Mono(1000))).unwrap();
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    cluster.add_agent(2, "cpus:4;mem:4096");
+    let grants = cluster.run();
+    assert_eq!(grants.len(), 2);
+    assert_eq!(cluster.allocator.next_deadline(), None, "it is offered");
+    take_back(&mut cluster, &grants);
+    let again = cluster.run();
+    assert_eq!(again.len(), 2, "nobody else wants it");
+    // Others go first, once.
+    take_back(&mut cluster, &again);
+    cluster.add_framework(2, &["*"]);
+    let others = cluster.run();
+    assert!(others.iter().all(|grant| grant.framework == FrameworkId(2)), "{others:?}");
+    assert_eq!(cluster.allocator.next_deadline(), Some(Mono(1000)), "it waits");
+    others.iter().for_each(|grant| cluster.decline(grant, Some(60_000)));
+    let again = cluster.run();
+    assert!(again.iter().all(|grant| grant.gang.is_some()), "{again:?}");
+    // Taken back once its time is over.
+    cluster.now = Mono(2000);
+    take_back(&mut cluster, &again);
+    assert_eq!(cluster.run(), []);
+    assert_eq!(cluster.allocator.take_failed_gangs(), [(FIRST, role("*"))]);
+    assert_eq!(rules(&cluster, 1), [SkipRule::DemandMet]);
+}
+
+#[test]
+fn a_gang_that_is_taken_back_when_something_else_is_wanted_is_over() {
+    let mut cluster = Cluster::new();
+    gang_user(&mut cluster, 1);
+    let wants = [request(None, "cpus:3;mem:100", 1)];
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, Some(Mono(1000))).unwrap();
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    let first = cluster.run();
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, Some(Mono(1000))).unwrap();
+    cluster.add_agent(2, "cpus:4;mem:4096");
+    let second = cluster.run();
+    assert_eq!((first[0].gang, second[0].gang), (Some(1), Some(2)));
+    take_back(&mut cluster, &first);
+    assert_eq!(cluster.run(), [], "it has what it asked for last");
+    cluster.allocator.want_nothing(FIRST, &role("*")).unwrap();
+    take_back(&mut cluster, &second);
+    assert_eq!(cluster.run(), []);
+    assert_eq!(cluster.allocator.take_failed_gangs(), []);
+}
+
+fn guarantee(cluster: &mut Cluster, name: &str, cpus: i64) {
+    let guarantee = [(ResourceName::Cpus, Amount::whole(cpus))].into_iter().collect();
+    cluster.allocator.set_quota(&role(name), Quota { guarantee, ..Quota::default() });
+}
+
+/// Runs until nothing is wanted back any more of what is open; returns what is open then.
+fn settle(cluster: &mut Cluster, mut open: Vec<Grant>) -> Vec<Grant> {
+    for _ in 0..8 {
+        open.extend(cluster.run());
+        let rescinds = cluster.allocator.take_rescinds();
+        if rescinds.is_empty() {
+            return open;
+        }
+        let wanted = |grant: &Grant| {
+            let of = |it: &Rescind| (it.framework, it.agent) == (grant.framework, grant.agent);
+            rescinds.iter().any(of)
+        };
+        let gangs: Vec<u64> =
+            open.iter().filter(|grant| wanted(grant)).filter_map(|grant| grant.gang).collect();
+        let goes =
+            |grant: &Grant| wanted(grant) || grant.gang.is_some_and(|it| gangs.contains(&it));
+        let (gone, kept) = open.into_iter().partition::<Vec<_>, _>(goes);
+        open = kept;
+        let (gang, other) = gone.into_iter().partition::<Vec<_>, _>(|it| it.gang.is_some());
+        take_back(cluster, &gang);
+        take_back(cluster, &other);
+    }
+    panic!("offers are wanted back again and again: {open:?}");
+}
+
+#[test]
+fn a_gang_that_borrowed_comes_after_whoever_is_guaranteed_it() {
+    let mut cluster = Cluster::new();
+    guarantee(&mut cluster, "n", 4);
+    gang_user(&mut cluster, 1);
+    let wants = [request(None, "cpus:3;mem:100", 2)];
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, Some(Mono(1000))).unwrap();
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    cluster.add_agent(2, "cpus:4;mem:4096");
+    let open = settle(&mut cluster, Vec::new());
+    assert_eq!(open.len(), 2);
+    // Whoever is guaranteed four is served first, and takes whatever there is.
+    cluster.add_framework(2, &["n"]);
+    let open = settle(&mut cluster, open);
+    assert!(open.iter().all(|grant| grant.framework == FrameworkId(2)), "{open:?}");
+    assert_eq!(cluster.allocator.next_deadline(), Some(Mono(1000)), "the gang waits");
+}
+
+#[test]
+fn offers_are_wanted_back_for_a_gang_only_when_all_of_it_can_be_had() {
+    let asks = |cluster: &mut Cluster, count| {
+        let capabilities = Capabilities { gang_offers: true, ..Capabilities::default() };
+        cluster.add_capable(1, &["n"], capabilities);
+        let wants = [request(None, "cpus:3;mem:100", count)];
+        cluster.allocator.set_demand(FIRST, &role("n"), &wants, Some(Mono(1000))).unwrap();
+    };
+    for (count, holders) in [(2, vec![1, 1, 2, 2]), (3, vec![2, 2])] {
+        let mut cluster = Cluster::new();
+        guarantee(&mut cluster, "n", 8);
+        cluster.add_framework(2, &["z"]);
+        cluster.add_agent(1, "cpus:4;mem:4096");
+        cluster.add_agent(2, "cpus:4;mem:4096");
+        asks(&mut cluster, count);
+        let mut found: Vec<u64> =
+            settle(&mut cluster, Vec::new()).iter().map(|grant| grant.framework.0).collect();
+        found.sort_unstable();
+        assert_eq!(found, holders, "{count} wanted");
+    }
 }
 
 #[test]

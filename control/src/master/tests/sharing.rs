@@ -195,6 +195,69 @@ fn the_offers_of_a_gang_are_taken_back_together() {
     assert!(taken_back(1) && taken_back(2), "{told:?}");
 }
 
+/// A framework wants six processors on two nodes of four at once, and has them.
+fn gang_on_two_nodes(within_ms: u64) -> (World, SessionId) {
+    let mut world = World::new();
+    let session = in_role(&mut world, "batch");
+    let ask = Call::Request {
+        role: role("batch"),
+        requests: vec![ResourceRequest::new(resources("cpus:3;mem:64"), 2)],
+        together_within_ms: Some(within_ms),
+    };
+    world.call(session, ask);
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.register(2, "cpus:4;mem:4096", vec![]);
+    world.pass(10);
+    assert_eq!(world.offers.len(), 2, "all of it at once");
+    world.told();
+    (world, session)
+}
+
+#[test]
+fn a_gang_that_loses_a_node_is_tried_again_and_told_unfulfilled_when_its_time_is_over() {
+    let (mut world, _) = gang_on_two_nodes(60_000);
+    let draining = |draining| OperatorCall::SetDraining { agent: agent(1, 1), draining };
+    operate(&mut world, 1, draining(true));
+    world.pass(1_000);
+    let told = world.told();
+    assert!(!told.iter().any(|line| line.contains("offers")), "half of it is no use: {told:?}");
+    operate(&mut world, 2, draining(false));
+    world.pass(1_000);
+    let told = world.told();
+    let offered =
+        |told: &[String], of: &str| told.iter().any(|it| it.contains("offers") && it.contains(of));
+    assert!(offered(&told, "n1") && offered(&told, "n2"), "{told:?}");
+    operate(&mut world, 3, draining(true));
+    world.told();
+    world.pass(70_000);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.ends_with("unfulfilled batch")), "{told:?}");
+}
+
+#[test]
+fn a_gang_that_was_answered_in_part_is_not_tried_again() {
+    let (mut world, session) = gang_on_two_nodes(60_000);
+    let declined: Vec<_> = world.offers.keys().copied().take(1).collect();
+    let other = world.offers.values().last().unwrap().agent;
+    world.call(session, Call::Decline { offers: declined, refuse_ms: Some(0) });
+    operate(&mut world, 1, OperatorCall::SetDraining { agent: other, draining: true });
+    operate(&mut world, 2, OperatorCall::SetDraining { agent: other, draining: false });
+    world.told();
+    world.pass(70_000);
+    let told = world.told();
+    assert!(!told.iter().any(|it| it.contains("offers") || it.contains("unfulfilled")), "{told:?}");
+}
+
+#[test]
+fn a_gang_that_its_framework_lets_lie_is_not_tried_again() {
+    let (mut world, _) = gang_on_two_nodes(3_600_000);
+    in_role(&mut world, "other");
+    world.pass(120_000);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.starts_with("s1 rescind")), "{told:?}");
+    assert!(!told.iter().any(|line| line.starts_with("s1 offers")), "{told:?}");
+}
+
 #[test]
 fn offers_do_not_time_out_for_somebody_who_has_all_that_it_wants() {
     let mut world = World::new();
