@@ -137,7 +137,7 @@ impl Constraint {
                 return Err(WishError::EmptyRange { from: *from, to: *to });
             }
             Predicate::Within { from, to } => (Check::Within(*from, *to), false),
-            Predicate::Unknown => (Check::Never, false),
+            Predicate::Never | Predicate::Unknown => (Check::Never, false),
         };
         Ok(Self { of: constraint.of.clone(), check, negative })
     }
@@ -152,7 +152,7 @@ impl Constraint {
             Selector::Hostname => text(&agent.hostname),
             Selector::Region => agent.domain.as_ref().is_some_and(|domain| text(&domain.region)),
             Selector::Zone => agent.domain.as_ref().is_some_and(|domain| text(&domain.zone)),
-            Selector::Unknown => return false,
+            Selector::Nothing | Selector::Unknown => return false,
         };
         found != self.negative
     }

@@ -89,8 +89,12 @@ pub enum Selector {
     Region,
     /// The zone of its fault domain.
     Zone,
-    /// Something that this build does not know; no agent has it.
-    #[serde(other)]
+    /// Something that a leader of an earlier release did not know when it put it on record as such;
+    /// no agent has it.
+    #[serde(rename = "unknown")]
+    Nothing,
+    /// Something that this build does not know; no agent has it, and it is not put on record.
+    #[serde(other, rename = "not_known")]
     Unknown,
 }
 
@@ -143,8 +147,12 @@ pub enum Predicate {
         /// The highest that counts.
         to: Amount,
     },
-    /// Something that this build does not know; it is true of no agent.
-    #[serde(other)]
+    /// Something that a leader of an earlier release did not know when it put it on record as such;
+    /// it is true of no agent.
+    #[serde(rename = "unknown")]
+    Never,
+    /// Something that this build does not know; it is true of no agent, and is not put on record.
+    #[serde(other, rename = "not_known")]
     Unknown,
 }
 

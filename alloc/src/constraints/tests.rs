@@ -99,8 +99,12 @@ fn alternatives_are_sufficient_one_by_one_and_their_constraints_together() {
 
 #[test]
 fn what_a_later_release_means_is_never_fulfilled() {
-    assert!(!allows(Selector::Unknown, Predicate::NotExists));
-    assert!(!allows(attribute("rack"), Predicate::Unknown));
+    for nothing in [Selector::Nothing, Selector::Unknown] {
+        assert!(!allows(nothing, Predicate::NotExists));
+    }
+    for never in [Predicate::Never, Predicate::Unknown] {
+        assert!(!allows(attribute("rack"), never));
+    }
 }
 
 #[test]

@@ -10,7 +10,13 @@
 //! behind the raise in the log, and a voter of an older release that comes back or is added stops
 //! at the raise, or at the snapshot whose header names the level, before it can go wrong.
 
-use meshos_protocol::framework::FrameworkInfo;
+use std::collections::BTreeMap;
+
+use meshos_protocol::{
+    framework::FrameworkInfo,
+    role::Role,
+    wishes::{AgentConstraint, OfferWishes, Predicate, Selector},
+};
 
 use super::{AgentState, Command, Entry, Registry};
 
@@ -71,8 +77,9 @@ impl Command {
             Self::SetQuota { .. } => (2, "quota"),
             Self::SetPriority { .. } => (2, "priorities"),
             Self::SetPolicy { .. } => (2, "policies"),
-            Self::SetWishes { .. } => (2, "wishes of frameworks"),
+            Self::SetWishes { wishes, .. } => level_of_wishes(wishes),
             Self::RaiseLevel { level } => (*level, "this change"),
+            // No release knows what this one cannot read.
             Self::Unknown => (u32::MAX, "this change"),
         }
     }
@@ -81,6 +88,39 @@ impl Command {
 fn level_of(info: &FrameworkInfo) -> u32 {
     let new = info.capabilities.region_aware || info.capabilities.gang_offers;
     if new { 2 } else { LEVEL_FIRST }
+}
+
+/// The level that the newest kind of wish came with, and what was new then.
+fn level_of_wishes(wishes: &BTreeMap<Role, OfferWishes>) -> (u32, &'static str) {
+    let constraints = wishes.values().flat_map(|wishes| wishes.constraints.iter().flatten());
+    let level = |constraint: &AgentConstraint| {
+        let of = match &constraint.of {
+            Selector::Attribute { .. }
+            | Selector::Hostname
+            | Selector::Region
+            | Selector::Zone
+            | Selector::Nothing => 2,
+            Selector::Unknown => u32::MAX,
+        };
+        let is = match &constraint.is {
+            Predicate::Exists
+            | Predicate::NotExists
+            | Predicate::Equals { .. }
+            | Predicate::NotEquals { .. }
+            | Predicate::Matches { .. }
+            | Predicate::NotMatches { .. }
+            | Predicate::Less { .. }
+            | Predicate::Greater { .. }
+            | Predicate::Within { .. }
+            | Predicate::Never => 2,
+            Predicate::Unknown => u32::MAX,
+        };
+        of.max(is)
+    };
+    match constraints.map(level).max() {
+        Some(u32::MAX) => (u32::MAX, "wishes of a kind that the leader's release does not know"),
+        Some(_) | None => (2, "wishes of frameworks"),
+    }
 }
 
 impl Entry {
@@ -95,11 +135,9 @@ impl Entry {
     /// The same for a release of that level.
     pub(super) fn check_understood_at(&self, known: u32) -> Result<(), NotUnderstood> {
         let level = self.command.level();
-        let unknown = matches!(
-            self.command,
-            Command::Unknown | Command::SetAgentState { state: AgentState::Unknown, .. }
-        );
-        if unknown {
+        let unknown =
+            matches!(self.command, Command::SetAgentState { state: AgentState::Unknown, .. });
+        if unknown || level == u32::MAX {
             return Err(NotUnderstood::Record);
         }
         if level > known {

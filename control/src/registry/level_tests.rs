@@ -7,9 +7,10 @@ use meshos_protocol::{
     codec,
     framework::{Capabilities, FrameworkInfo},
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Subscription, Term},
+    resources::Amount,
     role::Role,
     time::Wall,
-    wishes::{AgentConstraint, OfferWishes},
+    wishes::{AgentConstraint, OfferWishes, Predicate, Selector},
 };
 use serde_json::Value;
 
@@ -71,8 +72,31 @@ fn a_record_that_nobody_announced_stops_a_voter_too() {
     let newer = serde_json::json!({ "t": "resting", "until": 5 });
     let state: AgentState = serde_json::from_value(newer).unwrap();
     let agent = AgentId::new(NodeId::from_bits(1), 1);
-    let entry = entry(1, Command::SetAgentState { agent, state });
-    assert_eq!(entry.check_understood(), Err(NotUnderstood::Record));
+    let state = entry(1, Command::SetAgentState { agent, state });
+    assert_eq!(state.check_understood(), Err(NotUnderstood::Record));
+}
+
+#[test]
+fn a_wish_of_a_kind_that_nobody_announced_stops_a_voter_too() {
+    let wish = |of: Value, is: Value| {
+        let wishes = serde_json::json!({ "r": { "constraints": [[{ "of": of, "is": is }]] } });
+        let command = serde_json::json!({
+            "t": "set_wishes", "framework": FrameworkId(1), "wishes": wishes,
+        });
+        entry(1, serde_json::from_value(command).unwrap())
+    };
+    let kind = |name: &str| serde_json::json!({ "t": name, "more": 5 });
+    let newer = [wish(kind("kernel"), kind("exists")), wish(kind("zone"), kind("near"))];
+    for newer in newer {
+        assert_eq!(newer.check_understood(), Err(NotUnderstood::Record));
+        assert!(newer.command.novelty().starts_with("wishes of a kind"));
+    }
+    // What an earlier leader did not know it put on record by this name; all read it alike.
+    for known in [wish(kind("unknown"), kind("exists")), wish(kind("zone"), kind("unknown"))] {
+        assert_eq!(known.check_understood(), Ok(()));
+        let again: Entry = codec::decode(&codec::encode(&known)).unwrap();
+        assert_eq!(again, known);
+    }
 }
 
 #[test]
@@ -120,10 +144,8 @@ fn one_of_each() -> Vec<Command> {
     let quantities = "cpus:1".parse::<meshos_protocol::resources::Resources>().unwrap();
     let quantities = quantities.quantities();
     let limit = quantities.iter().map(|(name, amount)| (name.clone(), amount)).collect();
-    let wishes = OfferWishes {
-        minimum: vec![quantities.clone()],
-        constraints: vec![vec![AgentConstraint::equals("rack", "r1")]],
-    };
+    let wishes =
+        OfferWishes { minimum: vec![quantities.clone()], constraints: vec![every_constraint()] };
     let suppressed_roles = BTreeSet::from([role()]);
     let (principal, nonce) = (Principal::new("p").unwrap(), "n".to_owned());
     vec![
@@ -157,12 +179,42 @@ fn one_of_each() -> Vec<Command> {
     ]
 }
 
-/// The names of all fields in a value, those inside others after a dot.
+/// Each kind of what constraints look at, and of what must be true of it.
+fn every_constraint() -> Vec<AgentConstraint> {
+    let (text, number) = (|| "x".to_owned(), Amount::ZERO);
+    let selectors = [
+        Selector::Attribute { name: text() },
+        Selector::Hostname,
+        Selector::Region,
+        Selector::Zone,
+        Selector::Nothing,
+    ];
+    let predicates = [
+        Predicate::Exists,
+        Predicate::NotExists,
+        Predicate::Equals { value: text() },
+        Predicate::NotEquals { value: text() },
+        Predicate::Matches { pattern: text() },
+        Predicate::NotMatches { pattern: text() },
+        Predicate::Less { than: number },
+        Predicate::Greater { than: number },
+        Predicate::Within { from: number, to: number },
+        Predicate::Never,
+    ];
+    let of = selectors.map(|of| AgentConstraint { of, is: Predicate::Exists });
+    let is = predicates.map(|is| AgentConstraint { of: Selector::Zone, is });
+    of.into_iter().chain(is).collect()
+}
+
+/// The names of all fields in a value, those inside others after a dot, and of all kinds.
 fn fields(value: &Value, inside: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
-                let name = format!("{inside}{key}");
+                let name = match value.as_str() {
+                    Some(kind) if key == "t" && !inside.is_empty() => format!("{inside}t={kind}"),
+                    _ => format!("{inside}{key}"),
+                };
                 fields(value, &format!("{name}."), found);
                 found.push(name);
             }
@@ -182,6 +234,7 @@ fn what_each_level_knows() {
         fields(&value, "", &mut found);
         found.retain(|name| name != "t");
         found.sort_unstable();
+        found.dedup();
         let state = value["state"]["t"].as_str().unwrap_or_default();
         let name = value["t"].as_str().unwrap();
         format!("{} {name} {state}: {}", command.level(), found.join(" "))

@@ -439,6 +439,8 @@ fn wishes() -> OfferWishes {
         constraints: vec![
             vec![AgentConstraint { of, is }],
             vec![AgentConstraint { of: Selector::Zone, is: Predicate::NotExists }],
+            vec![AgentConstraint { of: Selector::Nothing, is: Predicate::Never }],
+            vec![AgentConstraint { of: Selector::Unknown, is: Predicate::Unknown }],
         ],
     }
 }

@@ -8,7 +8,7 @@ use meshos_protocol::{
     ids::RequestId,
     messages::scheduler::{Call, Subscribe},
     role::Role,
-    wishes::OfferWishes,
+    wishes::{AgentConstraint, OfferWishes, Predicate, Selector},
 };
 
 use super::world::{World, info, node, subscribe, told_by};
@@ -125,6 +125,17 @@ fn frameworks_whose_wishes_or_capabilities_an_older_voter_does_not_know_are_refu
     world.subscribe(session, Subscribe { info, ..subscribe("gangs") });
     let told = world.told().join("\n");
     assert!(told.contains("s2 error Busy"), "{told}");
+}
+
+#[test]
+fn wishes_of_a_kind_that_the_leader_does_not_know_are_not_put_on_record() {
+    let mut world = World::new();
+    let plain = world.framework("plain");
+    world.told();
+    let constraint = AgentConstraint { of: Selector::Unknown, is: Predicate::Exists };
+    let wishes = OfferWishes { constraints: vec![vec![constraint]], ..OfferWishes::default() };
+    world.call(plain, Call::Wish { wishes: BTreeMap::from([(Role::default(), wishes)]) });
+    world.expect(&["s1 refused Busy"]);
 }
 
 #[test]
