@@ -83,6 +83,8 @@ pub struct Allocator {
     ample: KeySet<Agent>,
     /// The agents that may have something for those who did not get it in the last run.
     dirty: KeySet<Agent>,
+    /// The memberships that wait for offers.
+    waiting: KeySet<Membership>,
     /// The memberships that may want what they did not want in the last run.
     fresh: BTreeSet<Key<Membership>>,
     /// The agents by the time at which their filters must be looked at.
@@ -135,6 +137,7 @@ impl Allocator {
             open: KeySet::default(),
             ample: KeySet::default(),
             dirty: KeySet::default(),
+            waiting: KeySet::default(),
             fresh: BTreeSet::new(),
             expiries: BTreeSet::new(),
             stamps: 0,
@@ -204,6 +207,7 @@ impl Allocator {
         let waits = framework.is_some_and(|framework| membership.silenced(framework).is_none());
         let more = more || !self.tree.is_in(Scope::Waiting, node);
         self.tree.set_in(Scope::Waiting, node, waits);
+        self.waiting.set(key, waits);
         if waits && more {
             self.tree.set_in(Scope::Fresh, node, true);
             self.fresh.insert(key);

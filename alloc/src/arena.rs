@@ -193,7 +193,17 @@ impl<T> KeySet<T> {
 
     /// The keys in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Key<T>> {
-        self.words.iter().enumerate().flat_map(|(index, &word)| {
+        Self::keys(self.words.iter().copied())
+    }
+
+    /// The keys that another set does not have, in order.
+    pub(crate) fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Key<T>> + 'a {
+        let others = other.words.iter().copied().chain(std::iter::repeat(0));
+        Self::keys(self.words.iter().zip(others).map(|(word, other)| word & !other))
+    }
+
+    fn keys(words: impl Iterator<Item = u64>) -> impl Iterator<Item = Key<T>> {
+        words.enumerate().flat_map(|(index, word)| {
             std::iter::successors(Some(word), |word| Some(word & word.wrapping_sub(1)))
                 .take_while(|word| *word != 0)
                 .map(move |word| {

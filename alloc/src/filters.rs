@@ -9,13 +9,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use meshos_protocol::{resources::Resources, time::Mono};
 
 use crate::{
-    arena::{Arena, Key},
+    arena::{Arena, Key, KeySet},
     membership::{Membership, Stamp},
 };
 
 /// Filters that have lost their meaning are thrown out when there are this many and as many again
 /// as memberships.
 const SWEEP_FROM: usize = 64;
+
+/// When so many have refused, it is looked whether few are left. Tests play few frameworks, so there
+/// it is always looked.
+const MANY: usize = if cfg!(test) { 1 } else { 64 };
+
+/// It is quicker to put so many in order than to go through all others before them.
+const FEW: usize = 24;
 
 #[derive(Debug, Clone)]
 struct Filter {
@@ -53,12 +60,14 @@ pub(crate) struct Filters {
     next_expiry: Option<Mono>,
     /// What was refused last. Frameworks refuse the same remainder one after the other, and share it.
     last: Arc<Resources>,
+    /// Who refuses just that at present. Most looks end at it, without a search.
+    refuse_last: KeySet<Membership>,
 }
 
 impl Filters {
     /// How a membership stands to this agent.
     pub(crate) fn standing(&self, key: Key<Membership>, membership: &Membership) -> Standing<'_> {
-        let Some(filter) = self.by_membership.get(&key) else { return Standing::Open };
+        let Some(filter) = self.filter(key) else { return Standing::Open };
         match &filter.refusal {
             // Left behind by one that had the key before.
             _ if filter.stamp < membership.born => Standing::Open,
@@ -66,6 +75,52 @@ impl Filters {
                 Standing::Refused(*until, refused)
             }
             Refusal::Until(..) | Refusal::Turn => Standing::TurnTaken,
+        }
+    }
+
+    fn filter(&self, key: Key<Membership>) -> Option<&Filter> {
+        // Mostly all have refused the same, and a search for another is spared.
+        let unknown =
+            self.refuse_last.len() == self.by_membership.len() && !self.refuse_last.contains(key);
+        if unknown { None } else { self.by_membership.get(&key) }
+    }
+
+    /// What a membership refused, if it is what was refused here last.
+    pub(crate) fn last_refused(&self, key: Key<Membership>) -> Option<&Arc<Resources>> {
+        self.refuse_last.contains(key).then_some(&self.last)
+    }
+
+    /// Those of `waiting` who have not refused what was refused here last, when nearly everybody has
+    /// and that covers what is free, see `covers`.
+    pub(crate) fn few_left<'a>(
+        &'a self,
+        waiting: &KeySet<Membership>,
+        covers: impl FnOnce(&'a Arc<Resources>) -> bool,
+    ) -> Option<Vec<Key<Membership>>> {
+        if self.refuse_last.len() < MANY || !covers(&self.last) {
+            return None;
+        }
+        let left: Vec<_> = waiting.without(&self.refuse_last).take(FEW + 1).collect();
+        (left.len() <= FEW).then_some(left)
+    }
+
+    /// A membership has revived or gone: its refusals are over.
+    pub(crate) fn outdate(&mut self, key: Key<Membership>) {
+        self.refuse_last.remove(key);
+    }
+
+    /// Asserts that those refuse what was refused last who are found quickly.
+    ///
+    /// # Panics
+    ///
+    /// When one does not.
+    pub(crate) fn check_invariants(&self, memberships: &Arena<Membership>) {
+        for key in self.refuse_last.iter() {
+            let standing = memberships.get(key).map(|membership| self.standing(key, membership));
+            let Some(Standing::Refused(_, refused)) = standing else {
+                panic!("{key:?} refuses nothing: {standing:?}");
+            };
+            assert!(Arc::ptr_eq(refused, &self.last), "{key:?} refuses {refused}");
         }
     }
 
@@ -85,9 +140,11 @@ impl Filters {
         }
         if !self.last.is_same(refused) {
             self.last = Arc::new(refused.clone());
+            self.refuse_last.clear();
         }
         let refusal = Refusal::Until(until, Arc::clone(&self.last));
         self.put(key, memberships, refusal);
+        self.refuse_last.insert(key);
         self.next_expiry = Some(self.next_expiry.map_or(until, |earliest| earliest.min(until)));
     }
 
@@ -104,12 +161,16 @@ impl Filters {
                 memberships.get(*key).is_some_and(|membership| filter.stamp >= membership.born)
             });
         }
+        self.refuse_last.remove(key);
         self.by_membership.insert(key, Filter { stamp: memberships[key].stamp, refusal });
     }
 
     /// The membership is offered this agent: what it had refused before is over.
     pub(crate) fn lift(&mut self, key: Key<Membership>) {
-        self.by_membership.remove(&key);
+        if self.filter(key).is_some() {
+            self.by_membership.remove(&key);
+            self.refuse_last.remove(key);
+        }
         if !self.parts.is_empty() {
             self.parts.remove(&key);
         }
@@ -149,8 +210,12 @@ impl Filters {
     pub(crate) fn expire(&mut self, now: Mono) -> bool {
         let before = self.by_membership.len();
         let mut next: Option<Mono> = None;
-        self.by_membership.retain(|_, filter| match filter.refusal {
-            Refusal::Until(until, _) if until <= now => false,
+        let refuse_last = &mut self.refuse_last;
+        self.by_membership.retain(|key, filter| match filter.refusal {
+            Refusal::Until(until, _) if until <= now => {
+                refuse_last.remove(*key);
+                false
+            }
             Refusal::Until(until, _) => {
                 next = Some(next.map_or(until, |earliest| earliest.min(until)));
                 true

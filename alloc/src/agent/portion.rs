@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use meshos_protocol::resources::{Amount, Resources};
+use meshos_protocol::{
+    resources::{Amount, Resources},
+    time::Mono,
+};
 
 use super::{Agent, OPTIMISTIC_OFFERS_MAX};
 use crate::{
@@ -82,7 +85,11 @@ impl Agent {
         headroom: Option<Headroom>,
         covers: impl FnOnce(&'a Arc<Resources>, &Resources) -> bool,
     ) -> Result<Portion, SkipRule> {
-        let standing = self.filters.standing(key, membership);
+        let standing = match self.filters.last_refused(key) {
+            // Until when is of no interest here.
+            Some(refused) => Standing::Refused(Mono(u64::MAX), refused),
+            None => self.filters.standing(key, membership),
+        };
         let whole =
             matches!(standing, Standing::Refused(..)) || self.filters.part_refused(key, membership);
         let simple = !self.special && !self.optimistic && membership.wishes.is_none();

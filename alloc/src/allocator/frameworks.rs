@@ -92,8 +92,14 @@ impl Allocator {
             let membership = &mut self.memberships[key];
             membership.suppressed = false;
             membership.stamp = stamp;
+            self.refusals_are_over(key);
             self.membership_changed(key, true);
         }
+    }
+
+    /// Looks at every agent, as the run that follows does.
+    fn refusals_are_over(&mut self, key: Key<Membership>) {
+        self.agents.iter_mut().for_each(|page| page.filters.outdate(key));
     }
 
     fn apply_roles(
@@ -135,8 +141,11 @@ impl Allocator {
     fn unsubscribe(&mut self, key: Key<Membership>) {
         self.forget_gang(key);
         let membership = &mut self.memberships[key];
-        membership.subscribed = false;
-        membership.wishes = None;
+        if membership.subscribed {
+            membership.subscribed = false;
+            membership.wishes = None;
+            self.refusals_are_over(key);
+        }
         self.membership_changed(key, false);
     }
 

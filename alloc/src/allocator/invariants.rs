@@ -41,6 +41,7 @@ impl Allocator {
             );
             let waits = framework.is_some_and(|found| membership.silenced(found).is_none());
             assert_eq!(self.tree.is_in(Scope::Waiting, membership.node), waits, "{membership:?}");
+            assert_eq!(self.waiting.contains(key), waits, "{membership:?}");
             let fresh = self.tree.is_in(Scope::Fresh, membership.node);
             assert_eq!(self.fresh.contains(&key), fresh, "{membership:?}");
             let node = self.tree.node(membership.node);
@@ -79,6 +80,7 @@ impl Allocator {
         let mut expiries = 0;
         for (key, page) in self.agents.iter() {
             page.check_invariants();
+            page.filters.check_invariants(&self.memberships);
             total += &counted(page.total());
             assert_eq!(self.agent_keys.get(&page.id), Some(&key), "{}", page.id);
             assert_eq!(self.open.contains(key), page.is_open(), "{}", page.id);

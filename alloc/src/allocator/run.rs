@@ -145,7 +145,14 @@ impl Allocator {
         let (tree, memberships, limited) = (&self.tree, &mut self.memberships, &mut self.limited);
         let mut covers = Covers::default();
         let mut turns_taken = false;
-        let next = tree.next(scope, |key| {
+        // Where a limit counts, what is not looked at might have met it.
+        let few = (!tree.has_quota())
+            .then(|| {
+                page.filters.few_left(&self.waiting, |refused| covers.check(refused, page.free()))
+            })
+            .flatten();
+        let few = few.map(|few| few.iter().map(|key| memberships[*key].node).collect::<Vec<_>>());
+        let useful = |key| {
             if tree.has_quota() {
                 // Whatever keeps it from the agent: with more headroom it might want more of it.
                 let headroom = tree.headroom(memberships[key].node);
@@ -165,7 +172,11 @@ impl Allocator {
                 memberships[key].skips.count(*rule);
             }
             found.ok()
-        });
+        };
+        let next = match few {
+            Some(few) => tree.next_among(scope, few.into_iter(), useful),
+            None => tree.next(scope, useful),
+        };
         (next, turns_taken)
     }
 

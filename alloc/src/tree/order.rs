@@ -1,5 +1,7 @@
 //! The order of service: who is next.
 
+use std::collections::BTreeMap;
+
 use meshos_protocol::resources::ScalarQuantities;
 
 use super::{FRESH, Kind, NEEDY, Node, Scope, Tree, WAITING};
@@ -29,6 +31,9 @@ impl Who {
         }
     }
 }
+
+/// By node the children that are gone through, when not all are.
+type Ways = BTreeMap<Key<Node>, Vec<Key<Node>>>;
 
 /// Who is served next below a node.
 struct Next<T> {
@@ -103,6 +108,50 @@ impl Tree {
         taker.zip(used)
     }
 
+    /// The same when only these frameworks can have a use for it. All others are passed over, unless
+    /// levels are rescaled.
+    pub(crate) fn next_among<T>(
+        &self,
+        scope: Scope,
+        among: impl Iterator<Item = Key<Node>>,
+        mut useful: impl FnMut(Key<Membership>) -> Option<T>,
+    ) -> Option<(Key<Membership>, T)> {
+        if self.rescaling {
+            return self.next(scope, useful);
+        }
+        let list = list_of(scope);
+        let ways = self.ways_to(among, list);
+        let mut used = None;
+        let mut wanted = |key| {
+            used = useful(key);
+            used.is_some()
+        };
+        let mut below = |who| self.first_below(self.root, list, who, Some(&ways), &mut wanted);
+        let taker = below(Who::Needy).or_else(|| below(Who::Met));
+        taker.zip(used)
+    }
+
+    /// For each node above frameworks in a list those children that lead to them, in the order of
+    /// service.
+    fn ways_to(&self, frameworks: impl Iterator<Item = Key<Node>>, list: usize) -> Ways {
+        let mut ways = Ways::new();
+        for framework in frameworks.filter(|key| self.nodes[*key].is_listed(list)) {
+            let mut child = framework;
+            while let Some(parent) = self.nodes[child].parent {
+                let children = ways.entry(parent).or_default();
+                if children.contains(&child) {
+                    break;
+                }
+                children.push(child);
+                child = parent;
+            }
+        }
+        for children in ways.values_mut() {
+            children.sort_by(|one, other| self.nodes[*one].service_order(&self.nodes[*other]));
+        }
+        ways
+    }
+
     /// The one of those below a node who is served next, while levels are rescaled.
     ///
     /// Children are gone through in the order of what they count when the first of those who wait
@@ -159,8 +208,8 @@ impl Tree {
         mut wanted: impl FnMut(Key<Membership>) -> bool,
     ) -> Option<Key<Membership>> {
         let list = list_of(scope);
-        self.first_below(self.root, list, Who::Needy, &mut wanted)
-            .or_else(|| self.first_below(self.root, list, Who::Met, &mut wanted))
+        self.first_below(self.root, list, Who::Needy, None, &mut wanted)
+            .or_else(|| self.first_below(self.root, list, Who::Met, None, &mut wanted))
     }
 
     /// The first in the order of service, among those who are guaranteed more than they have, for
@@ -169,7 +218,7 @@ impl Tree {
         &self,
         mut wanted: impl FnMut(Key<Membership>) -> bool,
     ) -> Option<Key<Membership>> {
-        self.first_below(self.root, WAITING, Who::Needy, &mut wanted)
+        self.first_below(self.root, WAITING, Who::Needy, None, &mut wanted)
     }
 
     /// The first of them below a node for whom `wanted` holds.
@@ -178,6 +227,7 @@ impl Tree {
         key: Key<Node>,
         list: usize,
         who: Who,
+        ways: Option<&Ways>,
         wanted: &mut impl FnMut(Key<Membership>) -> bool,
     ) -> Option<Key<Membership>> {
         let node = &self.nodes[key];
@@ -185,12 +235,15 @@ impl Tree {
             return wanted(membership).then_some(membership);
         }
         let who = if node.lists[NEEDY].is_empty() { who.where_nobody_is_needy() } else { who };
-        let children = &node.lists[if who == Who::Needy { NEEDY } else { list }];
+        let listed = if who == Who::Needy { NEEDY } else { list };
         // As deep as roles are nested, which their length bounds.
-        children.iter().find_map(|child| {
+        let below = |child: &Key<Node>| {
             let who = who.below(self.nodes[*child].unmet)?;
-            self.first_below(*child, list, who, wanted)
-        })
+            self.first_below(*child, list, who, ways, wanted)
+        };
+        let Some(ways) = ways else { return node.lists[listed].iter().find_map(below) };
+        let is_listed = |child: &&Key<Node>| self.nodes[**child].is_listed(listed);
+        ways.get(&key)?.iter().filter(is_listed).find_map(below)
     }
 
     /// Whether somebody waits who is guaranteed more than it has.
