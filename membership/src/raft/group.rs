@@ -18,9 +18,9 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Applied, COMMAND_BYTES_MAX, ChangeError, HandleError, Health, Leadership, MemberRelease,
-    OpenError, Options, ProposeError, RaftNetwork, RegistryMachine, Release, Status, Timing,
-    VOTERS_MAX, Voter, VoterRole, VoterStatus,
+    Applied, COMMAND_BYTES_MAX, ChangeError, HandleError, Health, Leadership, OpenError, Options,
+    ProposeError, RaftNetwork, RegistryMachine, Status, Timing, VOTERS_MAX, Voter, VoterRole,
+    VoterStatus,
     apply::Applier,
     client::Client,
     config::{Command, Member, TypeConfig, log_id, openraft_config},
@@ -330,26 +330,6 @@ impl RaftGroup {
                 }
             })
             .collect()
-    }
-
-    /// The members of the group, voters and learners, and the release that each was last heard to
-    /// run while this node leads; changes are told at once.
-    #[must_use]
-    pub fn releases(&self) -> watch::Receiver<Vec<MemberRelease>> {
-        self.inner.releases.members()
-    }
-
-    /// What this node runs.
-    #[must_use]
-    pub fn release(&self) -> &Release {
-        self.inner.server.release()
-    }
-
-    /// The level up to which a node's release has to know the registry for it to be made a voter,
-    /// as this node has applied it.
-    #[must_use]
-    pub fn level_required(&self) -> u32 {
-        self.inner.releases.required()
     }
 
     /// The term in which the members of the group, as this node knows them, were written. A group

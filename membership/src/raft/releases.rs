@@ -8,7 +8,9 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{MemberRelease, Release, Timing, Voter, VoterRole, config::StoredMembership};
+use super::{
+    MemberRelease, RaftGroup, Release, Timing, Voter, VoterRole, config::StoredMembership,
+};
 
 /// A member that did not answer for so many of the longest elections does not answer: several
 /// heartbeats, and a busy moment.
@@ -45,6 +47,12 @@ impl Releases {
             members: watch::Sender::default(),
             required: AtomicU32::new(0),
         }
+    }
+
+    /// What this node runs.
+    fn own(&self) -> Release {
+        let known = self.known.borrow();
+        known.get(&self.own).map_or(Release::SILENT, |told| told.release.clone())
     }
 
     /// A member, or one that is about to be one, has told.
@@ -158,5 +166,27 @@ impl Releases {
     pub(super) fn obstacle(&self, voter: &Voter) -> Option<String> {
         let release = self.known.borrow().get(&voter.raft_id)?.release.clone();
         self.shortfall(voter, &release)
+    }
+}
+
+impl RaftGroup {
+    /// The members of the group, voters and learners, and the release that each was last heard to
+    /// run while this node leads; changes are told at once.
+    #[must_use]
+    pub fn releases(&self) -> watch::Receiver<Vec<MemberRelease>> {
+        self.inner.releases.members()
+    }
+
+    /// What this node runs.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        self.inner.releases.own()
+    }
+
+    /// The level up to which a node's release has to know the registry for it to be made a voter,
+    /// as this node has applied it.
+    #[must_use]
+    pub fn level_required(&self) -> u32 {
+        self.inner.releases.required()
     }
 }

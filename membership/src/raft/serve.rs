@@ -76,10 +76,6 @@ impl Server {
         }
     }
 
-    pub(super) const fn release(&self) -> &Release {
-        &self.release
-    }
-
     /// Serves these nodes, and no others beside the members.
     pub(super) fn admit(&self, nodes: impl IntoIterator<Item = NodeId>) {
         *self.admitted() = nodes.into_iter().take(ADMITTED_MAX).collect();

@@ -289,7 +289,7 @@ impl Api {
             raft_id: self.options.raft_id,
             address: self.options.options.agent_address().to_string(),
             signs: Some(!matches!(self.options.options.keys, KeySource::JoinToken(_))),
-            release: Some(self.options.raft.release().clone()),
+            release: Some(self.options.raft.release()),
         })
     }
 

@@ -29,7 +29,7 @@ pub(super) async fn ask_until_voter(
             raft_id: own.raft_id,
             address: own.address.clone(),
             replaces,
-            release: Some(formation.raft().release().clone()),
+            release: Some(formation.raft().release()),
         };
         // Whoever is asked and does not lead refuses, so all are asked in turn.
         for voter in voters.iter().filter(|voter| voter.raft_id != own.raft_id) {
