@@ -17,7 +17,7 @@ use crate::{arena::Key, filters::Filters, membership::Membership, profile::Agent
 /// To how many frameworks the same resources are offered at once, when that is done at all.
 pub(crate) const OPTIMISTIC_OFFERS_MAX: usize = 8;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) profile: AgentProfile,

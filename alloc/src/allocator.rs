@@ -68,7 +68,7 @@ pub struct Grant {
 ///
 /// Whatever refers to an agent, framework or holding that does not exist changes nothing, and no
 /// more can come back than was given out. So late and repeated calls cannot break the ledger.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Allocator {
     options: Settings,
     rng: ChaCha8Rng,

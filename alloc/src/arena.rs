@@ -60,7 +60,7 @@ impl<T> fmt::Debug for Key<T> {
 }
 
 /// Values in slots that are used again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Arena<T> {
     slots: Vec<Option<T>>,
     vacant: Vec<Key<T>>,
@@ -134,7 +134,7 @@ impl<T> std::ops::IndexMut<Key<T>> for Arena<T> {
 }
 
 /// A set of keys as bits: what is to be looked at in the next run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct KeySet<T> {
     words: Vec<u64>,
     len: usize,

@@ -51,7 +51,7 @@ pub(crate) enum Standing<'a> {
 }
 
 /// The filters on one agent.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Filters {
     by_membership: BTreeMap<Key<Membership>, Filter>,
     /// Who was offered a part of the agent last, since when it is who it is, and whether it refused.

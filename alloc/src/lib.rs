@@ -44,7 +44,7 @@ pub use explain::{
     RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, TaskMiss, WholeRole,
 };
 pub use options::{FILTER_MAX, OfferMode, Options};
-pub use policy::{Policy, PolicyChoice, PolicyChoiceError};
+pub use policy::{ClonePolicy, Policy, PolicyChoice, PolicyChoiceError};
 pub use profile::AgentProfile;
 pub use quota::{Quota, QuotaError};
 pub use share::Share;

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stamp(pub(crate) u64);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Membership {
     pub(crate) framework: FrameworkId,
     pub(crate) role: Role,
@@ -46,7 +46,7 @@ pub(crate) struct Membership {
 }
 
 /// What a framework wishes of offers in one role.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Wishes {
     /// An offer holds at least one of these, unless there are none.
     pub(crate) minimum: Vec<ScalarQuantities>,
@@ -112,7 +112,7 @@ impl Membership {
 }
 
 /// A framework, or what is left of one whose tasks still run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Framework {
     pub(crate) active: bool,
     pub(crate) capabilities: Capabilities,

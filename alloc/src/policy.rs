@@ -30,7 +30,7 @@ use crate::Share;
 /// Parties are ranked among their siblings: roles below one role (or at the top) among each other,
 /// frameworks within one role among each other. The lowest [`Rank`] is served first; ties go to the
 /// party that was granted fewer offers, then to the smaller name or id.
-pub trait Policy: fmt::Debug + Send + Sync {
+pub trait Policy: fmt::Debug + Send + Sync + ClonePolicy {
     /// How operators choose and see it: lower-case words joined with `-`.
     fn name(&self) -> &'static str;
 
@@ -57,6 +57,25 @@ pub trait Policy: fmt::Debug + Send + Sync {
     /// [`Account::past`] is always empty.
     fn half_life(&self) -> Option<Duration> {
         None
+    }
+}
+
+/// Copies of policies, which pictures of an allocator need; every policy that is `Clone` has it.
+pub trait ClonePolicy {
+    /// A policy in the same state.
+    fn clone_boxed(&self) -> Box<dyn Policy>;
+}
+
+impl<P: Policy + Clone + 'static> ClonePolicy for P {
+    fn clone_boxed(&self) -> Box<dyn Policy> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Policy> {
+    fn clone(&self) -> Self {
+        // Of what is in the box: the box itself is no policy.
+        (**self).clone_boxed()
     }
 }
 

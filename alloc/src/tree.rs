@@ -52,7 +52,7 @@ const FRESH: usize = 1;
 const NEEDY: usize = 2;
 
 /// What a node stands for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Kind {
     Root,
     Direct,
@@ -60,7 +60,7 @@ enum Kind {
     Framework(FrameworkId, Key<Membership>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Node {
     kind: Kind,
     parent: Option<Key<Node>>,
@@ -175,14 +175,14 @@ struct RoleNodes {
 }
 
 /// What operators have said of roles, whether anybody is in them or not.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Settings {
     weights: BTreeMap<Role, u64>,
     priorities: BTreeMap<Role, i32>,
     quotas: BTreeMap<Role, Quota>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tree {
     nodes: Arena<Node>,
     root: Key<Node>,

@@ -16,7 +16,7 @@ use meshos_protocol::{
     time::Mono,
 };
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Seniority {
     /// How many places a tenth of the cluster costs.
     places_per_tenth: i64,

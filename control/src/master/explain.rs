@@ -1,8 +1,8 @@
 //! Why somebody is not offered what it wants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use meshos_alloc::{AgentExplanation, TaskExplanation, WholeRole};
+use meshos_alloc::{AgentExplanation, Allocator, TaskExplanation, WholeRole};
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId},
     resources::Resources,
@@ -12,7 +12,7 @@ use meshos_protocol::{
 use serde::Serialize;
 
 use super::{agents::Link, frameworks::Presence, state::Core};
-use crate::registry::{AgentState, Lookup};
+use crate::registry::{AgentState, Lookup, Registry};
 
 /// What may be explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,9 +83,6 @@ pub enum NotExplained {
     /// There is no such node.
     #[error("node {0} was never admitted; `meshos nodes` shows what there is")]
     NoNode(NodeId),
-    /// This master leads no more.
-    #[error("this node leads no more: ask again")]
-    Deposed,
 }
 
 fn list(roles: &BTreeSet<Role>) -> String {
@@ -213,8 +210,35 @@ pub enum AgentObstacle {
     Draining,
 }
 
+/// A picture of all that explanations are made of: made by the master's loop, read by anybody, and
+/// not touched by what happens after.
+#[derive(Debug, Clone)]
+pub struct Explainer {
+    allocator: Allocator,
+    registry: Registry,
+    links: BTreeMap<AgentId, Link>,
+    presences: BTreeMap<FrameworkId, Presence>,
+    open_offers: BTreeMap<FrameworkId, usize>,
+}
+
 impl Core {
-    pub(super) fn explain(&self, question: &Question) -> Result<Explanation, NotExplained> {
+    pub(super) fn explainer(&self) -> Explainer {
+        Explainer {
+            allocator: self.allocator.clone(),
+            registry: self.registry.clone(),
+            links: self.agents.iter().map(|(id, agent)| (*id, agent.link)).collect(),
+            presences: self.frameworks.iter().map(|(id, it)| (*id, it.presence)).collect(),
+            open_offers: self.offers.counts_by_framework(),
+        }
+    }
+}
+
+impl Explainer {
+    /// Why somebody is not offered what it wants.
+    ///
+    /// # Errors
+    /// When there is no such framework, role or node.
+    pub fn explain(&self, question: &Question) -> Result<Explanation, NotExplained> {
         match question {
             Question::Framework(framework) => {
                 let told = self.explain_framework(*framework)?;
@@ -234,7 +258,11 @@ impl Core {
         }
     }
 
-    pub(super) fn explain_framework(
+    /// Why a framework is not offered what it wants.
+    ///
+    /// # Errors
+    /// When there is no such framework.
+    pub fn explain_framework(
         &self,
         framework: FrameworkId,
     ) -> Result<FrameworkExplanation, NotExplained> {
@@ -275,7 +303,7 @@ impl Core {
     fn explain_node(&self, node: NodeId) -> Result<NodeExplanation, NotExplained> {
         let newest = self.registry.newest_agent_of(node);
         let (agent, state) = newest.ok_or(NotExplained::NoNode(node))?;
-        let link = self.agents.get(&agent).map(|agent| agent.link);
+        let link = self.links.get(&agent).copied();
         let mut obstacles = Vec::new();
         match state {
             AgentState::Gone { .. } => obstacles.push(AgentObstacle::Gone),
@@ -300,7 +328,7 @@ impl Core {
     fn circumstances(&self, framework: FrameworkId) -> Result<Circumstances, NotExplained> {
         let mut circumstances = Circumstances {
             obstacles: Vec::new(),
-            open_offers: self.offers.count_of_framework(framework),
+            open_offers: self.open_offers.get(&framework).copied().unwrap_or_default(),
             agents: self.agent_counts(),
         };
         let obstacles = &mut circumstances.obstacles;
@@ -312,7 +340,7 @@ impl Core {
             }
             Lookup::Live(record) => record,
         };
-        match self.frameworks.get(&framework).map(|framework| framework.presence) {
+        match self.presences.get(&framework).copied() {
             Some(Presence::Subscribed { .. }) => {}
             Some(Presence::Lost { .. }) | None => obstacles.push(Obstacle::NotSubscribed),
             Some(Presence::Leaving | Presence::Disconnected { .. } | Presence::Closing) => {
@@ -331,9 +359,9 @@ impl Core {
 
     fn agent_counts(&self) -> AgentCounts {
         let mut counts = AgentCounts::default();
-        for (id, agent) in &self.agents {
+        for (id, link) in &self.links {
             let draining = self.registry.agent(*id) == Some(AgentState::Draining);
-            let count = match agent.link {
+            let count = match link {
                 Link::Online { .. } if draining => &mut counts.draining,
                 Link::Online { .. } => &mut counts.active,
                 Link::Awaited { .. } => &mut counts.not_reported,

@@ -1,13 +1,13 @@
 //! The master's one way in.
 
 use meshos_protocol::{
-    ids::{Fence, FrameworkId, NodeId},
+    ids::{Fence, NodeId},
     messages::agent::TaskHint,
     time::{Mono, Now},
 };
 
 use super::{
-    Effect, Event, Explanation, FrameworkExplanation, MasterConfig, NotExplained, Question, View,
+    Effect, Event, Explainer, MasterConfig, View,
     state::{Core, Cx},
 };
 use crate::registry::Registry;
@@ -62,23 +62,10 @@ impl Master {
         self.core.as_ref().map_or_else(|| View::deposed(self.fence, self.me), |core| core.view())
     }
 
-    /// Why somebody is not offered what it wants, as of the last event.
-    ///
-    /// # Errors
-    /// When there is no such framework, role or node, or this master leads no more.
-    pub fn explain(&self, question: &Question) -> Result<Explanation, NotExplained> {
-        self.core.as_ref().ok_or(NotExplained::Deposed)?.explain(question)
-    }
-
-    /// Why a framework is not offered what it wants.
-    ///
-    /// # Errors
-    /// When there is no such framework, or this master leads no more.
-    pub fn explain_framework(
-        &self,
-        framework: FrameworkId,
-    ) -> Result<FrameworkExplanation, NotExplained> {
-        self.core.as_ref().ok_or(NotExplained::Deposed)?.explain_framework(framework)
+    /// An immutable picture, as of the last event, from which anybody can have explained why somebody
+    /// is not offered what it wants. It costs about as much as one explanation; none once deposed.
+    pub fn explainer(&self) -> Option<Explainer> {
+        self.core.as_ref().map(|core| core.explainer())
     }
 
     /// Whether this master was told that it leads no more.

@@ -52,8 +52,8 @@ pub use counters::{Counters, DropReason, Tally};
 pub use effect::Effect;
 pub use event::{ConnectionId, Event, OperatorCall};
 pub use explain::{
-    AgentCounts, AgentObstacle, Circumstances, Explanation, FrameworkExplanation, NodeExplanation,
-    NotExplained, Obstacle, Question, RoleExplanation, WaitingExplanation,
+    AgentCounts, AgentObstacle, Circumstances, Explainer, Explanation, FrameworkExplanation,
+    NodeExplanation, NotExplained, Obstacle, Question, RoleExplanation, WaitingExplanation,
 };
 pub use machine::Master;
 pub use releases::VoterRelease;

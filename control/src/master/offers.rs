@@ -88,6 +88,11 @@ impl Offers {
         self.by_framework.get(&framework).map_or(0, BTreeSet::len)
     }
 
+    /// How many open offers each framework has that has any.
+    pub(super) fn counts_by_framework(&self) -> BTreeMap<FrameworkId, usize> {
+        self.by_framework.iter().map(|(framework, ids)| (*framework, ids.len())).collect()
+    }
+
     pub(super) fn of_agent(&self, agent: AgentId) -> Vec<OfferId> {
         self.by_agent.get(&agent).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! What stands in a recording, and how it is read.
 
-use std::io;
+use std::io::{self, Read as _};
 
 use meshos_protocol::{
     codec::{self, DecodeError},
@@ -16,24 +16,25 @@ use crate::{
     registry::SnapshotError,
 };
 
-/// The form of recordings that this release writes and reads.
+/// The format of recordings that this release writes and reads.
 pub(super) const VERSION: u32 = 1;
-/// The largest frame: an event may hold a whole message, and a little stands around it.
-pub(super) const FRAME_BYTES_MAX: usize = codec::FRAME_BYTES_MAX + (64 << 10);
+/// The largest frame: an event may hold a whole message, which may be longer here than it was on the
+/// wire, since its fields are written by name.
+pub(super) const FRAME_BYTES_MAX: usize = 8 * codec::FRAME_BYTES_MAX;
 /// The registry is cut into pieces of this size.
 pub(super) const PIECE_BYTES: usize = 4 << 20;
-/// Hints in one frame.
-pub(super) const HINTS_PER_FRAME: usize = 1_000;
 const LENGTH_BYTES: usize = 4;
 
 /// One frame.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Record {
+    /// The first: it is read by every release, so nothing is ever added to it.
+    Format(Format),
     Start(Box<Start>),
     /// A piece of the registry's snapshot; as many as it takes.
     Registry(ByteBuf),
-    Hints(Vec<TaskHint>),
+    Hint(Box<TaskHint>),
     /// From here on there are steps only.
     Begun,
     Step(Box<Step>),
@@ -41,11 +42,16 @@ pub(super) enum Record {
     Full,
 }
 
+/// In which format a recording is, and who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Format {
+    pub(super) version: u32,
+    pub(super) release: String,
+}
+
 /// What a master was made from, but for the registry and the hints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// The form of the recording.
-    pub version: u32,
     /// The release that led.
     pub release: String,
     /// The master's fence: its cluster and term.
@@ -80,12 +86,12 @@ pub enum ReadError {
     /// It is something else.
     #[error("it is no recording of a leader's events: it does not begin like one")]
     Foreign,
-    /// It was written in another form.
+    /// It was written in another format.
     #[error(
-        "it has form {version} and this release reads form {VERSION}: play it with release {release}, which wrote it"
+        "it has format {version} and this release reads format {VERSION}: play it with release {release}, which wrote it"
     )]
     Version {
-        /// Its form.
+        /// Its format.
         version: u32,
         /// The release that wrote it.
         release: String,
@@ -151,8 +157,9 @@ impl<R: io::Read> Reader<R> {
             let source = DecodeError::TooLong { bytes: length, limit: FRAME_BYTES_MAX };
             return Err(self.unreadable(source));
         }
-        let mut frame = vec![0; length];
-        if !self.fill(&mut frame)? {
+        let mut frame = Vec::new();
+        let most = u64::try_from(length).unwrap_or(u64::MAX);
+        if (&mut self.from).take(most).read_to_end(&mut frame)? < length {
             return Ok(None);
         }
         let record = codec::decode_within(&frame, FRAME_BYTES_MAX);

@@ -42,20 +42,23 @@ impl<R: io::Read> Player<R> {
     /// When it cannot be read, is something else, of another form, or ends before its first step.
     pub fn new(from: R) -> Result<Self, ReadError> {
         let mut reader = Reader::new(from);
-        let Some(Record::Start(start)) = reader.take()? else {
+        let Some(Record::Format(format)) = reader.take()? else {
             return Err(ReadError::Foreign);
         };
-        let start = *start;
-        if start.version != VERSION {
-            return Err(ReadError::Version { version: start.version, release: start.release });
+        if format.version != VERSION {
+            return Err(ReadError::Version { version: format.version, release: format.release });
         }
+        let Some(Record::Start(start)) = reader.take()? else {
+            return Err(ReadError::CutOff);
+        };
+        let start = *start;
         let (mut snapshot, mut hints) = (Vec::new(), Vec::new());
         loop {
             match reader.take()?.ok_or(ReadError::CutOff)? {
                 Record::Registry(piece) => snapshot.extend_from_slice(&piece),
-                Record::Hints(more) => hints.extend(more),
+                Record::Hint(hint) => hints.push(*hint),
                 Record::Begun => break,
-                Record::Start(_) | Record::Step(_) | Record::Full => {
+                Record::Format(_) | Record::Start(_) | Record::Step(_) | Record::Full => {
                     return Err(ReadError::Misplaced { position: reader.position() - 1 });
                 }
             }
@@ -87,6 +90,11 @@ impl<R: io::Read> Player<R> {
         self.master
     }
 
+    /// Whether the recording holds the whole term: the master was told that it leads no more.
+    pub const fn is_whole(&self) -> bool {
+        self.master.is_deposed()
+    }
+
     /// Whether the recording ended for want of room, once its end was reached.
     pub const fn is_full(&self) -> bool {
         self.full
@@ -110,9 +118,13 @@ impl<R: io::Read> Player<R> {
                 let same = fingerprint(&effects) == step.fingerprint;
                 Ok(Some(Played { number: self.steps, step: *step, effects, same }))
             }
-            Some(Record::Start(_) | Record::Registry(_) | Record::Hints(_) | Record::Begun) => {
-                Err(ReadError::Misplaced { position: self.reader.position() - 1 })
-            }
+            Some(
+                Record::Format(_)
+                | Record::Start(_)
+                | Record::Registry(_)
+                | Record::Hint(_)
+                | Record::Begun,
+            ) => Err(ReadError::Misplaced { position: self.reader.position() - 1 }),
         }
     }
 }

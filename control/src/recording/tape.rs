@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 use super::{
     Start, Step,
     fingerprint::fingerprint,
-    frames::{HINTS_PER_FRAME, PIECE_BYTES, Record, VERSION, put},
+    frames::{Format, PIECE_BYTES, Record, VERSION, put},
 };
 use crate::{
     master::{Effect, Event, Master},
@@ -27,12 +27,14 @@ impl Tape {
     /// bytes at most, beside what the master is made from.
     pub fn begin(start: Start, registry: &Registry, hints: &[TaskHint], bytes_max: u64) -> Self {
         let mut bytes = Vec::new();
-        put(&mut bytes, &Record::Start(Box::new(Start { version: VERSION, ..start })));
+        let format = Format { version: VERSION, release: start.release.clone() };
+        put(&mut bytes, &Record::Format(format));
+        put(&mut bytes, &Record::Start(Box::new(start)));
         for piece in registry.to_snapshot().chunks(PIECE_BYTES) {
             put(&mut bytes, &Record::Registry(ByteBuf::from(piece)));
         }
-        for hints in hints.chunks(HINTS_PER_FRAME) {
-            put(&mut bytes, &Record::Hints(hints.to_vec()));
+        for hint in hints {
+            put(&mut bytes, &Record::Hint(Box::new(hint.clone())));
         }
         put(&mut bytes, &Record::Begun);
         Self { bytes, left: bytes_max }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Debug,
+    fmt::{self, Debug, Write as _},
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
@@ -26,9 +26,10 @@ use super::{
 };
 
 const HELP: &str = "\
-A node that is started with --record-events MB writes down all that it is told in each term in which
-it leads, in the directory recordings of its data directory. A leader that is told the same does the
-same: so a recording shows afterwards, on any machine, what the leader knew and why it acted as it did.
+A node that is started with --record-events MB writes down what it is told in each term in which it
+leads, from the start of the term until so many megabytes are used up, in the directory recordings of
+its data directory; the newest four are kept. A leader that is told the same does the same: so a
+recording shows afterwards, on any machine, what the leader knew and why it acted as it did.
 
 Examples:
   meshos replay term-0000000003.recording              what happened, and how it stood at the end
@@ -96,7 +97,8 @@ pub(super) fn execute(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.json {
         output::json(&summary.to_json(&player, &view))?;
     } else {
-        summary.print(&view, arguments, player.is_full())?;
+        let at_its_end = summary.steps < last;
+        summary.print(&view, arguments, player.is_full(), at_its_end)?;
     }
     Ok(if summary.differs.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -134,7 +136,13 @@ impl Summary {
         }
     }
 
-    fn print(&self, view: &View, arguments: &Arguments, full: bool) -> Result<()> {
+    fn print(
+        &self,
+        view: &View,
+        arguments: &Arguments,
+        full: bool,
+        at_its_end: bool,
+    ) -> Result<()> {
         if arguments.step.is_none() && !arguments.events {
             let mut table = Table::new(&["EVENT", "COUNT"]);
             for (kind, number) in &self.kinds {
@@ -152,6 +160,11 @@ impl Summary {
         if full {
             output::wrapped(
                 "The recording ends here for want of room (--record-events); the leader went on.",
+            )?;
+        } else if !view.deposed && at_its_end {
+            output::wrapped(
+                "The recording ends here, though the term did not: the leader was killed, or its disk failed or was \
+                 too slow for the recording, and then it went on.",
             )?;
         }
         match self.differs {
@@ -177,6 +190,7 @@ impl Summary {
             "kinds": self.kinds,
             "first_difference": self.differs,
             "full": player.is_full(),
+            "whole": player.is_whole(),
             "deposed": view.deposed,
             "nodes": view.agents.iter().count(),
             "frameworks": view.frameworks.iter().count(),
@@ -226,9 +240,21 @@ fn is_quiet(played: &Played) -> bool {
 
 /// The name of an enum's variant.
 fn name_of(value: &impl Debug) -> String {
-    let whole = format!("{value:?}");
-    let end = whole.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(whole.len());
-    whole[..end].to_owned()
+    let mut name = Name(String::new());
+    // It stops early by an error: a message may be megabytes long.
+    let _stopped = write!(name, "{value:?}");
+    name.0
+}
+
+/// Takes the letters and digits that a text begins with.
+struct Name(String);
+
+impl fmt::Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.find(|letter: char| !letter.is_alphanumeric());
+        self.0.push_str(&text[..end.unwrap_or(text.len())]);
+        if end.is_some() { Err(fmt::Error) } else { Ok(()) }
+    }
 }
 
 fn in_one_line(played: &Played, began: Mono) -> String {

@@ -157,8 +157,8 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
 fn unable_to_sign(answer: &Value) -> &'static str {
     match answer["signs"].as_bool() {
         Some(false) => {
-            ". It does not hold the cluster's keys: as long as no other seed runs, no new node can join; start \
-             it with --keys DIR to change that"
+            ". It does not hold the cluster's keys: as long as no node that has them runs, no new node can join; \
+             start it with --keys DIR to change that"
         }
         Some(true) | None => "",
     }

@@ -37,22 +37,29 @@ pub(crate) struct HintStore {
 #[derive(Default)]
 struct Hints {
     fence: Option<Fence>,
-    tasks: BTreeMap<(FrameworkId, TaskId), TaskHint>,
+    /// By agent too: what is told late of a task on one agent says nothing of one of its name on another.
+    tasks: BTreeMap<Key, TaskHint>,
     ends: Ends,
+}
+
+type Key = (FrameworkId, TaskId, AgentId);
+
+fn key_of(hint: &TaskHint) -> Key {
+    (hint.framework, hint.task.clone(), hint.agent)
 }
 
 /// How the newest ended tasks ended; of each task on an agent the last word.
 #[derive(Default)]
 struct Ends {
     by_age: BTreeMap<u64, TaskHint>,
-    ages: BTreeMap<(FrameworkId, TaskId, AgentId), u64>,
+    ages: BTreeMap<Key, u64>,
     taken: u64,
 }
 
 impl Ends {
     fn take(&mut self, hint: TaskHint) {
         self.taken += 1;
-        let key = (hint.framework, hint.task.clone(), hint.agent);
+        let key = key_of(&hint);
         if let Some(earlier) = self.ages.insert(key, self.taken) {
             self.by_age.remove(&earlier);
         }
@@ -60,7 +67,7 @@ impl Ends {
         if self.by_age.len() > ENDS_MAX
             && let Some((_, oldest)) = self.by_age.pop_first()
         {
-            self.ages.remove(&(oldest.framework, oldest.task, oldest.agent));
+            self.ages.remove(&key_of(&oldest));
         }
     }
 }
@@ -74,7 +81,7 @@ impl HintStore {
         }
         inner.fence = Some(fence);
         for hint in hints {
-            let key = (hint.framework, hint.task.clone());
+            let key = key_of(&hint);
             if hint.launch.is_none() {
                 inner.tasks.remove(&key);
                 if hint.end.is_some() {
@@ -180,6 +187,11 @@ mod tests {
         TaskHint { framework, task, agent, launch: None, end: Some(Box::new(end)) }
     }
 
+    fn launch() -> meshos_protocol::task::TaskLaunch {
+        let description = meshos_sdk::TaskBuilder::shell("t", "true").build().unwrap();
+        meshos_protocol::task::TaskLaunch { description, role: Default::default() }
+    }
+
     fn ends(store: &HintStore) -> Vec<u64> {
         store.all().into_iter().filter_map(|hint| Some(hint.end?.ended_at.0)).collect()
     }
@@ -194,8 +206,13 @@ mod tests {
         store.take(fence(2), [end(3, 50)]);
         assert_eq!(ends(&store).len(), ENDS_MAX);
         assert_eq!(ends(&store)[0], 30);
+        // One that runs elsewhere under the name of one that ended is another.
+        let elsewhere = AgentId::new(NodeId::from_bits(8), 1);
+        let launched =
+            TaskHint { agent: elsewhere, launch: Some(launch()), end: None, ..end(3, 0) };
+        store.take(fence(2), [launched, end(3, 55)]);
+        assert_eq!(store.live(), 1);
         store.take(fence(1), [end(4, 60)]);
         assert!(!ends(&store).contains(&60), "an earlier leader's word comes too late");
-        assert_eq!(store.live(), 0);
     }
 }

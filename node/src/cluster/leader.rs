@@ -362,6 +362,21 @@ impl Run {
         self.unwritten = false;
         self.claims.give_up_to(announcement.fence.term);
         self.voting.take_log_from(announcement.leader);
+        self.ask_who_votes(announcement);
+    }
+
+    /// What the leader has said of voters since it was asked, before it was followed, was not taken.
+    fn ask_who_votes(&self, followed: Announcement) {
+        let (net, tracker) = (self.voting.net.clone(), self.voting.tracker.clone());
+        let target = Target { node: Some(followed.leader), address: followed.agent_address };
+        if target.node == tracker.me.node {
+            return;
+        }
+        tokio::spawn(async move {
+            if let Some(announcement) = ask_for_leader(&net, &target).await {
+                tracker.told_by_leader(announcement);
+            }
+        });
     }
 }
 

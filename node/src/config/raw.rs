@@ -298,8 +298,9 @@ settings! {
     /// A voter makes a snapshot of the registry after so many entries; for tests [default: 5000]
     #[arg(hide = true, value_name = "N")]
     snapshot_every_entries: u32,
-    /// Write down what this node is told while it leads, up to so many megabytes for each term, so that
-    /// `meshos replay` can play it again; what tasks are told stands in it too [default: 0, nothing]
+    /// Write down what this node is told while it leads, the first so many megabytes of each term, so that
+    /// `meshos replay` can play it again; the environments of tasks stand in it, and so may secrets: only
+    /// this user can read it [default: 0, nothing]
     #[arg(value_name = "MB")]
     record_events: u32,
     /// How many nodes the cluster takes in, at most 1000; the same on all nodes [default: 250]

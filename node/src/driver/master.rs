@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use meshos_control::master::{
-    Explanation, MasterConfig, NotExplained, OperatorCall, Question, View,
+    Explainer, Explanation, MasterConfig, NotExplained, OperatorCall, Question, View,
 };
 use meshos_membership::{gossip, raft};
 use meshos_protocol::{
@@ -38,10 +38,10 @@ const MAILBOX_MAX: usize = 65_536;
 
 /// Explanations that may wait for their turn; more are refused.
 const EXPLAIN_WAITING_MAX: usize = 16;
-/// The least time between two explanations.
+/// The least time between two pictures for explanations.
 const EXPLAIN_PAUSE: Duration = Duration::from_millis(20);
-/// After an explanation the loop is left alone for so many times as long as it took: explaining
-/// takes at most a twentieth of the loop's time, whoever asks and however large the cluster is.
+/// After a picture the loop is left alone for so many times as long as it took: pictures for
+/// explanations take at most a twentieth of its time, whoever asks and however large the cluster is.
 const EXPLAIN_REST: u32 = 19;
 
 /// What leading needs.
@@ -66,14 +66,14 @@ enum Input {
     Agent { node: NodeId, opened: Opened },
     Relay { gateway: NodeId, principal: Principal, opened: Opened },
     Operator { call: OperatorCall, answer: oneshot::Sender<Result<(), CallError>> },
-    Explain { question: Question, answer: oneshot::Sender<Explained> },
+    Explainer { answer: oneshot::Sender<Pictured> },
     Stream(streams::StreamInput),
     ProposalsEnded,
 }
 
-/// What the loop found, and how long it took.
-struct Explained {
-    found: Result<Explanation, NotExplained>,
+/// What explanations are made of, and how long the loop took to copy it.
+struct Pictured {
+    explainer: Option<Explainer>,
     took: Duration,
 }
 
@@ -88,7 +88,7 @@ pub(crate) enum Unexplained {
     Nothing(NotExplained),
 }
 
-/// Lets one explanation at a time through to the loop, and the next only after a rest.
+/// Lets one question at a time through to the loop, and the next only after a rest.
 struct Turnstile {
     waiting: Semaphore,
     /// When the next may go; whoever holds it is the one under way.
@@ -152,9 +152,9 @@ impl Handle {
         answered.await.ok()
     }
 
-    /// Why somebody is not offered what it wants, exactly and now: the one read that the master's
-    /// loop answers, since the reasons are not kept while nobody asks. One at a time, with rests in
-    /// between.
+    /// Why somebody is not offered what it wants, exactly and now. The loop makes a picture for it,
+    /// since nobody looks at one otherwise; the answer is worked out beside the loop. One at a time, with
+    /// rests in between.
     pub(crate) async fn explain(&self, question: Question) -> Result<Explanation, Unexplained> {
         let _waiting = self.explaining.waiting.try_acquire().map_err(|_| Unexplained::Busy)?;
         let mut next = self.explaining.next.lock().await;
@@ -163,14 +163,14 @@ impl Handle {
         *next = Instant::now() + EXPLAIN_PAUSE;
         let (answer, answered) = oneshot::channel();
         let port = self.port.load_full().ok_or(Unexplained::NotLeading)?;
-        let sent = port.mailbox.send(Input::Explain { question, answer }).await;
+        let sent = port.mailbox.send(Input::Explainer { answer }).await;
         sent.map_err(|_| Unexplained::NotLeading)?;
-        let explained = answered.await.map_err(|_| Unexplained::NotLeading)?;
-        *next = Instant::now() + EXPLAIN_PAUSE.max(explained.took * EXPLAIN_REST);
-        explained.found.map_err(|why| match why {
-            NotExplained::Deposed => Unexplained::NotLeading,
-            why => Unexplained::Nothing(why),
-        })
+        let Pictured { explainer, took } = answered.await.map_err(|_| Unexplained::NotLeading)?;
+        *next = Instant::now() + EXPLAIN_PAUSE.max(took * EXPLAIN_REST);
+        drop(next);
+        let explainer = explainer.ok_or(Unexplained::NotLeading)?;
+        let found = tokio::task::spawn_blocking(move || explainer.explain(&question)).await;
+        found.map_err(|_| Unexplained::NotLeading)?.map_err(Unexplained::Nothing)
     }
 
     fn deliver(&self, input: Input) {

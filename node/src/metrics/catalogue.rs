@@ -187,7 +187,7 @@ catalogue! {
     RAFT_VOTERS = Gauge "meshos_raft_voters" [] Everywhere
         "Voters of the group as this node knows it; 0 on nodes that are not in it";
     HINTED_TASKS = Gauge "meshos_hinted_tasks" [] Everywhere
-        "Live tasks that leaders told this voter of, which it would begin with as the next leader";
+        "Live tasks that leaders told this node of; should it lead next, it knows them from the start";
     RAFT_LAG = Gauge "meshos_raft_lag_entries" ["node"] ByLeader
         "Entries of the leader's log that a member does not have yet";
 

@@ -56,12 +56,11 @@ impl Announcer {
             if news != told {
                 known.clear();
                 told = news;
-                // As long as it leads nobody else tells it who votes, and then it may be none of them.
-                if let Some(announcement) = &announcement {
-                    self.tracker.told_by_leader(announcement.clone());
-                }
             }
             if let Some(announcement) = &announcement {
+                // As long as it leads nobody else tells it who votes, and then it may be none of them. It
+                // may not follow itself yet, so it is said at each turn; the same again writes nothing.
+                self.tracker.told_by_leader(announcement.clone());
                 self.tell(&mut known, &self.gossip.view(), announcement).await;
             }
             tokio::select! {

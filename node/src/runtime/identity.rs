@@ -17,7 +17,7 @@ use rustls_pki_types::CertificateDer;
 use crate::config::{KeySource, NodeOptions, Seed};
 
 const CREDENTIALS_FILE: &str = "credentials.pem";
-/// The certificate of the cluster's authority as the node knew it at its last start.
+/// The certificate of the cluster's authority, as it was when the node came to the cluster.
 const AUTHORITY_FILE: &str = "authority.der";
 
 /// How long a node keeps asking the seeds to sign its key.
@@ -53,8 +53,11 @@ impl Identity {
             }
             (None, _) => bail!("this node has neither keys nor a join token"),
         };
-        write_atomic(&options.data_dir.join(AUTHORITY_FILE), &credentials.authority)
-            .context("cannot write down the cluster's authority")?;
+        // Once it belongs to a cluster it has found the keys to be right; later ones may be wrong.
+        if node.cluster_id.is_none() {
+            write_atomic(&options.data_dir.join(AUTHORITY_FILE), &credentials.authority)
+                .context("cannot write down the cluster's authority")?;
+        }
         let gossip_key =
             credentials.gossip_key.clone().context("the node's credentials lack the gossip key")?;
         let cluster_keys = cluster_keys.map(Arc::new);
@@ -194,8 +197,8 @@ fn gossip_key_from(bytes: &[u8]) -> Result<GossipKey> {
         .map_err(|_| anyhow::anyhow!("the seed sent a gossip key of {} bytes", bytes.len()))?;
     Ok(GossipKey::from_bytes(bytes))
 }
-/// The certificate of the authority that the node of this data directory believes, in DER; none when
-/// it was last started by an earlier release.
+/// The certificate of the authority of the cluster that the node of this data directory belongs to, in
+/// DER; none when it came there with an earlier release.
 ///
 /// # Errors
 /// When it cannot be read.

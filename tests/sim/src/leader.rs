@@ -132,8 +132,7 @@ impl World {
         let seed = self.dice.number(0..=u64::MAX - 1);
         let Some(process) = &mut self.nodes[candidate].process else { return };
         let hints: Vec<_> = process.ends.values().chain(process.hints.values()).cloned().collect();
-        let start =
-            Start { version: 0, release: String::new(), fence, node: me, now, seed, config };
+        let start = Start { release: String::new(), fence, node: me, now, seed, config };
         let tape = Tape::begin(start.clone(), &registry, &hints, invariants::RECORDED_BYTES_MAX);
         process.leading = Some(Leading {
             term,

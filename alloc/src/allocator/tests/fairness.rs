@@ -88,7 +88,7 @@ proptest! {
 /// Guards the laws: each can be broken.
 #[test]
 fn a_policy_that_serves_whoever_comes_first_breaks_the_laws() {
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     struct First;
     impl Policy for First {
         fn name(&self) -> &'static str {

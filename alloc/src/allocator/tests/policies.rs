@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Roles in bands by the digit that their name ends with; within a band whoever the hour favours.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Banded {
     runs: u64,
 }

@@ -84,7 +84,7 @@ fn what_a_leader_saw_end_its_successor_shows_without_any_agent() {
     // The agent comes back and knows one of them only.
     world.event(Event::AgentDisconnected { connection: n1 });
     let reports = vec![report("runs", TaskState::Running, &[])];
-    let n1 = world.register(1, "cpus:4;mem:4096", reports);
+    world.register(1, "cpus:4;mem:4096", reports);
     let seen = world.master.view().tasks_ended;
     assert_eq!(shown(&world), ["done", "lost"]);
 
@@ -96,7 +96,6 @@ fn what_a_leader_saw_end_its_successor_shows_without_any_agent() {
     }
     assert_eq!(next.master.view().tasks.iter().count(), 1, "they are not live");
     // The agent tells of what it saw itself; it is not shown twice.
-    let _forgotten = n1;
     let connection = register_with_history(&mut next, 1);
     let remembered = next.master.view().tasks_ended[0].changed_at.0;
     let done = TaskEnd { framework: FrameworkId(1), ..end("done", remembered) };

@@ -257,7 +257,8 @@ fn suppress_and_revive_count_when_they_are_committed() {
     world.call(s1, Call::Decline { offers, refuse_ms: Some(3_600_000) });
     world.pass(60_000);
     world.expect(&["s1 ok"]);
-    let explanation = world.master.explain_framework(FrameworkId(1)).unwrap();
+    let picture = world.master.explainer().unwrap();
+    let explanation = picture.explain_framework(FrameworkId(1)).unwrap();
     assert_eq!(explanation.circumstances.obstacles, [Obstacle::Suppressed { roles: role.clone() }]);
     world.call(s1, Call::Revive { roles: role });
     world.pass(10);
@@ -265,6 +266,9 @@ fn suppress_and_revive_count_when_they_are_committed() {
     world.commit();
     world.pass(10);
     world.expect(&["s1 ok", "s1 offers O5.2 n1 cpus:4;mem:4096"]);
+    assert_eq!(picture.explain_framework(FrameworkId(1)).unwrap(), explanation, "it is a picture");
+    let now = world.master.explainer().unwrap().explain_framework(FrameworkId(1)).unwrap();
+    assert_eq!((now.circumstances.obstacles, now.circumstances.open_offers), (vec![], 1));
     let foreign = Call::Suppress { roles: [Role::new("other").unwrap()].into() };
     world.call(s1, foreign);
     world.expect(&["s1 refused Invalid"]);

@@ -37,7 +37,7 @@ fn world() -> World {
 fn start() -> Start {
     let (fence, config) = (World::new().fence(), MasterConfig::default());
     let release = "0.1".to_owned();
-    Start { version: 0, release, fence, node: node(9), now: START, seed: 1, config }
+    Start { release, fence, node: node(9), now: START, seed: 1, config }
 }
 
 fn error_of(recording: &[u8]) -> String {
@@ -117,14 +117,14 @@ fn other_files_are_told_apart() {
     assert_eq!(error_of(b"{\"some\": \"other file, which is long enough\"}"), foreign);
     assert_eq!(error_of(&[0, 0, 0, 1, 0xc0]), foreign);
     assert_eq!(error_of(&[0xff; 64]), foreign);
-    // A later form, of a later release.
+    // A later format, of a later release.
     let mut later = Tape::begin(start(), &Registry::new(), &[], 0).take();
     let (name, value) = (codec::encode("version"), codec::encode(&1_u32));
     let field = [name, value].concat();
     let place = later.windows(field.len()).position(|window| window == field).unwrap();
     later[place + field.len() - 1] = 2;
     let why = error_of(&later);
-    assert!(why.starts_with("it has form 2 and this release reads form 1"), "{why}");
+    assert!(why.starts_with("it has format 2 and this release reads format 1"), "{why}");
 }
 
 #[test]
@@ -136,6 +136,6 @@ fn frames_where_none_may_be_are_refused() {
     let mut bent = begin();
     bent.extend([0, 0, 0, 1, 0xc0]);
     let error = Player::new(&bent[..]).unwrap().step().unwrap_err();
-    assert!(error.to_string().starts_with("frame 3 cannot be read: "), "{error}");
+    assert!(error.to_string().starts_with("frame 4 cannot be read: "), "{error}");
     assert_eq!(Player::new(&begin()[..]).unwrap().master().next_deadline(), None::<Mono>);
 }

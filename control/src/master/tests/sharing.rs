@@ -433,7 +433,8 @@ fn agents_of_other_regions_are_kept_for_those_who_go_there() {
     };
     let near = *world.held.keys().next().unwrap();
     assert_eq!(offered(&world, near), [(1, Some("eu/a".to_owned())), (3, None)]);
-    let explained = world.master.explain_framework(world.held[&near].0).unwrap();
+    let explained =
+        world.master.explainer().unwrap().explain_framework(world.held[&near].0).unwrap();
     let skipped = &explained.allocator.unwrap().roles[0].skipped;
     assert_eq!(skipped.get(&SkipRule::OtherRegion), Some(&1), "{skipped:?}");
 

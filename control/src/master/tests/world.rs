@@ -69,7 +69,7 @@ fn made(
     let (config, node, seed) = (config.clone(), node(9), 42);
     let master = Master::new(config.clone(), fence, node, log.clone(), hints.to_vec(), now, seed);
     let release = "0.1".to_owned();
-    let start = Start { version: 0, release, fence, node, now, seed, config };
+    let start = Start { release, fence, node, now, seed, config };
     (master, Tape::begin(start, log, hints, 64 << 20))
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Explained, Handle, Input, MAILBOX_MAX, Options, Port,
+    Handle, Input, MAILBOX_MAX, Options, Pictured, Port,
     flush::{Acting, flush},
     proposer::Proposer,
     recorder::Recorder,
@@ -54,8 +54,9 @@ pub(super) async fn lead(
     let hints = options.hints.all();
     let config = options.config.clone();
     let release = env!("CARGO_PKG_VERSION").to_owned();
-    let start = Start { version: 0, release, fence, node: me, now, seed, config };
-    let recorder = Recorder::start(options, &start, &registry, &hints);
+    let start = Start { release, fence, node: me, now, seed, config };
+    let (recordings, bytes_max) = (&options.recordings, options.record_bytes);
+    let recorder = Recorder::start(recordings, bytes_max, &start, &registry, &hints);
     let master = Master::new(start.config, fence, me, registry, hints, now, seed);
     let view = Snapshot::new(master.view());
     let voters = options.raft.voters().into_iter().map(|status| status.voter);
@@ -176,6 +177,7 @@ impl Term<'_> {
             self.recorder.flush();
             self.publisher.changed(|| self.master.view());
         }
+        self.recorder.finish().await;
     }
 
     /// Gossip is a hint: it only shortens the wait for an agent that is silent already. The first
@@ -209,14 +211,14 @@ impl Term<'_> {
                 self.operators.insert(request, answer);
                 self.handle(Event::Operator { request, call });
             }
-            Input::Explain { question, answer } => {
+            Input::Explainer { answer } => {
                 // Whoever asked may have gone, and then it costs nothing.
                 if !answer.is_closed() {
                     // So that what is left of a refusal is counted from now on.
                     self.handle(Event::Tick);
                     let began = std::time::Instant::now();
-                    let found = self.master.explain(&question);
-                    let _heard = answer.send(Explained { found, took: began.elapsed() });
+                    let explainer = self.master.explainer();
+                    let _heard = answer.send(Pictured { explainer, took: began.elapsed() });
                 }
             }
             Input::Stream(input) => self.take_from_stream(input),

@@ -11,16 +11,23 @@ use meshos_protocol::{
 
 use super::*;
 
-/// A handle to a loop that the test plays.
-fn led() -> (Handle, mpsc::Receiver<Input>) {
+fn master() -> Master {
     let fence = Fence { cluster: ClusterId::from_u128(1), term: Term(1) };
     let now = Now { mono: Mono(0), wall: Wall(0) };
     let node = NodeId::from_bits(1);
     let config = MasterConfig::default();
-    let master = Master::new(config, fence, node, Registry::new(), Vec::new(), now, 0);
+    Master::new(config, fence, node, Registry::new(), Vec::new(), now, 0)
+}
+
+fn pictured(took: Duration) -> Pictured {
+    Pictured { explainer: master().explainer(), took }
+}
+
+/// A handle to a loop that the test plays.
+fn led() -> (Handle, mpsc::Receiver<Input>) {
     let (mailbox, inputs) = mpsc::channel(64);
     let handle = Handle::default();
-    let view = Snapshot::new(master.view());
+    let view = Snapshot::new(master().view());
     handle.port.store(Some(Arc::new(Port { mailbox, view })));
     (handle, inputs)
 }
@@ -33,8 +40,8 @@ fn ask(handle: &Handle) -> tokio::task::JoinHandle<Result<Explanation, Unexplain
     tokio::spawn(async move { handle.explain(QUESTION).await })
 }
 
-async fn next_question(inputs: &mut mpsc::Receiver<Input>) -> oneshot::Sender<Explained> {
-    let Some(Input::Explain { answer, .. }) = inputs.recv().await else {
+async fn next_question(inputs: &mut mpsc::Receiver<Input>) -> oneshot::Sender<Pictured> {
+    let Some(Input::Explainer { answer }) = inputs.recv().await else {
         panic!("not a question");
     };
     answer
@@ -51,10 +58,10 @@ async fn one_explanation_is_under_way_and_the_next_comes_after_a_rest() {
     assert!(inputs.try_recv().is_err(), "the second waits for the first");
     let began = Instant::now();
     let took = Duration::from_millis(5);
-    assert!(answer.send(Explained { found: Err(NOTHING), took }).is_ok());
+    assert!(answer.send(pictured(took)).is_ok());
     let answer = next_question(&mut inputs).await;
     assert!(began.elapsed() >= took * EXPLAIN_REST, "after {:?}", began.elapsed());
-    assert!(answer.send(Explained { found: Err(NOTHING), took }).is_ok());
+    assert!(answer.send(pictured(took)).is_ok());
     for asked in asked {
         assert_eq!(asked.await.unwrap(), Err(Unexplained::Nothing(NOTHING)));
     }
