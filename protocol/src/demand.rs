@@ -1,6 +1,6 @@
 //! What a framework has said it wants, kept by those who must say it to the next leader.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,11 @@ impl Demands {
         if let Some(demand) = self.0.get_mut(role) {
             demand.requests.clear();
         }
+    }
+
+    /// The framework is in these roles only: what it wanted in others is forgotten.
+    pub fn keep_roles(&mut self, roles: &BTreeSet<Role>) {
+        self.0.retain(|role, _| roles.contains(role));
     }
 
     /// What is wanted in a role; nothing when it is whatever there is.

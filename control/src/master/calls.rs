@@ -66,6 +66,9 @@ impl Core {
             Call::Revive { roles } => return self.revive(cx, framework, caller, roles),
             Call::Suppress { roles } => return self.suppress(cx, framework, caller, &roles),
             Call::Wish { wishes } => return self.wish(cx, framework, caller, wishes),
+            Call::UpdateFramework(update) => {
+                return self.update_framework(cx, framework, caller, *update);
+            }
             Call::Request { role, requests, together_within_ms } => {
                 let said = self.request(cx, framework, &role, &requests, together_within_ms);
                 self.framework_waits(cx);

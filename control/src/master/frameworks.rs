@@ -17,6 +17,8 @@ pub(super) struct Framework {
     /// All suppressed roles as the newest proposal on its way has them: the next one starts from
     /// there. Absent when none is on its way.
     pub(super) suppressing: Option<(ProposalId, BTreeSet<Role>)>,
+    /// Its roles as the newest update on its way has them: calls that come after it mean those.
+    pub(super) updating: Option<(ProposalId, BTreeSet<Role>)>,
     /// Offers taken back while nobody listened: told to whoever resumes the subscription.
     pub(super) rescinds_untold: Vec<OfferId>,
     pub(super) slot: Slot,

@@ -7,8 +7,8 @@
 //! What it holds is soft, except for its copy of the registry: a new leader's master starts from
 //! the registry and the hints of its predecessor and learns the rest from the agents as they
 //! register. Agents, frameworks, offers and tasks each have a file for their states and others for
-//! what moves them: `registration`, `adoption` and `loss` for agents, `subscribe` and `presence`
-//! for frameworks, `accept` and `updates` for tasks. `convert` and `operations` are about
+//! what moves them: `registration`, `adoption` and `loss` for agents, `subscribe`, `presence`
+//! and `framework_update` for frameworks, `accept` and `updates` for tasks. `convert` and `operations` are about
 //! reservations and volumes.
 
 mod accept;
@@ -22,6 +22,7 @@ mod effect;
 mod ended;
 mod event;
 mod explain;
+mod framework_update;
 mod frameworks;
 mod history;
 mod invariants;

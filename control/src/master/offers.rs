@@ -305,6 +305,17 @@ impl Core {
         self.rescind(cx, &offers, Cause::Away);
     }
 
+    /// Takes back the open offers of a framework in roles that are not its own.
+    pub(super) fn rescind_in_roles_left(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
+        let Some(record) = self.registry.framework(framework) else { return };
+        let is_left = |id: &OfferId| {
+            self.offers.get(*id).is_some_and(|offer| !record.info.roles.contains(&offer.role))
+        };
+        let mut offers = self.offers.of_framework(framework);
+        offers.retain(is_left);
+        self.rescind(cx, &offers, Cause::Away);
+    }
+
     /// Takes back offers that were open for too long, as far as others wait.
     pub(super) fn expire_offers(&mut self, cx: &mut Cx<'_>) {
         let timeout = self.config.offer_timeout;

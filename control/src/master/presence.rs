@@ -37,8 +37,13 @@ impl Core {
         self.allocator.set_framework_active(id, false);
         let slot = self.pictures.framework_slot(id, record);
         self.apply_wishes(id);
-        let framework =
-            Framework { presence, suppressing: None, rescinds_untold: Vec::new(), slot };
+        let framework = Framework {
+            presence,
+            suppressing: None,
+            updating: None,
+            rescinds_untold: Vec::new(),
+            slot,
+        };
         self.frameworks.insert(id, framework);
         self.arm_framework_timer(id);
     }

@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Subscribe(Subscribing),
     /// The framework's suppressed roles change; revived roles also lose their filters.
     Suppression { framework: FrameworkId, revived: Option<BTreeSet<Role>> },
+    /// The framework says something else of itself.
+    FrameworkUpdate { framework: FrameworkId },
     /// The framework has been away for too long: it is disconnected, or ends.
     Away { framework: FrameworkId },
     /// Nothing beyond the records.
@@ -200,6 +202,7 @@ impl Core {
             }
             Command::SetPolicy { .. } => self.policy_chosen(),
             Command::SetWishes { framework, .. } => self.apply_wishes(*framework),
+            Command::UpdateFramework { framework, .. } => self.update_recorded(cx, *framework),
             Command::FormCluster { .. } | Command::RaiseLevel { .. } | Command::Unknown => {}
         }
     }
@@ -216,6 +219,7 @@ impl Core {
             Purpose::Suppression { framework, revived } => {
                 self.suppression_concluded(cx, framework, id, revived, refused.is_some());
             }
+            Purpose::FrameworkUpdate { framework } => self.update_concluded(framework, id),
             Purpose::Away { framework } => self.away_concluded(cx, framework),
             Purpose::Records => {}
         }

@@ -86,18 +86,18 @@ impl Core {
         framework: FrameworkId,
         roles: &BTreeSet<Role>,
     ) -> Result<BTreeSet<Role>, CallError> {
-        let Some(record) = self.registry.framework(framework) else {
+        let Some(own) = self.wished_roles(framework) else {
             return Err(invalid(format!("framework {framework} has ended")));
         };
-        if let Some(foreign) = roles.difference(&record.info.roles).next() {
+        if let Some(foreign) = roles.difference(own).next() {
             return Err(invalid(format!("role {foreign} is not among the framework's roles")));
         }
-        let named = if roles.is_empty() { &record.info.roles } else { roles };
+        let named = if roles.is_empty() { own } else { roles };
         Ok(named.clone())
     }
 
     /// The suppressed roles as the newest wish has them, and whether that is on record already.
-    fn wished_suppression(&self, framework: FrameworkId) -> (BTreeSet<Role>, bool) {
+    pub(super) fn wished_suppression(&self, framework: FrameworkId) -> (BTreeSet<Role>, bool) {
         let wished = self.frameworks.get(&framework).and_then(|it| it.suppressing.as_ref());
         if let Some((_, roles)) = wished {
             return (roles.clone(), false);

@@ -1,8 +1,11 @@
 //! The rules for what frameworks say.
 
+use std::collections::BTreeSet;
+
 use meshos_protocol::{
     framework::FrameworkInfo,
-    messages::scheduler::Subscribe,
+    messages::scheduler::{Subscribe, UpdateFramework},
+    role::Role,
     task::{CommandLine, KILL_GRACE_MAX_MS, TaskDescription},
 };
 
@@ -24,13 +27,34 @@ const FAILOVER_MAX_MS: u64 = 365 * 24 * 3600 * 1000;
 pub(super) fn subscribe(subscribe: &Subscribe) -> Result<(), String> {
     info(&subscribe.info)?;
     at_most("the nonce", subscribe.nonce.len(), NONCE_BYTES_MAX)?;
-    if let Some(role) = subscribe.suppressed_roles.difference(&subscribe.info.roles).next() {
-        return Err(format!("role {role} is to be suppressed and is not among the roles"));
-    }
+    suppressed(&subscribe.suppressed_roles, &subscribe.info)?;
     if subscribe.resume.is_some() && subscribe.framework.is_none() {
         return Err("a subscription can only be resumed with the framework's id".to_owned());
     }
     Ok(())
+}
+
+/// Whether an update of a framework that is of this user follows the rules, but for those of wishes.
+///
+/// # Errors
+/// Says which rule is broken.
+pub(super) fn update(update: &UpdateFramework, user: &str) -> Result<(), String> {
+    info(&update.info)?;
+    suppressed(&update.suppressed_roles, &update.info)?;
+    if update.info.user != user {
+        return Err(format!(
+            "the framework's user cannot change from {user:?} to {:?}: tasks run as it; subscribe a new framework for another",
+            update.info.user
+        ));
+    }
+    Ok(())
+}
+
+fn suppressed(roles: &BTreeSet<Role>, info: &FrameworkInfo) -> Result<(), String> {
+    match roles.difference(&info.roles).next() {
+        Some(role) => Err(format!("role {role} is to be suppressed and is not among the roles")),
+        None => Ok(()),
+    }
 }
 
 fn info(info: &FrameworkInfo) -> Result<(), String> {

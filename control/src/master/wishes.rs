@@ -74,8 +74,7 @@ impl Core {
         caller: Caller,
         wishes: BTreeMap<Role, OfferWishes>,
     ) {
-        let record = self.registry.framework(framework);
-        let roles = record.map(|record| record.info.roles.clone()).unwrap_or_default();
+        let roles = self.wished_roles(framework).cloned().unwrap_or_default();
         let judged = judge_wishes(&roles, &wishes).map_err(invalid);
         if let Err(error) = judged.and_then(|()| self.may_propose()) {
             return self.answer(cx, caller, Err(error));

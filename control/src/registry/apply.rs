@@ -74,6 +74,17 @@ impl Registry {
                 self.live_framework(*framework)?.wishes = wishes.clone();
                 Ok(Outcome::Done)
             }
+            Command::UpdateFramework {
+                framework,
+                subscription,
+                info,
+                suppressed_roles,
+                wishes,
+            } => {
+                let record = self.of_subscription(*framework, *subscription)?;
+                record.update(info, suppressed_roles, wishes.as_ref());
+                Ok(Outcome::Done)
+            }
             Command::RaiseLevel { level } => {
                 self.level = self.level.max(Level(*level));
                 Ok(Outcome::Done)

@@ -136,6 +136,20 @@ pub enum Command {
         /// By role.
         wishes: BTreeMap<Role, OfferWishes>,
     },
+    /// Changes what is on record of a framework, under the same subscription.
+    UpdateFramework {
+        /// Which.
+        framework: FrameworkId,
+        /// The subscription of whoever asked; a newer one makes this void.
+        subscription: Subscription,
+        /// What it says of itself now; the user stays as it was.
+        info: FrameworkInfo,
+        /// All suppressed roles.
+        suppressed_roles: BTreeSet<Role>,
+        /// What it wishes of offers; absent: what it wished before, in the roles in which it stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wishes: Option<BTreeMap<Role, OfferWishes>>,
+    },
     /// All voters know the records of this level; see [`super::LEVEL`].
     RaiseLevel {
         /// The level on record from now on, unless it is higher already.

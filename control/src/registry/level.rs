@@ -23,8 +23,8 @@ use super::{AgentState, Command, Entry, Registry};
 /// The level of this release.
 ///
 /// 1: agents, frameworks and weights. 2: levels, quota, priorities, the policy, wishes, and
-/// frameworks that go to other regions or ask for gangs.
-pub const LEVEL: u32 = 2;
+/// frameworks that go to other regions or ask for gangs. 3: updates of frameworks.
+pub const LEVEL: u32 = 3;
 
 /// The level of registries that say none, and of releases that know no levels.
 pub const LEVEL_FIRST: u32 = 1;
@@ -78,6 +78,10 @@ impl Command {
             Self::SetPriority { .. } => (2, "priorities"),
             Self::SetPolicy { .. } => (2, "policies"),
             Self::SetWishes { wishes, .. } => level_of_wishes(wishes),
+            Self::UpdateFramework { wishes, .. } => {
+                let wishes = wishes.as_ref().map(level_of_wishes);
+                wishes.filter(|(level, _)| *level > 3).unwrap_or((3, "updates of frameworks"))
+            }
             Self::RaiseLevel { level } => (*level, "this change"),
             // No release knows what this one cannot read.
             Self::Unknown => (u32::MAX, "this change"),

@@ -146,6 +146,7 @@ fn one_of_each() -> Vec<Command> {
     let limit = quantities.iter().map(|(name, amount)| (name.clone(), amount)).collect();
     let wishes =
         OfferWishes { minimum: vec![quantities.clone()], constraints: vec![every_constraint()] };
+    let wishes = BTreeMap::from([(role(), wishes)]);
     let suppressed_roles = BTreeSet::from([role()]);
     let (principal, nonce) = (Principal::new("p").unwrap(), "n".to_owned());
     vec![
@@ -164,8 +165,16 @@ fn one_of_each() -> Vec<Command> {
             suppressed_roles: suppressed_roles.clone(),
             nonce,
         },
-        Command::Resubscribe { framework, info, suppressed_roles: suppressed_roles.clone() },
-        Command::Resubscribe { framework, info: with_new, suppressed_roles },
+        Command::Resubscribe {
+            framework,
+            info: info.clone(),
+            suppressed_roles: suppressed_roles.clone(),
+        },
+        Command::Resubscribe {
+            framework,
+            info: with_new,
+            suppressed_roles: suppressed_roles.clone(),
+        },
         Command::SetSuppressed { framework, roles: BTreeSet::from([role()]) },
         Command::Disconnect { framework, subscription, at },
         Command::Reconnect { framework, subscription },
@@ -174,7 +183,14 @@ fn one_of_each() -> Vec<Command> {
         Command::SetQuota { role: role(), quota: Quota { guarantee: quantities, limit } },
         Command::SetPriority { role: role(), priority: 1 },
         Command::SetPolicy { policy: "drf".to_owned() },
-        Command::SetWishes { framework, wishes: BTreeMap::from([(role(), wishes)]) },
+        Command::SetWishes { framework, wishes: wishes.clone() },
+        Command::UpdateFramework {
+            framework,
+            subscription,
+            info,
+            suppressed_roles,
+            wishes: Some(wishes),
+        },
         Command::RaiseLevel { level: LEVEL },
     ]
 }

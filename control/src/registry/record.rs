@@ -37,6 +37,25 @@ pub struct FrameworkRecord {
     pub closed: Option<Closing>,
 }
 
+impl FrameworkRecord {
+    /// The framework says something else of itself.
+    pub(super) fn update(
+        &mut self,
+        info: &FrameworkInfo,
+        suppressed_roles: &BTreeSet<Role>,
+        wishes: Option<&BTreeMap<Role, OfferWishes>>,
+    ) {
+        // Tasks run as the user that was named in the beginning.
+        let user = std::mem::take(&mut self.info.user);
+        self.info = FrameworkInfo { user, ..info.clone() };
+        self.suppressed_roles.clone_from(suppressed_roles);
+        match wishes {
+            Some(wishes) => self.wishes.clone_from(wishes),
+            None => self.wishes.retain(|role, _| info.roles.contains(role)),
+        }
+    }
+}
+
 /// How a framework ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closing {

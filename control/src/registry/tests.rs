@@ -1,6 +1,9 @@
 //! Tests of the registry: what commands do, what is kept, and snapshots.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use meshos_alloc::Quota;
 use meshos_protocol::{
@@ -352,6 +355,15 @@ fn any_command() -> impl Strategy<Value = Command> {
             let wishes = some.then_some((Role::default(), wishes)).into_iter().collect();
             Command::SetWishes { framework, wishes }
         }),
+        (framework(), subscription(), "[ab]", prop::bool::ANY).prop_map(
+            |(framework, subscription, role, wishes)| Command::UpdateFramework {
+                framework,
+                subscription,
+                info: FrameworkInfo { roles: [Role::new(&role).unwrap()].into(), ..info("new") },
+                suppressed_roles: BTreeSet::new(),
+                wishes: wishes.then(BTreeMap::new),
+            }
+        ),
         (1u32..4).prop_map(|level| Command::RaiseLevel { level: level.min(LEVEL) }),
         Just(Command::Unknown),
     ]

@@ -8,6 +8,7 @@ use meshos_protocol::{
         StreamClass,
         scheduler::{
             Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+            UpdateFramework,
         },
     },
     resources::Resources,
@@ -153,6 +154,7 @@ impl Session {
                     demand.say(role, requests, *together_within_ms);
                 }
             }
+            Call::UpdateFramework(update) => self.note_update(update),
             Call::Accept(accept) => self.note_accept(accept),
             Call::Decline { offers, .. } => offers.iter().for_each(|offer| {
                 self.offers.remove(offer);
@@ -165,6 +167,18 @@ impl Session {
             | Call::ReconcileOperations { .. }
             | Call::Reconcile { .. }
             | Call::Unknown => {}
+        }
+    }
+
+    /// What a leader that resumes the subscription has on record it has from there; a subscription that
+    /// no leader has confirmed yet cannot be updated.
+    fn note_update(&mut self, update: &UpdateFramework) {
+        if let Some(subscribe) = self.subscribe.as_mut().filter(|_| self.subscription.is_some()) {
+            subscribe.info = update.info.clone();
+            subscribe.suppressed_roles.clone_from(&update.suppressed_roles);
+            if let Some(demand) = &mut subscribe.demand {
+                demand.keep_roles(&update.info.roles);
+            }
         }
     }
 

@@ -128,6 +128,8 @@ pub enum Call {
         /// Which; at most [`OPERATIONS_PER_CALL_MAX`].
         operations: Vec<OperationQuery>,
     },
+    /// Changes what the framework says of itself, under the same subscription.
+    UpdateFramework(Box<UpdateFramework>),
     /// Ends the framework and all its tasks.
     Teardown,
     /// The client closes its stream on purpose; the fail-over timeout starts at once.
@@ -161,6 +163,21 @@ pub struct Subscribe {
     /// recognised as the same: a random text of the client, at most 64 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nonce: String,
+}
+
+/// Changes what a framework says of itself. Offers stay open, but for those in roles that it leaves,
+/// which are taken back; what it runs in these goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateFramework {
+    /// All that it says of itself from now on. The user must be the same as before.
+    pub info: FrameworkInfo,
+    /// All roles in which it wants no offers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub suppressed_roles: BTreeSet<Role>,
+    /// What it wishes of offers from now on, as [`Call::Wish`] says it. Absent: what it wished before
+    /// stands in the roles in which it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wishes: Option<BTreeMap<Role, OfferWishes>>,
 }
 
 /// Uses offers of one agent.

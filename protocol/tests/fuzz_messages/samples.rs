@@ -17,7 +17,7 @@ use meshos_protocol::{
         node::{Announcement, Release, Reply, ReplyFrame, Request, RequestFrame, SignSubject},
         scheduler::{
             Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
-            TaskQuery,
+            TaskQuery, UpdateFramework,
         },
     },
     resources::Resources,
@@ -465,6 +465,11 @@ fn calls() -> Vec<Call> {
             }],
             together_within_ms: Some(5),
         },
+        Call::UpdateFramework(Box::new(UpdateFramework {
+            info: info(),
+            suppressed_roles: [role()].into(),
+            wishes: Some([(role(), wishes())].into()),
+        })),
         Call::Teardown,
         Call::Disconnect,
         Call::Unknown,

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshos_protocol::{
     framework::Offer,
     ids::{AgentId, TaskId},
-    messages::scheduler::{Accept, Call},
+    messages::scheduler::{Accept, Call, UpdateFramework},
     resources::Resources,
+    role::Role,
     task::{Command, CommandLine, TaskDescription},
 };
 
@@ -40,8 +41,33 @@ impl World {
         if self.drivers[index].setup.choosy {
             self.driver_wishes(index);
         }
+        self.driver_visits(index);
         let delay = self.dice.number(1_000..=4_000);
         self.plan_act(index, delay, Act::Fidget);
+    }
+
+    /// A restless framework is in a second role for a while.
+    fn driver_visits(&mut self, index: usize) {
+        let driver = &self.drivers[index];
+        let restless = driver.setup.restless && self.faults && self.dice.chance(200);
+        if !restless && (self.faults || !driver.has_visited) {
+            return;
+        }
+        let mut info = driver.info();
+        let mut suppressed_roles = BTreeSet::new();
+        if driver.suppressed {
+            suppressed_roles.clone_from(&info.roles);
+        }
+        // Said again and again once faults have ended, because a call may be lost with its stream.
+        if self.faults && self.dice.chance(600) {
+            let visited = Role::new("visited").expect("a valid role");
+            info.roles.insert(visited.clone());
+            suppressed_roles.extend(self.dice.chance(300).then_some(visited));
+        }
+        self.drivers[index].has_visited = true;
+        let update = UpdateFramework { info, suppressed_roles, wishes: None };
+        let request = self.drivers[index].request();
+        self.call(index, Call::UpdateFramework(Box::new(update)), Some(request));
     }
 
     /// A framework answers the offers it has.

@@ -105,6 +105,8 @@ pub struct Driver {
     pub(crate) thinking: bool,
     fidgeting: bool,
     pub(crate) suppressed: bool,
+    /// Whether it has ever been in another role than its own.
+    pub(crate) has_visited: bool,
     /// What it has said of the offers it wants.
     pub said_of_offers: Said,
     /// Its operations on resources.
@@ -143,6 +145,7 @@ impl Driver {
             thinking: false,
             fidgeting: false,
             suppressed: false,
+            has_visited: false,
             said_of_offers: Said::Nothing,
             operations: Operations::default(),
             said: VecDeque::new(),
@@ -165,7 +168,7 @@ impl Driver {
         self.ended || (self.demand == 0 && self.beliefs.values().all(Belief::is_over))
     }
 
-    fn info(&self) -> FrameworkInfo {
+    pub(crate) fn info(&self) -> FrameworkInfo {
         FrameworkInfo {
             name: format!("d{}", self.index),
             user: String::new(),
@@ -227,6 +230,7 @@ impl Driver {
             | Call::ReconcileOperations { .. }
             | Call::Wish { .. }
             | Call::Request { .. }
+            | Call::UpdateFramework(_)
             | Call::Teardown
             | Call::Disconnect
             | Call::Unknown => {}

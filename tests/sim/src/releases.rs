@@ -38,6 +38,14 @@ impl OnRecord {
             Command::SetWishes { framework, wishes } => {
                 self.wishes.insert(*framework, wishes.clone());
             }
+            Command::UpdateFramework { framework, info, wishes, .. } => match wishes {
+                Some(wishes) => drop(self.wishes.insert(*framework, wishes.clone())),
+                None => self
+                    .wishes
+                    .entry(*framework)
+                    .or_default()
+                    .retain(|role, _| info.roles.contains(role)),
+            },
             _ => {}
         }
     }

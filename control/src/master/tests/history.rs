@@ -91,13 +91,33 @@ pub(super) enum Quote {
 
 #[derive(Debug, Clone)]
 pub(super) enum Said {
-    Accept { offers: Vec<usize>, tasks: Vec<(u8, u8)> },
-    Decline { offers: Vec<usize>, refuse_ms: Option<u64> },
+    Accept {
+        offers: Vec<usize>,
+        tasks: Vec<(u8, u8)>,
+    },
+    Decline {
+        offers: Vec<usize>,
+        refuse_ms: Option<u64>,
+    },
     Revive,
     Suppress,
-    Kill { task: u8, on: Option<u64> },
-    Acknowledge { task: u8, on: u64, number: u8 },
-    Reconcile { tasks: Vec<(u8, Option<u64>, bool)> },
+    /// It is in its own role, or in others, and wants offers there or not.
+    Update {
+        roles: u8,
+        suppressed: u8,
+    },
+    Kill {
+        task: u8,
+        on: Option<u64>,
+    },
+    Acknowledge {
+        task: u8,
+        on: u64,
+        number: u8,
+    },
+    Reconcile {
+        tasks: Vec<(u8, Option<u64>, bool)>,
+    },
     Teardown,
     Disconnect,
 }
@@ -130,6 +150,8 @@ fn any_call() -> impl Strategy<Value = Said> {
             .prop_map(|(offers, refuse_ms)| Said::Decline { offers, refuse_ms }),
         1 => Just(Said::Revive),
         1 => Just(Said::Suppress),
+        2 => (0u8..8, 0u8..8)
+            .prop_map(|(roles, suppressed)| Said::Update { roles, suppressed }),
         4 => (0u8..4, on()).prop_map(|(task, on)| Said::Kill { task, on }),
         3 => (0u8..4, 1u64..4, 0u8..4)
             .prop_map(|(task, on, number)| Said::Acknowledge { task, on, number }),

@@ -3,6 +3,7 @@
 mod agents;
 mod draining;
 mod ends;
+mod framework_updates;
 mod frameworks;
 mod history;
 mod leaders;

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
+    framework::FrameworkInfo,
     ids::{
         AgentId, FrameworkId, NodeId, OfferId, OperationUuid, RequestId, SessionId, Subscription,
         Term,
     },
     messages::{
         agent::ToLeader,
-        scheduler::{Accept, Call, CallFrame, TaskQuery},
+        scheduler::{Accept, Call, CallFrame, TaskQuery, UpdateFramework},
     },
     operation::{self, OperationReport, OperationState},
     resources::Resources,
@@ -73,6 +74,22 @@ fn reports(tasks: &[(u8, u8)]) -> Vec<TaskReport> {
             }
         })
         .collect()
+}
+
+/// The framework is in the roles whose bits are set, at least in one.
+fn update(roles: u8, suppressed: u8) -> Call {
+    let named = |bits: u8| {
+        let all = [Role::default(), Role::new("a").unwrap(), Role::new("a/b").unwrap()];
+        let named = all.into_iter().enumerate().filter(move |(bit, _)| bits & (1 << bit) != 0);
+        named.map(|(_, role)| role).collect::<BTreeSet<_>>()
+    };
+    let info = FrameworkInfo { roles: named(roles.max(1)), ..subscribe("new").info };
+    // Now and then one that is not among its roles, which is refused.
+    Call::UpdateFramework(Box::new(UpdateFramework {
+        info,
+        suppressed_roles: named(suppressed & (roles | 4)),
+        wishes: None,
+    }))
 }
 
 impl Player {
@@ -291,6 +308,7 @@ impl Player {
             }
             Said::Revive => Call::Revive { roles: BTreeSet::new() },
             Said::Suppress => Call::Suppress { roles: BTreeSet::new() },
+            Said::Update { roles, suppressed } => update(*roles, *suppressed),
             Said::Kill { task, on } => {
                 let agent = on.map(|number| agent(number, 1));
                 Call::Kill { task: name(task), agent, grace_ms: None }

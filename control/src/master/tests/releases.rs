@@ -14,7 +14,7 @@ use meshos_protocol::{
 use super::world::{World, info, node, subscribe, told_by};
 use crate::{
     master::{Event, OperatorCall, VoterRelease},
-    registry::{Command, Entry, LEVEL, Outcome},
+    registry::{Command, Entry, LEVEL, LEVEL_FIRST, Outcome},
 };
 
 fn set_quota(world: &mut World, request: u64) {
@@ -34,7 +34,7 @@ fn what_an_older_voter_does_not_know_is_not_put_on_record() {
         "operator 1 Busy: quota cannot be put on record yet: the voters are just being \
                     asked which release they run: try again",
     ]);
-    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL - 1)), (7, None)]);
+    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL_FIRST)), (7, None)]);
     set_quota(&mut world, 2);
     world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL)), (7, None)]);
     set_quota(&mut world, 3);
@@ -61,7 +61,7 @@ fn what_an_older_voter_does_not_know_is_not_put_on_record() {
     world.expect(&["propose weight * 2000", "operator 4 ok"]);
     world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL)), (7, Some(LEVEL + 1))]);
     set_quota(&mut world, 5);
-    world.expect(&["propose level 2", "propose quota *", "operator 5 ok"]);
+    world.expect(&["propose level 3", "propose quota *", "operator 5 ok"]);
     // Once on record it stays: whoever comes back with an older release stops by itself.
     let mut next = world.next_leader();
     next.voters(&[(8, Some(LEVEL)), (7, None)]);
@@ -103,7 +103,7 @@ fn nothing_new_overtakes_the_raise_of_the_level() {
     world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL))]);
     set_quota(&mut world, 1);
     let told = world.told();
-    assert_eq!(told[0], "propose level 2");
+    assert_eq!(told[0], "propose level 3");
     assert!(told[1].starts_with("operator 1 Busy") && told.len() == 2, "{told:?}");
     world.commit();
     set_quota(&mut world, 2);
@@ -113,7 +113,7 @@ fn nothing_new_overtakes_the_raise_of_the_level() {
 #[test]
 fn frameworks_whose_wishes_or_capabilities_an_older_voter_does_not_know_are_refused() {
     let mut world = World::amid_an_upgrade();
-    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL - 1))]);
+    world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL_FIRST))]);
     let plain = world.framework("plain");
     world.told();
     let wishes = BTreeMap::from([(Role::default(), OfferWishes::default())]);

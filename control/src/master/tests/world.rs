@@ -561,6 +561,7 @@ fn proposal(command: &Command) -> String {
         Command::SetPriority { role, priority } => format!("priority {role} {priority}"),
         Command::SetPolicy { policy } => format!("policy {policy}"),
         Command::SetWishes { framework, .. } => format!("wishes {framework}"),
+        Command::UpdateFramework { framework, .. } => format!("update {framework}"),
         Command::RaiseLevel { level } => format!("level {level}"),
         Command::SetWeight { role, weight_millis } => format!("weight {role} {weight_millis}"),
         Command::Unknown => "unknown".to_owned(),
