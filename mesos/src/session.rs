@@ -21,6 +21,7 @@ use meshos_protocol::{
     },
     messages::scheduler::{
         Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe, TaskQuery,
+        UpdateFramework,
     },
     operation::OperationStatus,
     role::Role,
@@ -32,7 +33,7 @@ use crate::{
     codec::Refused,
     convert::{
         event,
-        framework::Description,
+        framework::{self, Description},
         offer::{self, Place},
         status,
     },
@@ -75,6 +76,8 @@ pub trait Places {
 pub struct Session {
     cluster: ClusterId,
     subscribe: Subscribe,
+    /// What of the framework's description must not change.
+    fixed: framework::Fixed,
     subscription: Option<Subscription>,
     /// The newest leader heard of; events under a lower fence are dropped.
     fence: Option<Fence>,
@@ -110,7 +113,7 @@ impl Session {
         description: Description,
         nonce: String,
     ) -> Self {
-        let Description { info, suppressed, wishes } = description;
+        let Description { info, suppressed, wishes, fixed } = description;
         let subscribe = Subscribe {
             framework,
             info,
@@ -124,6 +127,7 @@ impl Session {
             // Those of an earlier run must not stand.
             wishes_untold: (framework.is_some() || !wishes.is_empty()).then_some(wishes),
             subscribe,
+            fixed,
             subscription: None,
             fence: None,
             subscribed: false,
@@ -235,6 +239,9 @@ impl Session {
             return self.ask_for_part(ticket, rest, out);
         }
         let Some(ticket) = ticket else { return self.wishes_answered(error, out) };
+        if let (None, Call::UpdateFramework(update)) = (&error, &call) {
+            self.updated(update);
+        }
         let answer = match error {
             None => Ok(()),
             Some(error) => Err(Refused::new(status_of(error.kind), error.message)),
@@ -246,6 +253,14 @@ impl Session {
         if over {
             self.end(out);
         }
+    }
+
+    /// What the framework has said of itself is on record.
+    fn updated(&mut self, update: &UpdateFramework) {
+        self.subscribe.info = update.info.clone();
+        self.subscribe.suppressed_roles.clone_from(&update.suppressed_roles);
+        // Its wishes came with it.
+        self.wishes_untold = None;
     }
 
     fn wishes_answered(&mut self, error: Option<CallError>, out: &mut Vec<Output>) {

@@ -33,6 +33,15 @@ pub fn call(call: &Call) -> Result<CallType, Refused> {
     if id_text(call.framework_id.as_ref()).is_none() {
         return Err(present("framework_id"));
     }
+    if let Some(update) = &call.update_framework
+        && kind == CallType::UpdateFramework
+    {
+        let inner = update.framework_info.as_ref().and_then(|info| info.id.as_ref());
+        if id_text(call.framework_id.as_ref()) != id_text(inner) {
+            let why = "'framework_id' differs from 'update_framework.framework_info.id'";
+            return Err(invalid(why.to_owned()));
+        }
+    }
     let of_update = call.acknowledge.as_ref().map(|it| it.uuid());
     let of_operation = call.acknowledge_operation_status.as_ref().map(|it| it.uuid());
     let uuid = if kind == CallType::Acknowledge { of_update } else { of_operation };

@@ -23,6 +23,49 @@ pub struct Description {
     pub suppressed: BTreeSet<Role>,
     /// What it wishes of offers.
     pub wishes: BTreeMap<Role, OfferWishes>,
+    /// What it must go on to say.
+    pub fixed: Fixed,
+}
+
+/// What a framework says of itself that must not change while it is subscribed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed {
+    principal: Option<String>,
+    user: String,
+    checkpoint: bool,
+}
+
+impl Fixed {
+    fn read(info: &schema::FrameworkInfo) -> Self {
+        Self {
+            principal: info.principal.clone(),
+            user: info.user().to_owned(),
+            checkpoint: info.checkpoint(),
+        }
+    }
+
+    /// Whether the framework may say this from now on.
+    ///
+    /// # Errors
+    /// Says what has changed.
+    pub fn check(&self, now: &Self) -> Result<(), String> {
+        let wrong = |field: &str, before: String, now: String| {
+            Err(format!(
+                "Updating 'FrameworkInfo.{field}' is unsupported; attempted to update from \
+                 '{before}' to '{now}'"
+            ))
+        };
+        if self.principal != now.principal {
+            return Err("Changing framework's principal is not allowed.".to_owned());
+        }
+        if self.user != now.user {
+            return wrong("user", self.user.clone(), now.user.clone());
+        }
+        if self.checkpoint != now.checkpoint {
+            return wrong("checkpoint", self.checkpoint.to_string(), now.checkpoint.to_string());
+        }
+        Ok(())
+    }
 }
 
 /// Reads a description.
@@ -55,6 +98,7 @@ pub fn read(
     Ok(Description {
         suppressed: suppressed.collect::<Result<_, _>>()?,
         wishes: wishes::read(&roles, &info.offer_filters, constraints)?,
+        fixed: Fixed::read(info),
         info: FrameworkInfo {
             name: info.name().to_owned(),
             user: info.user().to_owned(),

@@ -2,7 +2,7 @@
 
 use meshos_protocol::{
     ids::{AgentId, OfferId, OperationId, TaskId},
-    messages::scheduler::{Call, REFUSE_MAX_MS, TaskQuery},
+    messages::scheduler::{Call, REFUSE_MAX_MS, TaskQuery, UpdateFramework},
     operation::{OperationQuery, OperationState, OperationStatus},
     time::Wall,
 };
@@ -10,7 +10,11 @@ use meshos_protocol::{
 use super::{KILLS_MAX, Output, Session, Ticket, not_subscribed, tell};
 use crate::{
     codec::Refused,
-    convert::{event, framework, ids, number, status, task},
+    convert::{
+        event,
+        framework::{self, Description},
+        ids, number, status, task,
+    },
     schema::{self, CallType},
 };
 
@@ -111,12 +115,29 @@ impl Session {
             | CallType::AcceptInverseOffers
             | CallType::DeclineInverseOffers => ACCEPTED,
             CallType::UpdateFramework => {
-                invalid("UPDATE_FRAMEWORK is not supported by this release")
+                call.update_framework.as_ref().map_or(ACCEPTED, |it| self.update_framework(it))
             }
             CallType::Subscribe => invalid("The framework is subscribed on this stream"),
             CallType::Unknown => {
                 Reply::Now(Err(Refused::new(501, "The type of the call is not known")))
             }
+        }
+    }
+
+    fn update_framework(&self, update: &schema::CallUpdateFramework) -> Reply {
+        let Some(info) = &update.framework_info else {
+            return invalid("'update_framework' has no 'framework_info'");
+        };
+        let constraints = update.offer_constraints.as_ref();
+        let read = framework::read(info, &update.suppressed_roles, constraints);
+        let kept = |described: Description| self.fixed.check(&described.fixed).map(|()| described);
+        match read.and_then(kept) {
+            Ok(Description { info, suppressed, wishes, fixed: _ }) => {
+                let (suppressed_roles, wishes) = (suppressed, Some(wishes));
+                let update = UpdateFramework { info, suppressed_roles, wishes };
+                Reply::Later(Box::new(Call::UpdateFramework(Box::new(update))))
+            }
+            Err(why) => invalid(why),
         }
     }
 

@@ -169,7 +169,10 @@ impl Session {
     }
 
     fn tell_wishes(&mut self, out: &mut Vec<Output>) {
-        let under_way = self.waiting.calls().any(|it| matches!(it.call, Call::Wish { .. }));
+        // An update brings its own.
+        let is_of_wishes =
+            |call: &Call| matches!(call, Call::Wish { .. } | Call::UpdateFramework(_));
+        let under_way = self.waiting.calls().any(|it| is_of_wishes(&it.call));
         if let Some(wishes) = self.wishes_untold.clone().filter(|_| !under_way) {
             self.ask(None, Call::Wish { wishes }, out);
         }

@@ -420,6 +420,59 @@ fn a_framework_that_comes_back_says_what_it_wishes_anew() {
 }
 
 #[test]
+fn an_update_is_said_until_it_is_on_record() {
+    let mut world = World::subscribed();
+    let body = |more: Value| {
+        let mut info = json!({"id": {"value": "f"}, "user": "u", "name": "m", "hostname": "h",
+            "failover_timeout": 3.0, "roles": ["a", "b"], "capabilities": [{"type": "MULTI_ROLE"}]});
+        info.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let constraint =
+            json!({"selector": {"attribute_name": "rack"}, "predicate": {"exists": {}}});
+        let group = json!({"attribute_constraints": [constraint]});
+        json!({"framework_info": info, "suppressed_roles": ["b"],
+            "offer_constraints": {"role_constraints": {"a": {"groups": [group]}}}})
+    };
+    for (more, why) in [
+        (json!({"user": "root"}), "'FrameworkInfo.user' is unsupported"),
+        (json!({"principal": "p"}), "principal"),
+        (json!({"checkpoint": true}), "from 'false' to 'true'"),
+        (json!({"roles": ["a"]}), "'suppressed_roles' names role"),
+        (json!({"roles": ["a", "a"]}), "named twice"),
+    ] {
+        world.call("UPDATE_FRAMEWORK", body(more));
+        let [Output::Answer(_, Err(refused))] = &world.take()[..] else { panic!("{why}") };
+        assert_eq!(refused.status, 400);
+        assert!(refused.message.contains(why), "{why}: {}", refused.message);
+    }
+    let ticket = world.call("UPDATE_FRAMEWORK", body(json!({})));
+    let sent = world.sent();
+    let [Call::UpdateFramework(update)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((update.info.name.as_str(), update.info.failover_timeout_ms), ("m", 3_000));
+    assert_eq!((update.info.roles.len(), update.suppressed_roles.len()), (2, 1));
+    assert_eq!(update.wishes.as_ref().unwrap().len(), 1);
+    assert!(!update.info.capabilities.partition_aware);
+    // The leader dies without an answer, the next one hears it too.
+    world.close();
+    world.take();
+    world.open();
+    world.take();
+    world.subscribe();
+    assert_eq!(world.sent(), sent);
+    let request = RequestId(1);
+    world.event(Event::Answered { request, error: None });
+    assert_eq!(world.told().1, [(ticket, None)]);
+    assert_eq!(world.session.subscribe.info, update.info);
+    // What the leader says against it is passed on.
+    let ticket = world.call("UPDATE_FRAMEWORK", body(json!({"roles": ["b"]})));
+    assert_eq!(world.told().1, [(ticket, Some(400))], "constraints of a role that is not its own");
+    let ticket = world.call("UPDATE_FRAMEWORK", body(json!({"name": "k"})));
+    let error = CallError { kind: CallErrorKind::Busy, message: "an older voter".into() };
+    world.event(Event::Answered { request: RequestId(2), error: Some(error) });
+    assert_eq!(world.told().1, [(ticket, Some(503))]);
+    assert_eq!(world.session.subscribe.info.name, "m");
+}
+
+#[test]
 fn every_other_call_does_what_it_says() {
     let mut world = World::subscribed();
     world.offer(1);

@@ -63,6 +63,21 @@ fn ids_of_a_subscribe_are_the_same_or_both_absent() {
 }
 
 #[test]
+fn an_update_names_its_framework_twice() {
+    let update = |inner: &str| {
+        format!(
+            r#"{{"framework_id":{{"value":"f"}},"type":"UPDATE_FRAMEWORK",
+            "update_framework":{{"framework_info":{{{inner}"user":"u","name":"n"}}}}}}"#
+        )
+    };
+    assert_eq!(judge(&update(r#""id":{"value":"f"},"#)), Ok(CallType::UpdateFramework));
+    for inner in ["", r#""id":{"value":"g"},"#] {
+        let why = "'framework_id' differs from 'update_framework.framework_info.id'";
+        assert_eq!(refusal(&update(inner)), why);
+    }
+}
+
+#[test]
 fn an_acknowledgement_names_sixteen_bytes() {
     let text = r#"{"framework_id":{"value":"f"},"type":"ACKNOWLEDGE","acknowledge":{"agent_id":{"value":"a"},
         "task_id":{"value":"t"},"uuid":"AAECAwQFBgcICQoLDA0ODw=="}}"#;
