@@ -83,6 +83,12 @@ pub trait Scheduler: Send + 'static {
         let _ = (driver, role);
     }
 
+    /// What was said with [`SchedulerDriver::update_framework`] is on record and holds, or was refused
+    /// and changes nothing: the error says why. Of several calls in a row the newest is told.
+    fn framework_updated(&mut self, driver: &SchedulerDriver, outcome: Result<(), CallError>) {
+        let _ = (driver, outcome);
+    }
+
     /// The subscription is over and cannot be resumed, or every node refuses the credentials; the
     /// driver has stopped.
     fn error(&mut self, driver: &SchedulerDriver, error: CallError) {

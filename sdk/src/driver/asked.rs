@@ -6,6 +6,7 @@ use std::{
 };
 
 use meshos_protocol::{
+    framework::FrameworkInfo,
     ids::{RequestId, TaskId},
     messages::scheduler::{Call, TaskQuery},
     operation::OperationQuery,
@@ -31,6 +32,8 @@ pub(super) enum Question {
     Kill(TaskId),
     /// That the wishes are put on record.
     Wishes,
+    /// That the framework's description is put on record.
+    Update(Box<FrameworkInfo>),
     /// Offers in these roles; in all when there are none.
     Revive(BTreeSet<Role>),
 }
@@ -43,6 +46,7 @@ impl Question {
             Call::ReconcileOperations { operations } => Some(Self::Operations(operations.clone())),
             Call::Kill { task, .. } => Some(Self::Kill(task.clone())),
             Call::Wish { .. } => Some(Self::Wishes),
+            Call::UpdateFramework(update) => Some(Self::Update(Box::new(update.info.clone()))),
             Call::Revive { roles } => Some(Self::Revive(roles.clone())),
             _ => None,
         }
@@ -77,6 +81,12 @@ impl Asked {
     /// Whether wishes are on their way, or wait to be told again.
     pub(super) fn awaits_wishes(&self) -> bool {
         self.awaited.values().chain(&self.again).any(|question| *question == Question::Wishes)
+    }
+
+    /// Whether an update is on its way, or waits to be told again.
+    pub(super) fn awaits_update(&self) -> bool {
+        let mut all = self.awaited.values().chain(&self.again);
+        all.any(|question| matches!(question, Question::Update(_)))
     }
 
     /// The leader was too busy: says when to ask again, unless that is set already.

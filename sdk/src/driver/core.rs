@@ -1,7 +1,9 @@
 //! The driver's decisions, without I/O: what to send when, and what to tell the scheduler.
 
+mod answers;
 mod memory;
 mod operations;
+mod update;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -56,6 +58,7 @@ pub(super) enum Tell {
     Disconnected,
     AgentLost(AgentId),
     Unfulfilled(Role),
+    Updated(Result<(), CallError>),
 }
 
 /// What the scheduler asks for.
@@ -97,6 +100,11 @@ pub(super) enum Ask {
         requests: Vec<ResourceRequest>,
         together_within_ms: Option<u64>,
     },
+    Update {
+        info: Box<FrameworkInfo>,
+        suppressed: BTreeSet<Role>,
+        wishes: Option<BTreeMap<Role, OfferWishes>>,
+    },
     Teardown,
     Disconnect,
 }
@@ -105,6 +113,8 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) struct Core {
     info: FrameworkInfo,
+    /// What is to be on record in its place.
+    updating: Option<update::Update>,
     framework: Option<FrameworkId>,
     suppressed: BTreeSet<Role>,
     wants: Wants,
@@ -148,6 +158,7 @@ impl Core {
     ) -> Self {
         Self {
             info,
+            updating: None,
             framework,
             suppressed,
             wants,
@@ -181,7 +192,7 @@ impl Core {
             info: self.info.clone(),
             suppressed_roles: self.suppressed.iter().chain(self.wants.held()).cloned().collect(),
             resume: self.subscription,
-            demand: Some(Box::new(self.wants.subscribing())),
+            demand: Some(Box::new(self.wants.subscribing(&self.info.roles))),
             nonce: self.nonce.clone(),
         };
         self.send(Call::Subscribe(subscribe), out);
@@ -244,80 +255,6 @@ impl Core {
         }
     }
 
-    fn answered(&mut self, request: RequestId, error: Option<CallError>, out: &mut Vec<Output>) {
-        match error {
-            Some(error) if error.kind == CallErrorKind::Busy => {
-                tracing::info!(message = %error.message, "the leader is busy; it is asked again");
-                out.extend(self.asked.refused_as_busy(request).map(Output::Wake));
-            }
-            Some(error) => {
-                tracing::warn!(kind = ?error.kind, message = %error.message, "a call was refused");
-                self.settled(request, out);
-            }
-            None => self.settled(request, out),
-        }
-    }
-
-    /// A call was carried out, or never will be.
-    fn settled(&mut self, request: RequestId, out: &mut Vec<Output>) {
-        match self.asked.done(request) {
-            // Newer ones are not on record yet.
-            Some(Question::Wishes) if self.asked.awaits_wishes() => {}
-            Some(Question::Wishes) => {
-                self.wants.wishes_settled(&self.suppressed);
-                self.release(out);
-            }
-            Some(Question::Revive(roles)) => self.wants.released(&roles),
-            Some(Question::Tasks(_) | Question::Operations(_) | Question::Kill(_)) | None => {}
-        }
-    }
-
-    /// Asks for offers in the roles that waited for their wishes.
-    fn release(&mut self, out: &mut Vec<Output>) {
-        let roles = self.wants.releasing();
-        if !roles.is_empty() {
-            self.send(Call::Revive { roles }, out);
-        }
-    }
-
-    /// The leader was too busy for these a while ago.
-    pub(super) fn ask_again(&mut self, out: &mut Vec<Output>) {
-        if !self.subscribed {
-            return;
-        }
-        for question in self.asked.take_again() {
-            match question {
-                Question::Tasks(mut queries) => {
-                    // What was heard of meanwhile need not be asked for.
-                    queries
-                        .retain(|query| !query.pending || self.pending.contains_key(&query.task));
-                    if !queries.is_empty() {
-                        self.send(Call::Reconcile { tasks: queries }, out);
-                    }
-                }
-                Question::Wishes => self.tell_wishes(out),
-                Question::Revive(roles) => {
-                    let all = roles.is_empty();
-                    let mut roles = if all { self.info.roles.clone() } else { roles };
-                    // What was suppressed since stays so.
-                    roles.retain(|role| !self.suppressed.contains(role));
-                    if !roles.is_empty() {
-                        self.send(Call::Revive { roles }, out);
-                    }
-                }
-                Question::Operations(operations) => {
-                    let operations = self.operations.still_pending(operations);
-                    self.send(Call::ReconcileOperations { operations }, out);
-                }
-                Question::Kill(task) => {
-                    if let Some(grace_ms) = self.kills.get(&task).copied() {
-                        self.send_kill(task, grace_ms, out);
-                    }
-                }
-            }
-        }
-    }
-
     fn subscribed(&mut self, registered: Registered, out: &mut Vec<Output>) {
         self.subscribed = true;
         self.told_connected = true;
@@ -342,11 +279,15 @@ impl Core {
         for part in queries.chunks(TASKS_PER_CALL_MAX) {
             self.send(Call::Reconcile { tasks: part.to_vec() }, out);
         }
-        for call in self.wants.untold_demands() {
-            self.send(call, out);
+        if self.updating.is_some() {
+            self.tell_update(out);
+        } else {
+            for call in self.wants.untold_demands() {
+                self.send(call, out);
+            }
+            self.tell_wishes(out);
+            self.release(out);
         }
-        self.tell_wishes(out);
-        self.release(out);
         self.ask_for_operations(out);
         let kills = self.kills.clone();
         for (task, grace_ms) in kills {
@@ -416,8 +357,10 @@ impl Core {
                 self.send_if_subscribed(Call::Revive { roles }, out);
             }
             Ask::Suppress { roles } => {
-                let named = if roles.is_empty() { &self.info.roles } else { &roles };
-                self.suppressed.extend(named.iter().cloned());
+                // Of others the leader says that they are not its roles.
+                let is_named = |role: &&Role| roles.is_empty() || roles.contains(*role);
+                let named: Vec<Role> = self.roles().iter().filter(is_named).cloned().collect();
+                self.suppressed.extend(named);
                 self.wants.suppressed(&self.suppressed);
                 self.send_if_subscribed(Call::Suppress { roles }, out);
             }
@@ -435,14 +378,22 @@ impl Core {
             }
             Ask::Wish { wishes } => {
                 self.wants.wish(wishes);
+                if let Some(update) = &mut self.updating {
+                    update.wishes = None;
+                }
                 if self.subscribed {
                     self.tell_wishes(out);
                 }
             }
             Ask::Want { role, requests, together_within_ms } => {
-                self.wants.want(&role, &requests, together_within_ms, self.subscribed);
-                let call = Call::Request { role, requests, together_within_ms };
-                self.send_if_subscribed(call, out);
+                let now = self.subscribed && self.updating.is_none();
+                self.wants.want(&role, &requests, together_within_ms, now);
+                if now {
+                    self.send(Call::Request { role, requests, together_within_ms }, out);
+                }
+            }
+            Ask::Update { info, suppressed, wishes } => {
+                self.update_info(*info, suppressed, wishes, out);
             }
             Ask::Teardown => self.send_if_subscribed(Call::Teardown, out),
             Ask::Disconnect => self.send_if_subscribed(Call::Disconnect, out),
@@ -461,7 +412,10 @@ impl Core {
     }
 
     fn tell_wishes(&mut self, out: &mut Vec<Output>) {
-        if let Some(call) = self.wants.untold_wishes() {
+        // Those said after an update are of its roles.
+        if self.updating.is_none()
+            && let Some(call) = self.wants.untold_wishes()
+        {
             self.send(call, out);
         }
     }

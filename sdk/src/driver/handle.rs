@@ -10,7 +10,7 @@ use std::{
 };
 
 use meshos_protocol::{
-    framework::Offer,
+    framework::{FrameworkInfo, Offer},
     ids::{AgentId, FrameworkId, OfferId, TaskId, UpdateId},
     messages::scheduler::TaskQuery,
     operation::OperationRequest,
@@ -236,6 +236,38 @@ impl SchedulerDriver {
     ) -> Status {
         let together_within_ms = Some(millis(within));
         self.ask(Ask::Want { role: role.clone(), requests, together_within_ms })
+    }
+
+    /// Changes what the framework says of itself, without a new subscription: its name, roles,
+    /// capabilities, fail-over timeout, labels, host name and page. Its user cannot change. All of `info`
+    /// and all `suppressed` roles stand in place of those before. Open offers stay good, but for those in
+    /// roles that it leaves, which are rescinded; its tasks there go on.
+    ///
+    /// `wishes` are those of [`Self::wish`] from then on, and count before anything is offered in a new
+    /// role; without them, what was wished stands in the roles that stay. What
+    /// [`Self::request_resources`] asks for afterwards waits until the update is on record.
+    ///
+    /// The change outlives this leader, and the driver says it again until it is on record;
+    /// [`Scheduler::framework_updated`] tells when it is, or why not. While a cluster is upgraded from a
+    /// release that knows no updates it waits for the last voter.
+    ///
+    /// ```
+    /// # use meshos_sdk::SchedulerDriver;
+    /// use meshos_sdk::protocol::{framework::FrameworkInfo, role::Role};
+    ///
+    /// # fn example(driver: &SchedulerDriver, mut info: FrameworkInfo) -> Result<(), Box<dyn std::error::Error>> {
+    /// info.roles.insert(Role::new("batch")?);
+    /// driver.update_framework(info, [].into(), None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update_framework(
+        &self,
+        info: FrameworkInfo,
+        suppressed: BTreeSet<Role>,
+        wishes: Option<BTreeMap<Role, OfferWishes>>,
+    ) -> Status {
+        self.ask(Ask::Update { info: Box::new(info), suppressed, wishes })
     }
 
     /// Ends a task: SIGTERM, and SIGKILL after `grace` (the task's own when absent; more than a day is

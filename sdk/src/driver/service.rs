@@ -192,6 +192,7 @@ impl Service {
             Tell::Operation(status) => scheduler.operation_status(driver, status),
             Tell::Disconnected => scheduler.disconnected(driver),
             Tell::AgentLost(agent) => scheduler.agent_lost(driver, agent),
+            Tell::Updated(outcome) => scheduler.framework_updated(driver, outcome),
             Tell::Unfulfilled(role) => scheduler.unfulfilled(driver, role),
         }
     }

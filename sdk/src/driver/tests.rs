@@ -1,5 +1,6 @@
 //! The driver's decisions, step by step.
 
+mod updates;
 mod wants;
 
 use std::collections::BTreeSet;

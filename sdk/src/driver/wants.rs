@@ -51,6 +51,25 @@ impl Wants {
         self.wishes_untold = true;
     }
 
+    /// The framework is in these roles from now on. Wishes that came on record with them stand in place of
+    /// those before, unless other ones were said since.
+    pub(super) fn in_roles(
+        &mut self,
+        roles: &BTreeSet<Role>,
+        wishes: Option<BTreeMap<Role, OfferWishes>>,
+    ) {
+        if let Some(wishes) = wishes {
+            self.wishes = wishes;
+            self.wishes_untold = false;
+            self.held.clear();
+        }
+        self.wishes.retain(|role, _| roles.contains(role));
+        for set in [&mut self.held, &mut self.releasing, &mut self.said_since] {
+            set.retain(|role| roles.contains(role));
+        }
+        self.demands.keep_roles(roles);
+    }
+
     /// The call that tells the wishes, unless they are on record.
     pub(super) fn untold_wishes(&self) -> Option<Call> {
         self.wishes_untold.then(|| Call::Wish { wishes: self.wishes.clone() })
@@ -84,9 +103,14 @@ impl Wants {
         self.held.iter().chain(&self.releasing)
     }
 
-    /// A subscribe is sent: the demand goes along.
-    pub(super) fn subscribing(&mut self) -> Demands {
-        self.said_since.clear();
+    /// Those of them whose wishes are not on record.
+    pub(super) const fn held_for_wishes(&self) -> &BTreeSet<Role> {
+        &self.held
+    }
+
+    /// A subscribe is sent: the demand goes along, and is heard in the roles that are on record.
+    pub(super) fn subscribing(&mut self, on_record: &BTreeSet<Role>) -> Demands {
+        self.said_since.retain(|role| !on_record.contains(role));
         self.demands.clone()
     }
 
