@@ -86,7 +86,7 @@ pub trait Scheduler: Send + 'static {
     /// What was said with [`SchedulerDriver::update_framework`] is on record and holds, or was refused
     /// and changes nothing: the error says why. Of several calls in a row the newest is told.
     fn framework_updated(&mut self, driver: &SchedulerDriver, outcome: Result<(), CallError>) {
-        let _ = (driver, outcome);
+        drop((driver, outcome));
     }
 
     /// The subscription is over and cannot be resumed, or every node refuses the credentials; the

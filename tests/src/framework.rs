@@ -117,6 +117,8 @@ pub enum Note {
     AgentLost(AgentId),
     /// What it wanted together was not to be had in time.
     Unfulfilled(Role),
+    /// What it said of itself is on record, or refused.
+    Updated(Result<(), CallError>),
     /// The subscription is over.
     Error(CallError),
 }
@@ -500,6 +502,10 @@ impl Scheduler for Recorder {
 
     fn unfulfilled(&mut self, _: &SchedulerDriver, role: Role) {
         self.lock().note(Note::Unfulfilled(role));
+    }
+
+    fn framework_updated(&mut self, _: &SchedulerDriver, outcome: Result<(), CallError>) {
+        self.lock().note(Note::Updated(outcome));
     }
 
     fn error(&mut self, _: &SchedulerDriver, error: CallError) {

@@ -28,6 +28,7 @@ mod sharing;
 mod snapshots;
 mod surroundings;
 mod told;
+mod updates;
 mod volumes;
 mod voting;
 mod wants;

@@ -314,6 +314,54 @@ fn a_framework_runs_a_task_in_protobuf() {
 }
 
 #[test]
+fn a_framework_changes_its_roles_on_its_stream() {
+    let mut cluster = Cluster::start(3);
+    let (leader, gateway) = (cluster.leader(), cluster.follower());
+    let node = &cluster.nodes[gateway];
+    let mut framework = MesosFramework::subscribe(node, &info("mover"));
+    let before = framework.stream.wait_for_offer();
+    assert_eq!(before["allocation_info"]["role"], "*");
+    let mut described = info("moved");
+    described["id"] = framework.id.clone();
+    described["capabilities"] = json!([{"type": "MULTI_ROLE"}]);
+    described["roles"] = json!(["eng", "ops"]);
+    let body =
+        |described: &Value| json!({"framework_info": described, "suppressed_roles": ["ops"]});
+    let call = |described: &Value| {
+        framework.request(node, "UPDATE_FRAMEWORK", &body(described)).answer(node)
+    };
+    let mut wrong = described.clone();
+    wrong["user"] = json!("somebody");
+    let refused = call(&wrong);
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(
+        refused.body.starts_with("Updating 'FrameworkInfo.user' is unsupported"),
+        "{refused:?}"
+    );
+    let taken = call(&described);
+    assert_eq!((taken.status, taken.body.as_str()), (200, ""));
+    framework.stream.wait_for("what it was offered is rescinded", |kind, body| {
+        (kind == "RESCIND" && body["offer_id"] == before["id"]).then_some(())
+    });
+    let offer = framework.stream.wait_for_offer();
+    assert_eq!(offer["allocation_info"]["role"], "eng");
+    framework.launch(node, &offer, "t", "true");
+    framework.wait_for_state(node, "t", "TASK_FINISHED");
+
+    cluster.nodes[leader.index].kill();
+    let next = cluster.leader_after(leader.term);
+    let node = &cluster.nodes[gateway];
+    let mark = format!("-O{}.", next.term);
+    let offer = framework.stream.wait_for("an offer of the next leader", |kind, body| {
+        let offers = body["offers"].as_array().filter(|_| kind == "OFFERS")?;
+        offers.iter().find(|it| it["id"]["value"].as_str().unwrap().contains(&mark)).cloned()
+    });
+    assert_eq!(offer["allocation_info"]["role"], "eng");
+    framework.launch(node, &offer, "u", "true");
+    framework.wait_for_state(node, "u", "TASK_FINISHED");
+}
+
+#[test]
 fn errors_are_those_that_clients_know() {
     let mut cluster = Cluster::start(2);
     let (leader, follower) = (cluster.leader().index, cluster.follower());
