@@ -15,6 +15,10 @@ use crate::{
 
 /// The most that one call may take in memory, in bytes.
 pub const CALL_MEMORY_MAX: usize = MEMORY_MAX;
+/// What calls are named in errors.
+const CALL: &str = "Call";
+/// The status of what would take too much memory.
+const TOO_LARGE: u16 = 413;
 
 /// The text of each status that is no success; the body is plain text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +117,38 @@ fn covers(range: &str, media: Media) -> bool {
 /// # Errors
 /// When the bytes are no such message, or it would take too much memory.
 pub fn read_call(media: Media, body: &[u8]) -> Result<(schema::Call, usize), Refused> {
-    read(media, body, "Call")
+    read(media, body, CALL)
+}
+
+/// Tells, without making anything of it, within how many bytes of memory [`read_call_within`] is likely to
+/// read a call: in protobuf it always does.
+///
+/// # Errors
+/// When the bytes are no such message, or it would take too much memory.
+pub fn weigh_call(media: Media, body: &[u8]) -> Result<usize, Refused> {
+    let mut scale = Scale::of(body);
+    match media {
+        Media::Protobuf => weight::weigh::<schema::Call>(body, &mut scale),
+        // As much again for the message that is made of the text's parts.
+        Media::Json => weight::weigh_json(body, &mut scale).map(|()| scale.double()),
+    }
+    .map_err(|unfit| unfit_for(unfit, &failed(media, CALL)))?;
+    Ok(scale.bytes())
+}
+
+/// The same as [`read_call`] within so many bytes of memory; nothing when it takes more.
+///
+/// # Errors
+/// When the bytes are no such message, or it would take more memory than any call may.
+pub fn read_call_within(
+    media: Media,
+    body: &[u8],
+    memory_max: usize,
+) -> Result<Option<(schema::Call, usize)>, Refused> {
+    match read_within(media, body, CALL, Scale::of(body).within(memory_max)) {
+        Err(refused) if refused.status == TOO_LARGE && memory_max < MEMORY_MAX => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 /// Reads a message of the schema.
@@ -125,13 +160,19 @@ pub(crate) fn read<M: Message + FromJson + Default>(
     body: &[u8],
     what: &str,
 ) -> Result<(M, usize), Refused> {
-    let failed = match media {
-        Media::Json => format!("Failed to convert JSON into {what} protobuf"),
-        Media::Protobuf => format!("Failed to parse body into {what} protobuf"),
-    };
+    read_within(media, body, what, Scale::of(body))
+}
+
+fn read_within<M: Message + FromJson + Default>(
+    media: Media,
+    body: &[u8],
+    what: &str,
+    scale: Scale,
+) -> Result<(M, usize), Refused> {
+    let failed = failed(media, what);
     let (message, scale) = match media {
-        Media::Json => read_json(body, &failed)?,
-        Media::Protobuf => read_protobuf(body, &failed)?,
+        Media::Json => read_json(body, scale, &failed)?,
+        Media::Protobuf => read_protobuf(body, scale, &failed)?,
     };
     let missing = json::all_missing(&message);
     if missing.is_empty() {
@@ -141,8 +182,18 @@ pub(crate) fn read<M: Message + FromJson + Default>(
     Err(Refused::new(400, format!("{failed}: Missing required fields: {missing}")))
 }
 
-fn read_json<M: FromJson>(body: &[u8], failed: &str) -> Result<(M, Scale), Refused> {
-    let mut scale = Scale::of(body);
+fn failed(media: Media, what: &str) -> String {
+    match media {
+        Media::Json => format!("Failed to convert JSON into {what} protobuf"),
+        Media::Protobuf => format!("Failed to parse body into {what} protobuf"),
+    }
+}
+
+fn read_json<M: FromJson>(
+    body: &[u8],
+    mut scale: Scale,
+    failed: &str,
+) -> Result<(M, Scale), Refused> {
     weight::weigh_json(body, &mut scale).map_err(|unfit| unfit_for(unfit, failed))?;
     let value = serde_json::from_slice(body)
         .map_err(|error| Refused::new(400, format!("Failed to parse body into JSON: {error}")))?;
@@ -154,9 +205,9 @@ fn read_json<M: FromJson>(body: &[u8], failed: &str) -> Result<(M, Scale), Refus
 
 fn read_protobuf<M: Message + Weigh + Default>(
     body: &[u8],
+    mut scale: Scale,
     failed: &str,
 ) -> Result<(M, Scale), Refused> {
-    let mut scale = Scale::of(body);
     weight::weigh::<M>(body, &mut scale).map_err(|unfit| unfit_for(unfit, failed))?;
     let decoded = M::decode(body);
     let message = decoded.map_err(|error| Refused::new(400, format!("{failed}: {error}")))?;
@@ -170,7 +221,7 @@ fn unfit_for(unfit: Unfit, failed: &str) -> Refused {
             let why = format!(
                 "it would take more than {MEMORY_MAX} bytes of memory: make several calls of it"
             );
-            Refused::new(413, format!("{failed}: {why}"))
+            Refused::new(TOO_LARGE, format!("{failed}: {why}"))
         }
     }
 }

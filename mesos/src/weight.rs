@@ -31,22 +31,40 @@ pub(crate) enum Unfit {
 }
 
 /// Adds up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scale {
     bytes: usize,
+    bytes_max: usize,
     depth: usize,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self::of(&[])
+    }
 }
 
 impl Scale {
     /// Begins with the bytes themselves.
     pub(crate) const fn of(body: &[u8]) -> Self {
-        Self { bytes: body.len(), depth: 0 }
+        Self { bytes: body.len(), bytes_max: MEMORY_MAX, depth: 0 }
+    }
+
+    /// With another limit.
+    pub(crate) const fn within(self, bytes_max: usize) -> Self {
+        Self { bytes_max, ..self }
+    }
+
+    /// As much again, up to the limit.
+    pub(crate) const fn double(&mut self) {
+        let double = self.bytes.saturating_mul(2);
+        self.bytes = if double < self.bytes_max { double } else { self.bytes_max };
     }
 
     /// So much more.
     pub(crate) const fn add(&mut self, bytes: usize) -> Result<(), Unfit> {
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes > MEMORY_MAX { Err(Unfit::TooHeavy) } else { Ok(()) }
+        if self.bytes > self.bytes_max { Err(Unfit::TooHeavy) } else { Ok(()) }
     }
 
     /// A piece of memory of its own.

@@ -5,6 +5,7 @@
 //! driver then asks the next leader what became of its tasks.
 
 mod http;
+mod progress;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The binary `meshos`: nodes, and the commands that talk to them.
 
 mod api;
+mod budget;
 mod cli;
 mod clock;
 mod cluster;
@@ -12,7 +13,6 @@ mod http;
 mod logging;
 mod metrics;
 mod net;
-mod room;
 mod runtime;
 mod storage;
 

@@ -165,6 +165,11 @@ impl Failure {
         self.status == 404
     }
 
+    /// Whether the same call may succeed in a moment.
+    pub(super) const fn may_pass(&self) -> bool {
+        self.status == 503
+    }
+
     /// Of a thing that is not found, that it may be known to nodes that are not connected.
     pub(super) fn of_absent(mut self, nodes: usize) -> Self {
         if self.is_not_found() && nodes > 0 {

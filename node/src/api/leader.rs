@@ -28,9 +28,10 @@ const LEADER_WAIT: Duration = Duration::from_secs(2);
 /// Between two looks whether this node itself leads by now, which nothing tells.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// How long the leader may take to answer a read.
-const READ_LIMIT: Duration = Duration::from_secs(5);
-/// How long the leader may take to carry out a change: longer than a new voter has to copy the log.
-const CHANGE_LIMIT: Duration = Duration::from_secs(75);
+pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
+/// How long the leader may take to carry out a change: longer than any of them, of which the longest is
+/// to ask a new voter and have it copy the log. Whoever called waits a little longer.
+pub(super) const CHANGE_LIMIT: Duration = Duration::from_secs(85);
 
 /// Why the leader's answer is not there.
 enum Lost {

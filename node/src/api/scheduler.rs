@@ -18,9 +18,9 @@ use super::{
     route::Leading,
 };
 use crate::{
+    budget::Permit,
     gateway::{ANSWER_LIMIT, ReadCall, Records, StreamId},
     net::Target,
-    room::Held,
 };
 
 /// Under which nodes pass calls on to the one that holds the stream.
@@ -48,13 +48,13 @@ pub(crate) struct SchedulerRequest {
     pub body: Body,
 }
 
-/// A body, and its part of the room that all bodies have.
+/// A body, and the permit for its memory.
 #[derive(Debug)]
 pub(crate) struct Body {
     pub bytes: Vec<u8>,
     /// Given back with the body.
     #[expect(dead_code, reason = "it is held, and nothing else is done with it")]
-    pub held: Option<Held>,
+    pub permit: Option<Permit>,
 }
 
 /// What such a request is answered with.
@@ -109,7 +109,9 @@ impl Api {
             ));
         }
         let media = Media::of_content(request.content_type.as_deref())?;
-        let read = self.options.streams.read_call(media, &request.body.bytes).await?;
+        let stream = request.stream_id.as_deref().and_then(|id| id.parse().ok());
+        let streams = &self.options.streams;
+        let read = streams.read_call(stream, media, &request.body.bytes).await?;
         let subscribe = read.call.subscribe.as_ref();
         let Some(subscribe) = subscribe.filter(|_| read.kind == CallType::Subscribe) else {
             return self.call_on_stream(request, media, read).await.map(Scheduled::Answer);
@@ -119,7 +121,6 @@ impl Api {
             return Err(Refused::new(400, why));
         }
         let media = Media::acceptable(request.accept.as_deref())?;
-        let streams = &self.options.streams;
         let (id, records) = streams.subscribe(&request.principal, subscribe, media).await?;
         Ok(Scheduled::Stream { id, media, records })
     }
@@ -206,14 +207,13 @@ impl Api {
         let query = call.path.strip_prefix(PATH)?.strip_prefix("?stream=")?;
         let (id, encoding) = query.split_once("&body=")?;
         let media = if encoding == "json" { Media::Json } else { Media::Protobuf };
-        let read = self.options.streams.read_call(media, &call.body).await;
-        Some(match (id.parse::<StreamId>(), read) {
-            (Ok(id), Ok(read)) => self
-                .call_here(id, &call.principal, read)
-                .await
-                .unwrap_or_else(|| Answer::plain(NO_SUCH_STREAM, "")),
-            (_, Err(refused)) => refused.into(),
-            (Err(()), _) => Answer::plain(NO_SUCH_STREAM, ""),
+        let no_such_stream = || Answer::plain(NO_SUCH_STREAM, "");
+        let Ok(id) = id.parse::<StreamId>() else { return Some(no_such_stream()) };
+        Some(match self.options.streams.read_call(Some(id), media, &call.body).await {
+            Ok(read) => {
+                self.call_here(id, &call.principal, read).await.unwrap_or_else(no_such_stream)
+            }
+            Err(refused) => refused.into(),
         })
     }
 

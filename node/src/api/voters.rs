@@ -12,6 +12,7 @@ use super::{
     Api,
     bodies::{self, NodeBody},
     call::{Answer, Call, Failure},
+    leader::{CHANGE_LIMIT, READ_LIMIT},
 };
 use crate::{config::KeySource, net::Target};
 
@@ -21,6 +22,11 @@ const ADMIT_LIMIT: Duration = Duration::from_secs(10);
 const ADMIT_PAUSE: Duration = Duration::from_millis(250);
 /// How long copying the log may take before a new voter is given up.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
+// Whoever passed the change on waits until the leader has given up, and then knows how it ended.
+const _: () = assert!(
+    ADMIT_LIMIT.as_secs() + READ_LIMIT.as_secs() + CATCH_UP_LIMIT.as_secs()
+        < CHANGE_LIMIT.as_secs()
+);
 /// A voter that was heard of within this time answers: several heartbeats, and a busy moment.
 const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// How long removing a voter may take.
@@ -200,16 +206,18 @@ impl Api {
 
     /// A node takes raft's requests from members only, and learns those from the log that it does
     /// not have yet. It tells its release, which must know what is in that log. One that does not
-    /// follow this leader yet is asked for a while.
+    /// follow this leader yet, or cannot be reached, is asked for a while.
     async fn ask_to_admit(&self, node: NodeId, address: String) -> Result<Newcomer, Failure> {
         let asked_until = Instant::now() + ADMIT_LIMIT;
         let target = Target { node: Some(node), address };
         loop {
             let admitted = self.ask_once_to_admit(&target, node).await;
-            if admitted.is_ok() || Instant::now() >= asked_until {
-                return admitted;
+            match admitted {
+                Err(failure) if failure.may_pass() && Instant::now() < asked_until => {
+                    tokio::time::sleep(ADMIT_PAUSE).await;
+                }
+                admitted => return admitted,
             }
-            tokio::time::sleep(ADMIT_PAUSE).await;
         }
     }
 
@@ -219,17 +227,7 @@ impl Api {
         let leader = AdmitLeader { leader: Some(self.options.node) };
         call.body = serde_json::to_vec(&leader).unwrap_or_default();
         let answer = self.forward_to_node(target, &call).await?;
-        let refused = || {
-            let said = answer.message();
-            Failure::unavailable(format!("node {node} does not take the leader's log: {said}"))
-        };
-        if answer.status != 200 {
-            return Err(refused());
-        }
-        let admitted: Admitted = serde_json::from_slice(&answer.body).map_err(|_| refused())?;
-        if admitted.node_id != node {
-            return Err(refused());
-        }
+        let admitted = read_admitted(node, &answer)?;
         let Admitted { node_id, raft_id, address, signs, release } = admitted;
         let voter = Voter { raft_id, node_id, address };
         Ok(Newcomer { voter, release: Release::told(release), signs })
@@ -360,6 +358,20 @@ impl Answering {
     }
 }
 
+/// What a node says that was asked to take the leader's log.
+fn read_admitted(node: NodeId, answer: &Answer) -> Result<Admitted, Failure> {
+    let said = || format!("node {node} does not take the leader's log: {}", answer.message());
+    match answer.status {
+        200 => {}
+        503 => return Err(Failure::unavailable(said())),
+        // It would say the same again.
+        _ => return Err(Failure::invalid(said())),
+    }
+    let admitted: Admitted =
+        serde_json::from_slice(&answer.body).map_err(|_| Failure::invalid(said()))?;
+    if admitted.node_id == node { Ok(admitted) } else { Err(Failure::invalid(said())) }
+}
+
 /// Without `removed`, a majority of the voters must still answer, or nobody could lead any more.
 fn refuse_loss_of_majority(
     members: &[VoterStatus],
@@ -454,6 +466,23 @@ mod tests {
         assert_eq!(code(Some(8), None), 400);
         assert_eq!(code(None, None), 400);
         assert_eq!(code(Some(9), None), 404);
+    }
+
+    #[test]
+    fn a_node_is_asked_again_only_when_its_refusal_may_pass() {
+        let node = NodeId::from_bits(7);
+        let may_pass = |answer: &Answer| read_admitted(node, answer).unwrap_err().may_pass();
+        assert!(may_pass(&Answer::error(503, "it follows another leader")));
+        for status in [400, 404, 405] {
+            assert!(!may_pass(&Answer::error(status, "no such call")));
+        }
+        let admitted = |node: u64| {
+            let node_id = NodeId::from_bits(node);
+            Answer::json(&json!({ "node_id": node_id, "raft_id": 1, "address": "h:1" })).unwrap()
+        };
+        assert!(!may_pass(&admitted(8)), "another node answered");
+        assert!(!may_pass(&Answer::plain(200, "yes")));
+        assert_eq!(read_admitted(node, &admitted(7)).unwrap().raft_id, 1);
     }
 
     #[test]

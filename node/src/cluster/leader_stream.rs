@@ -53,6 +53,24 @@ struct Attempt<T> {
     sender: Option<FrameSender>,
     progress: mpsc::Receiver<Progress<T>>,
     cancel: CancellationToken,
+    /// Told when nothing more comes but what has been read already.
+    over: CancellationToken,
+}
+
+impl<T> Attempt<T> {
+    /// What comes next; frames only when they are wanted, or when nothing follows them but the news that
+    /// the stream is over.
+    async fn next(&mut self, frames: bool) -> Option<Progress<T>> {
+        if let Some(sender) = self.sender.as_ref().filter(|_| !frames) {
+            tokio::select! {
+                biased;
+                () = self.over.cancelled() => {}
+                // The leader does not listen any more, and what it may have said is lost.
+                () = sender.closed() => return None,
+            }
+        }
+        self.progress.recv().await
+    }
 }
 
 impl<T> Drop for Attempt<T> {
@@ -79,13 +97,19 @@ impl<T: DeserializeOwned + Send + 'static> LeaderStream<T> {
 
     /// What happens next. Cancel-safe.
     pub(crate) async fn next(&mut self) -> LeaderEvent<T> {
+        self.next_with(true).await
+    }
+
+    /// The same; without `frames` the leader is held up, and what happens to the stream is told still:
+    /// it must be opened at a new leader however slow the client is. Cancel-safe.
+    pub(crate) async fn next_with(&mut self, frames: bool) -> LeaderEvent<T> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return event;
             }
             let progress = async {
                 match self.attempt.as_mut() {
-                    Some(attempt) => attempt.progress.recv().await,
+                    Some(attempt) => attempt.next(frames).await,
                     None => std::future::pending().await,
                 }
             };
@@ -141,17 +165,19 @@ impl<T: DeserializeOwned + Send + 'static> LeaderStream<T> {
 
     fn start(&mut self, leader: Leader) {
         let (sender, progress) = mpsc::channel(READ_MAX);
-        let cancel = CancellationToken::new();
+        let (cancel, over) = (CancellationToken::new(), CancellationToken::new());
         let (net, class, to) = (self.net.clone(), self.class.clone(), leader.clone());
         let pause = self.pause;
+        let ending = over.clone().drop_guard();
         let run = async move {
+            let _ending = ending;
             tokio::time::sleep(pause).await;
             open_and_read(net, class, to, sender).await;
         };
         let token = cancel.clone();
         tokio::spawn(async move { token.run_until_cancelled(run).await });
-        self.attempt =
-            Some(Attempt { leader, begun: Instant::now(), sender: None, progress, cancel });
+        let begun = Instant::now();
+        self.attempt = Some(Attempt { leader, begun, sender: None, progress, cancel, over });
     }
 
     /// Closes the stream; if it was open, [`LeaderEvent::Closed`] follows.

@@ -6,9 +6,13 @@
 mod carrier;
 mod outbox;
 mod places;
+mod read_call;
 mod stream_id;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use outbox::Records;
+pub(crate) use read_call::ReadCall;
 pub(crate) use stream_id::StreamId;
-pub(crate) use streams::{ANSWER_LIMIT, ReadCall, Streams, StreamsOptions};
+pub(crate) use streams::{ANSWER_LIMIT, Streams, StreamsOptions};

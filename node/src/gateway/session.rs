@@ -1,6 +1,6 @@
 //! One framework's stream.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::{AgentId, Fence, OfferId, Principal, Subscription},
@@ -18,13 +18,11 @@ use meshos_sdk::wire::{FrameReader, FrameSender, Opened, WireError, WriterOption
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use super::progress::{Progress, Stalled};
 use crate::{
     cluster::{Leader, LeaderEvent, LeaderStream},
     net::Net,
 };
-
-/// How long much may wait for a framework before it is cut off.
-const BEHIND_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a session needs.
 pub(crate) struct Options {
@@ -46,7 +44,7 @@ pub(crate) async fn serve(options: Options, opened: Opened, shutdown: Cancellati
         fence: None,
         offers: BTreeMap::new(),
         left: false,
-        behind: None,
+        progress: Progress::new(Instant::now()),
     };
     shutdown.run_until_cancelled(session.run(reader)).await;
 }
@@ -65,39 +63,31 @@ struct Session {
     offers: BTreeMap<OfferId, (Role, AgentId)>,
     /// The client said good-bye, or was turned away.
     left: bool,
-    /// Since when much waits for the client.
-    behind: Option<Instant>,
-}
-
-/// Whether less waits for the client before it is too late.
-async fn room_before(client: &FrameSender, give_up: Option<Instant>) -> bool {
-    match give_up {
-        Some(give_up) => tokio::time::timeout_at(give_up, client.room()).await.is_ok(),
-        None => true,
-    }
+    /// Whether the client reads when much waits for it.
+    progress: Progress,
 }
 
 impl Session {
     async fn run(mut self, mut reader: FrameReader) {
         loop {
-            // A burst waits at the leader for a framework that is slow for a while.
-            let behind = (!self.client.has_room())
-                .then(|| *self.behind.get_or_insert_with(Instant::now) + BEHIND_LIMIT);
-            self.behind = self.behind.filter(|_| behind.is_some());
+            // A burst waits at the leader for a framework that is slow for a while. But a new leader must hear
+            // of the framework at once, or it takes it for gone.
+            let may_read = self.client.has_room();
+            let written = self.client.bytes_written();
+            if let Err(Stalled) = self.progress.check(written, !may_read, Instant::now()) {
+                tracing::info!(principal = %self.principal, "a framework reads nothing: it is cut off");
+                break;
+            }
             tokio::select! {
                 biased;
-                event = self.leader.next(), if behind.is_none() => {
+                event = self.leader.next_with(may_read) => {
                     if let Err(error) = self.take_from_leader(event) {
                         tracing::info!(principal = %self.principal, %error, "a framework is cut off");
                         break;
                     }
                 }
-                caught_up = room_before(&self.client, behind), if behind.is_some() => {
-                    if !caught_up {
-                        tracing::info!(principal = %self.principal, "a framework reads too slowly: it is cut off");
-                        break;
-                    }
-                }
+                () = self.client.room(), if !may_read => {}
+                () = tokio::time::sleep_until(self.progress.give_up_at()), if !may_read => {}
                 frame = reader.read::<CallFrame>() => match frame {
                     Ok(Some(frame)) => self.take_from_client(frame),
                     Ok(None) => break,

@@ -27,16 +27,16 @@ use crate::{
     },
 };
 
-const FRAMEWORK: FrameworkId = FrameworkId(7);
+pub(super) const FRAMEWORK: FrameworkId = FrameworkId(7);
 
 /// One end of a stream: what it sends and what it reads.
-struct End {
+pub(super) struct End {
     sender: FrameSender,
     reader: FrameReader,
 }
 
 impl End {
-    fn new(opened: Opened) -> Self {
+    pub(super) fn new(opened: Opened) -> Self {
         let sender = spawn_writer(opened.send, WriterOptions::default());
         Self { sender, reader: opened.reader }
     }
@@ -53,15 +53,15 @@ impl End {
     }
 
     /// The leader's side.
-    fn tell(&self, term: u64, event: Event) {
+    pub(super) fn tell(&self, term: u64, event: Event) {
         self.sender.send(&EventFrame { fence: fence(term), event }).unwrap();
     }
 
-    async fn called(&mut self) -> Option<CallFrame> {
+    pub(super) async fn called(&mut self) -> Option<CallFrame> {
         in_time("a call", self.reader.read()).await.unwrap()
     }
 
-    async fn subscribed(&mut self, term: u64, subscription: u64) -> Subscribe {
+    pub(super) async fn subscribed(&mut self, term: u64, subscription: u64) -> Subscribe {
         let frame = self.called().await.expect("the stream is open");
         let Call::Subscribe(subscribe) = frame.call else { panic!("{frame:?}") };
         self.tell(
@@ -116,44 +116,33 @@ fn offer(number: u64) -> Offer {
     }
 }
 
-/// A gateway with a framework, and nodes that may lead.
-struct World {
-    _gateway: TestNode,
-    leaders: Vec<TestNode>,
+/// Nodes that may lead.
+pub(super) struct Leaders {
+    nodes: Vec<TestNode>,
     follow: watch::Sender<Option<Leader>>,
-    client: End,
-    _stop: DropGuard,
 }
 
-impl World {
-    async fn new() -> Self {
-        let authority = Authority::new();
-        let start = |number| TestNode::start(&authority, number, Limits::default());
-        let mut gateway = start(10);
-        let leaders = vec![start(1), start(2)];
-        let address = gateway.net.address();
-        let connection = connect(&authority.framework("alice"), address).await.unwrap();
-        let client = End::new(open(&connection, StreamClass::Scheduler).await.unwrap());
-        let Arrival::Scheduler(principal, opened) = gateway.arrival().await else {
-            panic!("another stream than the framework's");
-        };
-        let (follow, leader) = watch::channel(None);
-        let options = Options { net: gateway.net.clone(), leader, principal };
-        let stop = CancellationToken::new();
-        tokio::spawn(serve(options, opened, stop.clone()));
-        Self { _gateway: gateway, leaders, follow, client, _stop: stop.drop_guard() }
+impl Leaders {
+    pub(super) fn new(authority: &Authority) -> Self {
+        let start = |number| TestNode::start(authority, number, Limits::default());
+        Self { nodes: vec![start(1), start(2)], follow: watch::channel(None).0 }
+    }
+
+    /// Whom the gateway follows.
+    pub(super) fn followed(&self) -> watch::Receiver<Option<Leader>> {
+        self.follow.subscribe()
     }
 
     /// The gateway learns that this node leads; gives the stream that it then opens there.
-    async fn elect(&mut self, index: usize, term: u64) -> End {
-        let target = self.leaders[index].target();
+    pub(super) async fn elect(&mut self, index: usize, term: u64) -> End {
+        let target = self.nodes[index].target();
         self.follow.send_replace(Some(Leader {
             fence: fence(term),
-            node: self.leaders[index].id,
+            node: self.nodes[index].id,
             agent_address: target.address,
             http_address: String::new(),
         }));
-        let Arrival::Relay(gateway, principal, opened) = self.leaders[index].arrival().await else {
+        let Arrival::Relay(gateway, principal, opened) = self.nodes[index].arrival().await else {
             panic!("another stream than the gateway's");
         };
         assert_eq!(gateway, NodeId::from_bits(10));
@@ -163,6 +152,37 @@ impl World {
             "the caller's name, not the node's"
         );
         End::new(opened)
+    }
+}
+
+/// A gateway with a framework, and nodes that may lead.
+struct World {
+    _gateway: TestNode,
+    leaders: Leaders,
+    client: End,
+    _stop: DropGuard,
+}
+
+impl World {
+    async fn new() -> Self {
+        let authority = Authority::new();
+        let mut gateway = TestNode::start(&authority, 10, Limits::default());
+        let leaders = Leaders::new(&authority);
+        let address = gateway.net.address();
+        let connection = connect(&authority.framework("alice"), address).await.unwrap();
+        let client = End::new(open(&connection, StreamClass::Scheduler).await.unwrap());
+        let Arrival::Scheduler(principal, opened) = gateway.arrival().await else {
+            panic!("another stream than the framework's");
+        };
+        let leader = leaders.followed();
+        let options = Options { net: gateway.net.clone(), leader, principal };
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(options, opened, stop.clone()));
+        Self { _gateway: gateway, leaders, client, _stop: stop.drop_guard() }
+    }
+
+    async fn elect(&mut self, index: usize, term: u64) -> End {
+        self.leaders.elect(index, term).await
     }
 
     async fn subscribed_at(&mut self, index: usize, term: u64) -> End {
@@ -250,7 +270,9 @@ async fn a_leader_that_closes_the_stream_is_asked_again() {
     let leader = world.subscribed_at(0, 1).await;
     drop(leader);
     assert_eq!(world.client.event().await.event, Event::LeaderLost);
-    let Arrival::Relay(_, _, opened) = world.leaders[0].arrival().await else { panic!("no relay") };
+    let Arrival::Relay(_, _, opened) = world.leaders.nodes[0].arrival().await else {
+        panic!("no relay")
+    };
     let resumed = End::new(opened).subscribed(1, 1).await;
     assert_eq!(resumed.resume, Some(Subscription(1)));
 }
@@ -259,7 +281,7 @@ async fn a_leader_that_closes_the_stream_is_asked_again() {
 async fn calls_without_a_leader_are_answered_and_never_passed_on_later() {
     let mut world = World::new().await;
     let leader = world.subscribed_at(0, 1).await;
-    world.follow.send_replace(None);
+    world.leaders.follow.send_replace(None);
     drop(leader);
     assert_eq!(world.client.event().await.event, Event::LeaderLost);
     let accept = Accept {
@@ -345,4 +367,42 @@ async fn a_burst_waits_for_a_framework_that_is_slow_for_a_while() {
     telling.await.unwrap();
     world.client.call(1, None, Call::Revive { roles: [].into() });
     assert!(matches!(leader.called().await.unwrap().call, Call::Revive { .. }));
+}
+
+/// A framework that reads nothing is subscribed at the next leader all the same, which would else end
+/// its tasks.
+#[tokio::test]
+async fn a_framework_that_reads_nothing_is_subscribed_at_the_next_leader() {
+    let mut world = World::new().await;
+    let leader = world.subscribed_at(0, 1).await;
+    let message = "much to say".repeat(1_000);
+    let error = Some(CallError { kind: CallErrorKind::Unknown, message });
+    let sender = leader.sender.clone();
+    let telling = tokio::spawn(async move {
+        // Without end, and so until the gateway's queue is full.
+        for number in 0.. {
+            sender.room().await;
+            let event = Event::Answered { request: RequestId(number), error: error.clone() };
+            if sender.send(&EventFrame { fence: fence(1), event }).is_err() {
+                break;
+            }
+        }
+    });
+    let is_held_up = async {
+        // Nothing moves any more at the leader.
+        while tokio::time::timeout(Duration::from_secs(2), leader.sender.room()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the leader is held up", is_held_up).await;
+    let mut next = world.elect(1, 2).await;
+    let resumed = next.subscribed(2, 1).await;
+    assert_eq!((resumed.framework, resumed.resume), (Some(FRAMEWORK), Some(Subscription(1))));
+    in_time("the first leader's stream is closed", telling).await.unwrap();
+    // A leader that gives the stream up is asked again, as ever.
+    drop(next);
+    let Arrival::Relay(_, _, opened) = world.leaders.nodes[1].arrival().await else {
+        panic!("no relay")
+    };
+    End::new(opened).subscribed(2, 1).await;
 }

@@ -1,17 +1,24 @@
 //! Who may call.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use meshos_protocol::ids::Principal;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{address::Names, token::Token};
-use crate::room::Room;
+use crate::budget::Budget;
 
 /// The path that needs no credential, so that whoever watches over processes needs none: it tells
 /// whether the node is well and nothing of what runs.
 const OPEN_PATH: &str = "/health";
-/// Bytes of all bodies that are read and not yet answered, on both ports together.
-pub(super) const BODIES_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the large bodies of frameworks.
+pub(super) const FRAMEWORKS_BYTES_MAX: usize = 32 << 20;
+/// Bytes of all other bodies: more than small ones on all the connections that a port may have.
+pub(super) const OTHERS_BYTES_MAX: usize = 32 << 20;
+/// A framework's body that counts as small.
+const SMALL_BYTES_MAX: usize = 16 << 10;
+const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// Who calls with the token alone.
 pub(crate) const OPERATOR: &str = "operator";
 /// Who calls a node that asks for no credential.
@@ -22,7 +29,31 @@ pub(super) struct Gate {
     names: Names,
     /// Absent when no credential is asked for.
     token: Option<Token>,
-    bodies: Room,
+    bodies: Bodies,
+}
+
+/// Bounds of the bodies that are read and not yet answered, on both ports together.
+pub(super) struct Bodies {
+    /// For large ones to Mesos's scheduler API, of which frameworks may send many.
+    frameworks: Budget,
+    /// For all others, which must get through beside them.
+    others: Budget,
+    /// How long a request may take to send its body.
+    pub limit: Duration,
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        let [frameworks, others] = [FRAMEWORKS_BYTES_MAX, OTHERS_BYTES_MAX].map(Budget::new);
+        Self { frameworks, others, limit: BODY_LIMIT }
+    }
+}
+
+impl Bodies {
+    /// What a body of so many bytes is taken from.
+    pub(super) const fn budget(&self, of_framework: bool, bytes: usize) -> &Budget {
+        if of_framework && bytes > SMALL_BYTES_MAX { &self.frameworks } else { &self.others }
+    }
 }
 
 /// Why a request is not let in.
@@ -34,11 +65,17 @@ pub(super) struct Refused {
 
 impl Gate {
     pub(super) fn new(names: Names, token: Option<Token>) -> Self {
-        Self { names, token, bodies: Room::new(BODIES_BYTES_MAX) }
+        Self { names, token, bodies: Bodies::default() }
     }
 
-    /// Room for bodies.
-    pub(super) const fn bodies(&self) -> &Room {
+    /// With other bounds for bodies.
+    #[cfg(test)]
+    pub(super) fn with_bodies(self, bodies: Bodies) -> Self {
+        Self { bodies, ..self }
+    }
+
+    /// Bounds of bodies.
+    pub(super) const fn bodies(&self) -> &Bodies {
         &self.bodies
     }
 

@@ -17,16 +17,14 @@ use warp::{
     reply::Response,
 };
 
-use super::gate::{Gate, Refused};
+use super::gate::{Bodies, Gate, Refused};
 use crate::{
     api::{Answer, Api, Body, Call, Scheduled, SchedulerRequest},
-    room::{Held, Room},
+    budget::Permit,
 };
 
 /// The largest body of a request.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
-/// How long a request may take to send its body.
-const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// What the agent's port serves.
 const AGENT_PATHS: [&str; 4] = ["/health", "/version", "/metrics", "/api/agent"];
 
@@ -80,26 +78,26 @@ pub(super) fn routes<A: Answers>(
     answers: Arc<A>,
 ) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let desk = Arc::new(Desk { port, gate, answers });
+    let handler = Arc::new(Handler { port, gate, answers });
     warp::method()
         .and(warp::path::full())
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(move |method, path, query, headers, body| {
-            let desk = Arc::clone(&desk);
-            async move { desk.serve(method, path, query, headers, body).await }
+            let handler = Arc::clone(&handler);
+            async move { handler.serve(method, path, query, headers, body).await }
         })
         .boxed()
 }
 
-struct Desk<A> {
+struct Handler<A> {
     port: Port,
     gate: Arc<Gate>,
     answers: Arc<A>,
 }
 
-impl<A: Answers> Desk<A> {
+impl<A: Answers> Handler<A> {
     async fn serve<S, B>(
         &self,
         method: Method,
@@ -116,7 +114,7 @@ impl<A: Answers> Desk<A> {
             return self.schedule(method, &path, &headers, body).await;
         }
         let answer = match self.call(method, &path, &query, &headers, body).await {
-            Ok((call, _held)) => self.answers.answer(call).await,
+            Ok((call, _permit)) => self.answers.answer(call).await,
             Err(Refused { status, message }) => Answer::error(status, &message),
         };
         self.answers.answered(answer.status);
@@ -174,14 +172,14 @@ impl<A: Answers> Desk<A> {
             headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let is_post = method == Method::POST;
-        let (bytes, held) = self.read_body(is_post, headers, body).await?;
+        let (bytes, permit) = self.read_body(is_post, true, headers, body).await?;
         Ok(SchedulerRequest {
             method: method.to_string(),
             principal,
             content_type: header(CONTENT_TYPE.as_str()),
             accept: header(ACCEPT.as_str()),
             stream_id: header(STREAM_ID),
-            body: Body { bytes, held },
+            body: Body { bytes, permit },
         })
     }
 
@@ -192,7 +190,7 @@ impl<A: Answers> Desk<A> {
         query: &str,
         headers: &HeaderMap,
         body: S,
-    ) -> Result<(Call, Option<Held>), Refused>
+    ) -> Result<(Call, Option<Permit>), Refused>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
@@ -209,19 +207,20 @@ impl<A: Answers> Desk<A> {
             return Err(Refused { status: 404, message });
         }
         let is_post = method == Method::POST;
-        let (body, held) = self.read_body(is_post, headers, body).await?;
+        let (body, permit) = self.read_body(is_post, false, headers, body).await?;
         let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let method = method.to_string();
-        Ok((Call { method, path, principal, body, forwarded: false }, held))
+        Ok((Call { method, path, principal, body, forwarded: false }, permit))
     }
 
-    /// The body, and its part of the room that all bodies have.
+    /// The body, and the permit for its memory.
     async fn read_body<S, B>(
         &self,
         is_post: bool,
+        of_framework: bool,
         headers: &HeaderMap,
         body: S,
-    ) -> Result<(Vec<u8>, Option<Held>), Refused>
+    ) -> Result<(Vec<u8>, Option<Permit>), Refused>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
@@ -229,15 +228,20 @@ impl<A: Answers> Desk<A> {
         if !is_post {
             return Ok((Vec::new(), None));
         }
-        let mut held = make_room(headers, self.gate.bodies()).await?;
-        let bytes = read_body(body).await?;
-        held.keep(bytes.len());
-        Ok((bytes, Some(held)))
+        let bodies = self.gate.bodies();
+        let mut permit = take_permit(headers, of_framework, bodies).await?;
+        let bytes = read_body(body, bodies.limit).await?;
+        permit.keep(bytes.len());
+        Ok((bytes, Some(permit)))
     }
 }
 
-/// Takes the room that a body may need, or all that it may have when it does not say.
-async fn make_room(headers: &HeaderMap, bodies: &Room) -> Result<Held, Refused> {
+/// Takes the memory that a body may need, or all that it may have when it does not say.
+async fn take_permit(
+    headers: &HeaderMap,
+    of_framework: bool,
+    bodies: &Bodies,
+) -> Result<Permit, Refused> {
     let announced = headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let announced = announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
@@ -245,7 +249,7 @@ async fn make_room(headers: &HeaderMap, bodies: &Room) -> Result<Held, Refused> 
     if bytes > BODY_BYTES_MAX {
         return Err(too_large());
     }
-    bodies.take(bytes).await.ok_or_else(|| {
+    bodies.budget(of_framework, bytes).take(bytes).await.ok_or_else(|| {
         let message =
             "too many bodies are read by this node at once: try again, or ask another node";
         Refused { status: 503, message: message.to_owned() }
@@ -257,7 +261,7 @@ fn too_large() -> Refused {
     Refused { status: 413, message }
 }
 
-async fn read_body<S, B>(body: S) -> Result<Vec<u8>, Refused>
+async fn read_body<S, B>(body: S, limit: Duration) -> Result<Vec<u8>, Refused>
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf + Send,
@@ -282,8 +286,8 @@ where
         }
         Ok(bytes)
     };
-    tokio::time::timeout(BODY_LIMIT, read).await.unwrap_or_else(|_| {
-        let message = format!("the body has not arrived within {BODY_LIMIT:?}");
+    tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {
+        let message = format!("the body has not arrived within {limit:?}");
         Err(Refused { status: 408, message })
     })
 }

@@ -19,7 +19,7 @@ use warp::{filters::BoxedFilter, reply::Response, test::RequestBuilder};
 
 use super::{
     address::Names,
-    gate::{BODIES_BYTES_MAX, Gate},
+    gate::{Bodies, FRAMEWORKS_BYTES_MAX, Gate, OTHERS_BYTES_MAX},
     routes::{Answers, BODY_BYTES_MAX, Port, routes},
     service::{Connections, Limits, listen, serve},
     token::Token,
@@ -256,11 +256,24 @@ struct Running {
 }
 
 async fn run(limits: Limits) -> Running {
+    start(limits, Gate::new(Names::default(), None)).await
+}
+
+async fn run_with_bodies(bodies: Bodies) -> Running {
+    let gate = Gate::new(Names::default(), None).with_bodies(bodies);
+    start(Limits::default(), gate).await
+}
+
+/// Bodies that do not come are waited for as long as a test may take.
+fn patient() -> Bodies {
+    Bodies { limit: Duration::from_secs(3_600), ..Bodies::default() }
+}
+
+async fn start(limits: Limits, gate: Gate) -> Running {
     let listener = listen("127.0.0.1:0".parse().unwrap(), "--port").await.unwrap();
     let address = listener.local_addr().unwrap();
     let echo = Arc::new(Echo::default());
-    let gate = Arc::new(Gate::new(Names::default(), None));
-    let routes = routes(Port::Cluster, gate, Arc::clone(&echo));
+    let routes = routes(Port::Cluster, Arc::new(gate), Arc::clone(&echo));
     let stop = CancellationToken::new();
     let served = tokio::spawn(serve(listener, routes, limits, Arc::clone(&echo), stop.clone()));
     Running { address, echo, stop, served }
@@ -406,36 +419,62 @@ async fn a_port_that_is_taken_is_named_with_the_flag_that_moves_it() {
     assert!(error.contains("is taken") && error.contains("--agent-port"), "{error}");
 }
 
-#[tokio::test]
-async fn bodies_that_are_read_at_once_are_bounded_together() {
-    let running = run(Limits::default()).await;
-    let head =
-        format!("POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {BODY_BYTES_MAX}\r\n\r\n");
+/// The beginning of an answer to a small body, which is sent to this path.
+async fn post(running: &Running, path: &str) -> String {
+    let mut stream = running.connect().await;
+    let small = format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1\r\n\r\nx");
+    stream.write_all(small.as_bytes()).await.unwrap();
+    read_until(&mut stream, "\r\n").await
+}
+
+/// Connections on which the largest bodies are announced, and do not come.
+async fn announce(running: &Running, path: &str, count: usize) -> Vec<TcpStream> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {BODY_BYTES_MAX}\r\n\r\n"
+    );
     let mut slow = Vec::new();
-    for _ in 0..BODIES_BYTES_MAX / BODY_BYTES_MAX {
+    for _ in 0..count {
         let mut stream = running.connect().await;
         stream.write_all(head.as_bytes()).await.unwrap();
         slow.push(stream);
     }
-    let post = async || {
-        let mut stream = running.connect().await;
-        let small = "POST /x HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1\r\n\r\nx";
-        stream.write_all(small.as_bytes()).await.unwrap();
-        read_until(&mut stream, "\r\n").await
-    };
-    // All of them have come once there is no room any more.
+    slow
+}
+
+#[tokio::test]
+async fn bodies_that_are_read_at_once_are_bounded_together() {
+    let running = run_with_bodies(patient()).await;
+    let mut slow = announce(&running, "/x", OTHERS_BYTES_MAX / BODY_BYTES_MAX).await;
+    // All of them have come once there is no memory left.
     loop {
-        let answer = post().await;
+        let answer = post(&running, "/x").await;
         if answer.starts_with("HTTP/1.1 503") {
             break;
         }
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     slow.pop();
-    assert!(post().await.starts_with("HTTP/1.1 200"), "there is room again");
+    // When the node sees that it is gone is up to the system.
+    while !post(&running, "/x").await.starts_with("HTTP/1.1 200") {}
     // What has come of a body is all that it holds.
     let mut stream = slow.pop().unwrap();
     stream.write_all(&vec![b'x'; BODY_BYTES_MAX]).await.unwrap();
     let answer = read_until(&mut stream, "\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn large_bodies_of_frameworks_keep_no_others_out() {
+    let running = run_with_bodies(patient()).await;
+    let path = "/api/v1/scheduler";
+    let count = FRAMEWORKS_BYTES_MAX / BODY_BYTES_MAX;
+    let _slow = announce(&running, path, count).await;
+    // One more is refused once all of them have come.
+    let mut more = announce(&running, path, 1).await;
+    let answer = read_until(&mut more[0], "\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    for (path, status) in [("/x", 200), (path, 202)] {
+        let answer = post(&running, path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -136,6 +136,8 @@ pub struct FrameSender {
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: AtomicUsize,
+    /// Bytes that have gone out so far.
+    written: AtomicU64,
     /// Told whenever some of it has gone.
     gone: Notify,
 }
@@ -178,6 +180,16 @@ impl FrameSender {
     /// Whether the stream is broken.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
+    }
+
+    /// Bytes that the connection has taken so far: it takes more as the peer reads.
+    pub fn bytes_written(&self) -> u64 {
+        self.waiting.written.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the stream is broken: the peer is gone, or reads no more. Cancel-safe.
+    pub async fn closed(&self) {
+        self.queue.closed().await;
     }
 
     /// Whether at most half of what may wait does; also when the stream is broken, which the next frame
@@ -226,9 +238,19 @@ async fn write_frames(
 ) {
     const BATCH_FRAMES: usize = 256;
     let mut batch = Vec::with_capacity(BATCH_FRAMES);
-    while queue.recv_many(&mut batch, BATCH_FRAMES).await > 0 {
+    // Whoever has nothing to say finds out too that nobody listens any more.
+    let mut stopped = std::pin::pin!(stream.stopped());
+    loop {
+        let frames = tokio::select! {
+            biased;
+            frames = queue.recv_many(&mut batch, BATCH_FRAMES) => frames,
+            _ = stopped.as_mut() => return,
+        };
+        if frames == 0 {
+            break;
+        }
         let size: usize = batch.iter().map(cost).sum();
-        let written = stream.write_all_chunks(&mut batch).await;
+        let written = write_batch(&mut stream, &mut batch, waiting).await;
         waiting.bytes.fetch_sub(size, Ordering::Relaxed);
         waiting.gone.notify_waiters();
         batch.clear();
@@ -240,4 +262,19 @@ async fn write_frames(
     if let Err(error) = stream.finish() {
         tracing::debug!(%error, "stream was closed before it was finished");
     }
+}
+
+/// Counts as it goes: a large frame may take a while.
+async fn write_batch(
+    stream: &mut quinn::SendStream,
+    mut batch: &mut [Bytes],
+    waiting: &Waiting,
+) -> Result<(), quinn::WriteError> {
+    while !batch.is_empty() {
+        let written = stream.write_chunks(batch).await?;
+        let bytes = u64::try_from(written.bytes).unwrap_or(u64::MAX);
+        waiting.written.fetch_add(bytes, Ordering::Relaxed);
+        batch = &mut batch[written.chunks..];
+    }
+    Ok(())
 }

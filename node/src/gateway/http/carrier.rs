@@ -6,7 +6,7 @@ use meshos_mesos::{
     codec::{self, Media, Refused},
     convert::event,
     schema::{self, CallType},
-    session::{HEARTBEAT_MS, Output, Session, Ticket, not_subscribed},
+    session::{HEARTBEAT_MS, Output, Places, Session, Ticket, not_subscribed},
 };
 use meshos_protocol::{ids::FrameworkId, messages::scheduler::EventFrame};
 use meshos_sdk::wire::FrameSender;
@@ -15,14 +15,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    outbox::{Outbox, Stalled},
-    places::NodePlaces,
-};
+use super::outbox::Outbox;
 use crate::{
+    budget::Permit,
     clock::Clock,
     cluster::{LeaderEvent, LeaderStream},
-    room::Held,
+    gateway::progress::Stalled,
 };
 
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
@@ -35,29 +33,29 @@ const UNREAD_MAX: usize = 48 << 20;
 pub(super) struct Called {
     pub call: schema::Call,
     pub kind: CallType,
-    pub held: Held,
+    pub permit: Permit,
     pub answer: Answer,
 }
 
 type Answer = oneshot::Sender<Result<(), Refused>>;
 
 /// A stream and what is carried on it.
-pub(super) struct Carrier {
+pub(super) struct Carrier<P> {
     pub session: Session,
     pub leader: LeaderStream<EventFrame>,
     pub calls: mpsc::Receiver<Called>,
     pub outbox: Outbox,
     pub media: Media,
-    pub places: NodePlaces,
+    pub places: P,
     pub clock: Clock,
     /// Told once the framework has an id.
     pub framework: watch::Sender<Option<FrameworkId>>,
 }
 
 /// What changes while a stream is carried.
-struct Desk {
-    /// Who waits for an answer; each holds the room that its call takes.
-    tickets: BTreeMap<Ticket, (Answer, Held)>,
+struct State {
+    /// Who waits for an answer; each holds the memory that its call takes.
+    tickets: BTreeMap<Ticket, (Answer, Permit)>,
     next_ticket: u64,
     beats: Beats,
     outputs: Vec<Output>,
@@ -90,20 +88,21 @@ impl Beats {
     }
 }
 
-impl Carrier {
+impl<P: Places> Carrier<P> {
     /// Carries until the client goes, or the leader ends the subscription.
     pub(super) async fn run(mut self) {
-        let mut desk = Desk {
+        let mut state = State {
             tickets: BTreeMap::new(),
             next_ticket: 0,
             beats: Beats::new(Instant::now()),
             outputs: Vec::new(),
             over: false,
         };
-        while !desk.over {
+        while !state.over {
             // What the client has yet to read holds up the leader, and what the leader has yet to read
-            // holds up calls; so nothing grows beyond its bounds, and nobody is cut off for a burst.
-            let answers = !desk.tickets.is_empty();
+            // holds up calls; so nothing grows beyond its bounds, and nobody is cut off for a burst. But a new
+            // leader must hear of the framework at once, or it takes it for gone.
+            let answers = !state.tickets.is_empty();
             let may_read = self.outbox.has_room(answers);
             let sender = self.leader.sender().cloned();
             let may_call = sender.as_ref().is_none_or(FrameSender::has_room);
@@ -112,26 +111,26 @@ impl Carrier {
                 biased;
                 () = self.outbox.closed() => break,
                 // Ahead of events, of which there may always be another one.
-                () = tokio::time::sleep_until(desk.beats.due()) => {
-                    if let Err(Stalled) = self.beat(&mut desk) {
+                () = tokio::time::sleep_until(state.beats.due()) => {
+                    if let Err(Stalled) = self.beat(&mut state) {
                         let framework = self.session.framework();
                         tracing::warn!(?framework, "a framework reads nothing: it is cut off");
                         break;
                     }
                 }
-                event = self.leader.next(), if may_read => self.take_from_leader(event, &mut desk),
+                event = self.leader.next_with(may_read) => self.take_from_leader(event, &mut state),
                 () = self.outbox.room(answers), if !may_read => {}
                 called = self.calls.recv(), if may_call => match called {
-                    Some(called) => self.take_call(called, &mut desk),
+                    Some(called) => self.take_call(called, &mut state),
                     None => break,
                 },
                 () = room_of(sender), if has_more || !may_call => {
-                    self.session.say_more(&mut desk.outputs);
+                    self.session.say_more(&mut state.outputs);
                 }
             }
-            self.flush(&mut desk);
+            self.flush(&mut state);
         }
-        for (answer, _) in desk.tickets.into_values() {
+        for (answer, _) in state.tickets.into_values() {
             // Whoever asked may be gone.
             let _asked = answer.send(Err(not_subscribed()));
         }
@@ -142,13 +141,16 @@ impl Carrier {
         }
     }
 
-    fn take_from_leader(&mut self, event: LeaderEvent<EventFrame>, desk: &mut Desk) {
+    fn take_from_leader(&mut self, event: LeaderEvent<EventFrame>, state: &mut State) {
         match event {
             LeaderEvent::Follow(_) => {}
-            LeaderEvent::Opened => self.session.opened(&mut desk.outputs),
-            LeaderEvent::Closed => self.session.closed(&mut desk.outputs),
+            LeaderEvent::Opened => {
+                self.forget_given_up(state);
+                self.session.opened(&mut state.outputs);
+            }
+            LeaderEvent::Closed => self.session.closed(&mut state.outputs),
             LeaderEvent::Frame(frame) => {
-                self.session.event(frame, &self.places, &mut desk.outputs);
+                self.session.event(frame, &self.places, &mut state.outputs);
                 self.framework.send_if_modified(|known| {
                     let framework = self.session.framework();
                     std::mem::replace(known, framework) != framework
@@ -157,8 +159,12 @@ impl Carrier {
         }
     }
 
-    fn take_call(&mut self, called: Called, desk: &mut Desk) {
-        let Called { call, kind, held, answer } = called;
+    fn take_call(&mut self, called: Called, state: &mut State) {
+        let Called { call, kind, permit, answer } = called;
+        // It was told that the call is not made.
+        if answer.is_closed() {
+            return;
+        }
         // What calls bring about is told beside what the leader says.
         if self.outbox.waiting() > UNREAD_MAX {
             let why = "The framework has too many events that it has not read: read them first";
@@ -166,19 +172,18 @@ impl Carrier {
             let _asked = answer.send(Err(Refused::new(503, why)));
             return;
         }
-        let ticket = Ticket(desk.next_ticket);
-        desk.next_ticket += 1;
-        desk.tickets.insert(ticket, (answer, held));
-        self.session.call(&call, kind, ticket, self.clock.now().wall, &mut desk.outputs);
+        let ticket = Ticket(state.next_ticket);
+        state.next_ticket += 1;
+        state.tickets.insert(ticket, (answer, permit));
+        self.session.call(&call, kind, ticket, self.clock.now().wall, &mut state.outputs);
     }
 
-    fn beat(&mut self, desk: &mut Desk) -> Result<(), Stalled> {
+    fn beat(&mut self, state: &mut State) -> Result<(), Stalled> {
         let now = Instant::now();
-        desk.beats.beat(now);
+        state.beats.beat(now);
         self.outbox.check(now)?;
-        let given_up = desk.tickets.extract_if(.., |_, (answer, _)| answer.is_closed());
-        given_up.for_each(|(ticket, _)| self.session.forget(ticket));
-        self.session.tick(&mut desk.outputs);
+        self.forget_given_up(state);
+        self.session.tick(&mut state.outputs);
         // Who has not read what there is needs no sign of life.
         if self.session.is_told() && self.outbox.has_room(false) {
             self.outbox.push(codec::record(self.media, &event::heartbeat()));
@@ -186,8 +191,14 @@ impl Carrier {
         Ok(())
     }
 
-    fn flush(&mut self, desk: &mut Desk) {
-        for output in std::mem::take(&mut desk.outputs) {
+    /// What nobody waits for any more is not asked of a later leader.
+    fn forget_given_up(&mut self, state: &mut State) {
+        let given_up = state.tickets.extract_if(.., |_, (answer, _)| answer.is_closed());
+        given_up.for_each(|(ticket, _)| self.session.forget(ticket));
+    }
+
+    fn flush(&mut self, state: &mut State) {
+        for output in std::mem::take(&mut state.outputs) {
             match output {
                 Output::Send(frame) => {
                     if let Err(error) = self.leader.send(&*frame) {
@@ -198,15 +209,15 @@ impl Carrier {
                     for record in codec::records(self.media, *event) {
                         self.outbox.push(record);
                     }
-                    desk.beats.told_event(Instant::now());
+                    state.beats.told_event(Instant::now());
                 }
                 Output::Answer(ticket, answer) => {
-                    if let Some((waiting, _)) = desk.tickets.remove(&ticket) {
+                    if let Some((waiting, _)) = state.tickets.remove(&ticket) {
                         // Whoever asked may be gone.
                         let _asked = waiting.send(answer);
                     }
                 }
-                Output::End => desk.over = true,
+                Output::End => state.over = true,
             }
         }
     }

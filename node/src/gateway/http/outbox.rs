@@ -10,7 +10,6 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,6 +19,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::gateway::progress::{Progress, Stalled};
+
 /// With more bytes that wait, nothing more is read from the leader.
 const ROOM: usize = 8 << 20;
 /// With more bytes that wait, nothing more is read from the leader even if it may be the answer to a
@@ -27,16 +28,16 @@ const ROOM: usize = 8 << 20;
 const ROOM_FOR_ANSWERS: usize = 32 << 20;
 /// What a record takes beside its bytes.
 const RECORD_COST: usize = 64;
-/// How long nothing may be taken of what waits.
-const STALLED_LIMIT: Duration = Duration::from_secs(60);
+/// Larger records are taken in parts, so that it is seen how they are taken over a slow link.
+const PART_MAX: usize = 64 << 10;
 
 #[derive(Default)]
 struct Counts {
     /// Bytes that wait, with what their records take beside them.
     bytes: AtomicUsize,
-    /// Records that were taken.
+    /// Bytes that were taken.
     taken: AtomicU64,
-    /// Told whenever one was taken.
+    /// Told whenever some were taken.
     gone: Notify,
 }
 
@@ -45,25 +46,23 @@ pub(super) struct Outbox {
     /// Bounded by whoever asks for room before there is something to be pushed.
     sender: mpsc::UnboundedSender<Bytes>,
     counts: Arc<Counts>,
-    /// How many records had been taken, and since when that is so.
-    seen: (u64, Instant),
+    progress: Progress,
 }
 
-/// The records, one chunk each.
+/// The records, one chunk each unless they are large.
 pub(crate) struct Records {
     receiver: mpsc::UnboundedReceiver<Bytes>,
+    /// What is left of the record that is being taken.
+    rest: Bytes,
     counts: Arc<Counts>,
 }
-
-/// The client has taken nothing for too long.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stalled;
 
 pub(super) fn pair() -> (Outbox, Records) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let counts = Arc::<Counts>::default();
-    let outbox = Outbox { sender, counts: Arc::clone(&counts), seen: (0, Instant::now()) };
-    (outbox, Records { receiver, counts })
+    let progress = Progress::new(Instant::now());
+    let outbox = Outbox { sender, counts: Arc::clone(&counts), progress };
+    (outbox, Records { receiver, rest: Bytes::new(), counts })
 }
 
 fn cost(record: &[u8]) -> usize {
@@ -99,10 +98,8 @@ impl Outbox {
     /// Looks whether the client still takes what waits for it; called from time to time.
     pub(super) fn check(&mut self, now: Instant) -> Result<(), Stalled> {
         let taken = self.counts.taken.load(Ordering::Relaxed);
-        if taken != self.seen.0 || self.waiting() == 0 {
-            self.seen = (taken, now);
-        }
-        if now.duration_since(self.seen.1) > STALLED_LIMIT { Err(Stalled) } else { Ok(()) }
+        let is_behind = self.waiting() > 0;
+        self.progress.check(taken, is_behind, now)
     }
 
     /// Ends when the client is gone.
@@ -115,13 +112,20 @@ impl Stream for Records {
     type Item = Result<Bytes, std::convert::Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let record = std::task::ready!(self.receiver.poll_recv(context));
-        if let Some(record) = &record {
-            self.counts.bytes.fetch_sub(cost(record), Ordering::Relaxed);
-            self.counts.taken.fetch_add(1, Ordering::Relaxed);
-            self.counts.gone.notify_one();
+        let records = &mut *self;
+        if records.rest.is_empty() {
+            match std::task::ready!(records.receiver.poll_recv(context)) {
+                Some(record) => records.rest = record,
+                None => return Poll::Ready(None),
+            }
         }
-        Poll::Ready(record.map(Ok))
+        let part = records.rest.split_to(records.rest.len().min(PART_MAX));
+        let cost = part.len() + if records.rest.is_empty() { RECORD_COST } else { 0 };
+        records.counts.bytes.fetch_sub(cost, Ordering::Relaxed);
+        let taken = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        records.counts.taken.fetch_add(taken, Ordering::Relaxed);
+        records.counts.gone.notify_one();
+        Poll::Ready(Some(Ok(part)))
     }
 }
 
@@ -130,6 +134,7 @@ mod tests {
     use futures_util::{FutureExt as _, StreamExt as _};
 
     use super::*;
+    use crate::gateway::progress::STALLED_LIMIT;
 
     #[tokio::test]
     async fn there_is_room_while_not_too_much_waits() {
@@ -140,8 +145,9 @@ mod tests {
         outbox.push(vec![0; ROOM_FOR_ANSWERS - ROOM]);
         assert!(!outbox.has_room(true), "an answer is not waited for without end");
         let taken = async {
-            assert_eq!(records.next().await.unwrap().unwrap().len(), ROOM);
-            assert_eq!(records.next().await.unwrap().unwrap().len(), ROOM_FOR_ANSWERS - ROOM);
+            for _ in 0..ROOM_FOR_ANSWERS / PART_MAX {
+                assert_eq!(records.next().await.unwrap().unwrap().len(), PART_MAX);
+            }
         };
         tokio::join!(outbox.room(false), taken);
         assert_eq!(outbox.waiting(), 0);
@@ -158,14 +164,21 @@ mod tests {
             now += STALLED_LIMIT / 2;
             assert_eq!(outbox.check(now), Ok(()), "nothing waits");
         }
-        for _ in 0..10 {
-            outbox.push(vec![0]);
-            outbox.push(vec![0]);
-            records.next().await.unwrap().unwrap();
+        // One record, however slowly it is taken.
+        let record: Vec<u8> = (0..=u8::MAX).cycle().take(10 * PART_MAX + 1).collect();
+        outbox.push(record.clone());
+        outbox.push(vec![7]);
+        let mut taken = Vec::new();
+        for _ in 0..11 {
+            taken.extend(records.next().await.unwrap().unwrap());
             now += STALLED_LIMIT / 2;
             assert_eq!(outbox.check(now), Ok(()), "something is taken");
         }
+        assert_eq!(taken, record);
+        assert_eq!(outbox.waiting(), 1 + RECORD_COST);
         now += STALLED_LIMIT * 2;
         assert_eq!(outbox.check(now), Err(Stalled));
+        assert_eq!(records.next().await.unwrap().unwrap(), [7][..]);
+        assert_eq!(outbox.waiting(), 0);
     }
 }

@@ -9,9 +9,9 @@ use std::{
 use meshos_control::master::judge_wishes;
 use meshos_membership::{gossip, view::NodeFacts};
 use meshos_mesos::{
-    codec::{self, CALL_MEMORY_MAX, Media, Refused},
+    codec::{self, Media, Refused},
     convert::{event, framework, ids},
-    schema::{self, CallType},
+    schema,
     session::{Session, not_subscribed},
     validate,
 };
@@ -26,14 +26,15 @@ use super::{
     carrier::{Called, Carrier},
     outbox::{self, Records},
     places::NodePlaces,
+    read_call::{self, CALLS_MEMORY_MAX, ReadCall, SHARE_MAX},
     stream_id::StreamId,
 };
 use crate::{
+    budget::Budget,
     clock::Clock,
     cluster::{Leader, LeaderStream},
     http::{ANYBODY, OPERATOR},
     net::Net,
-    room::{Held, Room},
 };
 
 /// Streams that one node holds.
@@ -44,11 +45,6 @@ const CALLS_MAX: usize = 1_024;
 const LEADER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a call may take that is answered by the leader.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-
-/// Memory of all calls that are read and not yet passed on: of four of the largest.
-const CALLS_MEMORY_MAX: usize = 4 * CALL_MEMORY_MAX;
-/// No byte of a body becomes more bytes of a call.
-const MEMORY_PER_BYTE_MAX: usize = 4 << 10;
 
 /// What streams need.
 pub(crate) struct StreamsOptions {
@@ -67,7 +63,9 @@ pub(crate) struct Streams(Arc<Inner>);
 struct Inner {
     options: StreamsOptions,
     /// For calls, from when they are read until they are passed on or answered.
-    room: Room,
+    budget: Budget,
+    /// The share of calls that belong to no stream of this node.
+    other_calls: Budget,
     open: Mutex<BTreeMap<StreamId, Open>>,
 }
 
@@ -78,13 +76,8 @@ struct Open {
     cluster: ClusterId,
     framework: watch::Receiver<Option<FrameworkId>>,
     calls: mpsc::Sender<Called>,
-}
-
-/// A call that was read, and its part of the room that all of them have.
-pub(crate) struct ReadCall {
-    pub call: schema::Call,
-    pub kind: CallType,
-    pub held: Held,
+    /// Its share of the memory for calls.
+    share: Budget,
 }
 
 /// A description that is taken on.
@@ -96,8 +89,9 @@ struct Taken {
 
 impl Streams {
     pub(crate) fn new(options: StreamsOptions) -> Self {
-        let room = Room::new(CALLS_MEMORY_MAX);
-        Self(Arc::new(Inner { options, room, open: Mutex::default() }))
+        let budget = Budget::new(CALLS_MEMORY_MAX);
+        let other_calls = budget.share(SHARE_MAX);
+        Self(Arc::new(Inner { options, budget, other_calls, open: Mutex::default() }))
     }
 
     /// This node.
@@ -105,20 +99,18 @@ impl Streams {
         self.0.options.net.node()
     }
 
-    /// Reads a call, when there is room for it.
+    /// Reads a call on a stream, when there is memory for it.
     ///
     /// # Errors
-    /// When it is none, is too large, or there is no room.
-    pub(crate) async fn read_call(&self, media: Media, body: &[u8]) -> Result<ReadCall, Refused> {
-        let most = body.len().saturating_mul(MEMORY_PER_BYTE_MAX).min(CALL_MEMORY_MAX);
-        let mut held = self.0.room.take(most).await.ok_or_else(|| {
-            let why = "This node has more calls to pass on than it has room for: try again, or ask another one";
-            Refused::new(503, why)
-        })?;
-        let (call, memory) = codec::read_call(media, body)?;
-        held.keep(memory);
-        let kind = validate::call(&call)?;
-        Ok(ReadCall { call, kind, held })
+    /// When it is none, is too large, or there is no memory.
+    pub(crate) async fn read_call(
+        &self,
+        stream: Option<StreamId>,
+        media: Media,
+        body: &[u8],
+    ) -> Result<ReadCall, Refused> {
+        let share = stream.and_then(|id| Some(self.open().get(&id)?.share.clone()));
+        read_call::read(share.as_ref().unwrap_or(&self.0.other_calls), media, body).await
     }
 
     /// Opens a stream. A description that cannot be taken on is refused by an event on it, as in Mesos.
@@ -146,7 +138,8 @@ impl Streams {
         let options = &self.0.options;
         let (calls, called) = mpsc::channel(CALLS_MAX);
         let (told, known) = watch::channel(framework);
-        let open = Open { caller: caller.to_owned(), cluster, framework: known, calls };
+        let share = self.0.budget.share(SHARE_MAX);
+        let open = Open { caller: caller.to_owned(), cluster, framework: known, calls, share };
         {
             let mut all = self.open();
             if all.len() >= STREAMS_MAX {
@@ -184,11 +177,11 @@ impl Streams {
         &self,
         id: StreamId,
         caller: &str,
-        ReadCall { call, kind, held }: ReadCall,
+        read: ReadCall,
     ) -> Option<Result<(), Refused>> {
         let open = self.open().get(&id).cloned()?;
         let framework = *open.framework.borrow();
-        let named = validate::id_text(call.framework_id.as_ref())?;
+        let named = validate::id_text(read.call.framework_id.as_ref())?;
         if ids::read_framework(open.cluster, named) != Some(framework?) {
             return None;
         }
@@ -196,14 +189,7 @@ impl Streams {
             let why = format!("The framework was subscribed by another principal than {caller:?}");
             return Some(Err(Refused::new(400, why)));
         }
-        let (answer, answered) = oneshot::channel();
-        if open.calls.send(Called { call, kind, held, answer }).await.is_err() {
-            return Some(Err(not_subscribed()));
-        }
-        Some(match tokio::time::timeout(ANSWER_LIMIT, answered).await {
-            Ok(answer) => answer.unwrap_or_else(|_| Err(not_subscribed())),
-            Err(_) => Err(Refused::new(503, "No leader has answered in time")),
-        })
+        Some(answer_in_time(&open.calls, read, ANSWER_LIMIT).await)
     }
 
     /// The cluster, as the leader has it.
@@ -217,6 +203,22 @@ impl Streams {
     fn open(&self) -> MutexGuard<'_, BTreeMap<StreamId, Open>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Has a call made and waits for the answer: a while for both together.
+pub(super) async fn answer_in_time(
+    calls: &mpsc::Sender<Called>,
+    ReadCall { call, kind, permit }: ReadCall,
+    limit: Duration,
+) -> Result<(), Refused> {
+    let answered = async {
+        let (answer, answered) = oneshot::channel();
+        let called = Called { call, kind, permit, answer };
+        calls.send(called).await.map_err(|_| not_subscribed())?;
+        answered.await.unwrap_or_else(|_| Err(not_subscribed()))
+    };
+    let answered = tokio::time::timeout(limit, answered).await;
+    answered.unwrap_or_else(|_| Err(Refused::new(503, "No leader has answered in time")))
 }
 
 fn take(
