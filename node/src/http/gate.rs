@@ -35,9 +35,9 @@ pub(super) struct Gate {
 /// Bounds of the bodies that are read and not yet answered, on both ports together.
 pub(super) struct Bodies {
     /// For large ones to Mesos's scheduler API, of which frameworks may send many.
-    frameworks: Budget,
+    pub frameworks: Budget,
     /// For all others, which must get through beside them.
-    others: Budget,
+    pub others: Budget,
     /// How long a request may take to send its body.
     pub limit: Duration,
 }

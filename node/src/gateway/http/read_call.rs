@@ -101,6 +101,6 @@ mod tests {
         let body = body.to_string().into_bytes();
         let weighed = codec::weigh_call(Media::Json, &body).unwrap();
         assert!(codec::read_call_within(Media::Json, &body, weighed).unwrap().is_none());
-        assert!(super::read(&share, Media::Json, &body).await.is_ok());
+        assert!(read(&share, Media::Json, &body).await.is_ok());
     }
 }
