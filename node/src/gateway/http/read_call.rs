@@ -23,6 +23,15 @@ pub(crate) struct ReadCall {
 /// Reads a call within a share. It is weighed first, so that it waits for no more than it needs.
 pub(super) async fn read(share: &Budget, media: Media, body: &[u8]) -> Result<ReadCall, Refused> {
     let weighed = codec::weigh_call(media, body)?;
+    read_weighed(share, media, body, weighed).await
+}
+
+async fn read_weighed(
+    share: &Budget,
+    media: Media,
+    body: &[u8],
+    weighed: usize,
+) -> Result<ReadCall, Refused> {
     let mut permit = take(share, weighed).await?;
     let (call, memory) = match codec::read_call_within(media, body, weighed)? {
         Some(read) => read,
@@ -95,12 +104,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_weighed_too_light_is_read_with_all_that_a_call_may_have() {
         let share = Budget::new(CALL_MEMORY_MAX);
-        let body = json!({"type": "ACCEPT", "framework_id": {"value": "f"}, "accept": {
-            "offer_ids": [{"value": "o"}],
-            "operations": vec![json!({"type": "LAUNCH", "launch": {}}); 100]}});
-        let body = body.to_string().into_bytes();
-        let weighed = codec::weigh_call(Media::Json, &body).unwrap();
-        assert!(codec::read_call_within(Media::Json, &body, weighed).unwrap().is_none());
-        assert!(read(&share, Media::Json, &body).await.is_ok());
+        let body = reconcile(1_000);
+        let too_light = 64 << 10;
+        assert!(codec::read_call_within(Media::Json, &body, too_light).unwrap().is_none());
+        let read = read_weighed(&share, Media::Json, &body, too_light).now_or_never();
+        assert!(read.is_some_and(|read| read.is_ok()));
     }
 }
