@@ -146,7 +146,7 @@ async fn a_call_that_is_not_taken_is_answered_in_time() {
             answer_in_time(&calls, revive(), limit)
         )
     };
-    let (one, other) = in_time("both are answered", both).await;
+    let (one, other) = in_time("both are answered", Box::pin(both)).await;
     assert!([one, other].iter().all(|it| it.as_ref().is_err_and(|it| it.status == 503)));
     assert!(taken.recv().await.is_some_and(|called| called.answer.is_closed()));
     drop(taken);
