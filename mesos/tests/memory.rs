@@ -25,10 +25,10 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let mut written = vec![number << 3 | 2];
     let mut length = bytes.len();
     while length >= 0x80 {
-        written.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+        written.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
         length >>= 7;
     }
-    written.push(u8::try_from(length).unwrap());
+    written.push(u8::try_from(length).expect("seven bits are left"));
     written.extend(bytes);
     written
 }
@@ -76,6 +76,9 @@ fn check_protobuf() {
     }
 }
 
+/// What there are many of, one of them, and the call with a list of them.
+type Case<'a> = (&'a str, Value, &'a dyn Fn(&Value) -> Value);
+
 fn check_json() {
     let scalar = |name: &str| json!({"name": name, "type": "SCALAR", "scalar": {"value": 1.0}});
     let task = json!({"name": "t", "task_id": {"value": "t"}, "agent_id": {"value": "a"},
@@ -93,7 +96,7 @@ fn check_json() {
     let unknown =
         |list: &Value| json!({"type": "REVIVE", "framework_id": {"value": "f"}, "x": list});
     let variable = json!({"name": "n", "value": "v"});
-    let cases: [(&str, Value, &dyn Fn(&Value) -> Value); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("operations", launch(&json!([])), &accept),
         ("tasks", task.clone(), &launched),
         ("operations with a task", launch(&json!([task])), &accept),
