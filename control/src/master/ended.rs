@@ -102,7 +102,7 @@ impl EndedTasks {
             .into_iter()
             .filter(is_new)
             .map(|(agent, end)| row_of(agent, end))
-            .map(|row| Arc::new(TaskView { changed_at: row.changed_at.min(now), ..row }))
+            .map(|row| Arc::new(not_later(row, now)))
             .collect();
         let mut rows: Vec<Arc<TaskView>> = self.rows.iter().cloned().chain(learnt).collect();
         rows.sort_by_key(|row| row.changed_at);
@@ -130,6 +130,7 @@ impl Life {
     fn is_that_of(&self, row: &TaskView) -> bool {
         let told_before = row.launched_at == Some(self.launched_at)
             || row.changed_at == self.ended_at
+            || row.ended_told == Some(self.ended_at)
             || row.started_at.is_some_and(|at| Some(at) == self.started_at);
         let overlap = self.launched_at < row.changed_at
             && row.launched_at.is_none_or(|launched| launched < self.ended_at);
@@ -156,6 +157,7 @@ fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
         launched_here: false,
         started_at: end.started_at,
         changed_at: end.ended_at,
+        ended_told: None,
     }
 }
 
@@ -173,8 +175,16 @@ fn end_of_row(row: &TaskView) -> TaskEnd {
         exit: row.exit.clone(),
         launched_at: row.launched_at.unwrap_or(UNKNOWN),
         started_at: row.started_at,
-        ended_at: row.changed_at,
+        ended_at: row.ended_told.unwrap_or(row.changed_at),
     }
+}
+
+/// The row as if its end were not after `now`; what was told of it stays known.
+fn not_later(row: TaskView, now: Wall) -> TaskView {
+    if row.changed_at <= now {
+        return row;
+    }
+    TaskView { changed_at: now, ended_told: Some(row.changed_at), ..row }
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ impl Task {
             launched_here: self.launched_here,
             started_at: self.started_at,
             changed_at: self.changed_at,
+            ended_told: None,
         }
     }
 }

@@ -205,6 +205,9 @@ pub struct TaskView {
     pub started_at: Option<Wall>,
     /// When its state last changed.
     pub changed_at: Wall,
+    /// When it ended in its agent's words, where that is later than the leader's clock allows.
+    #[serde(skip)]
+    pub ended_told: Option<Wall>,
 }
 
 /// An open offer as readers see it.

@@ -110,6 +110,7 @@ mod tests {
             launched_here: false,
             started_at: None,
             changed_at: Wall(0),
+            ended_told: None,
         })
     }
 

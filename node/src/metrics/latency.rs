@@ -86,6 +86,7 @@ mod tests {
             launched_here: true,
             started_at: started.map(Wall),
             changed_at: Wall(0),
+            ended_told: None,
         })
     }
 

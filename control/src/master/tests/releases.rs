@@ -85,14 +85,14 @@ fn the_level_is_raised_on_what_voters_answer_now() {
         node(8)
     )]);
     // It went back to what it ran before.
-    tell(&mut world, &[all.clone(), told_by(8, Some(LEVEL - 1))]);
+    tell(&mut world, &[all.clone(), told_by(8, Some(LEVEL_FIRST))]);
     world.expect(&[]);
     // Whoever is taught the log counts as it answers; one that was left behind does not.
-    let taught = VoterRelease { votes: false, ..told_by(7, Some(LEVEL - 1)) };
+    let taught = VoterRelease { votes: false, ..told_by(7, Some(LEVEL_FIRST)) };
     tell(&mut world, &[all.clone(), taught.clone()]);
     world.expect(&[]);
     tell(&mut world, &[all, VoterRelease { answers: false, ..taught }]);
-    world.expect(&["propose level 2"]);
+    world.expect(&[&format!("propose level {LEVEL}")]);
 }
 
 #[test]
