@@ -9,7 +9,7 @@ use meshos_sdk::protocol::{
     role::Role,
     task::TaskState,
 };
-use meshos_tests::{Cluster, Framework, FrameworkOptions, Handling, Journal, Note};
+use meshos_tests::{Cluster, Framework, FrameworkOptions, Handling, Journal, Note, wait_until};
 
 use crate::common::{assert_alive, gated, ids, wait_for_births};
 
@@ -33,8 +33,8 @@ fn offered_in(framework: &Framework, term: u64) -> BTreeSet<String> {
 }
 
 fn wait_for_role(framework: &Framework, term: u64, role: &str) {
-    framework.wait_for("offers in that role alone", |_| {
-        (offered_in(framework, term) == [role.to_owned()].into()).then_some(())
+    wait_until("offers come in that role alone", || {
+        offered_in(framework, term) == [role.to_owned()].into()
     });
 }
 
