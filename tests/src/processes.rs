@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use meshos_protocol::fnv::Fnv1a;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -126,13 +127,7 @@ pub fn cgroups_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn hashed_tag(data_dir: &Path) -> String {
-    let hash = data_dir
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+    let hash = Fnv1a::of(data_dir.as_os_str().as_encoded_bytes());
     format!("{:012x}", hash & 0xffff_ffff_ffff)
 }
 

@@ -1,8 +1,6 @@
 //! A weighted shuffle.
 
-use std::hash::Hasher;
-
-use meshos_protocol::time::Mono;
+use meshos_protocol::{fnv::Fnv1a, time::Mono};
 
 use super::{Account, Party, Policy, Rank};
 use crate::{Share, decay::log2_of_inverse, mix::mix};
@@ -42,31 +40,6 @@ fn party_number(party: Party<'_>) -> u64 {
     match party {
         Party::Direct => 0,
         Party::Framework(framework) => mix(framework.0),
-        Party::Role(role) => {
-            let mut hasher = Fnv::default();
-            hasher.write(role.as_str().as_bytes());
-            hasher.finish()
-        }
-    }
-}
-
-/// FNV-1a, which is fully described by its two constants.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+        Party::Role(role) => Fnv1a::of(role.as_str().as_bytes()),
     }
 }

@@ -7,7 +7,6 @@ use meshos_protocol::{
         scheduler::{CallError, Event as FrameworkEvent},
     },
 };
-
 use serde::Serialize;
 
 use super::ConnectionId;

@@ -85,13 +85,10 @@ impl Core {
 
     /// What is on record of a framework has changed.
     pub(super) fn update_recorded(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
-        let Some(record) = self.registry.framework(framework) else { return };
-        let (info, suppressed) = (&record.info, &record.suppressed_roles);
-        self.allocator.update_framework(framework, &info.roles, suppressed, info.capabilities);
+        self.roles_recorded(framework);
         // Before anything is offered in the roles that it joins.
         self.apply_wishes(framework);
         self.rescind_in_roles_left(cx, framework);
-        self.pictures.framework_changed(framework);
         self.framework_waits(cx);
     }
 

@@ -24,6 +24,7 @@ mod event;
 mod explain;
 mod framework_update;
 mod frameworks;
+mod hints;
 mod history;
 mod invariants;
 mod loss;
@@ -56,6 +57,7 @@ pub use explain::{
     AgentCounts, AgentObstacle, Circumstances, Explainer, Explanation, FrameworkExplanation,
     NodeExplanation, NotExplained, Obstacle, Question, RoleExplanation, WaitingExplanation,
 };
+pub use hints::Hints;
 pub use machine::Master;
 pub use releases::VoterRelease;
 pub use table::Table;

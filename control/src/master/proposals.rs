@@ -182,7 +182,7 @@ impl Core {
                     self.framework_recorded(cx, *framework);
                 }
             }
-            Command::SetSuppressed { framework, .. } => self.suppression_recorded(*framework),
+            Command::SetSuppressed { framework, .. } => self.roles_recorded(*framework),
             Command::Disconnect { framework, .. } => self.disconnect_recorded(cx, *framework),
             Command::Reconnect { framework, .. } => self.reconnect_recorded(cx, *framework),
             Command::CloseFramework { framework, why, .. } => {

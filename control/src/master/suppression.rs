@@ -106,8 +106,8 @@ impl Core {
         (record.map(|record| record.suppressed_roles.clone()).unwrap_or_default(), true)
     }
 
-    /// The suppressed roles on record have changed.
-    pub(super) fn suppression_recorded(&mut self, framework: FrameworkId) {
+    /// The roles on record, or those that are suppressed, have changed.
+    pub(super) fn roles_recorded(&mut self, framework: FrameworkId) {
         let Some(record) = self.registry.framework(framework) else { return };
         let (info, suppressed) = (&record.info, &record.suppressed_roles);
         self.allocator.update_framework(framework, &info.roles, suppressed, info.capabilities);
@@ -123,10 +123,8 @@ impl Core {
         revived: Option<BTreeSet<Role>>,
         refused: bool,
     ) {
-        if let Some(entry) = self.frameworks.get_mut(&framework)
-            && entry.suppressing.as_ref().is_some_and(|(newest, _)| *newest == id)
-        {
-            entry.suppressing = None;
+        if let Some(entry) = self.frameworks.get_mut(&framework) {
+            entry.suppressing.take_if(|(newest, _)| *newest == id);
         }
         let Some(revived) = revived else { return };
         if !refused {

@@ -328,14 +328,16 @@ impl Tasks {
         self.ended.full_after()
     }
 
-    /// Adds to a task's row among the ended ones what its last update tells.
-    pub(super) fn amend_ended(&mut self, key: &TaskKey, status: &StatusUpdate) {
+    /// Adds to a task's row among the ended ones what its last update tells. False when that tells of
+    /// another end.
+    pub(super) fn amend_ended(&mut self, key: &TaskKey, status: &StatusUpdate) -> bool {
         let Some(task) = self.map.get_mut(key).filter(|task| task.state == status.state) else {
-            return;
+            return false;
         };
         task.follow(status);
         let view = task.view(key);
         self.ended.replace(key, view);
+        true
     }
 
     /// Takes a task out of the sums.

@@ -159,8 +159,9 @@ impl Core {
         }
         if !forward && status.state.is_terminal() {
             // Its end was known already, but not how.
-            self.tasks.amend_ended(key, status);
-            self.hint_end(cx, key);
+            if self.tasks.amend_ended(key, status) {
+                self.hint_end(cx, key);
+            }
         }
         if !forward || !status.state.is_terminal() {
             return;

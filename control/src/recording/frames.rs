@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
+    framing::LENGTH_BYTES,
     master::{Event, MasterConfig},
     registry::SnapshotError,
 };
@@ -23,7 +24,6 @@ pub(super) const VERSION: u32 = 1;
 pub(super) const FRAME_BYTES_MAX: usize = 8 * codec::FRAME_BYTES_MAX;
 /// The registry is cut into pieces of this size.
 pub(super) const PIECE_BYTES: usize = 4 << 20;
-const LENGTH_BYTES: usize = 4;
 
 /// One frame.
 #[derive(Serialize, Deserialize)]
@@ -116,16 +116,6 @@ pub enum ReadError {
         /// Counts from 0, the start.
         position: u64,
     },
-}
-
-/// Puts one frame behind the others.
-pub(super) fn put(bytes: &mut Vec<u8>, record: &Record) {
-    let from = bytes.len();
-    bytes.extend_from_slice(&[0; LENGTH_BYTES]);
-    codec::encode_into(record, &mut *bytes);
-    let length = bytes.len() - from - LENGTH_BYTES;
-    let length = u32::try_from(length).expect("one message is far below 4 GB");
-    bytes[from..from + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Reads frames one after the other.

@@ -90,11 +90,6 @@ impl<R: io::Read> Player<R> {
         self.master
     }
 
-    /// Whether the recording holds the whole term: the master was told that it leads no more.
-    pub const fn is_whole(&self) -> bool {
-        self.master.is_deposed()
-    }
-
     /// Whether the recording ended for want of room, once its end was reached.
     pub const fn is_full(&self) -> bool {
         self.full

@@ -6,9 +6,10 @@ use serde_bytes::ByteBuf;
 use super::{
     Start, Step,
     fingerprint::fingerprint,
-    frames::{Format, PIECE_BYTES, Record, VERSION, put},
+    frames::{Format, PIECE_BYTES, Record, VERSION},
 };
 use crate::{
+    framing::put,
     master::{Effect, Event, Master},
     registry::Registry,
 };

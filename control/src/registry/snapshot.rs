@@ -15,8 +15,7 @@ use meshos_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{AgentState, FrameworkRecord, LEVEL, NotUnderstood, Registry, level::Level};
-
-const LENGTH_BYTES: usize = 4;
+use crate::framing::{self, LENGTH_BYTES};
 
 /// Why bytes are not a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -199,10 +198,7 @@ struct Writer {
 
 impl Writer {
     fn put(&mut self, record: &Record) {
-        let frame = codec::encode(record);
-        let length = u32::try_from(frame.len()).expect("one record is far below 4 GB");
-        self.bytes.extend_from_slice(&length.to_be_bytes());
-        self.bytes.extend_from_slice(&frame);
+        framing::put(&mut self.bytes, record);
         self.records += 1;
     }
 }

@@ -10,7 +10,7 @@ use meshos_control::{
 use meshos_protocol::{
     ids::{Fence, SessionId, Term},
     messages::{
-        agent::ToAgentFrame,
+        agent::{TaskHint, ToAgentFrame},
         scheduler::{Event as FrameworkEvent, EventFrame},
     },
 };
@@ -131,7 +131,7 @@ impl World {
         let fence = Fence { cluster: CLUSTER, term };
         let seed = self.dice.number(0..=u64::MAX - 1);
         let Some(process) = &mut self.nodes[candidate].process else { return };
-        let hints: Vec<_> = process.ends.values().chain(process.hints.values()).cloned().collect();
+        let hints = process.hints.all();
         let start = Start { release: String::new(), fence, node: me, now, seed, config };
         let tape = Tape::begin(start.clone(), &registry, &hints, invariants::RECORDED_BYTES_MAX);
         process.leading = Some(Leading {
@@ -273,27 +273,19 @@ impl World {
                     self.finish(stream, Side::Acceptor);
                 }
             }
-            Effect::Hint(hint) => self.spread_hint(node, hint),
+            Effect::Hint(hint) => self.spread_hint(node, fence, &hint),
             Effect::AnswerOperator { .. } => {}
         }
     }
 
     /// A leader tells the voters of a task, without making sure that they hear it.
-    fn spread_hint(&mut self, node: usize, hint: meshos_protocol::messages::agent::TaskHint) {
+    fn spread_hint(&mut self, node: usize, fence: Fence, hint: &TaskHint) {
         for voter in self.voters_within_reach(node) {
             if voter != node && self.dice.chance(50) {
                 continue;
             }
             let Some(process) = &mut self.nodes[voter].process else { continue };
-            let key = (hint.framework, hint.task.clone(), hint.agent);
-            if hint.launch.is_some() {
-                process.hints.insert(key, hint.clone());
-                continue;
-            }
-            process.hints.remove(&key);
-            if hint.end.is_some() {
-                process.ends.insert(key, hint.clone());
-            }
+            process.hints.take(fence, [hint.clone()]);
         }
     }
 

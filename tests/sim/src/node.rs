@@ -7,13 +7,12 @@ use std::{
 
 use meshos_control::{
     agent::{self, Agent, AgentConfig, Effect, Recovered},
-    master::{ConnectionId, Master, VoterRelease},
+    master::{ConnectionId, Hints, Master, VoterRelease},
     recording::Tape,
     registry::LEVEL,
 };
 use meshos_protocol::{
-    ids::{AgentId, ContainerId, Fence, FrameworkId, Generation, NodeId, SessionId, TaskId, Term},
-    messages::agent::TaskHint,
+    ids::{AgentId, ContainerId, Fence, FrameworkId, Generation, NodeId, SessionId, Term},
     resources::Resources,
     role::Role,
     task::{Exit, Reason, TaskLaunch},
@@ -84,9 +83,7 @@ pub struct Process {
     /// The gateway's callers.
     pub callers: BTreeMap<u64, Caller>,
     /// What the leader told of its tasks.
-    pub hints: BTreeMap<(FrameworkId, TaskId, AgentId), TaskHint>,
-    /// How tasks have ended, as leaders told.
-    pub ends: BTreeMap<(FrameworkId, TaskId, AgentId), TaskHint>,
+    pub hints: Hints,
 }
 
 /// A master with its streams.
@@ -216,8 +213,7 @@ impl World {
             agent_stream: None,
             leading: None,
             callers: BTreeMap::new(),
-            hints: BTreeMap::new(),
-            ends: BTreeMap::new(),
+            hints: Hints::default(),
         });
         self.note(format_args!("n{index} starts for the {generation}. time"));
         self.maybe_upgrade(index);

@@ -1,38 +1,29 @@
 //! What happened, as a hash and, when asked for, as text.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
+
+use meshos_protocol::fnv::Fnv1a;
 
 /// Collects a hash (FNV-1a, 64 bits) over everything that happens: two runs of one seed are the
 /// same exactly when their hashes are.
 #[derive(Debug, Clone)]
 pub struct Trace {
-    hash: u64,
+    hash: Fnv1a,
     steps: u64,
     verbose: bool,
-}
-
-struct Hasher<'a>(&'a mut u64);
-
-impl Write for Hasher<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            *self.0 = (*self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        Ok(())
-    }
 }
 
 impl Trace {
     /// An empty trace; a verbose one prints what it is told.
     pub const fn new(verbose: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, steps: 0, verbose }
+        Self { hash: Fnv1a::new(), steps: 0, verbose }
     }
 
     /// Notes something that happens at `now_ms`.
     #[expect(clippy::print_stdout, reason = "a verbose replay is read by people")]
     pub fn note(&mut self, now_ms: u64, what: fmt::Arguments<'_>) {
         self.steps += 1;
-        writeln!(Hasher(&mut self.hash), "{now_ms} {what}").expect("a hash takes every text");
+        writeln!(self.hash, "{now_ms} {what}").expect("a hash takes every text");
         if self.verbose {
             println!("{:>4}.{:03} {what}", now_ms / 1000, now_ms % 1000);
         }
@@ -40,7 +31,7 @@ impl Trace {
 
     /// The hash of everything noted so far.
     pub const fn hash(&self) -> u64 {
-        self.hash
+        self.hash.finish()
     }
 
     /// How many things were noted.

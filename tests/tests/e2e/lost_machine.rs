@@ -13,12 +13,16 @@ use crate::common::{assert_alive, assert_updates_in_order, gated, ids, wait_for_
 /// A time-out of agents so long that a test passes only if gossip's word shortens it.
 const ONLY_GOSSIP_IS_IN_TIME: &str = "30m";
 
-#[test]
-fn the_tasks_of_the_leaders_machine_are_unreachable_when_it_dies() {
-    let mut cluster = Cluster::start_with(ClusterOptions {
+fn cluster() -> Cluster {
+    Cluster::start_with(ClusterOptions {
         agent_timeout: ONLY_GOSSIP_IS_IN_TIME,
         ..ClusterOptions::default()
-    });
+    })
+}
+
+#[test]
+fn the_tasks_of_the_leaders_machine_are_unreachable_when_it_dies() {
+    let mut cluster = cluster();
     let leader = cluster.leader();
     let gateway = cluster.follower();
     let worker = 3 - leader.index - gateway;
@@ -104,10 +108,7 @@ fn a_machine_that_gossip_held_dead_before_the_election_is_lost_to_the_new_leader
 
 #[test]
 fn a_new_leader_knows_the_tasks_of_its_predecessors_machine_though_nobody_asks_for_them() {
-    let mut cluster = Cluster::start_with(ClusterOptions {
-        agent_timeout: ONLY_GOSSIP_IS_IN_TIME,
-        ..ClusterOptions::default()
-    });
+    let mut cluster = cluster();
     let leader = cluster.leader();
     let asked = cluster.follower();
     let mut options = FrameworkOptions::new("absent", &[asked]);

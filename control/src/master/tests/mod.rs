@@ -5,6 +5,7 @@ mod draining;
 mod ends;
 mod framework_updates;
 mod frameworks;
+mod hints;
 mod history;
 mod leaders;
 mod operations;
