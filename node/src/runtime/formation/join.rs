@@ -1,17 +1,15 @@
 //! A seed that lost its log, or comes late, asks to be made a voter.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use meshos_membership::raft::{ChangeError, RaftGroup, Voter, VoterRole};
 use meshos_protocol::messages::node::{Release, Reply, Request};
 
-use super::Formation;
+use super::{Formation, told::Reasons};
 use crate::net::Target;
 
 /// How long copying the log may take before the leader gives up.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
-/// Reasons that are remembered; with more they are told anew.
-const REASONS_MAX: usize = 16;
 /// Between two attempts.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -23,7 +21,7 @@ pub(super) async fn ask_until_voter(
 ) {
     let own = formation.own().clone();
     let replaces = replaces.map(|voter| voter.raft_id);
-    let mut told = Refusals::default();
+    let mut told = Reasons::default();
     while !is_voter(formation.raft(), own.raft_id) {
         let request = Request::JoinVoters {
             raft_id: own.raft_id,
@@ -52,19 +50,6 @@ pub(super) async fn ask_until_voter(
         if !known.is_empty() {
             voters = known;
         }
-    }
-}
-
-/// Why this node was refused, so that each reason is logged once.
-#[derive(Debug, Default)]
-struct Refusals(BTreeSet<String>);
-
-impl Refusals {
-    fn is_new(&mut self, reason: &str) -> bool {
-        if self.0.len() >= REASONS_MAX {
-            self.0.clear();
-        }
-        self.0.insert(reason.to_owned())
     }
 }
 

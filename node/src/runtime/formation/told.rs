@@ -4,12 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_membership::bootstrap::Waiting;
 
-/// Reasons of one seed that are remembered; with more it is told anew.
+/// Reasons that are remembered; with more they are told anew.
 const REASONS_MAX: usize = 16;
+
+/// Reasons that were logged.
+#[derive(Debug, Default)]
+pub(super) struct Reasons(BTreeSet<String>);
+
+impl Reasons {
+    /// Whether this one was not logged yet; from now on it was.
+    pub(super) fn is_new(&mut self, reason: &str) -> bool {
+        if self.0.len() >= REASONS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(reason.to_owned())
+    }
+}
 
 /// The reasons that were logged, by seed.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<String, BTreeSet<String>>);
+pub(super) struct Told(BTreeMap<String, Reasons>);
 
 impl Told {
     /// Logs what is new, with what to do. A seed that is waited for no more is forgotten.
@@ -26,13 +40,8 @@ impl Told {
 
     fn news<'a>(&mut self, waiting: &'a [Waiting]) -> Vec<&'a Waiting> {
         self.0.retain(|seed, _| waiting.iter().any(|one| one.seed == *seed));
-        let is_new = |one: &&Waiting| {
-            let told = self.0.entry(one.seed.clone()).or_default();
-            if told.len() >= REASONS_MAX {
-                told.clear();
-            }
-            told.insert(one.reason.clone())
-        };
+        let is_new =
+            |one: &&Waiting| self.0.entry(one.seed.clone()).or_default().is_new(&one.reason);
         waiting.iter().filter(is_new).collect()
     }
 }
