@@ -132,7 +132,9 @@ impl Life {
             || row.changed_at == self.ended_at
             || row.ended_told == Some(self.ended_at)
             || row.started_at.is_some_and(|at| Some(at) == self.started_at);
-        let overlap = self.launched_at < row.changed_at
+        // By the clock that dated its launch, should the end have been moved since.
+        let row_ended = row.ended_told.unwrap_or(row.changed_at);
+        let overlap = self.launched_at < row_ended
             && row.launched_at.is_none_or(|launched| launched < self.ended_at);
         told_before || overlap
     }
@@ -247,6 +249,17 @@ mod tests {
         assert_eq!(names(&ended), ["a"], "told before");
         ended.learn(Wall(90), of_agent(vec![end("b", 70), end("c", 80)]));
         assert_eq!(names(&ended), ["b", "c"]);
+    }
+
+    #[test]
+    fn an_end_that_was_moved_because_a_clock_went_back_is_not_told_twice() {
+        let mut ended = EndedTasks::new(4);
+        // The earlier leader's dates, taken over by one whose clock is behind them all.
+        let by_leader = TaskEnd { launched_at: Wall(100), ..end("a", 120) };
+        ended.learn(Wall(50), of_agent(vec![by_leader]));
+        let by_agent = TaskEnd { launched_at: Wall(102), ..end("a", 115) };
+        ended.learn(Wall(60), of_agent(vec![by_agent]));
+        assert_eq!(names(&ended), ["a"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use meshos_control::master::HintsPlace;
 use meshos_membership::{
     gossip,
     keys::{ClusterKeys, JoinToken, PeerKind, VALIDITY_DEFAULT},
@@ -106,11 +107,11 @@ impl NodeHandler {
             Request::ConfirmLeader { term, leader } => {
                 Ok(Reply::Confirmed { agrees: self.tracker.agrees(term, leader) })
             }
-            Request::Hints { fence, hints } => {
-                if self.tracker.agrees(fence.term, node) {
-                    self.hints.take(fence, hints);
-                }
-                Ok(Reply::Done)
+            Request::Hints { fence, hints, number, afresh } => {
+                let place = number.map(|number| HintsPlace { number, afresh });
+                let complete =
+                    !self.tracker.agrees(fence.term, node) || self.hints.hear(fence, place, hints);
+                Ok(if complete { Reply::Done } else { Reply::HintsMissed })
             }
             Request::JoinVoters { raft_id, address, replaces, release } => {
                 let voter = Voter { raft_id, node_id: node, address };

@@ -56,6 +56,13 @@ pub enum Request {
         fence: Fence,
         /// In order.
         hints: Vec<TaskHint>,
+        /// How many this voter was told before these since the leader began with it; a voter that knows of
+        /// another count answers [`Reply::HintsMissed`]. Absent from leaders of releases that do not count.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+        /// Whether the leader begins anew with all that it knows: the voter forgets what it was told.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        afresh: bool,
     },
     /// A seed that lost its log, or comes late, asks the leader to be made a voter.
     JoinVoters {
@@ -211,6 +218,8 @@ pub enum Reply {
         #[serde(default, with = "serde_bytes")]
         gossip_key: Vec<u8>,
     },
+    /// The answer to [`Request::Hints`] of a voter that has missed some: it is to be told all afresh.
+    HintsMissed,
     /// Not carried out.
     Failed {
         /// A whole sentence.

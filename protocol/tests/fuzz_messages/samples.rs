@@ -353,10 +353,17 @@ fn requests() -> Vec<Request> {
         Request::Announce(announcement()),
         Request::Leader,
         Request::ConfirmLeader { term: Term(7), leader: node() },
-        Request::Hints { fence: fence(), hints: vec![hint(), TaskHint { launch: None, ..hint() }] },
+        Request::Hints {
+            fence: fence(),
+            hints: vec![hint(), TaskHint { launch: None, ..hint() }],
+            number: None,
+            afresh: false,
+        },
         Request::Hints {
             fence: fence(),
             hints: vec![TaskHint { launch: None, end: Some(Box::new(end())), ..hint() }],
+            number: Some(9),
+            afresh: true,
         },
         Request::JoinVoters {
             raft_id: 9,
@@ -385,6 +392,7 @@ fn requests() -> Vec<Request> {
 fn replies() -> Vec<Reply> {
     vec![
         Reply::Done,
+        Reply::HintsMissed,
         Reply::Bytes { body: vec![1, 2, 3] },
         Reply::Leader { announcement: Some(announcement()) },
         Reply::Leader { announcement: None },

@@ -146,7 +146,7 @@ fn of_nodes() -> Vec<Request> {
         Request::Probe { body: vec![1, 2, 3] },
         Request::Announce(announcement),
         Request::ConfirmLeader { term: Term(99), leader: node },
-        Request::Hints { fence, hints: Vec::new() },
+        Request::Hints { fence, hints: Vec::new(), number: None, afresh: false },
         Request::JoinVoters {
             raft_id: 1,
             address: "127.0.0.1:1".into(),
@@ -296,6 +296,8 @@ async fn flood(addresses: Vec<SocketAddr>, stranger: Credentials, rounds: &Atomi
         for address in addresses.iter().cycle().take(160) {
             let dial = socket.connect(*address, config.clone());
             held.extend(tokio::time::timeout(Duration::from_secs(1), dial).await);
+            // Once the runtime has stopped the socket every dial fails at once, and this would never end.
+            tokio::task::yield_now().await;
         }
         rounds.fetch_add(1, Ordering::Relaxed);
     }

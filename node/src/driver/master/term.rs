@@ -9,7 +9,7 @@ use meshos_control::{
     registry::{Command, Entry},
 };
 use meshos_membership::{
-    raft::{Led, MemberRelease, VoterRole},
+    raft::{Led, MemberRelease, Voter, VoterRole},
     view::ViewChange,
 };
 use meshos_protocol::{
@@ -59,9 +59,8 @@ pub(super) async fn lead(
     let recorder = Recorder::start(recordings, bytes_max, &start, &registry, &hints);
     let master = Master::new(start.config, fence, me, registry, hints, now, seed);
     let view = Snapshot::new(master.view());
-    let voters = options.raft.voters().into_iter().map(|status| status.voter);
-    let voters =
-        voters.map(|voter| Target { node: Some(voter.node_id), address: voter.address }).collect();
+    let voters = options.raft.voters();
+    let voters = voters.iter().map(|status| target(&status.voter));
     let term = Term {
         options,
         fence,
@@ -100,6 +99,10 @@ async fn cluster_id(options: &Options, led: Led) -> Result<ClusterId> {
         Some(cluster) => Ok(cluster),
         None => bail!("the registry has no cluster id although one was committed"),
     }
+}
+
+fn target(voter: &Voter) -> Target {
+    Target { node: Some(voter.node_id), address: voter.address.clone() }
 }
 
 /// A member of the raft group as the master sees it.
@@ -156,6 +159,7 @@ impl Term<'_> {
                 }
                 Ok(()) = releases.changed() => {
                     let members = releases.borrow_and_update().clone();
+                    self.hints.follow(members.iter().map(|member| target(&member.voter)));
                     self.handle(Event::Voters { voters: members.into_iter().map(told).collect() });
                 }
                 Some(changes) = gossip.next() => changes.iter().for_each(|change| self.heard(change)),
