@@ -10,7 +10,7 @@
 //! | [`world`] | everything that exists, and what happens next |
 //! | [`node`], [`disk`], [`launcher`] | a machine: what a crash loses and what it does not |
 //! | [`raft`], [`leader`] | elections, leases, commits, the master's surroundings |
-//! | [`net`] | streams and partitions |
+//! | [`net`], `echoes` | streams and partitions, and what is said twice |
 //! | [`gateway`], [`driver`] | a framework's way to the leader, and the framework |
 //! | [`reservations`] | what frameworks reserve, and what is sure of it |
 //! | [`volumes`] | the directories of volumes |
@@ -27,6 +27,7 @@ mod choices;
 pub mod dice;
 pub mod disk;
 pub mod driver;
+mod echoes;
 pub mod faults;
 pub mod gateway;
 pub mod invariants;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use meshos_sim::{
-    run,
+    run::{self, Summary},
     week::{Cluster, DAY_S, Report},
 };
 
@@ -54,18 +54,17 @@ fn replay(seed: u64) -> bool {
 
 fn fixed() -> anyhow::Result<bool> {
     let began = Instant::now();
-    let mut count = 0u32;
+    let (mut count, mut echoes) = (0u32, 0u64);
     for line in FIXED.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         let seed = line.split_whitespace().next().unwrap_or_default();
         let seed = seed.parse().with_context(|| format!("seeds.txt has the line {line:?}"))?;
-        if !passes(seed) {
-            return Ok(false);
-        }
+        let Some(summary) = passes(seed) else { return Ok(false) };
         count += 1;
+        echoes += summary.echoes;
     }
     let took = processor_time()?;
     say(format_args!(
-        "{count} fixed seeds ran clean in {:.1?}, {took:.1?} of the processor",
+        "{count} fixed seeds ran clean in {:.1?}, {took:.1?} of the processor; {echoes} frames were said twice",
         began.elapsed()
     ));
     if took > FIXED_TIME_MAX {
@@ -93,7 +92,7 @@ fn hunt(time: Duration) -> anyhow::Result<bool> {
     while began.elapsed() < time {
         let seed = random_seed()?;
         count += 1;
-        if !passes(seed) {
+        if passes(seed).is_none() {
             say(format_args!("{count} seeds ran, the last one failed"));
             return Ok(false);
         }
@@ -118,12 +117,13 @@ fn days_of_life(days: u64) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn passes(seed: u64) -> bool {
+/// What a seed came to, unless it failed.
+fn passes(seed: u64) -> Option<Summary> {
     let result = panic::catch_unwind(AssertUnwindSafe(|| run::seed(seed, false)));
     if result.is_err() {
         say(format_args!("seed {seed} failed; replay it with: meshos-sim --seed {seed}"));
     }
-    result.is_ok()
+    result.ok()
 }
 
 fn random_seed() -> anyhow::Result<u64> {

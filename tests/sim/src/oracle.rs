@@ -71,6 +71,8 @@ pub struct Oracle {
     pub offers: BTreeSet<OfferId>,
     /// How many operations frameworks have sent.
     pub operations_sent: u64,
+    /// How many frames were said again.
+    pub echoes: u64,
     /// What is sure of reservations.
     pub reservations: Ledger,
     /// How many callers gateways have had.

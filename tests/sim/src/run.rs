@@ -31,6 +31,8 @@ pub struct Summary {
     pub tasks_started: usize,
     /// How many terms there were.
     pub terms: u64,
+    /// How many frames were said twice.
+    pub echoes: u64,
 }
 
 /// Runs a random cluster under random faults; the seed decides everything.
@@ -56,6 +58,7 @@ pub fn seed(seed: u64, verbose: bool) -> Summary {
         hash: world.trace.hash(),
         steps: world.trace.steps(),
         tasks_started: world.oracle.starts(),
+        echoes: world.oracle.echoes,
         terms: world.raft.term().0,
     }
 }

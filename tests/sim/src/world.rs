@@ -38,6 +38,8 @@ pub enum Happening {
     AgentTick { node: usize, generation: u64 },
     /// A master's deadline has come.
     MasterTick { node: usize, term: Term },
+    /// A frame is said again.
+    Echo { stream: StreamId, to: Side, frame: Box<Frame> },
     /// The raft group exchanges heartbeats.
     Heartbeat,
     /// The voters have answered whether a leader leads.
@@ -76,6 +78,9 @@ pub enum Happening {
     DiskRecovers { node: usize },
 }
 
+/// Makes other dice of the same seed.
+const ECHOES: u64 = 0x6563_686f;
+
 /// The whole cluster.
 #[derive(Debug)]
 pub struct World {
@@ -83,6 +88,8 @@ pub struct World {
     pub setup: Setup,
     /// All randomness.
     pub dice: Dice,
+    /// Decides what is said twice; dice of its own, so that the rest of a seed's story does not hang on it.
+    pub(crate) echoes: Dice,
     /// What happened.
     pub trace: Trace,
     /// Simulated time.
@@ -119,6 +126,7 @@ impl World {
         let drivers = Driver::all(&setup);
         let mut world = Self {
             dice,
+            echoes: Dice::new(seed ^ ECHOES),
             trace: Trace::new(verbose),
             now_ms: 0,
             agenda: Agenda::default(),
@@ -196,6 +204,7 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Flow { stream, to } => self.flow(stream, to),
+            Happening::Echo { stream, to, frame } => self.deliver(stream, to, 0, *frame),
             Happening::Disk { node, generation } => self.disk_flushes(node, generation),
             Happening::AgentTick { node, generation } => self.agent_ticks(node, generation),
             Happening::MasterTick { node, term } => self.master_ticks(node, term),
@@ -318,6 +327,12 @@ impl World {
     /// Sends a frame to one end of a stream.
     pub fn send(&mut self, stream: StreamId, to: Side, frame: Frame) {
         let delay = self.dice.skewed(1..=40);
+        self.deliver(stream, to, delay, frame.clone());
+        self.maybe_echo(stream, to, &frame);
+    }
+
+    /// Puts a frame on its way, to arrive after `delay` and after what was sent before.
+    pub(crate) fn deliver(&mut self, stream: StreamId, to: Side, delay: u64, frame: Frame) {
         if let Some(at_ms) = self.net.send(stream, to, self.now_ms + delay, frame) {
             self.plan_at(at_ms, Happening::Flow { stream, to });
         }
