@@ -1,12 +1,12 @@
 //! Control groups behind one small trait, so that the isolators do not know which version the machine has, and so
 //! that cgroups-rs stays inside this folder.
 //!
-//! cgroups-rs finds the hierarchies. What is written per container is written here: what a container costs is
-//! decided by these writes, and on version 2 cgroups-rs writes cpu shares unconverted and looks for OOM reports in
-//! files that do not exist there.
+//! cgroups-rs finds the hierarchies and sets the limits of version 1. Directories, OOM reports and usage are ours on
+//! both versions, and all of version 2 is (docs/adr/010-cgroups-rs.md).
 
 mod backend;
 mod detect;
+mod limits;
 mod tree;
 mod v1;
 mod v2;

@@ -16,8 +16,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::tree::{CgroupTree, KernelTree};
 use super::{
-    CFS_PERIOD_US, CgroupBackend, Controller, CpuUsage, MemoryUsage, OomReport, cfs_quota_us,
-    cpu_shares, keyed,
+    CgroupBackend, Controller, CpuUsage, MemoryUsage, OomReport, cfs_quota_us, cpu_shares, keyed,
+    limits,
 };
 use crate::container::ContainerId;
 use crate::isolator::IsolatorError;
@@ -117,17 +117,6 @@ impl V1Backend {
         let mut path = self.directory(container, what);
         path.push(file);
         path
-    }
-
-    fn write(
-        &self,
-        container: &ContainerId,
-        what: Controller,
-        file: &str,
-        value: u64,
-    ) -> Result<(), IsolatorError> {
-        let path = self.file(container, what, file);
-        self.tree.write(&path, &value.to_string()).map_err(IsolatorError::new("write", path))
     }
 
     fn read(
@@ -234,26 +223,22 @@ impl CgroupBackend for V1Backend {
         cpus_millis: u32,
         quota: bool,
     ) -> Result<(), IsolatorError> {
-        self.write(container, Controller::Cpu, "cpu.shares", cpu_shares(cpus_millis))?;
-        if quota {
-            self.write(container, Controller::Cpu, "cpu.cfs_period_us", CFS_PERIOD_US)?;
-            let quota_us = cfs_quota_us(cpus_millis);
-            self.write(container, Controller::Cpu, "cpu.cfs_quota_us", quota_us)?;
-        }
-        Ok(())
+        let directory = self.directory(container, Controller::Cpu);
+        limits::set_cpu(
+            &directory,
+            cpu_shares(cpus_millis),
+            quota.then(|| cfs_quota_us(cpus_millis)),
+        )
     }
 
     fn set_memory(&self, container: &ContainerId, bytes: u64) -> Result<(), IsolatorError> {
-        self.write(container, Controller::Memory, "memory.limit_in_bytes", bytes)?;
-        if self.has_swap_limit {
-            self.write(container, Controller::Memory, "memory.memsw.limit_in_bytes", bytes)?;
-        }
         let directory = self.directory(container, Controller::Memory);
+        limits::set_memory(&directory, bytes, self.has_swap_limit)?;
         self.watch_oom(container).map_err(IsolatorError::new("watch", directory))
     }
 
     fn set_pids(&self, container: &ContainerId, max: u32) -> Result<(), IsolatorError> {
-        self.write(container, Controller::Pids, "pids.max", u64::from(max))
+        limits::set_pids(&self.directory(container, Controller::Pids), max)
     }
 
     fn adopt(&self, container: &ContainerId) -> Result<(), IsolatorError> {
