@@ -60,6 +60,15 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// The process that works in a directory now, as far as it can be told.
+    pub fn holder(path: impl AsRef<Path>) -> Option<u32> {
+        let mut file = File::open(path.as_ref().join(LOCK_FILE)).ok()?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => pid_in(&mut file),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
     /// Where the directory is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -177,12 +186,13 @@ fn lock(directory: &Path) -> Result<File, IdentityError> {
 }
 
 fn holder(lock: &mut File) -> String {
+    pid_in(lock).map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn pid_in(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
-    let read = lock.take(32).read_to_string(&mut text);
-    match read.ok().and_then(|_| text.trim().parse::<u32>().ok()) {
-        Some(pid) => format!("process {pid}"),
-        None => "another process".to_owned(),
-    }
+    lock.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 fn random_u64(rng: &dyn SecureRandom) -> Result<u64, IdentityError> {

@@ -154,3 +154,13 @@ fn the_fence_survives_restarts_and_never_goes_back() {
     let torn = FenceStore::load(&data_dir).unwrap_err();
     assert!(matches!(torn, IdentityError::Damaged { .. }), "{torn}");
 }
+
+#[test]
+fn the_process_that_works_in_a_directory_is_known_while_it_does() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(DataDir::holder(home.path()), None);
+    let held = DataDir::open(home.path()).unwrap();
+    assert_eq!(DataDir::holder(home.path()), Some(std::process::id()));
+    drop(held);
+    assert_eq!(DataDir::holder(home.path()), None);
+}

@@ -23,9 +23,9 @@ can be offered, standard output gets one line, `ready`. The nodes write to D/nod
 (the word that a node has ended comes with the command that starts it again), watch what happens. HTTP needs no token, and tasks may run as \
 root, since only this machine can reach it.
 
-Ctrl-C, SIGTERM and SIGHUP end the nodes with their tasks and leave no process behind; so does the end \
-of this process by SIGKILL, somewhat later, for nodes that run then: what a node that was killed before left \
-running goes on. A node that was started again by hand is not ended: end it first, where it was started.
+Ctrl-C, SIGTERM and SIGHUP end the nodes with their tasks, also those that were started again by hand, and leave no \
+process behind; so does the end of this process by SIGKILL, somewhat later, for nodes that it started: what a node that was \
+killed before left running goes on.
 
 Exit codes: 0 ended by a signal, 1 something went wrong, 2 the command line cannot be read; with --run that \
 of the command.";

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use meshos_membership::identity::DataDir;
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
     signal::unix::{Signal as Listener, SignalKind, signal},
@@ -27,6 +28,8 @@ use crate::cli::{output, process, run::run_in_shell};
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long nodes may take to end their tasks and themselves.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Between two looks at nodes that are not our children.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
 const TAIL_LINES: usize = 15;
 
 /// A node that runs.
@@ -88,7 +91,9 @@ pub(super) async fn run(layout: Layout, command: Option<&str>) -> Result<ExitCod
     };
     let over = cluster.live(&layout, command).await;
     cluster.end().await;
+    let others = end_others(&layout).await;
     let swept = process::sweep().await.context("the cluster's processes were not all ended");
+    let swept = others.and(swept);
     let code = match over {
         Over::Asked => ExitCode::SUCCESS,
         Over::Done(Ok(code)) => code,
@@ -226,8 +231,7 @@ impl Cluster {
     fn tell_ended(&mut self) {
         for (place, how) in self.ended() {
             output::note(&format!(
-                "node {} {how}; its log is {}; to start it again, in another terminal:\n  {}\n\
-                 Ctrl-C here does not end it then: end it with Ctrl-C there, before this cluster",
+                "node {} {how}; its log is {}; to start it again, in another terminal:\n  {}",
                 place.index,
                 place.log.display(),
                 place.command()
@@ -266,4 +270,29 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Ends the nodes that somebody has started again by hand: they are not our children.
+async fn end_others(layout: &Layout) -> Result<()> {
+    let others = || layout.nodes.iter().filter_map(|place| Some((place, holder(place)?)));
+    for (place, pid) in others() {
+        output::note(&format!(
+            "ending node {}, which was started again as process {pid}",
+            place.index
+        ));
+        process::send(pid, Signal::SIGTERM);
+    }
+    let give_up = Instant::now() + STOP_LIMIT;
+    while let Some((place, pid)) = others().next() {
+        if Instant::now() > give_up {
+            bail!("node {}, which was started again as process {pid}, does not end", place.index);
+        }
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+    Ok(())
+}
+
+fn holder(place: &NodePlace) -> Option<Pid> {
+    let pid = DataDir::holder(&place.data_dir)?;
+    i32::try_from(pid).ok().map(Pid::from_raw)
 }
