@@ -1,12 +1,13 @@
 //! One run of `cargo test`, shown as it goes and counted on the way.
 //!
-//! Tests that need root have a name with a segment `root_...`. They must never be skipped in silence: as root every one
-//! that `--list` names must be seen to pass; without root they are left out by name, and how many is printed.
+//! Tests that need root have a name with a segment `root_...`, and one `root_ip_...` when they need the program `ip` (iproute2)
+//! too. They must never be skipped in silence: where these are, every one that `--list` names must be seen to pass; where they
+//! are not, the tests are left out by name, and how many is printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -18,6 +19,9 @@ pub struct Selection {
     /// Target flags such as `--test chaos`.
     pub targets: Vec<String>,
 }
+
+/// Names of tests, with how many targets have one of that name.
+type Names = BTreeMap<String, u64>;
 
 /// What a run of the tests came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub struct Tally {
     /// Tests marked as ignored in the source, which the house rules forbid.
     pub ignored: u64,
     /// Names of the passed tests that need root, with how often each name passed.
-    pub root_passed: BTreeMap<String, u64>,
+    pub root_passed: Names,
 }
 
 impl fmt::Display for Tally {
@@ -58,7 +62,7 @@ impl Tally {
     }
 
     /// The listed root tests that were not seen to pass often enough.
-    fn missing_root(&self, listed: &BTreeMap<String, u64>) -> Vec<String> {
+    fn missing_root(&self, listed: &Names) -> Vec<String> {
         let ran = |name: &String| self.root_passed.get(name).copied().unwrap_or(0);
         listed
             .iter()
@@ -89,17 +93,17 @@ pub fn build_everything() -> anyhow::Result<()> {
 /// # Errors
 /// When a test fails, is ignored, or (as root) needs root and was not seen to pass.
 pub fn run(selection: &Selection) -> anyhow::Result<Tally> {
-    let listed = list_root(selection)?;
-    let root = cmd::is_root();
-    let listed_count: u64 = listed.values().sum();
-    if !root && listed_count > 0 {
-        cmd::say(format_args!("not root: {listed_count} tests that need root are left out"));
+    let (listed, left_out): (Names, Names) =
+        list_root(selection)?.into_iter().partition(|(name, _)| can_run(name));
+    if !left_out.is_empty() {
+        let count: u64 = left_out.values().sum();
+        cmd::say(format_args!("{count} tests are left out, {}", what_is_missing()));
     }
     let mut command = cmd::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(&selection.targets).stdout(Stdio::piped());
-    if !root && !listed.is_empty() {
+    if !left_out.is_empty() {
         command.args(["--", "--exact"]);
-        command.args(listed.keys().flat_map(|name| ["--skip", name.as_str()]));
+        command.args(left_out.keys().flat_map(|name| ["--skip", name.as_str()]));
     }
     let mut child =
         command.spawn().with_context(|| format!("cannot start `{}`", cmd::shown(&command)))?;
@@ -107,17 +111,35 @@ pub fn run(selection: &Selection) -> anyhow::Result<Tally> {
         child.stdout.take().context("the child's standard output was piped, yet is not there")?;
     let tally = show_and_count(BufReader::new(output))?;
     let status = child.wait().context("cannot wait for cargo test")?;
-    judge(&tally, &listed, root)?;
+    judge(&tally, &listed)?;
     if !status.success() {
         bail!("cargo test failed ({status}): {tally}");
     }
-    if root && listed_count > 0 {
-        cmd::say(format_args!("root: all {listed_count} tests that need root ran"));
+    if !listed.is_empty() {
+        let count: u64 = listed.values().sum();
+        cmd::say(format_args!("root: {count} tests that need root ran"));
     }
     Ok(tally)
 }
 
-fn judge(tally: &Tally, listed: &BTreeMap<String, u64>, root: bool) -> anyhow::Result<()> {
+/// Whether this machine and user have what the test needs.
+fn can_run(name: &str) -> bool {
+    cmd::is_root() && (!needs_ip(name) || has_ip())
+}
+
+fn has_ip() -> bool {
+    cmd::succeeds(Command::new("ip").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+fn what_is_missing() -> &'static str {
+    if cmd::is_root() {
+        "since they need the program `ip`: install iproute2 to run them"
+    } else {
+        "since they need root"
+    }
+}
+
+fn judge(tally: &Tally, listed: &Names) -> anyhow::Result<()> {
     if tally.failed > 0 {
         bail!("tests failed: {tally}");
     }
@@ -128,14 +150,14 @@ fn judge(tally: &Tally, listed: &BTreeMap<String, u64>, root: bool) -> anyhow::R
         bail!("{} tests are ignored: make them pass or remove them", tally.ignored);
     }
     let missing = tally.missing_root(listed);
-    if root && !missing.is_empty() {
+    if !missing.is_empty() {
         bail!("tests that need root were listed but not seen to pass: {}", missing.join(", "));
     }
     Ok(())
 }
 
 /// The tests that need root, with how many targets have one of that name.
-fn list_root(selection: &Selection) -> anyhow::Result<BTreeMap<String, u64>> {
+fn list_root(selection: &Selection) -> anyhow::Result<Names> {
     let mut command = cmd::cargo(&["test", "--workspace", "--locked"]);
     if selection.targets.is_empty() {
         command.args(["--lib", "--bins", "--tests"]);
@@ -144,7 +166,7 @@ fn list_root(selection: &Selection) -> anyhow::Result<BTreeMap<String, u64>> {
     Ok(root_names(&cmd::capture(&mut command)?))
 }
 
-fn root_names(listing: &str) -> BTreeMap<String, u64> {
+fn root_names(listing: &str) -> Names {
     let mut names = BTreeMap::new();
     for name in listing
         .lines()
@@ -172,6 +194,10 @@ fn show_and_count(mut output: impl BufRead) -> anyhow::Result<Tally> {
 
 fn needs_root(name: &str) -> bool {
     name.split("::").any(|segment| segment.starts_with("root_"))
+}
+
+fn needs_ip(name: &str) -> bool {
+    name.split("::").any(|segment| segment.starts_with("root_ip_"))
 }
 
 /// The number that stands directly before `unit` in one of the `;`-separated parts of libtest's totals.
@@ -202,6 +228,8 @@ mod tests {
         assert!(needs_root("root_kill"));
         assert!(needs_root("linux::root_limits::memory"));
         assert!(!needs_root("sandbox::finds_root_folder"));
+        assert!(needs_ip("partition::root_ip_cut") && needs_root("partition::root_ip_cut"));
+        assert!(!needs_ip("root_kill"));
     }
 
     #[test]
@@ -213,10 +241,10 @@ mod tests {
         let mut tally = Tally { passed: 1, ..Tally::default() };
         tally.count("test cgroups::root_limit ... ok");
         assert_eq!(tally.missing_root(&listed), ["root_other"]);
-        assert!(judge(&tally, &listed, true).unwrap_err().to_string().contains("root_other"));
-        judge(&tally, &listed, false).unwrap();
+        assert!(judge(&tally, &listed).unwrap_err().to_string().contains("root_other"));
+        judge(&tally, &Names::new()).unwrap();
         tally.count("test root_other ... ok");
-        judge(&tally, &listed, true).unwrap();
+        judge(&tally, &listed).unwrap();
     }
 
     #[test]
@@ -232,9 +260,9 @@ mod tests {
     #[test]
     fn a_failure_an_ignored_test_and_an_empty_run_are_refused() {
         let none = BTreeMap::new();
-        assert!(judge(&Tally { passed: 3, failed: 1, ..Tally::default() }, &none, false).is_err());
-        assert!(judge(&Tally { passed: 3, ignored: 1, ..Tally::default() }, &none, false).is_err());
-        assert!(judge(&Tally::default(), &none, false).is_err());
-        judge(&Tally { passed: 3, ..Tally::default() }, &none, false).unwrap();
+        assert!(judge(&Tally { passed: 3, failed: 1, ..Tally::default() }, &none).is_err());
+        assert!(judge(&Tally { passed: 3, ignored: 1, ..Tally::default() }, &none).is_err());
+        assert!(judge(&Tally::default(), &none).is_err());
+        judge(&Tally { passed: 3, ..Tally::default() }, &none).unwrap();
     }
 }

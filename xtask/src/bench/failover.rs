@@ -1,4 +1,4 @@
-//! How long a cluster is without a leader after the leader's process was killed.
+//! How long a cluster is without a leader after the leader's process was killed, and a framework without an offer.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,12 +9,13 @@ use serde_json::Value;
 use super::Bench;
 use super::dev::DevCluster;
 use super::figures::{Figures, milliseconds, percentile};
+use super::offers::Listener;
 use crate::cmd;
 
 /// `cargo xtask bench failover`.
 pub const BENCH: Bench = Bench {
     name: "failover",
-    about: "from the kill of the leader to the next one that all nodes know",
+    about: "from the kill of the leader to the next one that all nodes know, and to the first new offer",
     run: bench,
 };
 
@@ -25,22 +26,39 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Many times what an election takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// From the kill on.
+struct Failover {
+    leader: Duration,
+    offer: Duration,
+}
+
 fn bench() -> anyhow::Result<Figures> {
-    let mut times = Vec::new();
+    let (mut leaders, mut offers, mut after) = (Vec::new(), Vec::new(), Vec::new());
     for kill in 1..=KILLS {
-        let time = one_kill()?;
-        cmd::complain(format_args!("kill {kill} of {KILLS}: {:.0} ms", milliseconds(time)));
-        times.push(time);
+        let Failover { leader, offer } = one_kill()?;
+        let (leader_ms, offer_ms) = (milliseconds(leader), milliseconds(offer));
+        cmd::complain(format_args!(
+            "kill {kill} of {KILLS}: leader {leader_ms:.0} ms, first offer {offer_ms:.0} ms"
+        ));
+        leaders.push(leader);
+        offers.push(offer);
+        after.push(offer.saturating_sub(leader));
     }
     let mut figures = Figures::default();
-    for (name, percent) in [("failover_leader_p50_ms", 50), ("failover_leader_p99_ms", 99)] {
-        let time = percentile(&mut times, percent).context("nothing was measured")?;
-        figures.add(name, milliseconds(time), "ms")?;
+    for (name, times) in [
+        ("failover_leader", &mut leaders),
+        ("failover_first_offer", &mut offers),
+        ("failover_first_offer_after_leader", &mut after),
+    ] {
+        for percent in [50, 99] {
+            let time = percentile(times, percent).context("nothing was measured")?;
+            figures.add(&format!("{name}_p{percent}_ms"), milliseconds(time), "ms")?;
+        }
     }
     Ok(figures)
 }
 
-fn one_kill() -> anyhow::Result<Duration> {
+fn one_kill() -> anyhow::Result<Failover> {
     let cluster = DevCluster::start(NODES)?;
     let mut ask = cluster.command(&cluster.addresses()[0]);
     let rows: Value = serde_json::from_str(&cmd::capture(ask.args(["nodes", "--json"]))?)?;
@@ -51,13 +69,16 @@ fn one_kill() -> anyhow::Result<Duration> {
     let pid = leader["pid"].as_u64().context("the leader has no process")?;
     let others: Vec<String> =
         cluster.addresses().into_iter().filter(|other| other != address).collect();
-    cmd::run(Command::new("kill").args(["-KILL", &pid.to_string()]))?;
+    let listener = Listener::start(&others[0])?;
     let killed = Instant::now();
+    cmd::run(Command::new("kill").args(["-KILL", &pid.to_string()]))?;
     while killed.elapsed() < LIMIT {
         let mut told = others.iter().map(|other| cluster.leader_of(other));
         let first = told.next().flatten();
         if first.as_ref().is_some_and(|(_, new)| *new > term) && told.all(|it| it == first) {
-            return Ok(killed.elapsed());
+            let leader = killed.elapsed();
+            let offer = listener.first_after(killed, LIMIT)? - killed;
+            return Ok(Failover { leader, offer });
         }
         std::thread::sleep(PAUSE);
     }

@@ -17,8 +17,10 @@ pub mod idle;
 mod index;
 pub mod instructions;
 pub mod launch;
+pub mod offers;
 pub mod registry;
 pub mod release;
 pub mod run;
+pub mod writers;
 
 pub use index::{BENCHES, Bench, command};
