@@ -6,7 +6,7 @@ use meshos_sdk::{
     TaskBuilder,
     protocol::task::{TaskDescription, TaskState},
 };
-use meshos_tests::{Cluster, Framework, Journal, sweep};
+use meshos_tests::{Cluster, Framework, Journal, Note, sweep};
 use serde_json::Value;
 
 /// A task of a small size that runs a line of shell.
@@ -68,6 +68,25 @@ pub(crate) fn wait_for_births(journal: &Journal, ids: &[String]) {
 pub(crate) fn wait_for_running(framework: &Framework, journal: &Journal, ids: &[String]) {
     framework.wait_for_all("the tasks run", ids, |state| state == TaskState::Running);
     wait_for_births(journal, ids);
+}
+
+/// Waits until the agents' own words of each of these tasks have arrived, that it runs and that it ended; the leader's
+/// answers to questions do not count.
+#[track_caller]
+pub(crate) fn wait_for_every_update(framework: &Framework, ids: &[String]) {
+    framework.wait_for("each update of the agents has arrived", |notes| {
+        let mut told: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+        for (_, note) in notes {
+            if let Note::Update(update) = note
+                && update.update.is_some()
+            {
+                let (running, ended) = told.entry(update.task.as_str()).or_default();
+                *running += u32::from(update.state == TaskState::Running);
+                *ended += u32::from(update.state.is_terminal());
+            }
+        }
+        ids.iter().all(|id| told.get(id.as_str()) == Some(&(1, 1))).then_some(())
+    });
 }
 
 /// Demands that the file of the framework holds each update once, and that nothing follows a task's end.

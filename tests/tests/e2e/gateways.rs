@@ -7,7 +7,7 @@ use meshos_tests::{Cluster, Framework, FrameworkOptions, Journal, Note};
 
 use crate::common::{
     assert_alive, assert_started_at_most_once, assert_updates_in_order, gated, ids,
-    wait_for_running,
+    wait_for_every_update, wait_for_running,
 };
 
 /// A framework is connected to a node that neither leads nor runs its tasks; that node is killed.
@@ -47,6 +47,8 @@ fn gateway_dies(failover_timeout: Duration) {
     framework.wait_for_all("the other tasks end", &second, |state| state == TaskState::Finished);
     framework.wait_for_all("the new tasks end", &third, |state| state == TaskState::Finished);
     assert_started_at_most_once(&journal);
+    let all: Vec<String> = all.into_iter().chain(third).collect();
+    wait_for_every_update(&framework, &all);
     assert_updates_in_order(&framework);
     let errors: Vec<_> =
         framework.notes().into_iter().filter(|(_, note)| matches!(note, Note::Error(_))).collect();

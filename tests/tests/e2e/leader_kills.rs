@@ -12,7 +12,8 @@ use meshos_tests::{
 };
 
 use crate::common::{
-    assert_alive, assert_started_at_most_once, assert_updates_in_order, gated, ids, wait_for_births,
+    assert_alive, assert_started_at_most_once, assert_updates_in_order, gated, ids,
+    wait_for_births, wait_for_every_update,
 };
 
 const TASKS: usize = 200;
@@ -177,8 +178,10 @@ fn settle(framework: &Framework, journal: &mut Journal, tasks: &[String]) -> usi
     journal.open_gate("gate");
     framework.wait_for_all("each task has ended", tasks, TaskState::is_terminal);
     assert_started_at_most_once(journal);
-    assert_updates_in_order(framework);
     let births = journal.births();
+    let started: Vec<String> = births.keys().cloned().collect();
+    wait_for_every_update(framework, &started);
+    assert_updates_in_order(framework);
     let (mut finished, mut dropped) = (BTreeSet::new(), BTreeSet::new());
     for written in framework.written() {
         match written.state {

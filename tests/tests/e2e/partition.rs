@@ -55,13 +55,13 @@ fn is_connected(framework: &Framework) -> bool {
     told.unwrap_or(false)
 }
 
-/// The old leader, alone: it stops offering and launching and says that there is no leader. Gives the line in which it
-/// logged that its master ended.
 /// A leader's lease is the shortest time of an election, which the tests multiply by four.
 const LEASE_S: f64 = 4.0 * 0.3;
 /// How late a busy machine may be with the last answers before the cut and with the end after it.
 const BUSY_S: f64 = 5.0;
 
+/// The old leader, alone: it stops offering and launching and says that there is no leader. Gives the line in which it
+/// logged that its master ended.
 fn assert_deposed(
     cluster: &Cluster,
     network: &Network,
@@ -100,6 +100,19 @@ fn offered_after(framework: &Framework, deposed: &str) -> Vec<f64> {
     after.filter(|seconds| *seconds > ON_ITS_WAY_S).collect()
 }
 
+/// Waits for offers that a framework hears from a moment on; all of them are of leaders above a term.
+fn assert_offers_of_later_terms(framework: &Framework, from: Instant, term: u64) {
+    let offers = framework.wait_for("the framework is offered something", |notes| {
+        let heard = notes.iter().filter(|(at, _)| *at > from).filter_map(|(_, note)| match note {
+            Note::Offers(offers) => Some(offers.iter().map(|offer| offer.id)),
+            _ => None,
+        });
+        let offers: Vec<_> = heard.flatten().collect();
+        (!offers.is_empty()).then_some(offers)
+    });
+    assert!(offers.iter().all(|offer| offer.term.0 > term), "of the old leader: {offers:?}");
+}
+
 /// The other side goes on under a leader of a higher term.
 fn leader_of_majority(cluster: &Cluster, alone: &Leader, others: &[usize]) -> Leader {
     let new = poll_until(PATIENCE, "the majority has a leader", || {
@@ -125,7 +138,7 @@ fn assert_late_tasks(journal: &Journal, inside: &Framework, across: &[String], r
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story, from the cut to the healing")]
-fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() {
+fn root_ip_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() {
     let network = Network::new(3);
     let mut cluster = machines(&network);
     let alone = cluster.leader();
@@ -175,6 +188,7 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
     }
 
     assert_eq!(offered_after(&inside, &deposed), [0.0; 0], "the old leader offers nothing more");
+    let healed = Instant::now();
     network.heal(alone.index);
     cluster.wait_until_ready();
     wait_until("the framework inside is back", || is_connected(&inside));
@@ -189,6 +203,7 @@ fn root_a_leader_that_is_cut_off_stops_and_nothing_it_held_back_is_sent_later() 
     let after = ids("after", 5);
     inside.submit_on(&far_node, gated(&journal, &after, "gate", 0));
     wait_for_running(&inside, &journal, &after);
+    assert_offers_of_later_terms(&inside, healed, alone.term);
     for tasks in [&near, &far, &free, &more] {
         assert_alive(&journal, tasks);
     }
