@@ -78,8 +78,14 @@ impl Api {
         let mut following = self.options.tracker.leader();
         let mut trouble = None;
         loop {
-            if let Some(view) = self.led() {
-                return self.answer_leading(route, call, view).await;
+            if self.led().is_some() {
+                // Whoever lists must find what it was just told of.
+                if route.is_list() {
+                    self.options.master.caught_up().await;
+                }
+                if let Some(view) = self.led() {
+                    return self.answer_leading(route, call, view).await;
+                }
             }
             if call.forwarded {
                 return Err(Failure::no_leader(&[]));

@@ -79,6 +79,21 @@ pub(super) enum Leading {
 }
 
 impl Leading {
+    /// Whether it lists what the leader knows.
+    pub(super) const fn is_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Nodes(_)
+                | Self::Frameworks(_)
+                | Self::Tasks(_)
+                | Self::Offers(_)
+                | Self::Weights
+                | Self::Roles
+                | Self::Reservations(_)
+                | Self::Volumes(_)
+        )
+    }
+
     /// Whether it may be asked again when the answer is lost: it changes nothing, or nothing more.
     pub(super) const fn may_repeat(&self) -> bool {
         match self {

@@ -128,6 +128,12 @@ impl Handle {
         self.port.load().as_ref().map(|port| port.view.get())
     }
 
+    /// A picture that shows all that has happened until now.
+    pub(crate) async fn caught_up(&self) -> Option<Arc<View>> {
+        let view = self.port.load().as_ref().map(|port| port.view.clone())?;
+        Some(view.caught_up().await)
+    }
+
     /// The picture in which to look for what `known` does not show.
     pub(crate) async fn settled(&self, known: &Arc<View>) -> Option<Arc<View>> {
         let view = self.port.load().as_ref().map(|port| port.view.clone())?;

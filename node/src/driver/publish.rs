@@ -1,6 +1,12 @@
 //! Reads are served from pictures that a core's loop publishes, never by the loop itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::{sync::Notify, time::Instant};
@@ -18,6 +24,8 @@ pub(crate) struct Snapshot<V> {
 struct Slot<V> {
     picture: ArcSwap<V>,
     replaced: Notify,
+    /// Something has changed since.
+    behind: AtomicBool,
 }
 
 impl<V> Clone for Snapshot<V> {
@@ -30,12 +38,28 @@ impl<V> Snapshot<V> {
     /// Starts with this picture.
     pub(crate) fn new(first: V) -> Self {
         let picture = ArcSwap::from_pointee(first);
-        Self { slot: Arc::new(Slot { picture, replaced: Notify::new() }) }
+        Self {
+            slot: Arc::new(Slot {
+                picture,
+                replaced: Notify::new(),
+                behind: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// The newest picture.
     pub(crate) fn get(&self) -> Arc<V> {
         self.slot.picture.load_full()
+    }
+
+    /// A picture that shows all that the loop had done when this was called: the newest, unless something has changed since
+    /// it was made; then the next one.
+    pub(crate) async fn caught_up(&self) -> Arc<V> {
+        let replaced = self.slot.replaced.notified();
+        if self.slot.behind.load(Ordering::SeqCst) {
+            tokio::time::timeout(INTERVAL * 2, replaced).await.ok();
+        }
+        self.get()
     }
 
     /// The picture in which to look for what `known` does not show: the next one, or the newest when
@@ -50,6 +74,7 @@ impl<V> Snapshot<V> {
 
     /// Replaces the picture.
     pub(crate) fn set(&self, view: V) {
+        self.slot.behind.store(false, Ordering::SeqCst);
         self.slot.picture.store(Arc::new(view));
         self.slot.replaced.notify_waiters();
     }
@@ -75,6 +100,7 @@ impl<V> Publisher<V> {
         let earliest = self.last.map_or(now, |last| last + INTERVAL);
         if earliest > now {
             self.due.get_or_insert(earliest);
+            self.snapshot.slot.behind.store(true, Ordering::SeqCst);
             return;
         }
         self.publish(view());
@@ -120,5 +146,27 @@ mod tests {
         let start = Instant::now();
         assert_eq!(*snapshot.settled(&settled).await, 2);
         assert!(start.elapsed() >= INTERVAL * 2);
+    }
+
+    #[tokio::test]
+    async fn who_reads_after_a_change_sees_it() {
+        let snapshot = Snapshot::new(0);
+        let mut publisher = Publisher::new(snapshot.clone());
+        publisher.changed(|| 1);
+        tokio::select! {
+            biased;
+            read = snapshot.caught_up() => assert_eq!(*read, 1),
+            () = std::future::ready(()) => panic!("it waits for nothing"),
+        }
+        publisher.changed(|| 2);
+        let publish = async {
+            // On a machine that is slow enough it is published already.
+            if let Some(due) = publisher.due() {
+                tokio::time::sleep_until(due).await;
+                publisher.changed(|| 3);
+            }
+        };
+        let (read, ()) = tokio::join!(snapshot.caught_up(), publish);
+        assert!(*read >= 2, "{read}");
     }
 }
