@@ -125,8 +125,9 @@ pub(crate) fn resolve(
             let entry = entry
                 .ok_or_else(|| refused(format!("there is no user {name} on this node")))?;
             if entry.uid == 0 && !allow_root {
+                let who = if name == "root" { String::new() } else { format!(" ({name})") };
                 return Err(refused(format!(
-                    "the task may not run as {name}, which is root: name another user, or start the node with \
+                    "the task may not run as root{who}: name another user, or start the node with \
                      --allow-root-tasks"
                 )));
             }

@@ -279,6 +279,23 @@ async fn a_launcher_that_nobody_needs_leaves() {
 }
 
 #[tokio::test]
+async fn a_launcher_whose_directory_was_made_anew_leaves_when_nothing_runs() {
+    let mut place = Place::new(&IsolatorName::POSIX);
+    place.options.launcher_idle_exit = Some(Duration::from_millis(50));
+    let mut node = place.start().await;
+    node.launch_shell("c1", "true").await;
+    node.exited("c1").await;
+    let launcher = node.containerizer.launcher_pid();
+    // It holds a status that nobody can take any more: the node's data was wiped.
+    let place = node.abandon();
+    fs::remove_dir_all(&place.data_dir).unwrap();
+    let node = place.start().await;
+    assert_ne!(node.containerizer.launcher_pid(), launcher);
+    eventually("the launcher leaves", || !is_alive(launcher)).await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn there_is_one_launcher_per_directory() {
     let node = Node::posix().await;
     let directory = node.place.data_dir.join("launcher");

@@ -93,6 +93,8 @@ pub fn build_everything() -> anyhow::Result<()> {
 /// # Errors
 /// When a test fails, is ignored, or (as root) needs root and was not seen to pass.
 pub fn run(selection: &Selection) -> anyhow::Result<Tally> {
+    let (root, ip) = (cmd::is_root(), has_ip());
+    let can_run = |name: &str| root && (ip || !needs_ip(name));
     let (listed, left_out): (Names, Names) =
         list_root(selection)?.into_iter().partition(|(name, _)| can_run(name));
     if !left_out.is_empty() {
@@ -120,11 +122,6 @@ pub fn run(selection: &Selection) -> anyhow::Result<Tally> {
         cmd::say(format_args!("root: {count} tests that need root ran"));
     }
     Ok(tally)
-}
-
-/// Whether this machine and user have what the test needs.
-fn can_run(name: &str) -> bool {
-    cmd::is_root() && (!needs_ip(name) || has_ip())
 }
 
 fn has_ip() -> bool {

@@ -14,11 +14,10 @@ use meshos_protocol::{
     resources::Resources,
     role::Role,
     task::{Reason, TaskDescription, TaskLaunch, TaskState},
-    time::Wall,
 };
 
 use super::{
-    Effect, TaskView,
+    Effect,
     agents::Link,
     calls::invalid,
     offers::OpenOffer,
@@ -31,9 +30,6 @@ use crate::registry::AgentState;
 
 /// The most tasks in one frame to an agent.
 const LAUNCHES_PER_FRAME_MAX: usize = 1_000;
-
-/// The most bytes of a refused task's texts that are shown.
-const REFUSED_BYTES_MAX: usize = 4_096;
 
 /// What the accepted offers of one role hold.
 pub(super) struct Pool {
@@ -173,7 +169,7 @@ impl Core {
                 continue;
             }
             let told = Told { reason: Some(reason), ..Told::state(TaskState::Dropped, why) };
-            self.refuse_task(cx, framework, agent, &task, told);
+            self.refuse_task(cx, framework, agent, &task.task_id, told);
         }
     }
 
@@ -202,7 +198,7 @@ impl Core {
                     launches.push(launch);
                 }
                 Err(told) => {
-                    self.refuse_task(cx, framework, Some(agent), &description, told);
+                    self.refuse_task(cx, framework, Some(agent), &description.task_id, told);
                 }
             }
         }
@@ -246,25 +242,17 @@ impl Core {
         Err(refused(TaskState::Error, Reason::ResourcesExceeded, &why))
     }
 
-    /// A task is not launched. Where it was to run is known, it is shown among those that have ended.
+    /// A task is not launched.
     fn refuse_task(
         &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkId,
         agent: Option<AgentId>,
-        task: &TaskDescription,
+        task: &TaskId,
         told: Told,
     ) {
         self.count_end(told.state, told.reason);
-        // Under an id that is in use a row would be taken for the end of the other task.
-        if let Some(agent) = agent
-            && !self.id_is_in_use(framework, &task.task_id)
-        {
-            let key = TaskKey { framework, task: task.task_id.clone(), agent };
-            self.tasks.show_refused(refused_row(&key, task, &told, cx.now.wall));
-            self.hint_end(cx, &key);
-        }
-        self.tell_status(cx, framework, &task.task_id, agent, told);
+        self.tell_status(cx, framework, task, agent, told);
     }
 
     fn send_launches(
@@ -292,37 +280,6 @@ impl Core {
             let user = user.clone();
             self.tell_agent(cx, agent, ToAgent::Launch { framework, user, tasks });
         }
-    }
-}
-
-/// What readers see of a task that was never launched. The role that would have paid for it is not known, and what
-/// breaks the rules may be of any size: then only the reason is kept.
-fn refused_row(key: &TaskKey, task: &TaskDescription, told: &Told, now: Wall) -> TaskView {
-    let is_small = task.name.len() + told.message.len() <= REFUSED_BYTES_MAX
-        && task.resources.to_string().len() <= REFUSED_BYTES_MAX;
-    let (name, resources, message) = if is_small {
-        (task.name.clone(), task.resources.clone(), told.message.as_str().into())
-    } else {
-        Default::default()
-    };
-    TaskView {
-        id: key.task.clone(),
-        framework_id: key.framework,
-        agent_id: key.agent,
-        node_id: key.agent.node,
-        name,
-        role: Role::default(),
-        resources,
-        state: told.state,
-        reason: told.reason,
-        message,
-        exit: None,
-        // It began and ended at this moment, so that no other task of its name is taken for it.
-        launched_at: Some(now),
-        launched_here: false,
-        started_at: None,
-        changed_at: now,
-        ended_told: None,
     }
 }
 

@@ -45,6 +45,7 @@ impl EndedTasks {
     /// could forget the task tells of it once more.
     pub(super) fn push_reported(&mut self, row: TaskView) {
         let life = Life {
+            agent: row.agent_id,
             launched_at: row.launched_at.unwrap_or(row.changed_at),
             started_at: row.started_at,
             ended_at: row.changed_at,
@@ -96,7 +97,7 @@ impl EndedTasks {
         }
         let is_new = |(agent, end): &(AgentId, TaskEnd)| {
             let rows = known.get(&(end.framework, agent.node, &end.task));
-            !rows.is_some_and(|rows| rows.iter().any(|row| Life::of(end).is_that_of(row)))
+            !rows.is_some_and(|rows| rows.iter().any(|row| Life::of(*agent, end).is_that_of(row)))
         };
         let learnt: Vec<Arc<TaskView>> = ends
             .into_iter()
@@ -113,15 +114,16 @@ impl EndedTasks {
 
 /// When a task was there, in somebody's words.
 struct Life {
+    agent: AgentId,
     launched_at: Wall,
     started_at: Option<Wall>,
     ended_at: Wall,
 }
 
 impl Life {
-    fn of(end: &TaskEnd) -> Self {
+    fn of(teller: AgentId, end: &TaskEnd) -> Self {
         let TaskEnd { launched_at, started_at, ended_at, .. } = *end;
-        Self { launched_at, started_at, ended_at }
+        Self { agent: agent_of(teller, end), launched_at, started_at, ended_at }
     }
 
     /// Whether a row of the same task tells of the same end, and not of that of an earlier or later
@@ -132,17 +134,24 @@ impl Life {
             || row.changed_at == self.ended_at
             || row.ended_told == Some(self.ended_at)
             || row.started_at.is_some_and(|at| Some(at) == self.started_at);
-        // By the clock that dated its launch, should the end have been moved since.
+        // As it was told, should it have been moved to before the clock of a later leader.
         let row_ended = row.ended_told.unwrap_or(row.changed_at);
         let overlap = self.launched_at < row_ended
             && row.launched_at.is_none_or(|launched| launched < self.ended_at);
-        told_before || overlap
+        // An end that the master inferred, of a launch that nobody has dated: its clock alone has dated it, and may have
+        // been wrong by any time.
+        let undated = row.launched_at.is_none() && row.agent_id == self.agent;
+        told_before || overlap || undated
     }
 }
 
+/// An agent speaks of its own node only; its id there may have been another.
+fn agent_of(teller: AgentId, end: &TaskEnd) -> AgentId {
+    end.agent.filter(|id| id.node == teller.node).unwrap_or(teller)
+}
+
 fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
-    // An agent speaks of its own node only; its id there may have been another.
-    let agent_id = end.agent.filter(|id| id.node == agent.node).unwrap_or(agent);
+    let agent_id = agent_of(agent, &end);
     TaskView {
         id: end.task,
         framework_id: end.framework,
@@ -260,6 +269,19 @@ mod tests {
         let by_agent = TaskEnd { launched_at: Wall(102), ..end("a", 115) };
         ended.learn(Wall(60), of_agent(vec![by_agent]));
         assert_eq!(names(&ended), ["a"]);
+    }
+
+    #[test]
+    fn an_end_that_a_wrong_clock_dated_and_a_launch_that_nobody_did_are_known_by_name() {
+        let mut ended = EndedTasks::new(4);
+        let mut gone = row_of(AGENT, TaskEnd { launched_at: Wall(0), ..end("a", 5) });
+        gone.state = TaskState::GoneByOperator;
+        ended.push(gone);
+        let later = |agent| vec![(agent, TaskEnd { launched_at: Wall(40), ..end("a", 60) })];
+        ended.learn(Wall(1_000), later(AGENT));
+        assert_eq!(names(&ended), ["a"]);
+        ended.learn(Wall(1_000), later(AgentId::new(AGENT.node, 3)));
+        assert_eq!(names(&ended), ["a", "a"], "the node was admitted again since");
     }
 
     #[test]

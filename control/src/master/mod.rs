@@ -57,7 +57,7 @@ pub use explain::{
     AgentCounts, AgentObstacle, Circumstances, Explainer, Explanation, FrameworkExplanation,
     NodeExplanation, NotExplained, Obstacle, Question, RoleExplanation, WaitingExplanation,
 };
-pub use hints::{Hints, HintsCursor, HintsPlace};
+pub use hints::{Hints, HintsCursor, HintsPage, bytes_of};
 pub use machine::Master;
 pub use releases::VoterRelease;
 pub use table::Table;

@@ -313,11 +313,6 @@ impl Tasks {
         self.ended.push(task.view(key));
     }
 
-    /// Shows a task that was never launched.
-    pub(super) fn show_refused(&mut self, row: TaskView) {
-        self.ended.push(row);
-    }
-
     /// Shows what others remember of tasks that ended on these agents.
     pub(super) fn learn_ended(&mut self, now: Wall, ends: Vec<(AgentId, TaskEnd)>) {
         self.ended.learn(now, ends);

@@ -145,12 +145,17 @@ fn inherit(lock: RawFd, listener: RawFd) -> io::Result<(File, UnixListener)> {
     Ok((lock, listener))
 }
 
+/// Where the launcher of a directory holds its lock.
+pub(super) fn lock_file(directory: &Path) -> PathBuf {
+    directory.join(LOCK_FILE)
+}
+
 /// Takes the lock and opens the socket; none when another launcher has the lock.
 fn begin(directory: &Path) -> io::Result<Option<(File, UnixListener)>> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let lock = options.open(directory.join(LOCK_FILE))?;
+    let lock = options.open(lock_file(directory))?;
     let start = std::time::Instant::now();
     // Not a blocking lock: one that another launcher holds for good is to be given up.
     loop {

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -179,8 +180,8 @@ impl Server {
         !self.connections.iter().any(|connection| connection.welcomed)
     }
 
-    /// Ends a launcher that nobody needs: nothing to hold and nobody connected for a while, or its directory is gone
-    /// and nothing runs any more.
+    /// Ends a launcher that nobody needs: nothing to hold and nobody connected for a while, or its directory is not
+    /// there any more and nothing runs.
     fn check_alone(&mut self) {
         if !self.is_alone() {
             self.alone_since = Instant::now();
@@ -190,8 +191,18 @@ impl Server {
         let nothing_held = self.table.is_empty() && alone >= self.settings.idle_exit;
         let abandoned = !self.table.any_running()
             && alone >= ABANDONED_CHECK.min(self.settings.idle_exit)
-            && !self.settings.directory.exists();
+            && !self.has_its_directory();
         self.stop |= nothing_held || abandoned;
+    }
+
+    /// Whether the directory is still the one that this launcher was started in, and not gone or made anew.
+    fn has_its_directory(&self) -> bool {
+        let there = std::fs::metadata(entry::lock_file(&self.settings.directory));
+        match (there, self.lock.metadata()) {
+            (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
+            (Err(error), _) => error.kind() != ErrorKind::NotFound,
+            (Ok(_), Err(_)) => true,
+        }
     }
 
     fn take_signals(&mut self) -> io::Result<()> {

@@ -374,7 +374,7 @@ impl Bootstrap {
         } else if let Some((seed, ..)) = self.members().next() {
             let reason = "its group is only just forming and has no id yet".to_owned();
             waiting.push(Waiting { seed: seed.to_owned(), reason, needs_operator: false });
-        } else if self.group_exists {
+        } else if self.group_exists && all_heard {
             let text =
                 "a seed told of a group and none does now; bring back a seed that has its data";
             waiting.push(missing(text.to_owned(), true));

@@ -44,6 +44,13 @@ pub struct DataDir {
     _lock: File,
 }
 
+/// A process that works in a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id; absent in the moment before it is written down, in which the id may also be that of the holder before.
+    pub pid: Option<u32>,
+}
+
 impl DataDir {
     /// Makes the directory when it is missing and locks it.
     ///
@@ -60,11 +67,12 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// The process that works in a directory now, as far as it can be told.
-    pub fn holder(path: impl AsRef<Path>) -> Option<u32> {
+    /// Whether some process works in a directory now, and which, once it has said so.
+    pub fn holder(path: impl AsRef<Path>) -> Option<Holder> {
         let mut file = File::open(path.as_ref().join(LOCK_FILE)).ok()?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => pid_in(&mut file),
+        // Shared, so that two who look do not take each other for the holder.
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(Holder { pid: pid_in(&mut file) }),
             Ok(()) | Err(TryLockError::Error(_)) => None,
         }
     }

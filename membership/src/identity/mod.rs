@@ -16,7 +16,7 @@ mod record;
 
 pub use atomic::{make_whole, write_atomic};
 pub(crate) use atomic::{sync_directory, write_new};
-pub use data_dir::{DataDir, NodeIdentity};
+pub use data_dir::{DataDir, Holder, NodeIdentity};
 pub use error::IdentityError;
 pub use fence::FenceStore;
 

@@ -160,7 +160,7 @@ fn the_process_that_works_in_a_directory_is_known_while_it_does() {
     let home = tempfile::tempdir().unwrap();
     assert_eq!(DataDir::holder(home.path()), None);
     let held = DataDir::open(home.path()).unwrap();
-    assert_eq!(DataDir::holder(home.path()), Some(std::process::id()));
+    assert_eq!(DataDir::holder(home.path()), Some(Holder { pid: Some(std::process::id()) }));
     drop(held);
     assert_eq!(DataDir::holder(home.path()), None);
 }

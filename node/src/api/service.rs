@@ -69,7 +69,7 @@ impl Api {
     pub(crate) fn new(options: Options) -> Self {
         let metrics = Metrics::new(metrics::Sources {
             node: options.node,
-            tracker: options.tracker.leader(),
+            tracker: options.tracker.clone(),
             master: options.master.clone(),
             agent: options.agent.clone(),
             raft: Arc::clone(&options.raft),

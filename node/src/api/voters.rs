@@ -116,7 +116,7 @@ impl Api {
     /// The voters as this node knows them while nobody leads: from its own log when it is a member,
     /// else as the last leader told; absent when it has not heard of any.
     pub(super) fn voters_without_leader(&self) -> Option<Result<Answer, Failure>> {
-        if !self.options.raft.voters().is_empty() {
+        if !self.options.raft.voters().is_empty() && !self.options.tracker.is_left_out() {
             return Some(self.voters_known(false));
         }
         let rows: Vec<VoterRow> = self
@@ -168,7 +168,7 @@ impl Api {
         let reaches = |node: NodeId| node == self.options.node || self.options.net.reaches(node);
         let members = self.options.raft.voters();
         let voters: Vec<NodeId> = voting(&members).collect();
-        if voters.contains(&self.options.node) {
+        if voters.contains(&self.options.node) && !self.options.tracker.is_left_out() {
             return Answering::of(&voters, reaches);
         }
         let gossip = self.options.gossip.view();
@@ -418,7 +418,12 @@ fn member(
     });
     match (found.next(), found.next()) {
         (Some(voter), None) => Ok(voter.clone()),
-        (None, _) => Err(Failure::not_found("the group has no such member")),
+        (None, _) => {
+            let which = node.map_or_else(String::new, |node| format!(" {node}"));
+            Err(Failure::not_found(format!(
+                "node{which} is no member of the group of voters: `meshos voters` lists them"
+            )))
+        }
         (Some(_), Some(_)) => {
             Err(Failure::invalid("the node is in the group more than once: name the raft_id"))
         }

@@ -99,7 +99,7 @@ impl Common {
         if self.json {
             output::json(&answer)?;
         } else {
-            output::line(&text::plain(&sentence(&answer)))?;
+            output::wrapped(&text::plain(&sentence(&answer)))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use meshos_control::master::{Hints, HintsCursor, HintsPlace};
+use meshos_control::master::{Hints, HintsCursor, bytes_of};
 use meshos_protocol::{
-    ids::Fence,
+    ids::{Fence, Term},
     messages::{
         agent::TaskHint,
-        node::{Reply, Request},
+        node::{HintsPlace, Reply, Request, Retold},
     },
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -25,12 +25,14 @@ use crate::net::{Net, Target};
 const WAITING_MAX: usize = 65_536;
 /// Hints in one message.
 const BATCH_MAX: usize = 1_000;
+/// About how many bytes of them; a frame has room for four times as many.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 /// How long one message may take.
 const SEND_LIMIT: Duration = Duration::from_secs(2);
-/// How often a voter is asked whether it has missed some while there is nothing to tell.
+/// How often a voter is asked whether it has missed some when there is nothing to tell.
 const QUIET: Duration = Duration::from_secs(5);
 /// The least time from one telling of everything to the next, for each voter.
-const AFRESH_PAUSE: Duration = Duration::from_secs(10);
+const RETELL_PAUSE: Duration = Duration::from_secs(10);
 
 /// The hints that this voter keeps in memory.
 #[derive(Clone, Default)]
@@ -39,12 +41,7 @@ pub(crate) struct HintStore {
 }
 
 impl HintStore {
-    /// See [`Hints::take`].
-    pub(crate) fn take(&self, fence: Fence, hints: impl IntoIterator<Item = TaskHint>) {
-        self.lock().take(fence, hints);
-    }
-
-    /// Takes hints from another leader; see [`Hints::take_counted`]. Leaders of some releases do not count.
+    /// Takes hints from another leader; see [`Hints::hear`]. Leaders of some releases do not count.
     pub(crate) fn hear(
         &self,
         fence: Fence,
@@ -52,17 +49,12 @@ impl HintStore {
         hints: Vec<TaskHint>,
     ) -> bool {
         match place {
-            Some(place) => self.lock().take_counted(fence, place, hints),
+            Some(place) => self.lock().hear(fence, place, hints),
             None => {
-                self.take(fence, hints);
+                self.lock().take(fence, hints);
                 true
             }
         }
-    }
-
-    /// See [`Hints::page`].
-    fn page(&self, cursor: &mut HintsCursor) -> Vec<TaskHint> {
-        self.lock().page(cursor, BATCH_MAX)
     }
 
     /// See [`Hints::all`].
@@ -85,6 +77,8 @@ pub(crate) struct HintSender {
     net: Net,
     own: HintStore,
     fence: Fence,
+    /// See [`HintsPlace::after`].
+    after: Option<Term>,
     queues: BTreeMap<Target, Queue>,
 }
 
@@ -96,55 +90,57 @@ struct Queue {
 }
 
 impl HintSender {
-    /// Starts to tell `voters`, who were told by the leader before as this node was; it ends with this value.
+    /// Starts to tell `voters`; it ends with this value.
     pub(crate) fn start(
         net: &Net,
         fence: Fence,
         voters: impl Iterator<Item = Target>,
         own: HintStore,
     ) -> Self {
-        let mut sender = Self { net: net.clone(), own, fence, queues: BTreeMap::new() };
-        for voter in voters {
-            sender.add(voter, false);
-        }
+        let after = own.lock().lead(fence);
+        let mut sender = Self { net: net.clone(), own, fence, after, queues: BTreeMap::new() };
+        sender.follow(voters);
         sender
     }
 
-    /// The group is now this: who has come is told all that this node knows, who has left nothing more.
+    /// The group is now this: who has come is told, and says what it has missed; who has left hears nothing more.
     pub(crate) fn follow(&mut self, voters: impl Iterator<Item = Target>) {
         let voters: Vec<Target> = voters.collect();
         self.queues.retain(|voter, _| voters.contains(voter));
         for voter in voters {
-            self.add(voter, true);
+            if voter.node != Some(self.net.node()) && !self.queues.contains_key(&voter) {
+                let queue = self.tell(voter.clone());
+                self.queues.insert(voter, queue);
+            }
         }
     }
 
-    fn add(&mut self, voter: Target, afresh: bool) {
-        if voter.node == Some(self.net.node()) || self.queues.contains_key(&voter) {
-            return;
-        }
+    fn tell(&self, voter: Target) -> Queue {
         let (hints, waiting) = mpsc::channel(WAITING_MAX);
         let overflown = Arc::<AtomicBool>::default();
         let teller = Teller {
             net: self.net.clone(),
             own: self.own.clone(),
             fence: self.fence,
-            voter: voter.clone(),
+            after: self.after,
+            voter,
+            waiting,
             overflown: Arc::clone(&overflown),
             told: 0,
-            told_afresh: None,
+            retold: None,
         };
-        tokio::spawn(teller.run(waiting, afresh));
-        self.queues.insert(voter, Queue { hints, overflown });
+        tokio::spawn(teller.run());
+        Queue { hints, overflown }
     }
 
     pub(crate) fn send(&self, hint: TaskHint) {
+        // First here, so that whoever is told everything hears of it there or from its queue.
+        self.own.lock().record(self.fence, hint.clone());
         for queue in self.queues.values() {
             if queue.hints.try_send(hint.clone()).is_err() {
-                queue.overflown.store(true, Ordering::Relaxed);
+                queue.overflown.store(true, Ordering::SeqCst);
             }
         }
-        self.own.take(self.fence, [hint]);
     }
 }
 
@@ -153,59 +149,63 @@ struct Teller {
     net: Net,
     own: HintStore,
     fence: Fence,
+    after: Option<Term>,
     voter: Target,
+    waiting: mpsc::Receiver<TaskHint>,
     overflown: Arc<AtomicBool>,
-    /// Hints told since the beginning; also those that got lost, so that the voter notices.
+    /// Hints told since the beginning, those that got lost among them, so that the voter notices.
     told: u64,
-    told_afresh: Option<Instant>,
+    /// When everything was told last.
+    retold: Option<Instant>,
 }
 
 impl Teller {
-    async fn run(mut self, mut queue: mpsc::Receiver<TaskHint>, afresh: bool) {
-        if afresh {
-            self.tell_afresh().await;
-        }
+    async fn run(mut self) {
         let mut hints = Vec::new();
-        loop {
-            let waited = tokio::time::timeout(QUIET, queue.recv_many(&mut hints, BATCH_MAX)).await;
-            if waited == Ok(0) {
+        // Also when it is closed: nobody wants what is left in it.
+        while !self.waiting.is_closed() {
+            let received = self.waiting.recv_many(&mut hints, BATCH_MAX);
+            if tokio::time::timeout(QUIET, received).await == Ok(0) {
                 return;
             }
-            if self.overflown.swap(false, Ordering::Relaxed) {
+            if self.overflown.swap(false, Ordering::SeqCst) {
                 tracing::debug!(voter = ?self.voter, "a voter is too slow for hints");
                 self.told += 1;
             }
-            let missed =
-                self.tell(std::mem::take(&mut hints), false).await == Some(Reply::HintsMissed);
-            if missed && self.told_afresh.is_none_or(|at| at.elapsed() >= AFRESH_PAUSE) {
-                self.tell_afresh().await;
+            let mut missed = false;
+            for batch in batches(std::mem::take(&mut hints)) {
+                missed |= self.tell(batch, None).await == Some(Reply::HintsMissed);
+            }
+            if missed && self.retold.is_none_or(|at| at.elapsed() >= RETELL_PAUSE) {
+                self.retell().await;
             }
         }
     }
 
-    /// Tells everything once more, from the beginning. What is queued meanwhile is told after it: of each
-    /// task the last word counts.
-    async fn tell_afresh(&mut self) {
-        self.told = 0;
-        self.told_afresh = Some(Instant::now());
+    /// Tells everything that is known here. What waits is part of it, and what comes meanwhile is told after it.
+    async fn retell(&mut self) {
+        self.retold = Some(Instant::now());
+        self.overflown.store(false, Ordering::SeqCst);
+        while self.waiting.try_recv().is_ok() {}
         let mut cursor = HintsCursor::default();
-        let mut page = self.own.page(&mut cursor);
-        let mut afresh = true;
+        let mut first = true;
         loop {
-            let last = page.is_empty();
-            if self.tell(page, afresh).await != Some(Reply::Done) || last {
+            let page = self.own.lock().page(&mut cursor, BATCH_MAX, BATCH_BYTES_MAX);
+            let last = page.last;
+            let retold = Retold { first, last, all: self.after.is_some() };
+            let told = self.tell(page.hints, Some(retold)).await;
+            if told != Some(Reply::Done) || last || self.waiting.is_closed() {
                 return;
             }
-            afresh = false;
-            page = self.own.page(&mut cursor);
+            first = false;
         }
     }
 
     /// None: it could not be told.
-    async fn tell(&mut self, hints: Vec<TaskHint>, afresh: bool) -> Option<Reply> {
-        let number = self.told;
+    async fn tell(&mut self, hints: Vec<TaskHint>, retold: Option<Retold>) -> Option<Reply> {
+        let place = HintsPlace { number: self.told, after: self.after, retold };
         self.told += u64::try_from(hints.len()).unwrap_or(u64::MAX);
-        let request = Request::Hints { fence: self.fence, hints, number: Some(number), afresh };
+        let request = Request::Hints { fence: self.fence, hints, place: Some(place) };
         let link = self.net.link(&self.voter);
         let sent = async { link.await?.request(request, SEND_LIMIT).await };
         match sent.await {
@@ -221,4 +221,22 @@ impl Teller {
             }
         }
     }
+}
+
+/// Cuts hints into messages; none makes one empty message.
+fn batches(hints: Vec<TaskHint>) -> Vec<Vec<TaskHint>> {
+    let mut batches = vec![Vec::new()];
+    let mut bytes = 0;
+    for hint in hints {
+        let size = bytes_of(&hint);
+        if bytes > 0 && bytes + size > BATCH_BYTES_MAX {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(batch) = batches.last_mut() {
+            batch.push(hint);
+        }
+    }
+    batches
 }

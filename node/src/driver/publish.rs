@@ -162,7 +162,7 @@ mod tests {
         let publish = async {
             // On a machine that is slow enough it is published already.
             if let Some(due) = publisher.due() {
-                tokio::time::sleep_until(due).await;
+                until([Some(due)]).await;
                 publisher.changed(|| 3);
             }
         };

@@ -26,7 +26,7 @@ use super::{
     parts, process,
 };
 use crate::{
-    cluster::{HintStore, Leader},
+    cluster::{HintStore, LeaderTracker},
     driver::{agent, master},
 };
 
@@ -55,7 +55,7 @@ const BYTES_BUCKETS: &[f64] = &[
 /// The parts of the node that are measured.
 pub(crate) struct Sources {
     pub node: NodeId,
-    pub tracker: watch::Receiver<Option<Leader>>,
+    pub tracker: LeaderTracker,
     pub master: master::Handle,
     pub agent: agent::Handle,
     pub raft: Arc<RaftGroup>,
@@ -137,8 +137,10 @@ impl Inner {
         self.kept.lock().totals.draw(&canvas);
         parts::agent(&canvas, &agent.view(), agent.store_writes());
         parts::sandboxes(&canvas, agent.sandboxes().status());
-        parts::leader(&canvas, tracker.borrow().as_ref(), led.is_some());
-        parts::raft(&canvas, raft.status(), &raft.voters(), &raft.health().borrow());
+        parts::leader(&canvas, tracker.leader().borrow().as_ref(), led.is_some());
+        // What a node that was taken out has in its log is the group before that.
+        let members = if tracker.is_left_out() { Vec::new() } else { raft.voters() };
+        parts::raft(&canvas, raft.status(), &members, &raft.health().borrow());
         parts::hints(&canvas, hints.live());
         parts::gossip(&canvas, &gossip.view(), gossip.counters());
         parts::node(&canvas, *node);

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use meshos_control::master::HintsPlace;
 use meshos_membership::{
     gossip,
     keys::{ClusterKeys, JoinToken, PeerKind, VALIDITY_DEFAULT},
@@ -107,8 +106,7 @@ impl NodeHandler {
             Request::ConfirmLeader { term, leader } => {
                 Ok(Reply::Confirmed { agrees: self.tracker.agrees(term, leader) })
             }
-            Request::Hints { fence, hints, number, afresh } => {
-                let place = number.map(|number| HintsPlace { number, afresh });
+            Request::Hints { fence, hints, place } => {
                 let complete =
                     !self.tracker.agrees(fence.term, node) || self.hints.hear(fence, place, hints);
                 Ok(if complete { Reply::Done } else { Reply::HintsMissed })

@@ -53,6 +53,10 @@ impl Identity {
             }
             (None, _) => bail!("this node has neither keys nor a join token"),
         };
+        let bare = matches!(options.keys, KeySource::Loopback(_));
+        if bare && node.cluster_id.is_some() {
+            refuse_forgotten_keys(&options.data_dir, &credentials)?;
+        }
         // Once it belongs to a cluster it has found the keys to be right; later ones may be wrong.
         if node.cluster_id.is_none() {
             write_atomic(&options.data_dir.join(AUTHORITY_FILE), &credentials.authority)
@@ -108,6 +112,24 @@ fn refuse_lost_identity(data_dir: &DataDir) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A node that came into its cluster with keys or a token would be a stranger there with the throwaway keys of loopback.
+fn refuse_forgotten_keys(data_dir: &Path, throwaway: &Credentials) -> Result<()> {
+    let known = match fs::read(data_dir.join(AUTHORITY_FILE)) {
+        Ok(known) => known,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).context("cannot read the cluster's authority"),
+    };
+    if known == throwaway.authority.as_ref() {
+        return Ok(());
+    }
+    let joined = data_dir.join(CREDENTIALS_FILE).exists();
+    let flag = if joined { "--join-token" } else { "--keys" };
+    bail!(
+        "{} belongs to a cluster with keys of its own: give {flag} again, as when the node first started",
+        data_dir.display()
+    )
 }
 
 fn issue_own(keys: &ClusterKeys, node: NodeId) -> Result<Credentials> {

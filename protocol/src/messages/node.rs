@@ -56,13 +56,9 @@ pub enum Request {
         fence: Fence,
         /// In order.
         hints: Vec<TaskHint>,
-        /// How many this voter was told before these since the leader began with it; a voter that knows of
-        /// another count answers [`Reply::HintsMissed`]. Absent from leaders of releases that do not count.
+        /// Where they stand in all that the leader tells this voter; absent from leaders of releases that do not count.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        number: Option<u64>,
-        /// Whether the leader begins anew with all that it knows: the voter forgets what it was told.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        afresh: bool,
+        place: Option<HintsPlace>,
     },
     /// A seed that lost its log, or comes late, asks the leader to be made a voter.
     JoinVoters {
@@ -173,6 +169,30 @@ pub struct Announcement {
     pub recovery: Vec<u8>,
 }
 
+/// Where hints stand in what a leader tells one voter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HintsPlace {
+    /// How many hints the leader told this voter before these.
+    pub number: u64,
+    /// The term of the leader before, if this one knows all that was told in it: whoever knows that too has missed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Term>,
+    /// Present on pages of all that the leader knows, told again from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retold: Option<Retold>,
+}
+
+/// A page of all that a leader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retold {
+    /// The first.
+    pub first: bool,
+    /// The last.
+    pub last: bool,
+    /// After the last page: tasks that were on none of them are to be forgotten.
+    pub all: bool,
+}
+
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
@@ -218,7 +238,7 @@ pub enum Reply {
         #[serde(default, with = "serde_bytes")]
         gossip_key: Vec<u8>,
     },
-    /// The answer to [`Request::Hints`] of a voter that has missed some: it is to be told all afresh.
+    /// The answer to [`Request::Hints`] of a voter that has missed some: it is to be told all again.
     HintsMissed,
     /// Not carried out.
     Failed {

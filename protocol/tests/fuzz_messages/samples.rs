@@ -14,7 +14,10 @@ use meshos_protocol::{
     messages::{
         Refusal, StreamAnswer, StreamClass, StreamHello,
         agent::{Registration, TaskHint, ToAgent, ToAgentFrame, ToLeader},
-        node::{Announcement, Release, Reply, ReplyFrame, Request, RequestFrame, SignSubject},
+        node::{
+            Announcement, HintsPlace, Release, Reply, ReplyFrame, Request, RequestFrame, Retold,
+            SignSubject,
+        },
         scheduler::{
             Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
             TaskQuery, UpdateFramework,
@@ -356,14 +359,21 @@ fn requests() -> Vec<Request> {
         Request::Hints {
             fence: fence(),
             hints: vec![hint(), TaskHint { launch: None, ..hint() }],
-            number: None,
-            afresh: false,
+            place: None,
         },
         Request::Hints {
             fence: fence(),
             hints: vec![TaskHint { launch: None, end: Some(Box::new(end())), ..hint() }],
-            number: Some(9),
-            afresh: true,
+            place: Some(HintsPlace {
+                number: 9,
+                after: Some(Term(6)),
+                retold: Some(Retold { first: true, last: false, all: true }),
+            }),
+        },
+        Request::Hints {
+            fence: fence(),
+            hints: Vec::new(),
+            place: Some(HintsPlace { number: 9, after: None, retold: None }),
         },
         Request::JoinVoters {
             raft_id: 9,

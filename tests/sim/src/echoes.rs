@@ -65,19 +65,31 @@ fn late(frame: &Frame) -> bool {
     }
 }
 
+/// A frame that comes again, and after how long.
+pub(crate) struct Echo {
+    frame: Box<Frame>,
+    delay_ms: u64,
+}
+
 impl World {
-    /// Sends a frame once more, now and then, if that may happen to it.
-    pub(crate) fn maybe_echo(&mut self, stream: StreamId, to: Side, frame: &Frame) {
-        if !self.faults || !(at_once(frame) || late(frame)) || !self.echoes.chance(OF_THOUSAND) {
-            return;
+    /// Whether the frame comes once more.
+    pub(crate) fn draw_echo(&mut self, frame: &Frame) -> Option<Echo> {
+        let late = late(frame);
+        if !self.faults || !(late || at_once(frame)) || !self.echoes.chance(OF_THOUSAND) {
+            return None;
         }
-        let delay = if late(frame) { self.echoes.number(LATE_MS) } else { 0 };
-        let frame = Box::new(frame.clone());
+        let delay_ms = if late { self.echoes.number(LATE_MS) } else { 0 };
+        Some(Echo { frame: Box::new(frame.clone()), delay_ms })
+    }
+
+    /// Sends it once more.
+    pub(crate) fn send_again(&mut self, stream: StreamId, to: Side, echo: Echo) {
+        let Echo { frame, delay_ms } = echo;
         self.oracle.echoes += 1;
-        if delay == 0 {
+        if delay_ms == 0 {
             self.deliver(stream, to, 0, *frame);
         } else {
-            self.plan(delay, Happening::Echo { stream, to, frame });
+            self.plan(delay_ms, Happening::Echo { stream, to, frame });
         }
     }
 }

@@ -327,8 +327,11 @@ impl World {
     /// Sends a frame to one end of a stream.
     pub fn send(&mut self, stream: StreamId, to: Side, frame: Frame) {
         let delay = self.dice.skewed(1..=40);
-        self.deliver(stream, to, delay, frame.clone());
-        self.maybe_echo(stream, to, &frame);
+        let echo = self.draw_echo(&frame);
+        self.deliver(stream, to, delay, frame);
+        if let Some(echo) = echo {
+            self.send_again(stream, to, echo);
+        }
     }
 
     /// Puts a frame on its way, to arrive after `delay` and after what was sent before.

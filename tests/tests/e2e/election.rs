@@ -78,8 +78,8 @@ fn a_node_without_seeds_is_a_cluster_of_one_which_others_may_join() {
     assert_eq!(cluster.wait_until_ready().index, 0);
 }
 
-/// The promise is one second; twenty nodes of a test share two processors with others, and start theirs late.
-const KNOWN_WITHIN_S: f64 = 1.0 + 2.0;
+/// The promise is one second; twenty nodes of a test share two processors with other tests, which may hold them up.
+const KNOWN_WITHIN_S: f64 = 1.0 + 5.0;
 
 #[test]
 fn twenty_nodes_learn_of_a_new_leader() {
@@ -212,6 +212,12 @@ fn dev_runs_a_cluster_and_leaves_nothing_behind() {
     let node = format!("127.0.0.1:{base}");
     let mut endless = Command::new(home.path(), endless).env("MESHOS_NODE", node).start();
     endless.wait_for_error_output("runs");
+    // Another cluster in the same directory is refused, and leaves this one alone.
+    let other = free_ports(10).to_string();
+    let second = ["dev", "--nodes", "1", "--base-port", &other, "--dir", &dir_text];
+    let second = Command::new(home.path(), second).run();
+    assert_eq!(second.code(), 1, "{second:?}");
+    assert!(second.stderr.contains("choose another --dir"), "{second:?}");
     let again = restart_by_hand(&mut dev, home.path(), &ask(base, &["nodes", "--json"]).json());
 
     dev.interrupt();

@@ -146,7 +146,7 @@ fn of_nodes() -> Vec<Request> {
         Request::Probe { body: vec![1, 2, 3] },
         Request::Announce(announcement),
         Request::ConfirmLeader { term: Term(99), leader: node },
-        Request::Hints { fence, hints: Vec::new(), number: None, afresh: false },
+        Request::Hints { fence, hints: Vec::new(), place: None },
         Request::JoinVoters {
             raft_id: 1,
             address: "127.0.0.1:1".into(),

@@ -355,3 +355,24 @@ fn a_node_that_waits_for_its_certificate_stops_when_it_is_told_to() {
     // Left alone it would give up after a minute, with exit code 1.
     node.terminate();
 }
+
+#[test]
+fn a_node_that_joined_by_a_token_does_not_start_as_a_stranger_without_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = keygen(directory.path(), "ours");
+    let mut cluster =
+        Cluster::prepare(ClusterOptions { seeds: 1, others: 1, ..ClusterOptions::default() });
+    let shown = keys.display().to_string();
+    cluster.nodes[0].arguments().flags.extend(["--keys".to_owned(), shown]);
+    let token = keys.join("join.token").display().to_string();
+    cluster.nodes[1].arguments().flags.extend(["--join-token".to_owned(), token]);
+    cluster.nodes.iter_mut().for_each(Node::start);
+    cluster.wait_until_ready();
+    cluster.nodes[1].kill();
+    let flags = &mut cluster.nodes[1].arguments().flags;
+    let token = flags.split_off(flags.len() - 2);
+    assert_refused(&cluster.nodes[1].run_to_end(), &["give --join-token again"]);
+    cluster.nodes[1].arguments().flags.extend(token);
+    cluster.nodes[1].start();
+    cluster.wait_until_ready();
+}

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -34,10 +34,24 @@ impl DevCluster {
     /// # Errors
     /// When the binary does not compile or the cluster does not become ready.
     pub fn start(nodes: u16) -> anyhow::Result<Self> {
+        Self::start_with(nodes, &[])
+    }
+
+    /// The same with its data in that directory.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_in(nodes: u16, dir: &Path) -> anyhow::Result<Self> {
+        let dir = dir.to_str().context("the directory's name is no text")?;
+        Self::start_with(nodes, &["--dir", dir])
+    }
+
+    fn start_with(nodes: u16, more: &[&str]) -> anyhow::Result<Self> {
         let binary = release::binary()?;
         let base = free_ports(nodes)?;
         let mut process = Command::new(&binary)
             .args(["dev", "--nodes", &nodes.to_string(), "--base-port", &base.to_string()])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -69,7 +69,8 @@ fn one_kill() -> anyhow::Result<Failover> {
     let pid = leader["pid"].as_u64().context("the leader has no process")?;
     let others: Vec<String> =
         cluster.addresses().into_iter().filter(|other| other != address).collect();
-    let listener = Listener::start(&others[0])?;
+    // Whatever comes later is offered anew.
+    let listener = Listener::start(&others[0], NODES.into())?;
     let killed = Instant::now();
     cmd::run(Command::new("kill").args(["-KILL", &pid.to_string()]))?;
     while killed.elapsed() < LIMIT {
@@ -77,7 +78,7 @@ fn one_kill() -> anyhow::Result<Failover> {
         let first = told.next().flatten();
         if first.as_ref().is_some_and(|(_, new)| *new > term) && told.all(|it| it == first) {
             let leader = killed.elapsed();
-            let offer = listener.first_after(killed, LIMIT)? - killed;
+            let offer = listener.first_after(term, LIMIT)? - killed;
             return Ok(Failover { leader, offer });
         }
         std::thread::sleep(PAUSE);

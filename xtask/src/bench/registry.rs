@@ -11,6 +11,7 @@ use super::Bench;
 use super::dev::DevCluster;
 use super::disk;
 use super::figures::{Figures, milliseconds, percentile};
+use super::folder::Folder;
 use super::release;
 use super::writers::{Written, write};
 use crate::cmd;
@@ -37,8 +38,10 @@ fn bench() -> anyhow::Result<Figures> {
 
 /// Calls to the leader of a cluster of real nodes, answered when they are committed.
 fn on_nodes(figures: &mut Figures) -> anyhow::Result<()> {
-    let folder = cmd::workspace_root().join("target");
-    let cluster = DevCluster::start(3)?;
+    // The nodes' data and the yardstick are on the same disk.
+    let folder = Folder::new("registry");
+    let cluster = DevCluster::start_in(3, &folder.path().join("cluster"))?;
+    let folder = folder.path();
     let first = &cluster.addresses()[0];
     let (leader, _) = cluster.leader_of(first).context("nobody leads")?;
     let slice = Duration::from_secs(SECONDS.into()) / SLICES;
@@ -46,7 +49,7 @@ fn on_nodes(figures: &mut Figures) -> anyhow::Result<()> {
     let mut syncs = Vec::new();
     let (mut one, mut many) = (Written::default(), Written::default());
     for _ in 0..SLICES {
-        syncs.push(disk::measure(&folder, SYNCS)?.p50);
+        syncs.push(disk::measure(folder, SYNCS)?.p50);
         one.add(write(&leader, 1, slice)?);
         many.add(write(&leader, 16, slice)?);
     }

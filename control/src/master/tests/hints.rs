@@ -2,7 +2,10 @@
 
 use meshos_protocol::{
     ids::{ClusterId, Fence, FrameworkId, Term},
-    messages::agent::TaskHint,
+    messages::{
+        agent::TaskHint,
+        node::{HintsPlace, Retold},
+    },
     role::Role,
     task::TaskLaunch,
 };
@@ -11,7 +14,7 @@ use super::{
     ends::end,
     world::{agent, task, task_id},
 };
-use crate::master::{Hints, HintsCursor, HintsPlace, hints::ENDS_MAX};
+use crate::master::{Hints, HintsCursor, hints::ENDS_MAX};
 
 fn fence(term: u64) -> Fence {
     Fence { cluster: ClusterId::from_u128(1), term: Term(term) }
@@ -53,25 +56,83 @@ fn launched(number: usize) -> TaskHint {
     TaskHint { launch: Some(launch), end: None, ..ended(number, 0) }
 }
 
-fn counted(number: u64) -> HintsPlace {
-    HintsPlace { number, afresh: false }
+/// What is told as news after so many hints.
+fn news(number: u64) -> HintsPlace {
+    HintsPlace { number, after: None, retold: None }
+}
+
+/// A page of all that a leader knows.
+fn page(number: u64, first: bool, last: bool) -> HintsPlace {
+    HintsPlace { retold: Some(Retold { first, last, all: true }), ..news(number) }
+}
+
+fn live(hints: &Hints) -> Vec<String> {
+    let live = hints.all().into_iter().filter(|hint| hint.launch.is_some());
+    live.map(|hint| hint.task.to_string()).collect()
 }
 
 #[test]
-fn who_has_missed_hints_says_so_until_all_are_told_afresh() {
+fn who_has_missed_hints_says_so_until_all_are_told_again() {
     let mut hints = Hints::default();
-    assert!(!hints.take_counted(fence(1), counted(0), vec![launched(1)]), "what was before?");
-    assert!(!hints.take_counted(fence(1), counted(1), vec![]), "still not known");
-    let afresh = HintsPlace { number: 0, afresh: true };
-    assert!(hints.take_counted(fence(1), afresh, vec![launched(2)]));
-    assert_eq!(hints.live(), 1, "what was known before is forgotten");
-    assert!(hints.take_counted(fence(1), counted(1), vec![launched(3), launched(4)]));
-    assert!(!hints.take_counted(fence(1), counted(4), vec![launched(6)]), "one was missed");
-    assert!(hints.take_counted(fence(2), counted(0), vec![]), "the next leader begins as always");
-    assert!(hints.take_counted(fence(1), counted(9), vec![launched(7)]), "nobody cares any more");
-    assert_eq!(hints.live(), 4);
-    hints.take(fence(2), []);
-    assert!(!hints.take_counted(fence(2), counted(0), vec![]), "told without counting meanwhile");
+    assert!(!hints.hear(fence(1), news(0), vec![launched(1)]), "what was before?");
+    assert!(!hints.hear(fence(1), news(1), vec![]), "still not known");
+    assert!(hints.hear(fence(1), page(0, true, false), vec![launched(2)]));
+    assert_eq!(live(&hints), ["t1", "t2"], "nothing is forgotten before all is told");
+    assert!(hints.hear(fence(1), page(1, false, true), vec![launched(3)]));
+    assert_eq!(live(&hints), ["t2", "t3"], "what was not told again is over");
+    assert!(hints.hear(fence(1), news(2), vec![launched(4)]));
+    assert!(!hints.hear(fence(1), news(4), vec![launched(6)]), "one was missed");
+    assert!(!hints.hear(fence(1), page(2, false, true), vec![]), "and no page may be, either");
+    assert_eq!(live(&hints).len(), 4);
+}
+
+#[test]
+fn a_leader_that_does_not_know_all_has_nothing_forgotten() {
+    let mut hints = Hints::default();
+    hints.take(fence(1), [launched(1)]);
+    let some =
+        HintsPlace { retold: Some(Retold { first: true, last: true, all: false }), ..news(0) };
+    assert!(hints.hear(fence(2), some, vec![launched(2)]));
+    assert_eq!(live(&hints), ["t1", "t2"]);
+    assert!(hints.hear(fence(2), news(1), vec![launched(3)]));
+}
+
+/// A voter that knows all that the leader of term 1 told.
+fn complete() -> Hints {
+    let mut hints = Hints::default();
+    assert!(hints.hear(fence(1), page(0, true, true), vec![launched(1)]));
+    hints
+}
+
+#[test]
+fn after_a_change_of_leader_only_those_have_missed_nothing_who_knew_what_the_new_one_knew() {
+    let after = |term: Option<u64>| HintsPlace { after: term.map(Term), ..news(0) };
+    let mut next = complete();
+    assert_eq!(next.lead(fence(3)), Some(Term(1)), "it knows all of the leader before");
+    next.record(fence(3), launched(2));
+    let mut hints = complete();
+    assert!(hints.hear(fence(3), after(Some(1)), vec![launched(2)]));
+    assert_eq!(live(&hints), live(&next));
+    // The leader before was another one than this voter's last.
+    assert!(!complete().hear(fence(4), after(Some(3)), vec![]));
+    // The leader itself does not know all.
+    assert!(!complete().hear(fence(4), after(None), vec![]));
+    // This voter had missed some, or was just being told.
+    let mut behind = complete();
+    assert!(!behind.hear(fence(1), news(7), vec![]));
+    assert_eq!(behind.clone().lead(fence(3)), None);
+    assert!(!behind.hear(fence(3), after(Some(1)), vec![]));
+    let mut half = complete();
+    assert!(half.hear(fence(1), page(0, true, false), vec![]));
+    assert!(!half.hear(fence(3), after(Some(1)), vec![]));
+    assert_eq!(live(&half), ["t1"], "and it has lost nothing");
+    // A leader that is deposed knows what it told.
+    assert!(next.hear(fence(5), after(Some(3)), vec![]));
+    // Told without counting, by an earlier release.
+    hints.take(fence(5), []);
+    assert!(!hints.hear(fence(5), news(0), vec![]));
+    assert!(hints.hear(fence(1), news(9), vec![launched(7)]), "of that one nobody cares any more");
+    assert!(!live(&hints).contains(&"t7".to_owned()));
 }
 
 #[test]
@@ -82,13 +143,32 @@ fn pages_hold_all_that_is_known_once() {
     let mut cursor = HintsCursor::default();
     let mut pages = Vec::new();
     loop {
-        let page = hints.page(&mut cursor, 2);
-        if page.is_empty() {
+        assert!(pages.len() < 3, "it does not end: {pages:?}");
+        let page = hints.page(&mut cursor, 3, usize::MAX);
+        pages.push(
+            page.hints.iter().map(|hint| hint.task.to_string()).collect::<Vec<_>>().join(" "),
+        );
+        if page.last {
             break;
         }
-        pages.push(page.len());
         // It has ended since, and what comes after it is still told.
         hints.take(fence(1), [ended(3, 30)]);
     }
-    assert_eq!(pages, [2, 2, 2], "two ends, then t1 and t2, t4 and t5");
+    assert_eq!(pages, ["t8 t9 t1", "t2 t4 t5"], "the end that came meanwhile is queued");
+}
+
+#[test]
+fn a_page_has_a_size_and_at_least_one_hint() {
+    let mut hints = Hints::default();
+    let mut large = launched(1);
+    let launch = large.launch.as_mut().unwrap();
+    launch.description.command.environment.insert("X".to_owned(), "x".repeat(5_000));
+    hints.take(fence(1), [large, launched(2), launched(3)]);
+    let mut cursor = HintsCursor::default();
+    let first = hints.page(&mut cursor, 10, 2_000);
+    assert_eq!((first.hints.len(), first.last), (1, false));
+    let second = hints.page(&mut cursor, 10, 2_000);
+    assert_eq!((second.hints.len(), second.last), (2, true));
+    let last = hints.page(&mut cursor, 10, 2_000);
+    assert_eq!((last.hints.len(), last.last), (0, true));
 }

@@ -1,6 +1,6 @@
 //! Offers, accepts, launches, updates, kills.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use meshos_protocol::{
     ids::{FrameworkId, UpdateId},
@@ -12,7 +12,7 @@ use meshos_protocol::{
 };
 
 use super::world::{World, agent, node, report, status, task, task_id};
-use crate::master::{Event, MasterConfig, TaskView};
+use crate::master::{Event, MasterConfig};
 
 fn acknowledge(name: &str, number: u8) -> Call {
     let update = UpdateId::from_bytes([number; 16]);
@@ -418,33 +418,4 @@ fn the_newest_ended_tasks_are_kept_for_readers_up_to_a_limit() {
     assert_eq!(kept.len(), 1_000);
     assert_eq!((kept[0], kept[999]), ("t6", "t1005"), "the newest, oldest first");
     assert_eq!(view.tasks.len(), 0);
-}
-
-#[test]
-fn a_task_that_was_refused_is_shown_with_the_reason() {
-    let mut world = World::new();
-    let n1 = world.register(1, "cpus:4;mem:4096", vec![]);
-    let s1 = world.framework("one");
-    world.pass(10);
-    let large = task("large", "cpus:9;mem:1024");
-    let nothing = task("nothing", "");
-    world.accept(s1, &[1], vec![task("runs", "cpus:1;mem:1024"), large, nothing]);
-    let rows = |world: &World| {
-        let view = world.master.view();
-        let row =
-            |row: &Arc<TaskView>| format!("{} {} {:?} {}", row.id, row.state, row.reason, row.name);
-        view.tasks_ended.iter().map(row).collect::<Vec<_>>()
-    };
-    let refused =
-        ["large error Some(ResourcesExceeded) large", "nothing error Some(TaskInvalid) nothing"];
-    assert_eq!(rows(&world), refused);
-    // Under the name of one that runs there is no row: it would look like that one's end.
-    world.pass(5_010);
-    world.accept(s1, &[2], vec![task("runs", "cpus:1;mem:1024")]);
-    assert_eq!(rows(&world), refused);
-    world.update(n1, "runs", TaskState::Finished, 1);
-    assert_eq!(rows(&world).len(), 3);
-    // The other voters hear of it as of other ends.
-    let ends = world.hints.iter().filter(|hint| hint.end.is_some()).count();
-    assert_eq!(ends, 3);
 }

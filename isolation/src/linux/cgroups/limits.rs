@@ -1,7 +1,10 @@
 //! The limits of version 1, set through cgroups-rs. Its controllers are made for one directory each: a whole `Cgroup`
 //! owns a list of all hierarchies of the machine.
+//!
+//! cgroups-rs opens a file so that it is made when it is missing. The kernel allows that in no control group, but where the
+//! hierarchy is not mounted any more it would look as if a limit were set, so that the first file of each must be there.
 
-use std::{error::Error as _, io, path::Path};
+use std::{error::Error as _, fs, io, path::Path};
 
 use cgroups_rs::fs::{
     MaxValue, cpu::CpuController, error::Error, memory::MemController, pid::PidController,
@@ -19,6 +22,7 @@ pub(super) fn set_cpu(
     shares: u64,
     quota_us: Option<u64>,
 ) -> Result<(), IsolatorError> {
+    demand(directory, "cpu.shares")?;
     let cpu = CpuController::new(directory.to_owned(), directory.to_owned(), V2);
     let written = cpu.set_shares(shares);
     written.map_err(|error| failed(directory, "cpu.shares", error))?;
@@ -37,6 +41,7 @@ pub(super) fn set_memory(
     bytes: u64,
     swap_too: bool,
 ) -> Result<(), IsolatorError> {
+    demand(directory, "memory.limit_in_bytes")?;
     let memory = MemController::new(directory.to_owned(), directory.to_owned(), V2);
     let written = memory.set_limit(signed(bytes));
     written.map_err(|error| failed(directory, "memory.limit_in_bytes", error))?;
@@ -49,9 +54,16 @@ pub(super) fn set_memory(
 
 /// Sets the most processes and threads.
 pub(super) fn set_pids(directory: &Path, max: u32) -> Result<(), IsolatorError> {
+    demand(directory, "pids.max")?;
     let pids = PidController::new(directory.to_owned(), directory.to_owned(), V2);
     let written = pids.set_pid_max(MaxValue::Value(i64::from(max)));
     written.map_err(|error| failed(directory, "pids.max", error))
+}
+
+fn demand(directory: &Path, file: &str) -> Result<(), IsolatorError> {
+    let path = directory.join(file);
+    let found = fs::metadata(&path).map(drop);
+    found.map_err(IsolatorError::new("write", path))
 }
 
 /// cgroups-rs counts in signed numbers, of which -1 means no limit.
@@ -74,8 +86,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_error_is_told_with_the_file_that_it_was_about() {
-        let nowhere = Path::new("/nowhere/of/meshos");
+    fn a_limit_is_not_set_where_there_is_no_control_group() {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = directory.path();
         for (file, error) in [
             ("cpu.shares", set_cpu(nowhere, 2, None)),
             ("memory.limit_in_bytes", set_memory(nowhere, 1 << 20, true)),
@@ -85,5 +98,6 @@ mod tests {
             assert!(error.contains(&format!("{}/{file}", nowhere.display())), "{error}");
             assert!(error.contains("No such file or directory"), "{error}");
         }
+        assert_eq!(fs::read_dir(nowhere).unwrap().count(), 0, "and nothing is made");
     }
 }

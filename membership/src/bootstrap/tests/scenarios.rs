@@ -353,6 +353,19 @@ fn a_node_that_is_no_seed_joins_what_the_seeds_know() {
 }
 
 #[test]
+fn a_node_that_starts_again_raises_no_alarm_before_the_seeds_have_answered() {
+    let knows_x = Own { seed: None, cluster_id: Some(X), ..own("z:1") };
+    let (mut node, effects) = Node::new(knows_x, list());
+    assert!(waiting(&effects).iter().all(|one| !one.needs_operator), "{effects:?}");
+    let mut effects = Vec::new();
+    for seed in ["a:1", "b:1", "c:1"] {
+        effects = node.answer(seed, empty(seed, 1));
+    }
+    let lost = |one: &Waiting| one.needs_operator && one.reason.contains("none does now");
+    assert!(waiting(&effects).iter().any(lost), "{effects:?}");
+}
+
+#[test]
 fn a_group_that_has_no_id_yet_is_waited_for_without_an_alarm() {
     let (mut node, _) = Node::new(own("z:1"), list());
     node.answer("b:1", empty("b:1", 0));

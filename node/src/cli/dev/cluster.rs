@@ -1,6 +1,7 @@
 //! The nodes as processes: started, watched, ended.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, OpenOptions},
     os::unix::{
         fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use meshos_isolation::linux::process::Stat;
 use meshos_membership::identity::DataDir;
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{
@@ -41,6 +43,8 @@ struct Running {
 
 struct Cluster {
     running: Vec<Running>,
+    /// The nodes that ended while the cluster was in use: somebody may have started them again.
+    fell: BTreeSet<usize>,
     children: Listener,
     stop: Stop,
 }
@@ -86,12 +90,13 @@ pub(super) async fn run(layout: Layout, command: Option<&str>) -> Result<ExitCod
     nix::sys::prctl::set_child_subreaper(true).context("cannot look after orphaned processes")?;
     let mut cluster = Cluster {
         running: Vec::new(),
+        fell: BTreeSet::new(),
         children: signal(SignalKind::child()).context("cannot listen to SIGCHLD")?,
         stop: Stop::new()?,
     };
     let over = cluster.live(&layout, command).await;
     cluster.end().await;
-    let others = end_others(&layout).await;
+    let others = cluster.end_others(&layout).await;
     let swept = process::sweep().await.context("the cluster's processes were not all ended");
     let swept = others.and(swept);
     let code = match over {
@@ -230,6 +235,7 @@ impl Cluster {
 
     fn tell_ended(&mut self) {
         for (place, how) in self.ended() {
+            self.fell.insert(place.index);
             output::note(&format!(
                 "node {} {how}; its log is {}; to start it again, in another terminal:\n  {}",
                 place.index,
@@ -253,6 +259,39 @@ impl Cluster {
         }
     }
 
+    /// Ends the nodes that somebody has started again by hand: they are not our children.
+    async fn end_others(&mut self, layout: &Layout) -> Result<()> {
+        let give_up = Instant::now() + STOP_LIMIT;
+        let mut told = BTreeSet::new();
+        loop {
+            self.ended();
+            let held = self.fell.iter().filter_map(|index| layout.nodes.get(*index));
+            let held: Vec<&NodePlace> =
+                held.filter(|place| DataDir::holder(&place.data_dir).is_some()).collect();
+            let Some(first) = held.first() else { return Ok(()) };
+            for place in &held {
+                if let Some(other) = stranger(place)
+                    && told.insert(other.pid)
+                {
+                    output::note(&format!(
+                        "ending node {}, which was started again as process {}",
+                        place.index, other.pid
+                    ));
+                    other.signal(Signal::SIGTERM).context("it cannot be ended")?;
+                }
+            }
+            let index = first.index;
+            tokio::select! {
+                biased;
+                () = self.stop.asked() => bail!("node {index}, which was started again by hand, still runs"),
+                () = tokio::time::sleep_until(give_up) => {
+                    bail!("node {index}, which was started again by hand, has not ended within {} seconds", STOP_LIMIT.as_secs());
+                }
+                () = tokio::time::sleep(POLL_PAUSE) => {}
+            }
+        }
+    }
+
     async fn wait_for_end(&mut self) -> Result<()> {
         let give_up = Instant::now() + STOP_LIMIT;
         loop {
@@ -272,27 +311,11 @@ impl Cluster {
     }
 }
 
-/// Ends the nodes that somebody has started again by hand: they are not our children.
-async fn end_others(layout: &Layout) -> Result<()> {
-    let others = || layout.nodes.iter().filter_map(|place| Some((place, holder(place)?)));
-    for (place, pid) in others() {
-        output::note(&format!(
-            "ending node {}, which was started again as process {pid}",
-            place.index
-        ));
-        process::send(pid, Signal::SIGTERM);
-    }
-    let give_up = Instant::now() + STOP_LIMIT;
-    while let Some((place, pid)) = others().next() {
-        if Instant::now() > give_up {
-            bail!("node {}, which was started again as process {pid}, does not end", place.index);
-        }
-        tokio::time::sleep(POLL_PAUSE).await;
-    }
-    Ok(())
-}
-
-fn holder(place: &NodePlace) -> Option<Pid> {
-    let pid = DataDir::holder(&place.data_dir)?;
-    i32::try_from(pid).ok().map(Pid::from_raw)
+/// The process that works in a node's directory, if that can be told.
+fn stranger(place: &NodePlace) -> Option<Stat> {
+    let held = || DataDir::holder(&place.data_dir).map(|held| held.pid);
+    let pid = held()??;
+    let process = Stat::read(pid).ok()??;
+    // Looked at once more: the first look may have shown the holder before, whose id is somebody else's now.
+    (held() == Some(Some(pid))).then_some(process)
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use meshos_membership::{bootstrap::SEEDS_MAX, keys};
+use meshos_membership::{bootstrap::SEEDS_MAX, identity::DataDir, keys};
 use meshos_protocol::resources::{
     Amount, Metadata, Ranges, Resource, ResourceName, Resources, Value,
 };
@@ -34,6 +34,8 @@ pub(super) struct Layout {
     pub dir: PathBuf,
     /// Whether it is to be removed at the end.
     pub temporary: bool,
+    /// Keeps another cluster out of the directory.
+    _held: DataDir,
 }
 
 /// One node on paper.
@@ -103,6 +105,8 @@ impl Layout {
             Some(dir) => (make_dir(dir)?, false),
             None => (temporary_dir()?, true),
         };
+        let held =
+            DataDir::open(&dir).context("another cluster may run there; choose another --dir")?;
         let made = keys::loopback_keys(&dir.join("keys")).context("cannot make the cluster's keys");
         let planned = made.and_then(|_| {
             let shares = match given {
@@ -121,7 +125,7 @@ impl Layout {
             // The error is what counts.
             drop(fs::remove_dir_all(&dir));
         }
-        Ok(Self { nodes: planned?, dir, temporary })
+        Ok(Self { nodes: planned?, dir, temporary, _held: held })
     }
 }
 

@@ -86,7 +86,9 @@ impl Request {
 
 fn amount(flag: &str, text: &str, example: &str) -> Result<Amount> {
     let expected = || {
-        anyhow!("{flag} is {text:?}: expected a number of at least 0.001, for example {example}")
+        anyhow!(
+            "{flag} is {text:?}: expected a number in digits of at least 0.001, for example {example}"
+        )
     };
     let amount: Amount = text.parse().map_err(|_| expected())?;
     if amount.is_zero() || amount.is_negative() { Err(expected()) } else { Ok(amount) }
@@ -195,11 +197,11 @@ pub(super) mod tests {
     fn what_cannot_be_run_is_told_why() {
         assert_eq!(
             error(&["--cpus", "0", "x"]),
-            "--cpus is \"0\": expected a number of at least 0.001, for example 2 or 0.5"
+            "--cpus is \"0\": expected a number in digits of at least 0.001, for example 2 or 0.5"
         );
         assert_eq!(
             error(&["--mem", "1G", "x"]),
-            "--mem is \"1G\": expected a number of at least 0.001, for example 512, in MB"
+            "--mem is \"1G\": expected a number in digits of at least 0.001, for example 512, in MB"
         );
         assert_eq!(
             error(&["--env", "A", "x"]),

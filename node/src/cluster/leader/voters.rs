@@ -62,6 +62,17 @@ pub(super) fn sources(written: Option<Term>, is_member: bool, told: Told) -> &'s
     }
 }
 
+impl super::LeaderTracker {
+    /// Whether this node's log takes it for a member, and a leader has told voters without it since: the end of its
+    /// membership never reached its log.
+    pub(crate) fn is_left_out(&self) -> bool {
+        let told = self.beliefs.told_in();
+        let written = self.raft.members_term();
+        told.is_some_and(|told| written.is_none_or(|written| written <= told))
+            && self.me.node.is_some_and(|own| self.beliefs.left_out(own))
+    }
+}
+
 /// The voters as the newest confirmed leader told them; the seeds before that.
 pub(super) struct KnownVoters {
     file: PathBuf,
