@@ -1,11 +1,11 @@
 //! Becoming a launcher, for the first time or again by exec in place.
 
 use std::ffi::{CString, OsString};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -145,9 +145,13 @@ fn inherit(lock: RawFd, listener: RawFd) -> io::Result<(File, UnixListener)> {
     Ok((lock, listener))
 }
 
-/// Where the launcher of a directory holds its lock.
-pub(super) fn lock_file(directory: &Path) -> PathBuf {
-    directory.join(LOCK_FILE)
+/// Whether the directory is still the one that the lock was taken in, and not gone or made anew.
+pub(super) fn holds(directory: &Path, lock: &File) -> bool {
+    match (fs::metadata(directory.join(LOCK_FILE)), lock.metadata()) {
+        (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
+        (Err(error), _) => error.kind() != ErrorKind::NotFound,
+        (Ok(_), Err(_)) => true,
+    }
 }
 
 /// Takes the lock and opens the socket; none when another launcher has the lock.
@@ -155,17 +159,17 @@ fn begin(directory: &Path) -> io::Result<Option<(File, UnixListener)>> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let lock = options.open(lock_file(directory))?;
+    let lock = options.open(directory.join(LOCK_FILE))?;
     let start = std::time::Instant::now();
     // Not a blocking lock: one that another launcher holds for good is to be given up.
     loop {
         match lock.try_lock() {
             Ok(()) => break,
-            Err(std::fs::TryLockError::WouldBlock) if start.elapsed() < LOCK_TIME_MAX => {
+            Err(fs::TryLockError::WouldBlock) if start.elapsed() < LOCK_TIME_MAX => {
                 std::thread::sleep(LOCK_PAUSE);
             }
-            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
         }
     }
     Ok(Some((lock, bind(directory)?)))
@@ -175,13 +179,13 @@ fn begin(directory: &Path) -> io::Result<Option<(File, UnixListener)>> {
 fn bind(directory: &Path) -> io::Result<UnixListener> {
     let opened = File::open(directory)?;
     let temporary = directory.join("socket.new");
-    match std::fs::remove_file(&temporary) {
+    match fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(through_descriptor(&opened, "socket.new"))?;
     listener.set_nonblocking(true)?;
-    std::fs::rename(&temporary, directory.join(SOCKET_FILE))?;
+    fs::rename(&temporary, directory.join(SOCKET_FILE))?;
     Ok(listener)
 }
 

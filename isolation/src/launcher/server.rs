@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -191,18 +190,8 @@ impl Server {
         let nothing_held = self.table.is_empty() && alone >= self.settings.idle_exit;
         let abandoned = !self.table.any_running()
             && alone >= ABANDONED_CHECK.min(self.settings.idle_exit)
-            && !self.has_its_directory();
+            && !entry::holds(&self.settings.directory, &self.lock);
         self.stop |= nothing_held || abandoned;
-    }
-
-    /// Whether the directory is still the one that this launcher was started in, and not gone or made anew.
-    fn has_its_directory(&self) -> bool {
-        let there = std::fs::metadata(entry::lock_file(&self.settings.directory));
-        match (there, self.lock.metadata()) {
-            (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
-            (Err(error), _) => error.kind() != ErrorKind::NotFound,
-            (Ok(_), Err(_)) => true,
-        }
     }
 
     fn take_signals(&mut self) -> io::Result<()> {
