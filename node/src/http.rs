@@ -9,6 +9,7 @@
 
 mod address;
 mod gate;
+mod principals;
 mod routes;
 mod service;
 mod token;

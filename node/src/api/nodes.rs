@@ -162,6 +162,7 @@ pub(super) mod tests {
             task_pids_max: None,
             allow_root_tasks: false,
             open_http: false,
+            http_principals: None,
             stop_tasks: false,
             replace_voters_after: None,
             snapshot_every_entries: 5_000,

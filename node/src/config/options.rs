@@ -79,6 +79,8 @@ pub(crate) struct NodeOptions {
     pub allow_root_tasks: bool,
     /// HTTP without credentials, on loopback only.
     pub open_http: bool,
+    /// The file of the principals that may call, beside whoever has the token.
+    pub http_principals: Option<PathBuf>,
     /// End all tasks when the node is stopped by a signal.
     pub stop_tasks: bool,
     /// A voter that was not heard for so long is replaced by a healthy node; absent: never.

@@ -61,10 +61,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     if bare {
         check.seeds_are_here(raw.seed.as_ref(), &seeds);
     }
-    let open_http = raw.open_http.as_ref().is_some_and(|given| given.value);
-    if let Some(given) = raw.open_http.as_ref().filter(|given| given.value) {
-        check.loopback_for_open_http(&given.from, [listen, agent_listen]);
-    }
+    let (open_http, http_principals) = check.callers(&raw, [listen, agent_listen]);
     let resources = check.resources(raw.resources.as_ref(), &data_dir);
     let attributes = check.read(raw.attributes.as_ref(), Attributes::default, |text| {
         Attributes::parse(text).map_err(|error| error.to_string())
@@ -105,6 +102,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
             .filter(|max| *max > 0),
         allow_root_tasks: raw.allow_root_tasks.is_some_and(|given| given.value),
         open_http,
+        http_principals,
         stop_tasks: raw.stop_tasks.is_some_and(|given| given.value),
         replace_voters_after,
         snapshot_every_entries,
@@ -329,13 +327,26 @@ impl Check<'_> {
         }
     }
 
-    fn loopback_for_open_http(&mut self, from: &Origin, listen: [SocketAddr; 2]) {
-        if let Some(open) = listen.into_iter().find(|address| !address.ip().is_loopback()) {
+    /// Whether anybody may call HTTP, and else who may beside whoever has the token.
+    fn callers(&mut self, raw: &Raw, listen: [SocketAddr; 2]) -> (bool, Option<PathBuf>) {
+        let principals = raw.http_principals.as_ref();
+        let Some(open) = raw.open_http.as_ref().filter(|given| given.value) else {
+            return (false, principals.map(|given| given.value.clone().into()));
+        };
+        if let Some(far) = listen.into_iter().find(|address| !address.ip().is_loopback()) {
             self.problems.push(format!(
-                "{from} lets anybody who reaches {open} run commands on this machine, so it is refused off loopback; \
-                 leave it out, or listen on 127.0.0.1"
+                "{} lets anybody who reaches {far} run commands on this machine, so it is refused off loopback; \
+                 leave it out, or listen on 127.0.0.1",
+                open.from
             ));
         }
+        if let Some(given) = principals {
+            self.problems.push(format!(
+                "{} lets anybody call without credentials, so {} would mean nothing; leave one of them out",
+                open.from, given.from
+            ));
+        }
+        (true, None)
     }
 
     fn resources(&mut self, given: Option<&Given<String>>, data_dir: &Path) -> Resources {

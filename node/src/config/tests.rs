@@ -344,6 +344,20 @@ fn open_http_is_refused_off_loopback() {
 }
 
 #[test]
+fn principals_mean_nothing_where_nobody_is_asked() {
+    let line = ["--open-http", "--http-principals", "/etc/meshos/principals.toml"];
+    let problems = problems(&line);
+    assert_eq!(
+        problems,
+        [
+            "--open-http lets anybody call without credentials, so --http-principals would mean nothing; leave one of them out"
+        ]
+    );
+    let options = resolved(&line[1..]).options;
+    assert_eq!(options.http_principals, Some("/etc/meshos/principals.toml".into()));
+}
+
+#[test]
 fn a_join_token_is_read_from_its_file_and_never_printed() {
     let keys = Keys::new("token");
     let file = keys.0.join("join.token");

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use meshos_protocol::ids::Principal;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
-use super::{address::Names, token::Token};
+use super::{address::Names, principals::Principals, token::Token};
 use crate::budget::Budget;
 
 /// The path that needs no credential, so that whoever watches over processes needs none: it tells
@@ -28,8 +28,31 @@ pub(crate) const ANYBODY: &str = "local";
 pub(super) struct Gate {
     names: Names,
     /// Absent when no credential is asked for.
-    token: Option<Token>,
+    keys: Option<Keys>,
     bodies: Bodies,
+}
+
+/// What credentials are held against.
+pub(super) struct Keys {
+    /// Whoever has it may do everything, in any name.
+    pub token: Token,
+    /// Who else may call.
+    pub principals: Option<Principals>,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// The name.
+    pub principal: String,
+    /// Whether it may change the cluster; all may read and run frameworks.
+    pub operator: bool,
+}
+
+impl Caller {
+    fn operator(principal: &str) -> Self {
+        Self { principal: principal.to_owned(), operator: true }
+    }
 }
 
 /// Bounds of the bodies that are read and not yet answered, on both ports together.
@@ -64,8 +87,8 @@ pub(super) struct Refused {
 }
 
 impl Gate {
-    pub(super) fn new(names: Names, token: Option<Token>) -> Self {
-        Self { names, token, bodies: Bodies::default() }
+    pub(super) fn new(names: Names, keys: Option<Keys>) -> Self {
+        Self { names, keys, bodies: Bodies::default() }
     }
 
     /// With other bounds for bodies.
@@ -84,22 +107,23 @@ impl Gate {
     /// # Errors
     /// When the request is for somebody else, comes from a foreign web page, or has no valid
     /// credential.
-    pub(super) fn admit(&self, path: &str, headers: &HeaderMap) -> Result<String, Refused> {
+    pub(super) fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Refused> {
         self.names.check(headers).map_err(|(status, message)| Refused { status, message })?;
-        match &self.token {
-            None => Ok(ANYBODY.to_owned()),
-            Some(_) if path == OPEN_PATH => Ok(ANYBODY.to_owned()),
-            Some(token) => caller(token, headers)
+        match &self.keys {
+            None => Ok(Caller::operator(ANYBODY)),
+            Some(_) if path == OPEN_PATH => Ok(Caller::operator(ANYBODY)),
+            Some(keys) => caller(keys, headers)
                 .map_err(|message| Refused { status: 401, message: message.to_owned() }),
         }
     }
 }
 
-/// The user's name in basic credentials tells who calls; the token in them is what counts.
-fn caller(token: &Token, headers: &HeaderMap) -> Result<String, &'static str> {
+/// With the token, the user's name in basic credentials tells who calls; else the name's own secret counts.
+fn caller(keys: &Keys, headers: &HeaderMap) -> Result<Caller, &'static str> {
     const NONE: &str = "credentials are needed: send the token from the file http-token in the node's data directory, \
                         as a bearer token or as the password of basic credentials";
-    const WRONG: &str = "the credentials are not those of this node";
+    const WRONG: &str =
+        "the credentials are neither this node's token nor those of a principal that it knows";
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(NONE)?;
     if values.next().is_some() {
@@ -109,21 +133,25 @@ fn caller(token: &Token, headers: &HeaderMap) -> Result<String, &'static str> {
     let (scheme, rest) = value.split_once(' ').ok_or(WRONG)?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return if token.verify(rest.as_bytes()) { Ok(OPERATOR.to_owned()) } else { Err(WRONG) };
+        let right = keys.token.verify(rest.as_bytes());
+        return if right { Ok(Caller::operator(OPERATOR)) } else { Err(WRONG) };
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let decoded = BASE64.decode(rest).map_err(|_| WRONG)?;
         let colon = decoded.iter().position(|byte| *byte == b':').ok_or(WRONG)?;
         let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
-        if !token.verify(password) {
-            return Err(WRONG);
-        }
         let user = std::str::from_utf8(user).map_err(|_| "the user's name is not text in UTF-8")?;
-        if user.is_empty() {
-            return Ok(OPERATOR.to_owned());
+        if keys.token.verify(password) {
+            if user.is_empty() {
+                return Ok(Caller::operator(OPERATOR));
+            }
+            let named = Principal::new(user);
+            let named = named.map_err(|_| "the user's name is not a valid principal")?;
+            return Ok(Caller::operator(named.as_str()));
         }
-        let named = Principal::new(user).map_err(|_| "the user's name is not a valid principal")?;
-        return Ok(named.to_string());
+        let known = keys.principals.as_ref().and_then(|all| all.verify(user, password));
+        let operator = known.ok_or(WRONG)?;
+        return Ok(Caller { principal: user.to_owned(), operator });
     }
     Err("expected credentials of the kind Bearer or Basic")
 }

@@ -4,7 +4,9 @@
 //! `{"credentials": [{"principal": "analytics", "secret": "..."}]}`. And a table for each principal in TOML, of whom only
 //! those with `operator = true` may change the cluster.
 
-use std::{collections::BTreeMap, fs::File, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    collections::BTreeMap, fs::File, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use meshos_protocol::ids::Principal;
@@ -155,11 +157,13 @@ mod tests {
         let mesos = r#"{"credentials": [{"principal": "marathon", "secret": "s3cret"}]}"#;
         let principals = of(mesos).unwrap();
         assert_eq!(principals.verify("marathon", b"s3cret"), Some(true));
-        let own = "[analytics]\nsecret = 'one'\n[\"ops@example.org\"]\nsecret = 'two'\noperator = true\n";
+        let own =
+            "[analytics]\nsecret = 'one'\n[\"ops@example.org\"]\nsecret = 'two'\noperator = true\n";
         let principals = of(own).unwrap();
         assert_eq!(principals.verify("analytics", b"one"), Some(false));
         assert_eq!(principals.verify("ops@example.org", b"two"), Some(true));
-        for (name, secret) in [("analytics", "two"), ("analytics", ""), ("nobody", "one"), ("", "")] {
+        for (name, secret) in [("analytics", "two"), ("analytics", ""), ("nobody", "one"), ("", "")]
+        {
             assert_eq!(principals.verify(name, secret.as_bytes()), None, "{name} {secret}");
         }
         assert_eq!(principals.verify("nobody", &[0; SECRET_BYTES_MAX + 1]), None);

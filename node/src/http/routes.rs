@@ -17,7 +17,7 @@ use warp::{
     reply::Response,
 };
 
-use super::gate::{Bodies, Gate, Refused};
+use super::gate::{Bodies, Caller, Gate, Refused};
 use crate::{
     api::{Answer, Api, Body, Call, Scheduled, SchedulerRequest},
     budget::Permit,
@@ -167,7 +167,7 @@ impl<A: Answers> Handler<A> {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
     {
-        let principal = self.gate.admit(path.as_str(), headers)?;
+        let Caller { principal, operator: _ } = self.gate.admit(path.as_str(), headers)?;
         let header = |name: &str| {
             headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
@@ -196,7 +196,14 @@ impl<A: Answers> Handler<A> {
         B: Buf + Send,
     {
         let path = path.as_str();
-        let principal = self.gate.admit(path, headers)?;
+        let Caller { principal, operator } = self.gate.admit(path, headers)?;
+        if !operator && !matches!(method, Method::GET | Method::HEAD) {
+            let message = format!(
+                "{principal} may read and run frameworks, and not change the cluster: that takes `operator = true` in \
+                 the file of principals"
+            );
+            return Err(Refused { status: 403, message });
+        }
         if let Port::Agent { cluster } = self.port
             && !AGENT_PATHS.contains(&path)
         {

@@ -18,7 +18,8 @@ use warp::{filters::BoxedFilter, reply::Response};
 
 use super::{
     address::Names,
-    gate::Gate,
+    gate::{Gate, Keys},
+    principals::Principals,
     routes::{Port, routes},
     token::Token,
 };
@@ -82,7 +83,7 @@ pub(crate) struct Service {
 impl Service {
     /// Takes both ports and reads the token, or makes one.
     pub(crate) async fn bind(options: &NodeOptions, api: Arc<Api>) -> Result<Self> {
-        let token = if options.open_http {
+        let keys = if options.open_http {
             for address in [options.listen, options.agent_listen] {
                 if !address.ip().is_loopback() {
                     bail!(
@@ -92,11 +93,13 @@ impl Service {
             }
             None
         } else {
-            Some(Token::load_or_create(&options.data_dir)?)
+            let principals =
+                options.http_principals.as_deref().map(Principals::load).transpose()?;
+            Some(Keys { token: Token::load_or_create(&options.data_dir)?, principals })
         };
         Ok(Self {
             api,
-            gate: Arc::new(Gate::new(Names::of(options), token)),
+            gate: Arc::new(Gate::new(Names::of(options), keys)),
             cluster: listen(options.listen, "--listen").await?,
             agent: listen(options.agent_listen, "--agent-port").await?,
         })

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -19,7 +20,8 @@ use warp::{filters::BoxedFilter, reply::Response, test::RequestBuilder};
 
 use super::{
     address::Names,
-    gate::{Bodies, FRAMEWORKS_BYTES_MAX, Gate, OTHERS_BYTES_MAX},
+    gate::{Bodies, FRAMEWORKS_BYTES_MAX, Gate, Keys, OTHERS_BYTES_MAX},
+    principals::Principals,
     routes::{Answers, BODY_BYTES_MAX, Port, routes},
     service::{Connections, Limits, listen, serve},
     token::Token,
@@ -89,7 +91,7 @@ fn guarded() -> (BoxedFilter<(Response,)>, String) {
     let scratch = tempfile::tempdir().unwrap();
     let token = Token::load_or_create(scratch.path()).unwrap();
     let text = std::fs::read_to_string(scratch.path().join("http-token")).unwrap();
-    let gate = Gate::new(Names::default(), Some(token));
+    let gate = Gate::new(Names::default(), Some(Keys { token, principals: None }));
     let routes = routes(Port::Cluster, Arc::new(gate), Arc::new(Echo::default()));
     (routes, text.trim().to_owned())
 }
@@ -121,6 +123,38 @@ async fn the_methods_of_a_path_are_told() {
     assert_eq!(response.status(), 405);
     assert_eq!(response.headers()["allow"], "POST");
     assert_eq!(error_of(response.body()), "this path takes POST only");
+}
+
+#[tokio::test]
+async fn principals_call_in_their_own_names_and_only_operators_change_the_cluster() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = tempfile::tempdir().unwrap();
+    let token = Token::load_or_create(scratch.path()).unwrap();
+    let file = scratch.path().join("principals.toml");
+    let text = "[analytics]\nsecret = 'one'\n[ops]\nsecret = 'two'\noperator = true\n";
+    std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let principals = Some(Principals::load(&file).unwrap());
+    let gate = Gate::new(Names::default(), Some(Keys { token, principals }));
+    let routes = routes(Port::Cluster, Arc::new(gate), Arc::new(Echo::default()));
+    let call = |method: &'static str, path: &'static str, credentials: &str| {
+        let basic = format!("Basic {}", STANDARD.encode(credentials));
+        request(method, path).header("authorization", basic).body("{}")
+    };
+    let read = call("GET", "/api/nodes", "analytics:one").reply(&routes).await;
+    assert_eq!(read.body(), "GET /api/nodes analytics 0");
+    let framework = call("POST", "/api/v1/scheduler", "analytics:one").reply(&routes).await;
+    assert_eq!(framework.status(), 202);
+    assert!(framework.body().starts_with(b"POST analytics "));
+    let change = call("POST", "/api/weights/set", "analytics:one").reply(&routes).await;
+    assert_eq!(change.status(), 403);
+    assert!(error_of(change.body()).contains("operator = true"));
+    let change = call("POST", "/api/weights/set", "ops:two").reply(&routes).await;
+    assert_eq!(change.body(), "POST /api/weights/set ops 2");
+    for wrong in ["analytics:two", "nobody:one", "analytics:", ":one"] {
+        let refused = call("GET", "/api/nodes", wrong).reply(&routes).await;
+        assert_eq!(refused.status(), 401, "{wrong}");
+    }
 }
 
 #[tokio::test]
