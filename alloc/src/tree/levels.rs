@@ -139,6 +139,9 @@ impl Tree {
         let node = &self.nodes[key];
         let rank = self.rank_of(node);
         let parent = node.parent.filter(|parent| self.nodes[*parent].sums.is_some());
+        // What it counts over its share is not worked out for an only child. Should it get siblings
+        // while it does not wait, that is made up for when it waits again.
+        let only_child = parent.is_none() && node.parent != Some(self.root);
         if let Some(parent) = parent
             && node.counted.is_some()
         {
@@ -153,7 +156,7 @@ impl Tree {
             }
         }
         let node = &mut self.nodes[key];
-        (node.rank, node.rank_stale) = (rank, false);
+        (node.rank, node.rank_stale) = (rank, only_child);
     }
 
     /// The rank of a node with such a discount.
@@ -207,13 +210,7 @@ impl Tree {
     pub(super) fn recount(&mut self, key: Key<Node>) {
         let node = &self.nodes[key];
         let Some(counted) = &node.counted else { return };
-        let discount = match node.lists[WAITING].front() {
-            Some(first) => {
-                let share = self.nodes[*first].rank.share;
-                self.discount_serving(node, *first, share, None)
-            }
-            None => counted.below.clone(),
-        };
+        let discount = self.usual_discount(node, counted);
         if discount == counted.discount {
             return;
         }
@@ -223,6 +220,17 @@ impl Tree {
         if let Some(above) = parent.and_then(|parent| self.nodes[parent].counted.as_mut()) {
             above.below = above.below.saturating_sub(&before);
             above.below += &discount;
+        }
+    }
+
+    /// By how much a node counts less than it holds when the first of those who wait is served.
+    fn usual_discount(&self, node: &Node, counted: &Counted) -> ScalarQuantities {
+        match node.lists[WAITING].front() {
+            Some(first) => {
+                let share = self.nodes[*first].rank.share;
+                self.discount_serving(node, *first, share, None)
+            }
+            None => counted.below.clone(),
         }
     }
 
@@ -303,9 +311,14 @@ impl Tree {
                 sums.counts += &child.counts();
                 sums.per_share += &counted.per_share;
             }
+            if summed && node.lists[WAITING].len() > 1 {
+                let over_share = per_share(&child.counts(), child.rank.share);
+                assert_eq!(counted.per_share, over_share, "{child:?}");
+            }
         }
         if let Some(counted) = &node.counted {
             assert_eq!(counted.below, below, "{node:?}");
+            assert_eq!(counted.discount, self.usual_discount(node, counted), "{node:?}");
         }
         if let Some(found) = &node.sums {
             assert_eq!(**found, sums, "{node:?}");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{attributes::Attributes, ids::FrameworkId, resources::Resources, time::Mono};
 
-use super::support::{Cluster, agent, resources, role};
-use crate::{Grant, mix::mix};
+use super::support::{Cluster, agent, resources, role, roles};
+use crate::{Grant, Share, mix::mix};
 
 /// Frameworks that run tasks which are all alike, and end one after the other.
 pub(super) struct Churn {
@@ -158,4 +158,31 @@ fn the_share_of_a_role_is_the_one_it_is_ranked_by() {
     let share = |name: &str| shares.iter().find(|shown| shown.role == role(name)).unwrap().share;
     assert_eq!(share("n2/mem").per_mille(), 1000);
     assert_eq!(share("n2").to_string(), share("n2/cpus").to_string());
+}
+
+/// A framework that nobody stands beside is not compared with anybody. When others join its role
+/// while it wants nothing, what it holds must count beside theirs from when it wants something again.
+#[test]
+fn who_was_alone_in_its_role_counts_beside_those_who_join_while_it_is_silent() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["a"]);
+    cluster.add_framework(9, &["z"]);
+    cluster.add_agent(1, "cpus:8;mem:8192");
+    cluster.allocator.set_agent_active(agent(1), false);
+    let holds = |cluster: &mut Cluster, framework, held: &str| {
+        let id = FrameworkId(framework);
+        cluster.allocator.add_allocated(agent(1), id, &role("a"), &resources(held));
+        cluster.allocator.check_invariants();
+    };
+    holds(&mut cluster, 1, "cpus:4");
+    assert_eq!(cluster.run(), [], "everybody is ranked, and nothing is offered");
+    cluster.allocator.suppress(FrameworkId(1), &roles(&["a"]));
+    cluster.add_framework(2, &["a"]);
+    holds(&mut cluster, 2, "cpus:2");
+    cluster.allocator.revive(FrameworkId(1), &roles(&["a"]));
+    cluster.allocator.check_invariants();
+    // The second is served next, so the first counts no more than that one.
+    let states = cluster.allocator.roles();
+    let state = states.iter().find(|state| state.role == role("a")).unwrap();
+    assert_eq!(state.share, Share::new(4, 8));
 }

@@ -358,8 +358,8 @@ impl History {
             let found = explanation.roles.iter().find(|found| found.role == member.1).unwrap();
             let way = path(&member);
             let (share, grants) = levels.standing(&way);
-            // That of the role may be stale: `docs/roadmap.md`, The full allocator.
-            assert_eq!(found.share, share, "{member:?}");
+            let of_role = levels.standing(&way[..way.len() - 2]).0;
+            assert_eq!((found.share, found.role_share), (share, of_role), "{member:?}");
             assert_eq!(found.grants, grants, "{member:?}");
         }
     }
