@@ -31,7 +31,6 @@ pub(crate) struct Agent {
     offerable: bool,
     /// Not everybody may have everything: something is reserved, shared, revocable or a volume.
     special: bool,
-    shared: bool,
     gpus: bool,
     /// What nobody uses and, unless offers are optimistic, nobody is offered. Shared volumes are
     /// always in it.
@@ -77,7 +76,6 @@ impl Agent {
             total: Resources::new(),
             offerable: false,
             special: false,
-            shared: false,
             gpus: false,
             free: Resources::new(),
             allocatable: false,
@@ -109,7 +107,8 @@ impl Agent {
     pub(crate) fn offered(&self) -> Resources {
         if self.optimistic {
             let offered = self.holdings.values().map(|holding| &holding.offered);
-            return offered.fold(Resources::new(), |all, one| &all + &one.saturating_sub(&all));
+            let all = offered.fold(Resources::new(), |all, one| &all + &one.saturating_sub(&all));
+            return self.each_volume_once(all);
         }
         self.sum(|holding| &holding.offered)
     }
@@ -120,11 +119,15 @@ impl Agent {
     }
 
     fn sum(&self, side: fn(&Holding) -> &Resources) -> Resources {
-        let sum: Resources = self.holdings.values().map(side).sum();
-        if !self.shared {
-            return sum;
+        self.each_volume_once(self.holdings.values().map(side).sum())
+    }
+
+    /// What is held, and of what several may hold at once no more than there is.
+    fn each_volume_once(&self, held: Resources) -> Resources {
+        if !held.iter().any(|resource| resource.metadata().shared) {
+            return held;
         }
-        sum.exclusive() + &sum.shared().intersection(&self.total)
+        held.exclusive() + &held.shared().intersection(&self.total)
     }
 
     /// Whether somebody is offered something here.
@@ -139,7 +142,6 @@ impl Agent {
         self.special = self.total.iter().any(|resource| {
             !resource.metadata().is_unreserved() || !resource.metadata().is_plain()
         });
-        self.shared = self.total.iter().any(|resource| resource.metadata().shared);
         self.gpus = !self.total.gpus().is_zero();
         self.recompute();
         before

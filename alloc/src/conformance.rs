@@ -19,10 +19,12 @@
 
 mod account;
 mod cluster;
+pub(crate) mod conversions;
 mod fairness;
 mod fill;
 mod gangs;
 mod history;
+pub(crate) mod kinds;
 mod laws;
 
 pub use fairness::{Laws, Need, Problem, check_fairness};

@@ -1,6 +1,9 @@
 //! A cluster that lives through a history, and what it checks on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod convert;
+mod sums;
+
+use std::collections::BTreeSet;
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId},
@@ -34,6 +37,8 @@ pub(super) struct Cluster {
     /// All that was ever granted.
     pub(super) granted: Vec<Grant>,
     gangs: Gangs,
+    /// How many operations were carried out, and how many refused.
+    pub(super) operations: (usize, usize),
     /// Everything is looked at in every run.
     pub(super) from_scratch: bool,
 }
@@ -57,6 +62,7 @@ impl Cluster {
             account: Account::default(),
             granted: Vec::new(),
             gangs: Gangs::default(),
+            operations: (0, 0),
             from_scratch: false,
         }
     }
@@ -175,7 +181,7 @@ impl Cluster {
                 };
                 self.gangs.answered(gang);
                 self.account.refuse(agent, framework, &role, until);
-                let used = used.intersection(&offered);
+                let used = used.of(&offered);
                 let got = self.allocator.accept(agent, framework, &role, &offered, &used, until);
                 assert!(self.optimistic || got == used, "{got} of {used}");
                 if !got.is_empty() {
@@ -195,6 +201,12 @@ impl Cluster {
                 if let Some((framework, role, agent, used)) = take(&mut self.tasks, *choice) {
                     self.allocator.recover_allocated(agent, framework, &role, &used);
                 }
+            }
+            LedgerStep::Convert { choice, offered: true, wanted } => {
+                self.convert_offered(*choice, wanted);
+            }
+            LedgerStep::Convert { choice, offered: false, wanted } => {
+                self.convert_free(*choice, wanted);
             }
             LedgerStep::TakeBack { choice } => {
                 if let Some(offer) = take(&mut self.offers, *choice) {
@@ -347,50 +359,6 @@ impl Cluster {
         let of_agent = self.offers.iter().filter(|(_, _, at, ..)| *at == agent);
         let holders = of_agent.map(|(framework, role, ..)| (*framework, role));
         holders.collect::<BTreeSet<_>>().len()
-    }
-
-    /// The ledger adds up, and says the same as the account kept here.
-    fn check(&self) {
-        self.allocator.check_invariants();
-        let mut allocated = BTreeMap::<AgentId, Resources>::new();
-        for (_, _, agent, resources) in &self.tasks {
-            *allocated.entry(*agent).or_default() += &resources.exclusive();
-        }
-        let offered = self.offered();
-        for state in self.allocator.agents() {
-            let of = |sums: &BTreeMap<AgentId, Resources>| {
-                sums.get(&state.agent).cloned().unwrap_or_default()
-            };
-            assert_eq!(state.allocated.exclusive(), of(&allocated), "{}: allocated", state.agent);
-            assert_eq!(state.offered.exclusive(), of(&offered), "{}: offered", state.agent);
-            let held =
-                if self.optimistic { of(&allocated) } else { of(&allocated) + &of(&offered) };
-            if self.optimistic {
-                // Several may be offered the same, but nobody what somebody uses.
-                assert!(state.free.contains(&of(&offered)), "{}: offers are free", state.agent);
-            }
-            assert_eq!(
-                state.free,
-                state.total.saturating_sub(&held),
-                "{}: offered + allocated + free = total",
-                state.agent
-            );
-        }
-    }
-
-    /// What is offered of each agent. When several are offered the same, that counts once.
-    fn offered(&self) -> BTreeMap<AgentId, Resources> {
-        let mut by_holder = BTreeMap::<(AgentId, FrameworkId, &Role), Resources>::new();
-        for (framework, role, agent, resources, _) in &self.offers {
-            *by_holder.entry((*agent, *framework, role)).or_default() += &resources.exclusive();
-        }
-        let mut offered = BTreeMap::<AgentId, Resources>::new();
-        for ((agent, ..), resources) in by_holder {
-            let all = offered.entry(agent).or_default();
-            let more = if self.optimistic { resources.saturating_sub(all) } else { resources };
-            *all += &more;
-        }
-        offered
     }
 
     /// Another policy takes over; what is held stays held.

@@ -67,6 +67,7 @@ pub fn check_fairness(policy: impl Fn() -> Box<dyn Policy>, dominant: bool, case
             .and_then(|()| laws.sharing_incentive())
             .and_then(|()| laws.no_envy())
             .and_then(|()| laws.no_envy_while_all_go_on(&agents, case))
+            .and_then(|()| laws.shares_stay_together(&agents, case))
             .and_then(|()| laws.strategy_proofness(liar, lie))
             .and_then(|()| laws.population_monotonicity())
             .and_then(|()| laws.order_independence(&order))
@@ -151,6 +152,41 @@ impl<P: Fn() -> Box<dyn Policy>> Laws<'_, P> {
         let of = |user: &User| filled.tasks_at_first_refusal.get(&user.framework).copied();
         let tasks: Vec<i64> = users.iter().map(|user| signed(of(user).unwrap_or(0))).collect();
         self.no_envy_of(&tasks)
+    }
+
+    /// The dominant shares of any two users, over their weights, are within one task of each other as
+    /// long as everybody finds room for a task where it is offered, on however many agents: theorem 7.
+    ///
+    /// # Errors
+    ///
+    /// When two are further apart.
+    pub fn shares_stay_together(&self, agents: &[Need], seed: u64) -> Result<(), String> {
+        let Problem { needs, weights_millis } = self.problem;
+        let total = agents.iter().fold((0, 0), |sum, agent| (sum.0 + agent.0, sum.1 + agent.1));
+        let agents: Vec<_> = agents.iter().map(|agent| units(*agent)).collect();
+        let users = users(needs, weights_millis);
+        let filled = fill(self.options(), seed, &agents, &users);
+        // Shares of so many tasks in units of 1/(cpus * mem), over the weight in thousandths: exact.
+        let share = |user: usize, tasks: i64| {
+            let (cpus, mem) = needs[user];
+            let largest = (cpus * total.1).max(mem * total.0);
+            i128::from(largest) * i128::from(tasks) * 1_000_000 / i128::from(weights_millis[user])
+        };
+        let tasks: Vec<i64> = users
+            .iter()
+            .map(|user| filled.tasks_at_first_refusal.get(&user.framework).copied())
+            .map(|tasks| signed(tasks.unwrap_or(0)))
+            .collect();
+        for (one, ones) in tasks.iter().enumerate() {
+            for (other, others) in tasks.iter().enumerate() {
+                let apart = share(one, *ones) - share(other, *others);
+                // Rounded down, so one unit more.
+                if apart > share(one, 1).max(share(other, 1)) + 1 {
+                    return Err(format!("{one} and {other} are too far apart: {tasks:?}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn no_envy_of(&self, tasks: &[i64]) -> Result<(), String> {

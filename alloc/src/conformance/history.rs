@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     framework::Capabilities,
-    resources::{Amount, Disk, Metadata, Reservation, Resource, ResourceName, Resources, Volume},
+    resources::{Amount, ResourceName, Resources},
     role::Role,
     wishes::{AgentConstraint, FaultDomain, OfferWishes, Predicate, ResourceRequest, Selector},
 };
 
-use super::Chance;
+use super::{
+    Chance,
+    conversions::{Used, Wanted},
+    kinds::total,
+};
 use crate::{AgentProfile, Quota};
 
 /// One thing that happens. Numbers choose among what there is when it happens.
@@ -57,7 +61,7 @@ pub(super) enum RoleStep {
 pub(super) enum LedgerStep {
     Accept {
         choice: usize,
-        used: Resources,
+        used: Used,
         refuse_ms: Option<u64>,
     },
     Decline {
@@ -70,6 +74,12 @@ pub(super) enum LedgerStep {
     /// An operator wants what an offer holds.
     TakeBack {
         choice: usize,
+    },
+    /// Something of an offer, or of what is free on an agent, becomes something else.
+    Convert {
+        choice: usize,
+        offered: bool,
+        wanted: Wanted,
     },
 }
 
@@ -134,15 +144,24 @@ fn role_step(chance: &mut Chance) -> RoleStep {
 }
 
 fn ledger_step(chance: &mut Chance, choice: usize) -> LedgerStep {
-    match chance.below(15) {
-        0..=4 => LedgerStep::Accept {
-            choice,
-            used: parse(pick(chance, &USES)),
-            refuse_ms: refuse_ms(chance),
-        },
+    match chance.below(20) {
+        0..=4 => LedgerStep::Accept { choice, used: used(chance), refuse_ms: refuse_ms(chance) },
+        15..=19 => {
+            let offered = !chance.once_in(3);
+            let wanted = Wanted::numbered(chance.below(usize::MAX), role(chance));
+            LedgerStep::Convert { choice, offered, wanted }
+        }
         5..=9 => LedgerStep::Decline { choice, refuse_ms: refuse_ms(chance) },
         10 => LedgerStep::TakeBack { choice },
         _ => LedgerStep::EndTask { choice },
+    }
+}
+
+fn used(chance: &mut Chance) -> Used {
+    if chance.once_in(2) {
+        Used::These(parse(pick(chance, &USES)))
+    } else {
+        Used::Kinds(chance.below(usize::MAX))
     }
 }
 
@@ -161,6 +180,7 @@ fn subscribe(chance: &mut Chance, framework: u64) -> Step {
         shared_resources: chance.once_in(2),
         revocable_resources: chance.once_in(2),
         region_aware: chance.once_in(2),
+        reservation_refinement: !chance.once_in(3),
         gang_offers: true,
         ..Capabilities::default()
     };
@@ -171,7 +191,8 @@ fn ask(chance: &mut Chance, agents: usize) -> FrameworkStep {
     use meshos_protocol::ids::{AgentId, NodeId};
     let number = u64::try_from(chance.below(agents)).unwrap_or(0);
     let named = AgentId::new(NodeId::from_bits(number), 1);
-    let wanted = pick(chance, &["cpus:1;mem:100", "cpus:0.3", "mem:200;ports:[7-8]"]);
+    let wanted =
+        pick(chance, &["cpus:1;mem:100", "cpus:0.3", "mem:200;ports:[7-8]", "mem:50;names:{y}"]);
     let requests = (0..chance.below(3))
         .map(|_| ResourceRequest {
             agent: chance.once_in(3).then_some(named),
@@ -241,44 +262,8 @@ fn profile(chance: &mut Chance) -> AgentProfile {
     }
 }
 
-const USES: [&str; 4] = ["cpus:1;mem:64", "cpus:0.5;ports:[5-6]", "cpus(a):1;mem:9", ""];
-
-const TOTALS: [&str; 9] = [
-    "cpus:4;mem:4096;disk:100;ports:[1-9]",
-    "cpus:8;mem:1024;ports:[5-20]",
-    "cpus:16;mem:65536;disk:1000;ports:[1-100]",
-    "cpus:1;mem:8192",
-    "cpus:2;mem:512;gpus:2",
-    "cpus:1;mem:64;cpus(a):2;mem(a):128;cpus(a/b):1;mem(z):64",
-    "cpus:0.02;mem:31",
-    "mem:4096",
-    "cpus(z):3;mem(z):300",
-];
-
-fn total(chance: &mut Chance) -> Resources {
-    let mut total: Resources = parse(pick(chance, &TOTALS));
-    if chance.once_in(5) {
-        let cpus = Resource::new(ResourceName::Cpus, Metadata::REVOCABLE, Amount::whole(2));
-        total.insert(cpus.expect("an amount of cpus"));
-    }
-    if chance.once_in(5) {
-        total.insert(volume(chance.once_in(2)));
-    }
-    total
-}
-
-/// A volume of role `a`, which refines nothing.
-fn volume(shared: bool) -> Resource {
-    let volume = Volume { id: "v".to_owned(), ..Volume::default() };
-    let disk = Disk { source: None, volume: Some(volume) };
-    let metadata = Metadata {
-        reservation: Reservation::new(parse("a")),
-        disk: Some(std::sync::Arc::new(disk)),
-        shared,
-        revocable: false,
-    };
-    Resource::new(ResourceName::Disk, metadata, Amount::whole(50)).expect("a volume of a role")
-}
+const USES: [&str; 5] =
+    ["cpus:1;mem:64", "cpus:0.5;ports:[5-6]", "cpus(a):1;mem:9", "mem:40;names:{x}", ""];
 
 fn pick(chance: &mut Chance, texts: &[&'static str]) -> &'static str {
     texts[chance.below(texts.len())]

@@ -114,3 +114,24 @@ fn another_policy_can_take_over(
         cluster.step(step);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the suite: histories must reach operations, both those that succeed and those that are
+    /// refused.
+    #[test]
+    fn histories_reserve_and_make_volumes() {
+        let (mut done, mut refused) = (0, 0);
+        for case in 0..16 {
+            let mut chance = Chance::new(case);
+            let steps = history(&mut chance, 4, 120);
+            let mut cluster = Cluster::new(Box::new(Drf), OfferMode::Exclusive, case);
+            steps.iter().for_each(|step| cluster.step(step));
+            done += cluster.operations.0;
+            refused += cluster.operations.1;
+        }
+        assert!(done > 40 && refused > 10, "{done} were carried out and {refused} refused");
+    }
+}

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use meshos_protocol::{
+    framework::Capabilities,
     ids::{AgentId, FrameworkId},
-    resources::{Amount, ResourceName, Resources, ScalarQuantities},
+    resources::{Amount, Resource, ResourceName, Resources, ScalarQuantities},
     role::Role,
     time::Mono,
 };
@@ -22,12 +23,17 @@ pub(super) fn path((framework, role): &Member) -> Vec<Party> {
     steps.chain([(None, None), (None, Some(*framework))]).collect()
 }
 
+/// What several may use, and what may be taken back, is on nobody's account.
+pub(super) fn is_on_account(part: &Resource) -> bool {
+    !part.metadata().shared && !part.metadata().revocable
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Reference {
     /// What it has, its rack, whether it is active.
     pub(super) agents: BTreeMap<AgentId, (Resources, &'static str, bool)>,
-    /// Active, uses GPUs, roles with whether they are suppressed.
-    pub(super) frameworks: BTreeMap<FrameworkId, (bool, bool, BTreeMap<Role, bool>)>,
+    /// Active, what it understands, roles with whether they are suppressed.
+    pub(super) frameworks: BTreeMap<FrameworkId, (bool, Capabilities, BTreeMap<Role, bool>)>,
     /// Offered and allocated.
     pub(super) held: BTreeMap<(AgentId, Member), [Resources; 2]>,
     /// Until when; what, or nothing when others go first.
@@ -42,7 +48,8 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn free(&self, agent: AgentId) -> Resources {
         let held = self.held.iter().filter(|((of, _), _)| *of == agent);
-        self.agents[&agent].0.saturating_sub(&held.flat_map(|(_, both)| both).sum())
+        let held: Resources = held.flat_map(|(_, both)| both).sum();
+        self.agents[&agent].0.saturating_sub(&held.exclusive())
     }
 
     /// What counts for the quota of a role.
@@ -53,7 +60,39 @@ impl Reference {
         let held = self.held.iter().filter(|((_, member), _)| inside(&member.1));
         let held = held.flat_map(|(_, both)| both).flatten();
         let parts = reserved.chain(held.filter(|part| part.metadata().is_unreserved()));
-        parts.filter(|part| part.name() == name).filter_map(|part| part.amount()).sum()
+        let parts = parts.filter(|part| part.name() == name && is_on_account(part));
+        parts.filter_map(|part| part.amount()).sum()
+    }
+
+    /// What of resources no limit forbids; nothing of the pool without processors or memory.
+    pub(super) fn cut(&self, role: &Role, resources: &Resources) -> Resources {
+        let is_pool =
+            |part: &Resource| part.metadata().is_unreserved() && !part.metadata().revocable;
+        let mut cut = Vec::new();
+        let mut given = ScalarQuantities::new();
+        for part in resources {
+            let left = |(role, quota): &(Role, &Quota)| {
+                let consumed =
+                    self.consumed(role, part.name()).saturating_add(given.get(part.name()));
+                Some(quota.limit.get(part.name())?.remaining_after(consumed))
+            };
+            let left = self.quotas_of(role).iter().filter_map(left).min();
+            let (Some(left), Some(amount)) = (left.filter(|_| is_pool(part)), part.amount()) else {
+                cut.push(part.clone());
+                continue;
+            };
+            let fits = part.metadata().is_divisible() || amount <= left;
+            let amount = if fits { amount.min(left) } else { Amount::ZERO };
+            given.add(part.name(), amount);
+            cut.extend(part.with_amount(amount));
+        }
+        let cut: Resources = cut.into_iter().collect();
+        let lost = |name| {
+            let pool = |all: &Resources| all.filter(is_pool).amount_of(name);
+            pool(&cut).is_zero() && !pool(resources).is_zero()
+        };
+        let useless = lost(&ResourceName::Cpus) || lost(&ResourceName::Mem);
+        if useless { cut.filter(|part| !is_pool(part)) } else { cut }
     }
 
     /// The quotas of a role and of those above it.

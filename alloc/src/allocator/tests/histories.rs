@@ -17,13 +17,19 @@ use rand_core::RngCore;
 
 use super::{
     facts::{Member, Reference, path},
-    support::{GPU_USER, agent, resources, role},
+    support::{agent, resources, role},
 };
-use crate::{Allocator, Grant, Options, Quota};
+use crate::{
+    Allocator, Grant, Options, Quota,
+    conformance::{
+        conversions::{Used, Wanted},
+        kinds::add_kinds,
+    },
+};
 
 const ROLES: [&str; 5] = ["*", "a", "a/b", "a/b/c", "z"];
 
-const TOTALS: [&str; 8] = [
+const TOTALS: [&str; 9] = [
     "cpus:4;mem:4096;disk:100;ports:[1-9]",
     "cpus:8;mem:1024;ports:[5-20]",
     "cpus:1;mem:8192",
@@ -31,7 +37,8 @@ const TOTALS: [&str; 8] = [
     "cpus:1;mem:64;cpus(a):2;mem(a):128;cpus(a/b):1;mem(z):64",
     "cpus:0.02;mem:31",
     "mem:4096",
-    "cpus(z):3;mem(z):300",
+    "cpus(z):3;mem(z):300;disk(z):90;names(z):{x}",
+    "cpus:6;mem:6000;disk:500;disk(a):100;names:{x,y,z}",
 ];
 
 const RACKS: [&str; 3] = ["", "r1", "r2"];
@@ -41,12 +48,18 @@ type Step = (u8, usize, usize);
 
 fn steps(agents: usize) -> impl Strategy<Value = Vec<Step>> {
     let start = (0..agents).map(|index| (0, index, index)).collect::<Vec<Step>>();
-    prop::collection::vec((0u8..23, any::<usize>(), any::<usize>()), 1..120)
+    prop::collection::vec((0u8..27, any::<usize>(), any::<usize>()), 1..120)
         .prop_map(move |steps| start.iter().copied().chain(steps).collect())
 }
 
 fn pick<T: Clone>(items: &[T], number: usize) -> Option<T> {
     items.get(number.checked_rem(items.len())?).cloned()
+}
+
+fn total(number: usize) -> Resources {
+    let mut total = resources(TOTALS[number % 9]);
+    add_kinds(&mut total, number / 27);
+    total
 }
 
 fn in_rack(rack: &str) -> Attributes {
@@ -90,6 +103,8 @@ impl History {
             12..=15 => self.ledger_step(kind, a, b),
             16 => self.set_quota(&role(ROLES[a % 5]), b),
             17 => self.wish(a, b),
+            23..=25 => self.convert_offered(a, b),
+            26 => self.convert_free(a, b),
             _ => self.run(),
         }
         self.take_back();
@@ -99,7 +114,7 @@ impl History {
 
     fn add_agent(&mut self, id: AgentId, b: usize) {
         self.drop_agent(id);
-        let (total, rack) = (resources(TOTALS[b % 8]), RACKS[b / 8 % 3]);
+        let (total, rack) = (total(b), RACKS[b / 9 % 3]);
         self.allocator.add_agent(id, total.clone(), in_rack(rack), &[]);
         self.reference.agents.insert(id, (total, rack, true));
     }
@@ -125,7 +140,7 @@ impl History {
                 self.reference.agents.get_mut(&id).unwrap().2 = active;
             }
             3 => {
-                let (total, rack) = (resources(TOTALS[b % 8]), RACKS[b / 8 % 3]);
+                let (total, rack) = (total(b), RACKS[b / 9 % 3]);
                 self.allocator.update_agent(id, total.clone(), in_rack(rack));
                 let known = self.reference.agents.get_mut(&id).unwrap();
                 (known.0, known.1) = (total, rack);
@@ -175,7 +190,13 @@ impl History {
 
     fn subscribe(&mut self, id: FrameworkId, known: bool, bits: usize) {
         let (roles, suppressed) = (some_roles(bits), some_roles(bits >> 5));
-        let capabilities = if bits & 1 << 10 == 0 { Capabilities::default() } else { GPU_USER };
+        let capabilities = Capabilities {
+            gpu_resources: bits >> 10 & 1 == 1,
+            shared_resources: bits >> 11 & 1 == 1,
+            revocable_resources: bits >> 12 & 1 == 1,
+            reservation_refinement: bits >> 13 & 3 != 3,
+            ..Capabilities::default()
+        };
         let active = match self.reference.frameworks.get(&id) {
             Some((active, _, _)) => *active,
             None => true,
@@ -189,7 +210,7 @@ impl History {
             self.allocator.add_framework(id, &roles, &suppressed, capabilities);
         }
         let states = roles.iter().map(|role| (role.clone(), suppressed.contains(role))).collect();
-        self.reference.frameworks.insert(id, (active, capabilities.gpu_resources, states));
+        self.reference.frameworks.insert(id, (active, capabilities, states));
     }
 
     fn silence(&mut self, id: FrameworkId, roles: &BTreeSet<Role>) {
@@ -211,7 +232,7 @@ impl History {
 
     fn set_quota(&mut self, role: &Role, b: usize) {
         let guarantee = ["", "cpus:3", "mem:900", "cpus:1;mem:4096"][b % 4];
-        let limit = ["", "", "cpus:5", "cpus:2;mem:2000", "mem:64;gpus:0"][b / 4 % 5];
+        let limit = ["", "", "cpus:5;disk:250", "cpus:2;mem:2000", "mem:64;gpus:0"][b / 4 % 5];
         let limit = resources(limit).quantities();
         let quota = Quota {
             guarantee: resources(guarantee).quantities(),
@@ -272,9 +293,15 @@ impl History {
         match kind {
             12 | 13 => self.recover(&one, until),
             14 => {
-                let used = resources.intersection(&super::support::resources(
-                    ["cpus:1;mem:64", "cpus:0.5;mem:32;ports:[5-6]", "cpus(a):1;mem:1"][b / 3 % 3],
-                ));
+                let used = match b / 3 % 4 {
+                    0 => resources.intersection(&super::support::resources("cpus:1;mem:64")),
+                    1 => resources.intersection(&super::support::resources(
+                        "cpus:0.5;mem:32;ports:[5-6];names:{x}",
+                    )),
+                    2 => resources.intersection(&super::support::resources("cpus(a):1;mem:1")),
+                    // All of some kinds.
+                    _ => Used::Kinds(b / 12).of(resources),
+                };
                 self.allocator.accept(*agent, *framework, role, resources, &used, until);
                 let rest = resources.saturating_sub(&used);
                 self.give_back(&one, 0, resources);
@@ -286,6 +313,37 @@ impl History {
                 self.allocator.recover_allocated(*agent, *framework, role, resources);
                 self.give_back(&one, 1, resources);
             }
+        }
+    }
+
+    /// Something of an offer becomes something else, if it may.
+    fn convert_offered(&mut self, a: usize, b: usize) {
+        let Some(index) = a.checked_rem(self.offers.len()) else { return };
+        let Grant { framework, role, agent, resources, .. } = self.offers[index].clone();
+        let wanted = Wanted::numbered(b, self::role(ROLES[b % 5]));
+        let Some(operation) = wanted.operation(&resources, &role) else { return };
+        let Ok(conversion) = operation.conversion() else { return };
+        if self.allocator.convert_offered(agent, framework, &role, &conversion).is_err() {
+            return;
+        }
+        let apply = |resources: &mut Resources| *resources = conversion.apply(resources).unwrap();
+        apply(&mut self.offers[index].resources);
+        apply(&mut self.reference.held.get_mut(&(agent, (framework, role))).unwrap()[0]);
+        apply(&mut self.reference.agents.get_mut(&agent).unwrap().0);
+    }
+
+    /// Something that is free becomes something else, if it may.
+    fn convert_free(&mut self, a: usize, b: usize) {
+        let ids: Vec<_> = self.reference.agents.keys().copied().collect();
+        let Some(id) = pick(&ids, a) else { return };
+        let wanted = Wanted::numbered(b, role(ROLES[b % 5]));
+        let Some(operation) = wanted.operation(&self.reference.free(id), &role("z")) else {
+            return;
+        };
+        let Ok(conversion) = operation.conversion() else { return };
+        if self.allocator.convert_free(id, &conversion).is_ok() {
+            let total = &mut self.reference.agents.get_mut(&id).unwrap().0;
+            *total = conversion.apply(total).unwrap();
         }
     }
 
@@ -430,6 +488,6 @@ proptest! {
 fn histories_get_somewhere() {
     // Guards the test above: its histories must reach offers, filters, tasks and shrunk agents.
     let steps: Vec<Step> =
-        (0..400usize).map(|n| (u8::try_from(n * 7 % 23).unwrap(), n * 31, n * 17)).collect();
+        (0..400usize).map(|n| (u8::try_from(n * 7 % 27).unwrap(), n * 31, n * 17)).collect();
     assert!(play(1, &steps).len() > 20);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::resources::{Resources, ScalarQuantities};
 
-use super::facts::{Member, Party, Reference, path};
+use super::facts::{Member, Party, Reference, is_on_account, path};
 use crate::{
     Share,
     tree::levels::{per_share, share_of},
@@ -37,9 +37,10 @@ impl Reference {
         }
         for ((_, member), both) in &self.held {
             let held = &mut members.entry(path(member)).or_default().1;
-            both.iter().for_each(|part| *held += &part.quantities());
+            both.iter().for_each(|part| *held += &part.filter(is_on_account).quantities());
         }
-        let total: Resources = self.agents.values().map(|agent| &agent.0).sum();
+        let totals = self.agents.values().map(|agent| agent.0.filter(is_on_account));
+        let total: Resources = totals.sum();
         let roles = members.keys().flatten().filter_map(|(role, _)| role.clone());
         let several = roles.collect::<BTreeSet<_>>().len() > 1;
         Levels { reference: self, total: total.quantities(), members, several }

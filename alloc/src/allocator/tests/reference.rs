@@ -3,13 +3,13 @@
 
 use meshos_protocol::{
     ids::AgentId,
-    resources::{ResourceName, Resources, ScalarQuantities},
+    resources::{Metadata, Reservation, Resource, Resources, ScalarQuantities},
     role::Role,
     time::Mono,
 };
 
 use super::facts::{Member, Reference, path};
-use crate::{Grant, Quota, allocator::run::place};
+use crate::{Grant, allocator::run::place};
 
 impl Reference {
     fn is_met(&self, role: &Role) -> bool {
@@ -18,36 +18,24 @@ impl Reference {
         })
     }
 
-    /// What of resources no limit forbids; nothing of the pool without processors or memory.
-    fn cut(&self, role: &Role, resources: &Resources) -> Resources {
-        let left = |name: &ResourceName| {
-            let left = |(role, quota): &(Role, &Quota)| {
-                Some(quota.limit.get(name)?.remaining_after(self.consumed(role, name)))
-            };
-            self.quotas_of(role).iter().filter_map(left).min()
-        };
-        let cut = resources.iter().filter_map(|part| {
-            let left = left(part.name()).filter(|_| part.metadata().is_unreserved());
-            let cut = |left| part.with_amount(part.amount()?.min(left));
-            left.map_or_else(|| Some(part.clone()), cut)
-        });
-        let cut: Resources = cut.collect();
-        let lost = |name| {
-            let pool = |all: &Resources| all.unreserved().amount_of(name);
-            pool(&cut).is_zero() && !pool(resources).is_zero()
-        };
-        if lost(&ResourceName::Cpus) || lost(&ResourceName::Mem) { cut.reserved() } else { cut }
-    }
-
     /// What a member may have of an agent, and whether others go first.
     fn may_have(&self, agent: AgentId, member: &Member) -> Option<(Resources, bool)> {
         let (total, rack, active) = &self.agents[&agent];
-        let part = self.cut(&member.1, &self.free(agent).for_role(&member.1));
+        let understands = self.frameworks[&member.0].1;
+        let may_have = |part: &Resource| {
+            let Metadata { reservation, shared, revocable, .. } = part.metadata();
+            let refined = reservation.as_ref().is_some_and(Reservation::is_refined);
+            part.metadata().is_allocatable_to(&member.1)
+                && (understands.shared_resources || !shared)
+                && (understands.revocable_resources || !revocable)
+                && (understands.reservation_refinement || !refined)
+        };
+        let part = self.cut(&member.1, &self.free(agent).filter(may_have));
         let nothing = (ScalarQuantities::new(), None);
         let (least, wanted) = self.wishes.get(member).unwrap_or(&nothing);
         let suits = *active
             && total.is_offerable_total()
-            && (total.gpus().is_zero() || self.frameworks[&member.0].1)
+            && (total.gpus().is_zero() || understands.gpu_resources)
             && wanted.is_none_or(|wanted| wanted == *rack)
             && part.is_allocatable()
             && least.iter().all(|(name, amount)| part.amount_of(name) >= amount);
