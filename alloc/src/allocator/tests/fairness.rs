@@ -60,6 +60,15 @@ proptest! {
     }
 
     #[test]
+    fn shares_stay_together_over_several_agents(
+        problem in problems(),
+        agents in prop::collection::vec((20i64..60, 20i64..60), 1..6),
+        seed: u64,
+    ) {
+        holds(laws(&problem).shares_stay_together(&agents, seed))?;
+    }
+
+    #[test]
     fn strategy_proofness(problem in problems(), liar: prop::sample::Index, lie in (1i64..20, 1i64..20)) {
         holds(laws(&problem).strategy_proofness(liar.index(problem.needs.len()), lie))?;
     }
@@ -108,6 +117,7 @@ fn a_policy_that_serves_whoever_comes_first_breaks_the_laws() {
     assert!(laws.sharing_incentive().is_err());
     assert!(laws.no_envy().is_err());
     assert!(laws.order_independence(&[2, 1, 0]).is_err());
+    assert!(laws.shares_stay_together(&[(50, 50)], 1).is_err());
     assert!(laws.equal_shares_of_a_common_bottleneck().is_err());
     assert!(laws.nothing_useful_is_left(&[(50, 50)], 1).is_ok(), "it wastes nothing");
 }

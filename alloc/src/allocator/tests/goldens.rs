@@ -235,3 +235,44 @@ fn a_framework_gains_nothing_by_registering_under_many_ids_or_its_role_by_having
         assert!(tasks[&user].abs_diff(expected) <= 1, "{tasks:?}");
     }
 }
+
+#[test]
+fn offers_that_are_hoarded_count_like_tasks_and_win_nothing() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["hoards"]);
+    cluster.add_framework(2, &["works"]);
+    let add = |cluster: &mut Cluster, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            cluster.add_agent(number, "cpus:1;mem:1024");
+        }
+    };
+    let mut hoarded = 0;
+    for round in 0..5 {
+        add(&mut cluster, round * 4..round * 4 + 4);
+        for grant in cluster.run() {
+            match grant.framework.0 {
+                1 => hoarded += 1,
+                _ => cluster.accept(&grant, &grant.resources),
+            }
+        }
+        assert_eq!(hoarded, 2 * (round + 1), "half of what there is");
+    }
+    // It works no better for one that takes its offers and gives them back at once.
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["refuses"]);
+    cluster.add_framework(2, &["works"]);
+    add(&mut cluster, 0..8);
+    let mut worked = 0;
+    for _ in 0..9 {
+        for grant in cluster.run() {
+            match grant.framework.0 {
+                1 => cluster.decline(&grant, Some(u64::from(u32::MAX))),
+                _ => {
+                    worked += 1;
+                    cluster.accept(&grant, &grant.resources);
+                }
+            }
+        }
+    }
+    assert_eq!(worked, 8, "what one refuses is the other's, however long it refuses it");
+}
