@@ -12,7 +12,10 @@ use meshos_protocol::{ids::AgentId, resources::Resources};
 pub(crate) use ledger::Returned;
 pub(crate) use portion::Portion;
 
-use crate::{arena::Key, filters::Filters, membership::Membership, profile::AgentProfile};
+use crate::{
+    arena::Key, filters::Filters, membership::Membership, min_allocatable::MinAllocatable,
+    profile::AgentProfile,
+};
 
 /// To how many frameworks the same resources are offered at once, when that is done at all.
 pub(crate) const OPTIMISTIC_OFFERS_MAX: usize = 8;
@@ -27,6 +30,8 @@ pub(crate) struct Agent {
     pub(crate) filters: Filters,
     /// What is offered is not held back from others; the first to accept gets it.
     optimistic: bool,
+    /// The least of it that is worth an offer.
+    pub(crate) least: MinAllocatable,
     total: Resources,
     offerable: bool,
     /// Not everybody may have everything: something is reserved, shared, revocable or a volume.
@@ -64,6 +69,7 @@ impl Agent {
         id: AgentId,
         total: Resources,
         profile: AgentProfile,
+        least: MinAllocatable,
         optimistic: bool,
     ) -> Self {
         let mut agent = Self {
@@ -73,6 +79,7 @@ impl Agent {
             remote: false,
             filters: Filters::default(),
             optimistic,
+            least,
             total: Resources::new(),
             offerable: false,
             special: false,

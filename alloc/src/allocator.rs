@@ -38,6 +38,7 @@ use crate::{
     agent::Agent,
     arena::{Arena, Key, KeySet},
     membership::{Framework, Membership, Stamp},
+    min_allocatable::MinAllocatable,
     options::{OfferMode, Options},
     quota::Headroom,
     split::PartMin,
@@ -71,6 +72,7 @@ pub struct Grant {
 #[derive(Debug, Clone)]
 pub struct Allocator {
     options: Settings,
+    min_allocatable: MinAllocatable,
     rng: ChaCha8Rng,
     tree: Tree,
     agents: Arena<Agent>,
@@ -128,8 +130,9 @@ impl Allocator {
                 offers: options.offers,
                 split: options.split.filter(|_| options.offers == OfferMode::Exclusive),
             },
+            min_allocatable: options.min_allocatable,
             rng: ChaCha8Rng::seed_from_u64(seed),
-            tree: Tree::new(options.policy),
+            tree: Tree::new(options.policy, options.shares_exclude),
             agents: Arena::default(),
             agent_keys: BTreeMap::new(),
             memberships: Arena::default(),

@@ -25,6 +25,7 @@ mod demand;
 mod explain;
 mod filters;
 mod membership;
+mod min_allocatable;
 mod mix;
 mod options;
 pub mod policy;
@@ -43,6 +44,7 @@ pub use explain::{
     AgentExplanation, Explanation, Fit, Holder, NearMiss, RequestExplanation, RoleExplanation,
     RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, TaskMiss, WholeRole,
 };
+pub use min_allocatable::{MinAllocatable, MinAllocatableError};
 pub use options::{FILTER_MAX, OfferMode, Options};
 pub use policy::{ClonePolicy, Policy, PolicyChoice, PolicyChoiceError};
 pub use profile::AgentProfile;

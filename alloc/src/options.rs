@@ -1,10 +1,12 @@
 //! What an allocator is told at its start.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use meshos_protocol::resources::ResourceName;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    min_allocatable::MinAllocatable,
     policy::{Drf, Policy},
     split::PartMin,
 };
@@ -24,6 +26,11 @@ pub struct Options {
     /// When more wait than agents have something free, agents are offered in parts that hold at
     /// least this much. Nothing: always as a whole.
     pub split: Option<PartMin>,
+    /// The least that is worth an offer.
+    pub min_allocatable: MinAllocatable,
+    /// The resources that no share counts, so that it costs nobody anything to hold them: as
+    /// `--fair_sharing_excluded_resource_names` of Mesos. Quota counts them.
+    pub shares_exclude: BTreeSet<ResourceName>,
 }
 
 /// Whether one or several are offered the same resources at once.
@@ -39,14 +46,17 @@ pub enum OfferMode {
 }
 
 impl Default for Options {
-    /// Weighted dominant resource fairness, refusals of up to [`FILTER_MAX`], exclusive offers, and
-    /// parts of at least a processor and 1 GB.
+    /// Weighted dominant resource fairness over all resources, refusals of up to [`FILTER_MAX`],
+    /// exclusive offers, parts of at least a processor and 1 GB, and offers of at least what
+    /// [`MinAllocatable::default`] says.
     fn default() -> Self {
         Self {
             policy: Box::new(Drf),
             filter_max: FILTER_MAX,
             offers: OfferMode::Exclusive,
             split: Some(PartMin::default()),
+            min_allocatable: MinAllocatable::default(),
+            shares_exclude: BTreeSet::new(),
         }
     }
 }

@@ -14,7 +14,12 @@ mod random;
 
 use std::{fmt, time::Duration};
 
-use meshos_protocol::{ids::FrameworkId, resources::ScalarQuantities, role::Role, time::Mono};
+use meshos_protocol::{
+    ids::FrameworkId,
+    resources::{ResourceName, ScalarQuantities},
+    role::Role,
+    time::Mono,
+};
 
 pub use choice::{PolicyChoice, PolicyChoiceError};
 pub use drf::{Drf, dominant_share};
@@ -51,6 +56,12 @@ pub trait Policy: fmt::Debug + Send + Sync + ClonePolicy {
     /// default: a role stands by the sum of what is held below it.
     fn rescales(&self) -> bool {
         false
+    }
+
+    /// The one resource that this policy shares out. It counts also when operators have resources
+    /// left out of the shares. The default: the policy looks at whatever counts.
+    fn shares_one(&self) -> Option<&ResourceName> {
+        None
     }
 
     /// After how long past use counts half. Nothing, the default: the past does not count, and
@@ -108,7 +119,8 @@ pub struct Account<'a> {
     /// What it held on average in the past, newer times counting more: empty unless the policy has
     /// a [`Policy::half_life`].
     pub past: &'a ScalarQuantities,
-    /// What all agents have together.
+    /// What all agents have together, of the resources that count: a party may hold others, which
+    /// no share should count.
     pub total: &'a ScalarQuantities,
 }
 

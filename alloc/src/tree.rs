@@ -14,11 +14,16 @@ mod parties;
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
-use meshos_protocol::{ids::FrameworkId, resources::ScalarQuantities, role::Role, time::Mono};
+use meshos_protocol::{
+    ids::FrameworkId,
+    resources::{ResourceName, ScalarQuantities},
+    role::Role,
+    time::Mono,
+};
 
 pub(crate) use ledger::{Charge, counts};
 use levels::{Counted, Sums};
@@ -189,6 +194,9 @@ pub(crate) struct Tree {
     roles: BTreeMap<Role, RoleNodes>,
     settings: Settings,
     total: ScalarQuantities,
+    /// The resources that shares leave out, and the total of the others if any are left out.
+    excluded: BTreeSet<ResourceName>,
+    shared_out: Option<ScalarQuantities>,
     /// What of the total is reserved for a role or for those below it.
     reserved: BTreeMap<Role, ScalarQuantities>,
     policy: Box<dyn Policy>,
@@ -208,7 +216,8 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn new(policy: Box<dyn Policy>) -> Self {
+    /// A tree without roles; shares leave the `excluded` resources out.
+    pub(crate) fn new(policy: Box<dyn Policy>, excluded: BTreeSet<ResourceName>) -> Self {
         let mut nodes = Arena::default();
         let root = nodes.insert(Node::new(Kind::Root, None, WEIGHT_DEFAULT_MILLIS));
         Self {
@@ -217,6 +226,8 @@ impl Tree {
             roles: BTreeMap::new(),
             settings: Settings::default(),
             total: ScalarQuantities::new(),
+            excluded,
+            shared_out: None,
             reserved: BTreeMap::new(),
             half_life: policy.half_life(),
             policy,
@@ -300,7 +311,7 @@ impl Tree {
             turns: if node.turns.0 == self.run { node.turns.1 } else { 0 },
             held,
             past: node.past().unwrap_or(NO_PAST),
-            total: &self.total,
+            total: self.shared_out.as_ref().unwrap_or(&self.total),
         })
     }
 }

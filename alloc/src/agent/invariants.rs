@@ -19,7 +19,7 @@ impl Agent {
             let sum = held.exclusive() + &self.free;
             assert_eq!(sum, self.total, "{}: nothing is lost", self.id);
         }
-        assert_eq!(self.allocatable, self.free.is_allocatable(), "{}", self.id);
+        assert_eq!(self.allocatable, self.least.is_met_by(&self.free), "{}", self.id);
         assert!(self.holdings.values().all(|holding| !holding.is_empty()), "{}", self.id);
         let offers = self.holdings.values().filter(|holding| !holding.offered.is_empty()).count();
         assert_eq!(self.offers, offers, "{}: who is offered something", self.id);

@@ -187,7 +187,7 @@ impl Agent {
     }
 
     fn set_free(&mut self, free: Resources) {
-        self.allocatable = free.is_allocatable();
+        self.allocatable = self.least.is_met_by(&free);
         self.free = free;
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     explain::SkipRule,
     filters::Standing,
     membership::Membership,
+    min_allocatable::MinAllocatable,
     quota::{Headroom, pool},
     split::WholePart,
 };
@@ -39,7 +40,7 @@ impl Agent {
             Some(SkipRule::AgentInactive)
         } else if !self.offerable {
             Some(SkipRule::NotOfferable)
-        } else if self.allocatable || self.offered().is_allocatable() {
+        } else if self.allocatable || self.least.is_met_by(&self.offered()) {
             Some(SkipRule::OfferedElsewhere)
         } else if self.free.is_empty() {
             Some(SkipRule::NothingFree)
@@ -132,7 +133,7 @@ impl Agent {
         let Some(headroom) = headroom.filter(|headroom| !headroom.is_unlimited()) else {
             return self.wanted(allowed, membership);
         };
-        let limited = headroom.cut(&allowed).ok_or(SkipRule::QuotaLimit)?;
+        let limited = headroom.cut(&allowed, &self.least).ok_or(SkipRule::QuotaLimit)?;
         self.wanted(limited, membership).map_err(|rule| {
             // What stands in the way is the limit, if all that is free here would do.
             if self.wanted(allowed, membership).is_ok() { SkipRule::QuotaLimit } else { rule }
@@ -169,7 +170,7 @@ impl Agent {
         let resources = self.allowed(&available, membership)?;
         match headroom.filter(|headroom| !headroom.is_unlimited()) {
             None => Ok(resources),
-            Some(headroom) => headroom.cut(&resources).ok_or(SkipRule::QuotaLimit),
+            Some(headroom) => headroom.cut(&resources, &self.least).ok_or(SkipRule::QuotaLimit),
         }
     }
 
@@ -191,7 +192,11 @@ impl Agent {
             return Ok(self.free.clone());
         };
         let available = self.free.saturating_sub(offered);
-        if available.is_allocatable() { Ok(available) } else { Err(SkipRule::OfferedElsewhere) }
+        if self.least.is_met_by(&available) {
+            Ok(available)
+        } else {
+            Err(SkipRule::OfferedElsewhere)
+        }
     }
 
     /// What of it a membership may have.
@@ -204,10 +209,10 @@ impl Agent {
             return Ok(available.clone());
         }
         let allowed = available.filter(|resource| membership.may_have(resource));
-        if allowed.is_allocatable() {
+        if self.least.is_met_by(&allowed) {
             return Ok(allowed);
         }
-        let understood = available.for_role(&membership.role).is_allocatable();
+        let understood = self.least.is_met_by(&available.for_role(&membership.role));
         Err(if understood { SkipRule::NotUnderstood } else { SkipRule::ReservedForOtherRole })
     }
 }
@@ -215,7 +220,7 @@ impl Agent {
 impl Headroom {
     /// What of `resources` may be given: unreserved amounts are cut, and what is left is worth an
     /// offer.
-    fn cut(&self, resources: &Resources) -> Option<Resources> {
+    fn cut(&self, resources: &Resources, least: &MinAllocatable) -> Option<Resources> {
         let mut rest = self.clone();
         let cut: Resources = resources
             .iter()
@@ -251,7 +256,7 @@ impl Headroom {
         let useless =
             lacks(pool_left.cpus(), pool_had.cpus()) || lacks(pool_left.mem(), pool_had.mem());
         let cut = if useless { cut.saturating_sub(&pool_left) } else { cut };
-        cut.is_allocatable().then_some(cut)
+        least.is_met_by(&cut).then_some(cut)
     }
 }
 

@@ -24,7 +24,9 @@ impl Allocator {
         self.tree.change_total(&total, &Resources::new());
         self.reservations_came(&total);
         let optimistic = self.options.offers == OfferMode::Optimistic;
-        let key = self.agents.insert(Agent::new(agent, total, profile.into(), optimistic));
+        let least = self.min_allocatable.clone();
+        let page = Agent::new(agent, total, profile.into(), least, optimistic);
+        let key = self.agents.insert(page);
         self.agents[key].remote = self.is_remote(key);
         self.agent_keys.insert(agent, key);
         for (framework, role, resources) in used {

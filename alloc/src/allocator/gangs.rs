@@ -110,7 +110,8 @@ impl Allocator {
         }
         let headroom = self.tree.has_quota().then(|| self.tree.headroom(membership.node));
         let portion = page.portion_unrefused(key, membership, back, headroom);
-        portion.ok().filter(Resources::is_allocatable).unwrap_or_default()
+        let is_worth_it = |portion: &Resources| page.least.is_met_by(portion);
+        portion.ok().filter(is_worth_it).unwrap_or_default()
     }
 
     /// The offers that would have to come back so that a gang could have all that it wants, which

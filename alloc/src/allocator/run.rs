@@ -224,7 +224,7 @@ impl Allocator {
         let part = part_of(&portion.resources, willing.max(1));
         let enough =
             self.memberships[taker].wishes.as_ref().is_none_or(|wishes| wishes.is_enough(&part));
-        if enough && part.is_allocatable() {
+        if enough && self.min_allocatable.is_met_by(&part) {
             (portion.resources, portion.part) = (part, true);
         }
     }

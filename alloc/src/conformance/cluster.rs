@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId},
-    resources::{Resource, Resources, ScalarQuantities},
+    resources::{Resource, ResourceName, Resources, ScalarQuantities},
     role::Role,
     time::Mono,
     wishes::ResourceRequest,
@@ -16,7 +16,7 @@ use meshos_protocol::{
 use super::account::Account;
 use super::gangs::{Gang, Gangs};
 use super::history::{AgentStep, FrameworkStep, LedgerStep, RoleStep, Step};
-use crate::{Allocator, Grant, OfferMode, Options, Policy};
+use crate::{Allocator, Grant, MinAllocatable, OfferMode, Options, Policy};
 
 /// A task: whose, in which role, where, and of what.
 type Held = (FrameworkId, Role, AgentId, Resources);
@@ -29,6 +29,7 @@ type Offered = (FrameworkId, Role, AgentId, Resources, Option<u64>);
 pub(super) struct Cluster {
     pub(super) allocator: Allocator,
     now: Mono,
+    least: MinAllocatable,
     optimistic: bool,
     offers: Vec<Offered>,
     tasks: Vec<Held>,
@@ -49,12 +50,19 @@ pub(super) fn agent_id(number: u64) -> AgentId {
 
 impl Cluster {
     pub(super) fn new(policy: Box<dyn Policy>, offers: OfferMode, seed: u64) -> Self {
-        let options = Options { policy, offers, ..Options::default() };
+        // Sometimes operators have set what is worth an offer, and what shares leave out.
+        let mut options = Options { policy, offers, ..Options::default() };
+        if seed.is_multiple_of(4) {
+            options.min_allocatable = "cpus:1;mem:200|disk:90".parse().expect("amounts");
+            options.shares_exclude = [ResourceName::Gpus, ResourceName::Disk].into();
+        }
+        let least = options.min_allocatable.clone();
         let mut allocator = Allocator::new(options, seed);
         allocator.set_region(Some("here".to_owned()));
         Self {
             allocator,
             now: Mono(1),
+            least,
             optimistic: offers == OfferMode::Optimistic,
             offers: Vec::new(),
             tasks: Vec::new(),
@@ -349,7 +357,7 @@ impl Cluster {
             let taken = if self.optimistic { used } else { used + &offered };
             let free = state.total.saturating_sub(&taken.exclusive()).filter(PLAIN);
             assert!(
-                !free.is_allocatable(),
+                !self.least.is_met_by(&free),
                 "{framework} in {role} is not offered {free} of {agent}"
             );
         }

@@ -28,4 +28,8 @@ impl Policy for MaxMin {
         let share = if total == 0 { Share::ZERO } else { Share::new(held * 1000, total * weight) };
         Rank { band: 0, share }
     }
+
+    fn shares_one(&self) -> Option<&ResourceName> {
+        Some(&self.resource)
+    }
 }

@@ -1,7 +1,7 @@
 //! What parties hold, and with it where they stand.
 
 use meshos_protocol::{
-    resources::{Resource, Resources, ScalarQuantities},
+    resources::{Resource, ResourceName, Resources, ScalarQuantities},
     role::Role,
     time::Mono,
 };
@@ -35,6 +35,7 @@ impl Tree {
     pub(crate) fn set_policy(&mut self, policy: Box<dyn Policy>) {
         self.half_life = policy.half_life();
         self.policy = policy;
+        self.refresh_shared_out();
         self.stale = true;
         self.remembered.clear();
         let keys: Vec<_> = self.nodes.iter().map(|(key, _)| key).collect();
@@ -73,7 +74,19 @@ impl Tree {
         add(&mut self.total, added);
         subtract(&mut self.total, removed);
         self.change_reserved(added, removed);
+        self.refresh_shared_out();
         self.stale = true;
+    }
+
+    /// Works out what shares are shares of.
+    fn refresh_shared_out(&mut self) {
+        if self.excluded.is_empty() {
+            return;
+        }
+        let one = self.policy.shares_one();
+        let counts = |name: &ResourceName| !self.excluded.contains(name) || one == Some(name);
+        let counted = self.total.iter().filter(|(name, _)| counts(name));
+        self.shared_out = Some(counted.map(|(name, amount)| (name.clone(), amount)).collect());
     }
 
     /// What a framework holds changes, and with it what all roles above it hold.

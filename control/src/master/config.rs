@@ -1,8 +1,9 @@
 //! The settings of a master.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use meshos_alloc::{OfferMode, PolicyChoice};
+use meshos_alloc::{MinAllocatable, OfferMode, PolicyChoice};
+use meshos_protocol::resources::ResourceName;
 use serde::{Deserialize, Serialize};
 
 /// The settings of a master. The defaults are those of the product.
@@ -36,6 +37,12 @@ pub struct MasterConfig {
     pub policy: PolicyChoice,
     /// Whether one or several frameworks are offered the same resources at once.
     pub offers: OfferMode,
+    /// The least that is worth an offer.
+    #[serde(default)]
+    pub min_allocatable: MinAllocatable,
+    /// The resources that shares leave out.
+    #[serde(default)]
+    pub shares_exclude: BTreeSet<ResourceName>,
     /// The region that the leader stands in; agents in others are offered to those only who say
     /// that they go there.
     pub region: Option<String>,
@@ -59,6 +66,8 @@ impl Default for MasterConfig {
             closed_frameworks_shown_max: 1_000,
             policy: PolicyChoice::default(),
             offers: OfferMode::default(),
+            min_allocatable: MinAllocatable::default(),
+            shares_exclude: BTreeSet::new(),
             region: None,
             limits: MasterLimits::default(),
         }

@@ -86,8 +86,13 @@ impl Core {
         seed: u64,
     ) -> Self {
         let policy = policy_of(&registry, &config);
-        let options =
-            Options { policy: policy.build(), offers: config.offers, ..Options::default() };
+        let options = Options {
+            policy: policy.build(),
+            offers: config.offers,
+            min_allocatable: config.min_allocatable.clone(),
+            shares_exclude: config.shares_exclude.clone(),
+            ..Options::default()
+        };
         let mut allocator = Allocator::new(options, seed);
         allocator.set_region(config.region.clone());
         allocator.advance(now.mono);

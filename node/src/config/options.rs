@@ -1,10 +1,14 @@
 //! The resolved options of a node: nothing optional that must be there, units in the types.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
-use meshos_alloc::{OfferMode, PolicyChoice};
+use meshos_alloc::{MinAllocatable, OfferMode, PolicyChoice};
 use meshos_isolation::{IsolatorName, garbage};
-use meshos_protocol::{attributes::Attributes, resources::Resources, wishes::FaultDomain};
+use meshos_protocol::{
+    attributes::Attributes,
+    resources::{ResourceName, Resources},
+    wishes::FaultDomain,
+};
 
 /// A node of the designated group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +54,10 @@ pub(crate) struct Sharing {
     pub policy: PolicyChoice,
     /// Whether one or several are offered the same resources at once.
     pub offers: OfferMode,
+    /// The least that is worth an offer.
+    pub min_allocatable: MinAllocatable,
+    /// The resources that shares leave out.
+    pub shares_exclude: BTreeSet<ResourceName>,
 }
 
 /// All that a node is told.

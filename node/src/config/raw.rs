@@ -344,6 +344,14 @@ settings! {
     /// accept gets them: exclusive or optimistic [default: exclusive]
     #[arg(value_name = "MODE")]
     offers: String,
+    /// The least that is worth an offer: amounts, or several of which one must be there whole, with `|`
+    /// between them [default: cpus:0.01|mem:32]
+    #[arg(value_name = "TEXT")]
+    min_allocatable: String,
+    /// A resource that shares leave out, so that it costs nobody anything to hold it, for example gpus;
+    /// may be repeated. Quota counts it
+    #[arg(value_name = "NAME")]
+    shares_exclude: Vec<String>,
     /// How much is logged: error, warn, info, debug or trace, also by module, for example
     /// warn,meshos=debug [default: info]
     #[arg(value_name = "LEVEL")]

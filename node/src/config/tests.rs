@@ -202,6 +202,8 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         gc_disk_headroom = 0.25
         allocation_policy = 'fair-decay:2h'
         offers = 'optimistic'
+        min_allocatable = 'cpus:1;mem:512|gpus:1'
+        shares_exclude = ['gpus', 'disk']
         log_level = 'debug'
         log_json = true
     ";
@@ -253,6 +255,10 @@ fn assert_as_in_the_file(Resolved { options, logging, .. }: &Resolved) {
     assert_eq!(options.sandbox_rule, rule);
     assert_eq!(options.sharing.policy.to_string(), "fair-decay:2h");
     assert_eq!(options.sharing.offers, meshos_alloc::OfferMode::Optimistic);
+    assert_eq!(options.sharing.min_allocatable.to_string(), "cpus:1;mem:512|gpus:1");
+    let excluded: Vec<_> =
+        options.sharing.shares_exclude.iter().map(|name| name.as_str()).collect();
+    assert_eq!(excluded, ["gpus", "disk"]);
 }
 
 #[test]

@@ -424,6 +424,8 @@ fn master_config(options: &NodeOptions) -> MasterConfig {
         nodes_max: options.nodes_max,
         policy: options.sharing.policy.clone(),
         offers: options.sharing.offers,
+        min_allocatable: options.sharing.min_allocatable.clone(),
+        shares_exclude: options.sharing.shares_exclude.clone(),
         region: options.domain.as_ref().map(|domain| domain.region.clone()),
         ..MasterConfig::default()
     }

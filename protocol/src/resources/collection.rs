@@ -7,12 +7,6 @@ use std::sync::Arc;
 use super::{Amount, Metadata, Ranges, Resource, ResourceName, ScalarQuantities, Set, Value};
 use crate::role::Role;
 
-/// The amount of cpus from which a remainder of a node is worth an offer: 0.01.
-pub const ALLOCATABLE_CPUS_MIN: Amount = Amount::from_millis(10);
-
-/// The amount of memory, in MB, from which a remainder of a node is worth an offer: 32.
-pub const ALLOCATABLE_MEM_MIN: Amount = Amount::whole(32);
-
 /// Resources: what a node has, an offer gives or a task takes.
 ///
 /// A value is always normalised: one entry for each (metadata, name, kind of value), none of them
@@ -147,13 +141,6 @@ impl Resources {
     #[must_use]
     pub fn is_offerable_total(&self) -> bool {
         !self.cpus().is_zero() && !self.mem().is_zero()
-    }
-
-    /// Whether a remainder is worth an offer: at least [`ALLOCATABLE_CPUS_MIN`], or at least
-    /// [`ALLOCATABLE_MEM_MIN`], the lower bounds of Mesos.
-    #[must_use]
-    pub fn is_allocatable(&self) -> bool {
-        self.cpus() >= ALLOCATABLE_CPUS_MIN || self.mem() >= ALLOCATABLE_MEM_MIN
     }
 
     /// Whether all of `other` can be taken away: for each of its entries there is one with the

@@ -43,7 +43,7 @@ mod wire;
 
 pub use crate::text::{Found, NAME_BYTES_MAX, TEXT_BYTES_MAX, TextError, TextErrorKind};
 pub use amount::Amount;
-pub use collection::{ALLOCATABLE_CPUS_MIN, ALLOCATABLE_MEM_MIN, NotContained, Resources};
+pub use collection::{NotContained, Resources};
 pub use detected::detected;
 pub use disk::{Disk, DiskKind, DiskSource, Volume};
 pub use metadata::{Metadata, MetadataError};

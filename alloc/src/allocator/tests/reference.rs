@@ -9,7 +9,7 @@ use meshos_protocol::{
 };
 
 use super::facts::{Member, Reference, path};
-use crate::{Grant, allocator::run::place};
+use crate::{Grant, MinAllocatable, allocator::run::place};
 
 impl Reference {
     fn is_met(&self, role: &Role) -> bool {
@@ -37,7 +37,7 @@ impl Reference {
             && total.is_offerable_total()
             && (total.gpus().is_zero() || understands.gpu_resources)
             && wanted.is_none_or(|wanted| wanted == *rack)
-            && part.is_allocatable()
+            && MinAllocatable::default().is_met_by(&part)
             && least.iter().all(|(name, amount)| part.amount_of(name) >= amount);
         match self.refusals.get(&(agent, member.clone())).map(|(_, refused)| refused) {
             Some(Some(refused)) if refused.contains(&part) => None,

@@ -3,12 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
-    attributes::Attributes, framework::Capabilities, ids::FrameworkId, resources::Resources,
+    attributes::Attributes,
+    framework::Capabilities,
+    ids::FrameworkId,
+    resources::{Amount, ResourceName, Resources},
     time::Mono,
 };
 
 use super::support::{Cluster, GPU_USER, agent, resources, role, roles};
-use crate::{Share, SkipRule};
+use crate::{
+    Options, Quota, Share, SkipRule,
+    policy::{Drf, MaxMin},
+};
 
 fn offer(framework: u64, role: &str, agent: u64, resources: &str) -> (u64, String, u64, String) {
     (framework, role.to_owned(), agent, resources.to_owned())
@@ -215,6 +221,45 @@ fn a_remainder_is_offered_from_a_hundredth_of_a_core_or_32_mb_on() {
     assert_eq!(leave("cpus:0.99;mem:100"), ["cpus:0.01"]);
     assert_eq!(leave("cpus:1;mem:68"), ["mem:32"]);
     assert_eq!(leave("cpus:0.991;mem:68.001"), Vec::<String>::new());
+}
+
+#[test]
+fn operators_say_what_is_worth_an_offer() {
+    let least = "cpus:1;mem:512|disk:100".parse().unwrap();
+    let options = Options { split: None, min_allocatable: least, ..Options::default() };
+    let mut cluster = Cluster::with(options, 7);
+    cluster.add_framework(1, &["*"]);
+    cluster.add_agent(1, "cpus:8;mem:511;disk:99");
+    cluster.add_agent(2, "cpus:1;mem:512");
+    cluster.add_agent(3, "cpus:0.5;mem:64;disk:100");
+    let offers: Vec<u64> = cluster.offers().into_iter().map(|(_, _, agent, _)| agent).collect();
+    assert_eq!(offers, [2, 3]);
+    let explanation = cluster.allocator.explain(FrameworkId(1)).unwrap();
+    assert_eq!(explanation.roles[0].skipped.get(&SkipRule::BelowMinimum), Some(&1));
+}
+
+#[test]
+fn what_operators_leave_out_of_shares_costs_nothing_but_counts_against_limits() {
+    let excluded = [ResourceName::Gpus].into();
+    let options = Options { split: None, shares_exclude: excluded, ..Options::default() };
+    let mut cluster = Cluster::with(options, 7);
+    cluster.add_agent(1, "cpus:8;mem:8192;gpus:8");
+    cluster.add_capable(1, &["a"], GPU_USER);
+    let held = resources("cpus:1;gpus:8");
+    cluster.allocator.add_allocated(agent(1), FrameworkId(1), &role("a"), &held);
+    let share = |cluster: &Cluster| {
+        let states = cluster.allocator.roles();
+        states.into_iter().find(|state| state.role == role("a")).unwrap().share
+    };
+    assert_eq!(share(&cluster), Share::new(1, 8), "of the processors, and not all GPUs");
+    let limit = [(ResourceName::Gpus, Amount::whole(4))].into();
+    let quota = Quota { limit, ..Quota::default() };
+    assert!(cluster.allocator.check_quota(&role("a"), &quota).is_err(), "it consumes eight");
+    // A policy that shares out nothing else counts it all the same.
+    cluster.allocator.set_policy(Box::new(MaxMin { resource: ResourceName::Gpus }));
+    assert_eq!(share(&cluster), Share::new(1, 1));
+    cluster.allocator.set_policy(Box::new(Drf));
+    assert_eq!(share(&cluster), Share::new(1, 8));
 }
 
 #[test]

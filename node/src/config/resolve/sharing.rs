@@ -1,9 +1,12 @@
 //! How the leader shares the cluster out.
 
-use meshos_alloc::{OfferMode, PolicyChoice};
+use std::collections::BTreeSet;
+
+use meshos_alloc::{MinAllocatable, OfferMode, PolicyChoice};
+use meshos_protocol::resources::ResourceName;
 
 use super::{
-    super::{Raw, Sharing},
+    super::{Raw, Sharing, raw::Given},
     Check,
 };
 
@@ -17,6 +20,34 @@ impl Check<'_> {
             "optimistic" => Ok(OfferMode::Optimistic),
             _ => Err("expected exclusive or optimistic".to_owned()),
         });
-        Sharing { policy, offers }
+        let min_allocatable =
+            self.read(raw.min_allocatable.as_ref(), MinAllocatable::default, |text| {
+                text.parse::<MinAllocatable>().map_err(|error| error.to_string())
+            });
+        let shares_exclude = self.shares_exclude(raw.shares_exclude.as_ref());
+        Sharing { policy, offers, min_allocatable, shares_exclude }
+    }
+
+    fn shares_exclude(&mut self, given: Option<&Given<Vec<String>>>) -> BTreeSet<ResourceName> {
+        let mut excluded = BTreeSet::new();
+        let Some(given) = given else { return excluded };
+        for name in &given.value {
+            match ResourceName::new(name.trim()) {
+                Ok(ResourceName::Ports) => {
+                    self.problems.push(given.problem("shares count amounts, and ports are ranges"));
+                }
+                Ok(name) => {
+                    excluded.insert(name);
+                }
+                Err(error) => self.problems.push(given.problem(error)),
+            }
+        }
+        if excluded.contains(&ResourceName::Cpus) && excluded.contains(&ResourceName::Mem) {
+            self.warnings.push(
+                "shares leave out cpus and mem, so who holds how much of them does not count"
+                    .to_owned(),
+            );
+        }
+        excluded
     }
 }

@@ -1,0 +1,175 @@
+//! What is worth an offer: below it, what an agent has left is kept until there is more.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use meshos_protocol::resources::{Amount, ResourceName, Resources};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// The most alternatives.
+const ALTERNATIVES_MAX: usize = 16;
+
+/// The least that is worth an offer: one of several sets of amounts, each of which must be there
+/// whole. As `--min_allocatable_resources` of Mesos, and with the same default, `cpus:0.01|mem:32`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinAllocatable(Arc<[Vec<(ResourceName, Amount)>]>);
+
+/// Why a text does not say what is worth an offer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MinAllocatableError {
+    /// An alternative is no resources.
+    #[error("`{text}` is not a list of amounts, such as `cpus:1;mem:512`: {error}")]
+    NotResources {
+        /// The alternative.
+        text: String,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// An alternative asks for nothing, so that nothing at all would be offered.
+    #[error(
+        "an alternative asks for nothing: say how much an offer must hold at least, as in \
+         `cpus:0.01|mem:32`"
+    )]
+    Nothing,
+    /// Something else than an amount of the common pool.
+    #[error("`{resource}` is no plain amount, which is all that an offer can be measured by")]
+    NotAnAmount {
+        /// What was named.
+        resource: String,
+    },
+    /// There are more than [`ALTERNATIVES_MAX`] alternatives.
+    #[error("{count} alternatives, at most {ALTERNATIVES_MAX} are allowed")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl MinAllocatable {
+    /// Whether resources are worth an offer.
+    pub fn is_met_by(&self, resources: &Resources) -> bool {
+        self.0
+            .iter()
+            .any(|all| all.iter().all(|(name, amount)| resources.amount_of(name) >= *amount))
+    }
+}
+
+impl Default for MinAllocatable {
+    /// A hundredth of a processor, or 32 MB.
+    fn default() -> Self {
+        let cpus = vec![(ResourceName::Cpus, Amount::from_millis(10))];
+        let mem = vec![(ResourceName::Mem, Amount::whole(32))];
+        Self([cpus, mem].into())
+    }
+}
+
+/// Alternatives with `|` between them, each in the text form of resources.
+impl FromStr for MinAllocatable {
+    type Err = MinAllocatableError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let count = text.split('|').count();
+        if count > ALTERNATIVES_MAX {
+            return Err(MinAllocatableError::TooMany { count });
+        }
+        text.split('|').map(alternative).collect::<Result<Vec<_>, _>>().map(|all| Self(all.into()))
+    }
+}
+
+fn alternative(text: &str) -> Result<Vec<(ResourceName, Amount)>, MinAllocatableError> {
+    let resources = Resources::parse(text).map_err(|error| MinAllocatableError::NotResources {
+        text: text.to_owned(),
+        error: error.to_string(),
+    })?;
+    if resources.is_empty() {
+        return Err(MinAllocatableError::Nothing);
+    }
+    let amounts = resources.iter().map(|resource| match resource.amount() {
+        Some(amount) if resource.metadata().is_unreserved() => {
+            Ok((resource.name().clone(), amount))
+        }
+        Some(_) | None => Err(MinAllocatableError::NotAnAmount { resource: resource.to_string() }),
+    });
+    amounts.collect()
+}
+
+impl fmt::Display for MinAllocatable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, all) in self.0.iter().enumerate() {
+            formatter.write_str(if number == 0 { "" } else { "|" })?;
+            for (number, (name, amount)) in all.iter().enumerate() {
+                let between = if number == 0 { "" } else { ";" };
+                write!(formatter, "{between}{name}:{amount}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As its text form.
+impl Serialize for MinAllocatable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MinAllocatable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resources(text: &str) -> Resources {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn by_default_a_hundredth_of_a_core_or_32_mb_is_worth_an_offer() {
+        let least = MinAllocatable::default();
+        assert_eq!(least.to_string(), "cpus:0.01|mem:32");
+        let table = [
+            ("", false),
+            ("cpus:4;mem:1024", true),
+            ("cpus:4", true),
+            ("mem:1024;disk:10", true),
+            ("cpus(a):0.001;mem(a):1", false),
+            ("cpus:0.009;mem:31.999", false),
+            ("cpus:0.01;mem:1", true),
+            ("cpus:0.001;mem:32", true),
+            ("cpus:0.005;cpus(a):0.005", true),
+            ("disk:9999;ports:[1-9]", false),
+        ];
+        for (text, enough) in table {
+            assert_eq!(least.is_met_by(&resources(text)), enough, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_of_the_alternatives_must_be_there_whole() {
+        let least: MinAllocatable = "cpus:1;mem:512|gpus:1".parse().unwrap();
+        assert_eq!(least.to_string(), "cpus:1;mem:512|gpus:1");
+        assert!(least.is_met_by(&resources("cpus:1;mem:512")));
+        assert!(least.is_met_by(&resources("gpus:1")));
+        assert!(!least.is_met_by(&resources("cpus:8;mem:511")));
+        let json = serde_json::to_string(&least).unwrap();
+        assert_eq!(serde_json::from_str::<MinAllocatable>(&json).unwrap(), least);
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused_with_what_to_do() {
+        let told = |text: &str| text.parse::<MinAllocatable>().unwrap_err().to_string();
+        for text in ["", "cpus:0", "cpus:1|", "|"] {
+            assert!(told(text).starts_with("an alternative asks for nothing"), "{text}");
+        }
+        assert_eq!(
+            told("ports:[1-2]"),
+            "`ports:[1-2]` is no plain amount, which is all that an offer can be measured by"
+        );
+        assert!(told("cpus(a):1").starts_with("`cpus(a):1` is no plain amount"));
+        assert!(told("cpus").starts_with("`cpus` is not a list of amounts"));
+        assert!(told(&["cpus:1"; 17].join("|")).starts_with("17 alternatives"));
+    }
+}
