@@ -37,6 +37,7 @@ use reclaim::Offered;
 use crate::{
     agent::Agent,
     arena::{Arena, Key, KeySet},
+    explain::{SkipCounts, SkipRule},
     membership::{Framework, Membership, Stamp},
     min_allocatable::MinAllocatable,
     options::{OfferMode, Options},
@@ -111,6 +112,8 @@ pub struct Allocator {
     /// The offers that are wanted back, and those that nobody was told of yet.
     wanted_back: BTreeSet<Offered>,
     rescinds_untold: BTreeMap<Offered, RescindCause>,
+    /// How often each rule has ended a look.
+    skips: SkipCounts,
 }
 
 /// What an allocator was told at its start, without the policy.
@@ -154,6 +157,7 @@ impl Allocator {
             reclaim_due: false,
             wanted_back: BTreeSet::new(),
             rescinds_untold: BTreeMap::new(),
+            skips: SkipCounts::default(),
         }
     }
 
@@ -169,6 +173,12 @@ impl Allocator {
             || !self.fresh.is_empty()
             || self.limits_moved
             || (self.reclaim_due && self.tree.somebody_needy())
+    }
+
+    /// How often each rule has ended a look at an agent for a framework, in all runs so far. An agent
+    /// that nobody is offered is not looked at, nor are frameworks after the one that is offered it.
+    pub fn skips(&self) -> BTreeMap<SkipRule, u64> {
+        self.skips.to_map()
     }
 
     /// Makes the next run look at everything, as if all agents had changed. It offers the same as

@@ -84,6 +84,31 @@ impl SkipRule {
         Self::Inactive,
     ];
 
+    /// The name as in metrics and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::TurnTaken => "turn_taken",
+            Self::QuotaLimit => "quota_limit",
+            Self::ConsumptionUnknown => "consumption_unknown",
+            Self::NotRequested => "not_requested",
+            Self::BelowWish => "below_wish",
+            Self::OfferedElsewhere => "offered_elsewhere",
+            Self::BelowMinimum => "below_minimum",
+            Self::NothingFree => "nothing_free",
+            Self::ReservedForOtherRole => "reserved_for_other_role",
+            Self::NotUnderstood => "not_understood",
+            Self::Constraint => "constraint",
+            Self::OtherRegion => "other_region",
+            Self::Gpu => "gpu",
+            Self::NotOfferable => "not_offerable",
+            Self::AgentInactive => "agent_inactive",
+            Self::DemandMet => "demand_met",
+            Self::Suppressed => "suppressed",
+            Self::Inactive => "inactive",
+        }
+    }
+
     fn index(self) -> usize {
         match self {
             Self::Refused => 0,
@@ -369,6 +394,7 @@ mod tests {
     fn rules_are_counted_under_their_own_index() {
         for (index, rule) in SkipRule::ALL.into_iter().enumerate() {
             assert_eq!(rule.index(), index);
+            assert_eq!(serde_json::to_value(rule).unwrap(), rule.name());
         }
         assert!(SkipRule::ALL.is_sorted());
         let mut counts = SkipCounts::default();

@@ -143,6 +143,7 @@ impl Allocator {
     ) -> (Option<(Key<Membership>, Portion)>, bool) {
         let page = &self.agents[agent];
         let (tree, memberships, limited) = (&self.tree, &mut self.memberships, &mut self.limited);
+        let skips = &mut self.skips;
         let mut covers = Covers::default();
         let mut turns_taken = false;
         // Where a limit counts, what is not looked at might have met it.
@@ -170,6 +171,7 @@ impl Allocator {
             if let Err(rule) = &found {
                 turns_taken |= *rule == SkipRule::TurnTaken;
                 memberships[key].skips.count(*rule);
+                skips.count(*rule);
             }
             found.ok()
         };

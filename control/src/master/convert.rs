@@ -13,7 +13,7 @@ use super::{
     accept::Pool,
     agents::Link,
     calls::{busy, invalid},
-    operations::InFlight,
+    operations::{InFlight, OperationKind},
     proposals::Caller,
     state::{Core, Cx},
 };
@@ -49,16 +49,20 @@ impl Core {
             } else {
                 self.convert_in_offers(framework, agent, &operation, pools)
             };
+            let kind = OperationKind::of(&operation);
             match taken {
                 Ok(conversion) => {
                     any = true;
                     let (framework, conversion) = (Some(framework), Some(conversion));
                     let caller = Caller::Nobody;
-                    let entry = InFlight { framework, id, conversion, caller, told: None };
+                    let handed_at = Some(cx.now.mono);
+                    let entry =
+                        InFlight { framework, id, kind, handed_at, conversion, caller, told: None };
                     self.send_operation(cx, agent, entry, operation);
                 }
                 Err((state, why)) => {
                     self.counters.dropped.add(super::DropReason::Invalid);
+                    self.count_unsent(kind, state);
                     // Said under a name that another has, it would end the other in the framework's eyes.
                     let is_free = |id: &OperationId| !self.operations.is_named(framework, id);
                     if let Some(id) = id.filter(is_free) {
@@ -80,7 +84,9 @@ impl Core {
         operations: Vec<OperationRequest>,
         why: &str,
     ) {
-        for id in operations.into_iter().filter_map(|request| request.id) {
+        for OperationRequest { id, operation } in operations {
+            self.count_unsent(OperationKind::of(&operation), OperationState::Dropped);
+            let Some(id) = id else { continue };
             if self.operations.is_named(framework, &id) {
                 // Said of the accept's operation it would end the other in the framework's eyes.
                 continue;
@@ -193,14 +199,18 @@ impl Core {
         operation: Operation,
         caller: Caller,
     ) {
+        let kind = OperationKind::of(&operation);
         match self.convert_for_operator(cx, agent, &operation) {
             Ok(conversion) => {
                 let (framework, id, told) = (None, None, None);
-                let conversion = Some(conversion);
-                let entry = InFlight { framework, id, conversion, caller, told };
+                let (handed_at, conversion) = (Some(cx.now.mono), Some(conversion));
+                let entry = InFlight { framework, id, kind, handed_at, conversion, caller, told };
                 self.send_operation(cx, agent, entry, operation);
             }
-            Err(error) => self.answer(cx, caller, Err(error)),
+            Err(error) => {
+                self.count_unsent(kind, OperationState::Error);
+                self.answer(cx, caller, Err(error));
+            }
         }
     }
 

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use meshos_alloc::SkipRule;
 use meshos_protocol::{
     messages::scheduler::CallErrorKind,
     task::{Reason, TaskState},
 };
 use serde::{Serialize, Serializer};
+
+use super::OperationEnd;
 
 /// What the master has done in its term, for the metrics exporter. All only rise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -27,6 +30,12 @@ pub struct Counters {
     pub launches: u64,
     /// Operations on resources handed to agents.
     pub operations: u64,
+    /// What became of operations, those included that were not handed on.
+    pub operations_ended: Tally<OperationEnd>,
+    /// How long it took from handing them on until that was known, in milliseconds together.
+    pub operations_ms: Tally<OperationEnd>,
+    /// How often a rule of the allocator ended a look at an agent for a framework.
+    pub skips: Tally<SkipRule>,
     /// Kills handed to agents.
     pub kills: u64,
     /// Status updates that came from agents.
@@ -169,10 +178,21 @@ impl<K: Ord + Copy> Tally<K> {
         *self.0.entry(key).or_default() += 1;
     }
 
+    pub(super) fn add_many(&mut self, key: K, count: u64) {
+        let sum = self.0.entry(key).or_default();
+        *sum = sum.saturating_add(count);
+    }
+
     pub(super) fn take(&mut self, key: K) {
         if let Some(count) = self.0.get_mut(&key) {
             *count = count.saturating_sub(1);
         }
+    }
+}
+
+impl<K: Ord> FromIterator<(K, u64)> for Tally<K> {
+    fn from_iter<I: IntoIterator<Item = (K, u64)>>(counts: I) -> Self {
+        Self(counts.into_iter().collect())
     }
 }
 

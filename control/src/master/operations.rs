@@ -6,6 +6,7 @@
 //! was assumed; so does what it tells along with a failure.
 
 mod table;
+mod tally;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ use super::{
 use crate::registry::AgentState;
 
 pub(super) use table::{InFlight, Operations};
+pub use tally::{OperationEnd, OperationKind};
 
 impl Core {
     /// Hands an operation, which the ledger has followed already, to its agent.
@@ -120,6 +122,10 @@ impl Core {
         state: OperationState,
         message: String,
     ) {
+        let Some(entry) = self.operations.get(agent, uuid) else { return };
+        if entry.told.is_none() {
+            self.count_ended(entry.kind, entry.handed_at, state, cx.now.mono);
+        }
         let Some(entry) = self.operations.get_mut(agent, uuid) else { return };
         let caller = std::mem::replace(&mut entry.caller, Caller::Nobody);
         let waits = entry.framework.is_some() && entry.id.is_some();
@@ -274,7 +280,15 @@ impl Core {
                 };
                 let id = id.filter(|id| framework.is_some() && !is_taken(id));
                 let caller = Caller::Nobody;
-                let entry = InFlight { framework, id, conversion: None, caller, told: None };
+                let entry = InFlight {
+                    framework,
+                    id,
+                    kind: OperationKind::Unknown,
+                    handed_at: None,
+                    conversion: None,
+                    caller,
+                    told: None,
+                };
                 self.operations.insert(agent, uuid, entry);
             }
             match state {
@@ -311,6 +325,7 @@ impl Core {
         why: &str,
     ) {
         let Some(entry) = self.operations.remove(agent, uuid) else { return };
+        self.count_ended(entry.kind, entry.handed_at, state, cx.now.mono);
         self.answer(cx, entry.caller, Err(invalid(why)));
         if let (Some(framework), Some(id)) = (entry.framework, entry.id) {
             self.tell_unsent_operation(cx, framework, (id, Some(agent)), state, why);
@@ -340,6 +355,9 @@ impl Core {
         self.operators_wait_no_more(cx, agent);
         for uuid in self.operations.of_agent(agent) {
             let Some(entry) = self.operations.get(agent, uuid).cloned() else { continue };
+            if gone && entry.told.is_none() {
+                self.count_ended(entry.kind, entry.handed_at, state, cx.now.mono);
+            }
             if let (Some(framework), Some(id), None) = (entry.framework, entry.id, entry.told) {
                 self.tell_unsent_operation(cx, framework, (id, Some(agent)), state, why);
             }

@@ -241,7 +241,10 @@ impl Core {
             policy: self.policy.to_string(),
             policy_on_record: self.registry.policy().map(str::to_owned),
             roles: Arc::clone(&self.pictures.roles),
-            counters: self.counters.clone(),
+            counters: Counters {
+                skips: self.allocator.skips().into_iter().collect(),
+                ..self.counters.clone()
+            },
         }
     }
 }

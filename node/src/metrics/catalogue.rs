@@ -83,10 +83,16 @@ catalogue! {
         "Offers taken back because they were open for too long while others waited";
     MASTER_ALLOCATION_RUNS = Counter "meshos_master_allocation_runs_total" [] ByLeaders
         "Runs of the allocator";
+    MASTER_ALLOCATION_SKIPS = Counter "meshos_master_allocation_skips_total" ["rule"] ByLeaders
+        "Looks at an agent for a framework that ended without an offer, by the rule that ended them, named as in `meshos explain`; agents that nobody is offered are not looked at";
     MASTER_LAUNCHES = Counter "meshos_master_launches_total" [] ByLeaders
         "Tasks handed to agents";
     MASTER_LAUNCH_DURATION = Histogram "meshos_master_launch_duration_seconds" [] Everywhere
         "From the accept to the moment the leader hears that the task runs; looked at once a second, so that some of more than a thousand short tasks a second are left out; empty on nodes that have not led";
+    MASTER_OPERATIONS = Counter "meshos_master_operations_total" ["kind", "outcome"] ByLeaders
+        "Operations on resources that are over, by kind and by what became of them: finished, failed on the agent, error when they broke a rule, dropped, or gone_by_operator with their agent; of kind unknown are those that an earlier leader handed on";
+    MASTER_OPERATION_TIME = Counter "meshos_master_operation_milliseconds_total" ["kind", "outcome"] ByLeaders
+        "Time from handing operations to agents until the leader heard what became of them, in sum: divided by the count of the same labels it is the mean";
     MASTER_KILLS = Counter "meshos_master_kills_total" [] ByLeaders
         "Kills handed to agents";
     MASTER_UPDATES_RECEIVED = Counter "meshos_master_updates_received_total" [] ByLeaders
@@ -128,6 +134,10 @@ catalogue! {
         "Memory that this node offers; amount is total or used";
     AGENT_DISK = Gauge "meshos_agent_disk_bytes" ["amount"] Everywhere
         "Disk that this node offers; amount is total or used";
+    AGENT_RESERVED = Gauge "meshos_agent_reserved" ["resource"] Everywhere
+        "How much of this node is reserved for roles, volumes included: cpus, gpus, and mem and disk in MB";
+    AGENT_VOLUMES = Gauge "meshos_agent_volumes" [] Everywhere
+        "Persistent volumes on this node";
     AGENT_TASKS = Gauge "meshos_agent_tasks" ["state"] Everywhere
         "Tasks on this node, by state; ended ones until their framework has acknowledged it";
     AGENT_STORAGE_FAILED = Gauge "meshos_agent_storage_failed" [] Everywhere
@@ -146,6 +156,8 @@ catalogue! {
         "Tasks whose kill has begun";
     AGENT_TASKS_ENDED = Counter "meshos_agent_tasks_ended_total" ["state"] Everywhere
         "Tasks that ended on this node, by state";
+    AGENT_OPERATIONS = Counter "meshos_agent_operations_total" [] Everywhere
+        "Operations on this node's resources taken on";
     AGENT_UPDATES_SENT = Counter "meshos_agent_updates_sent_total" [] Everywhere
         "Status updates sent, repetitions included";
     AGENT_UPDATES_RETRIED = Counter "meshos_agent_updates_retried_total" [] Everywhere

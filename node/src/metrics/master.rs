@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use meshos_control::master::{Counters, DropReason, Tally};
+use meshos_alloc::SkipRule;
+use meshos_control::master::{Counters, DropReason, OperationEnd, Tally};
 use meshos_protocol::{
     ids::Term,
     task::{Reason, TaskState},
@@ -13,8 +14,17 @@ use super::{
     catalogue::{self as all, Metric},
 };
 
-/// A row: the metric's name and the value of its label, if it has one.
-type Row = (&'static str, Option<&'static str>);
+/// The values of a metric's labels; `None` where it has no second, or none.
+type Labels = [Option<&'static str>; 2];
+
+/// A row: the metric's name and its labels.
+type Row = (&'static str, Labels);
+
+const NO_LABELS: Labels = [None, None];
+
+const fn one(label: &'static str) -> Labels {
+    [Some(label), None]
+}
 
 /// A master counts from zero in each of its terms; Prometheus takes a counter that falls for a new
 /// process. So what earlier terms have counted is carried along.
@@ -29,8 +39,8 @@ impl Totals {
     /// Takes note of what the master of this term has counted by now.
     pub(super) fn note(&mut self, term: Term, counters: &Counters) {
         if self.term.is_some_and(|before| before != term) {
-            for (metric, label, count) in rows(&self.counters) {
-                *self.earlier.entry((metric.name, label)).or_default() += count;
+            for (metric, labels, count) in rows(&self.counters) {
+                *self.earlier.entry((metric.name, labels)).or_default() += count;
             }
         }
         self.term = Some(term);
@@ -42,15 +52,15 @@ impl Totals {
         if self.term.is_none() {
             return;
         }
-        for (metric, label, count) in rows(&self.counters) {
-            let earlier = self.earlier.get(&(metric.name, label)).copied().unwrap_or(0);
-            let labels: Vec<&str> = label.into_iter().collect();
+        for (metric, labels, count) in rows(&self.counters) {
+            let earlier = self.earlier.get(&(metric.name, labels)).copied().unwrap_or(0);
+            let labels: Vec<&str> = labels.into_iter().flatten().collect();
             canvas.counter(metric, &labels, earlier.saturating_add(count));
         }
     }
 }
 
-fn rows(counters: &Counters) -> Vec<(&'static Metric, Option<&'static str>, u64)> {
+fn rows(counters: &Counters) -> Vec<(&'static Metric, Labels, u64)> {
     let Counters { tasks_ended, tasks_ended_reason, dropped, .. } = counters;
     let plain: [(&'static Metric, u64); 19] = [
         (&all::MASTER_OFFERS_SENT, counters.offers_sent),
@@ -73,26 +83,33 @@ fn rows(counters: &Counters) -> Vec<(&'static Metric, Option<&'static str>, u64)
         (&all::MASTER_SUBSCRIPTIONS, counters.subscriptions),
         (&all::MASTER_FRAMEWORKS_CLOSED, counters.frameworks_closed),
     ];
-    let mut rows: Vec<_> = plain.map(|(metric, count)| (metric, None, count)).into();
-    rows.push((&all::MASTER_PROPOSALS, None, counters.proposals));
+    let mut rows: Vec<_> = plain.map(|(metric, count)| (metric, NO_LABELS, count)).into();
+    rows.push((&all::MASTER_PROPOSALS, NO_LABELS, counters.proposals));
     let states = TaskState::ALL.into_iter().filter(|state| state.is_terminal());
     rows.extend(
-        states.map(|state| (&all::MASTER_TASKS_ENDED, Some(state.name()), tasks_ended.get(state))),
+        states.map(|state| (&all::MASTER_TASKS_ENDED, one(state.name()), tasks_ended.get(state))),
     );
     rows.extend(Reason::ALL.iter().map(|reason| reason_row(*reason, tasks_ended_reason)));
     rows.push(reason_row(Reason::Unknown, tasks_ended_reason));
     rows.extend(
         DropReason::ALL
-            .map(|reason| (&all::MASTER_DROPPED, Some(reason.name()), dropped.get(reason))),
+            .map(|reason| (&all::MASTER_DROPPED, one(reason.name()), dropped.get(reason))),
     );
+    let skips = &counters.skips;
+    rows.extend(
+        SkipRule::ALL
+            .map(|rule| (&all::MASTER_ALLOCATION_SKIPS, one(rule.name()), skips.get(rule))),
+    );
+    for end in OperationEnd::all() {
+        let labels = [Some(end.kind.name()), Some(end.outcome.name())];
+        rows.push((&all::MASTER_OPERATIONS, labels, counters.operations_ended.get(end)));
+        rows.push((&all::MASTER_OPERATION_TIME, labels, counters.operations_ms.get(end)));
+    }
     rows
 }
 
-fn reason_row(
-    reason: Reason,
-    tally: &Tally<Reason>,
-) -> (&'static Metric, Option<&'static str>, u64) {
-    (&all::MASTER_TASKS_ENDED_REASON, Some(reason.name()), tally.get(reason))
+fn reason_row(reason: Reason, tally: &Tally<Reason>) -> (&'static Metric, Labels, u64) {
+    (&all::MASTER_TASKS_ENDED_REASON, one(reason.name()), tally.get(reason))
 }
 
 #[cfg(test)]
@@ -140,6 +157,9 @@ mod tests {
         let text = canvas.render(all::ALL.iter().copied());
         assert!(text.contains("meshos_master_tasks_ended_total{state=\"failed\"} 0"), "{text}");
         assert!(text.contains("meshos_master_dropped_total{reason=\"failed_over\"} 0"));
+        assert!(text.contains("meshos_master_allocation_skips_total{rule=\"quota_limit\"} 0"));
+        let row = "meshos_master_operations_total{kind=\"reserve\",outcome=\"finished\"} 0";
+        assert!(text.contains(row));
         assert!(text.contains("meshos_master_tasks_ended_reason_total{reason=\"memory_limit\"} 0"));
         assert!(text.contains("# HELP meshos_master_launches_total Tasks handed to agents"));
         assert!(text.contains("# TYPE meshos_master_launches_total counter"));

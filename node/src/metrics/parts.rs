@@ -13,7 +13,7 @@ use meshos_membership::{
 };
 use meshos_protocol::{
     ids::NodeId,
-    resources::{Amount, Resources},
+    resources::{Amount, ResourceName, Resources},
     task::TaskState,
     time::millis,
 };
@@ -127,6 +127,13 @@ pub(super) fn agent(canvas: &Canvas, view: &agent::View, store_writes: u64) {
         canvas.gauge(&all::AGENT_MEMORY, &[amount], units(resources.mem()) * MB);
         canvas.gauge(&all::AGENT_DISK, &[amount], units(resources.disk()) * MB);
     }
+    let reserved = view.resources.reserved();
+    for name in [ResourceName::Cpus, ResourceName::Gpus, ResourceName::Mem, ResourceName::Disk] {
+        let amount = units(reserved.amount_of(&name));
+        canvas.gauge(&all::AGENT_RESERVED, &[name.as_str()], amount);
+    }
+    let volumes = view.resources.iter().filter(|resource| resource.metadata().is_volume());
+    canvas.gauge(&all::AGENT_VOLUMES, &[], number(volumes.count()));
     let mut states: BTreeMap<&str, usize> = [
         TaskState::Staging,
         TaskState::Starting,
@@ -149,12 +156,13 @@ pub(super) fn agent(canvas: &Canvas, view: &agent::View, store_writes: u64) {
 }
 
 fn agent_counters(canvas: &Canvas, counters: &agent::Counters) {
-    let plain: [(&'static Metric, u64); 10] = [
+    let plain: [(&'static Metric, u64); 11] = [
         (&all::AGENT_LAUNCHES, counters.launches),
         (&all::AGENT_LAUNCHES_REFUSED, counters.launches_refused),
         (&all::AGENT_LAUNCHES_REPEATED, counters.launches_repeated),
         (&all::AGENT_CONTAINERS_STARTED, counters.starts),
         (&all::AGENT_KILLS, counters.kills),
+        (&all::AGENT_OPERATIONS, counters.operations),
         (&all::AGENT_UPDATES_SENT, counters.updates_sent),
         (&all::AGENT_UPDATES_RETRIED, counters.updates_retried),
         (&all::AGENT_UPDATES_ACKNOWLEDGED, counters.updates_acknowledged),

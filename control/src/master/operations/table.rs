@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, OperationId, OperationUuid, Term},
     operation::{Conversion, OperationState},
+    time::Mono,
 };
 
+use super::OperationKind;
 use crate::master::proposals::Caller;
 
 /// An operation that was handed to its agent.
@@ -16,6 +18,10 @@ pub(in crate::master) struct InFlight {
     pub(in crate::master) framework: Option<FrameworkId>,
     /// The framework's name for it.
     pub(in crate::master) id: Option<OperationId>,
+    /// What it is.
+    pub(in crate::master) kind: OperationKind,
+    /// When this leader handed it on.
+    pub(in crate::master) handed_at: Option<Mono>,
     /// What it makes of what; absent when an earlier leader handed it on.
     pub(in crate::master) conversion: Option<Conversion>,
     /// The operator that waits.

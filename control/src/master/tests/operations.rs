@@ -15,7 +15,7 @@ use meshos_protocol::{
 };
 
 use super::world::{World, agent, task};
-use crate::master::{ConnectionId, Event, MasterConfig, OperatorCall};
+use crate::master::{ConnectionId, Event, MasterConfig, OperationEnd, OperationKind, OperatorCall};
 
 fn reserved_by(text: &str, role: &str, principal: &str) -> Resources {
     let role = Role::new(role).unwrap();
@@ -189,6 +189,38 @@ fn what_breaks_a_rule_is_told_and_the_rest_goes_on() {
     for (line, expected) in told.iter().zip(expected) {
         assert!(line.contains(expected), "{line} is not {expected}");
     }
+}
+
+#[test]
+fn what_becomes_of_operations_is_counted_by_kind_once_each_with_the_time_it_took() {
+    let (mut world, n1, s1) = World::with_offer();
+    let operations = vec![
+        (Some("r"), reserve("cpus:2;disk:100")),
+        (Some("c"), Operation::Create { volumes: volume("v", 50) }),
+        (None, Operation::Unreserve { resources: reserved("cpus:1") }),
+        (Some("much"), reserve("cpus:500")),
+    ];
+    world.accept_with(s1, 1, operations, vec![]);
+    world.accept_with(s1, 9, vec![(None, reserve("cpus:1"))], vec![]);
+    let total = world.total();
+    world.pass(40);
+    for _ in 0..2 {
+        world.answers(n1, outcome(1, Some("r"), OperationState::Finished), total.clone());
+    }
+    world.answers(n1, outcome(3, None, OperationState::Failed), total.clone());
+    let counters = world.master.view().counters;
+    let found: Vec<_> = counters.operations_ended.iter().collect();
+    let end = |kind, outcome| OperationEnd { kind, outcome };
+    let reserved = end(OperationKind::Reserve, OperationState::Finished);
+    let expected = [
+        (reserved, 1),
+        (end(OperationKind::Reserve, OperationState::Error), 1),
+        (end(OperationKind::Reserve, OperationState::Dropped), 1),
+        (end(OperationKind::Unreserve, OperationState::Failed), 1),
+    ];
+    assert_eq!(found, expected, "the volume is not made yet");
+    assert_eq!(counters.operations_ms.get(reserved), 40);
+    assert_eq!(counters.operations, 3, "handed on");
 }
 
 #[test]
