@@ -212,9 +212,16 @@ impl Conversion {
         Self { consumed: self.converted.clone(), converted: self.consumed.clone() }
     }
 
-    /// What the conversion leaves of `resources`; none when they do not hold what it consumes.
+    /// What the conversion leaves of `resources`; none when they do not hold what it consumes, or hold
+    /// more of something that comes whole: of a mounted disk, or of a volume.
     #[must_use]
     pub fn apply(&self, resources: &Resources) -> Option<Resources> {
+        let divides = |it: &Resource| {
+            !it.metadata().is_divisible() && !resources.iter().any(|mine| mine == it)
+        };
+        if self.consumed.iter().any(divides) {
+            return None;
+        }
         Some(resources.checked_sub(&self.consumed)? + &self.converted)
     }
 }

@@ -87,7 +87,7 @@ impl Wanted {
                 let volume = one(Metadata { disk, shared, ..metadata })?;
                 Operation::Create { volumes: volume.into() }
             }
-            Kind::Destroy => Operation::Destroy { volumes: Resources::from((*chosen).clone()) },
+            Kind::Destroy => Operation::Destroy { volumes: one(metadata)?.into() },
             Kind::Grow => {
                 let mut plain = metadata.clone();
                 let source = plain.disk.as_ref().and_then(|disk| disk.source.clone());
@@ -103,9 +103,10 @@ impl Wanted {
         })
     }
 
-    /// All of a resource, or half of it where it can be divided.
+    /// All of a resource, or half of it: of what cannot be divided now and then, which is to be refused.
     fn part_of(&self, resource: &Resource) -> Resource {
-        let all = self.number.is_multiple_of(3) || !resource.metadata().is_divisible();
+        let divisible = resource.metadata().is_divisible();
+        let all = self.number.is_multiple_of(3) || !(divisible || self.number % 5 == 1);
         let part = match resource.value() {
             _ if all => None,
             Value::Scalar(amount) => resource.with_amount(half(*amount)),

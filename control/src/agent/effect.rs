@@ -44,12 +44,12 @@ pub enum Effect {
     MakeVolumes {
         /// Which operation made the volumes.
         operation: OperationUuid,
-        /// Names below the node's directory of volumes.
+        /// Names below the node's directory of volumes, or whole paths on other disks.
         directories: Vec<String>,
     },
     /// Remove what a destroyed volume held, told back by [`super::Event::VolumeRemoved`].
     RemoveVolume {
-        /// The name of its directory.
+        /// Its directory, likewise.
         directory: String,
     },
     /// SIGTERM to the container's processes.

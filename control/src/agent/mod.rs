@@ -36,6 +36,7 @@ mod storage;
 mod task;
 mod updates;
 mod view;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +45,8 @@ pub use config::AgentConfig;
 pub use effect::{Change, Effect, RememberedEnd, TaskRecord};
 pub use event::{Event, FoundContainer, WriteId};
 pub use fit::Misfit;
-pub(crate) use operations::clashing_volume;
 pub use operations::{OperationsRecord, TaskVolume, VolumeRecord};
 pub use recover::Recovered;
 pub use state::Agent;
 pub use view::{Counters, TaskView, View};
+pub(crate) use volumes::clashing_volume;

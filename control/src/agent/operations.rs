@@ -6,7 +6,7 @@
 //! task starts on something that a crash could undo. What a volume holds is removed only when its
 //! destruction is on disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::{FrameworkId, OperationId, OperationUuid},
@@ -17,7 +17,11 @@ use meshos_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Agent, Change, Effect, WriteId, register::Link};
+use super::{
+    Agent, Change, Effect, WriteId,
+    register::Link,
+    volumes::{clashing_volume, directories_of, directory_of, is_of, misplaced, volume_name},
+};
 
 /// What an agent keeps on disk of operations. Kept readable by all later builds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,14 +46,15 @@ pub struct VolumeRecord {
     pub role: Role,
     /// Its id, unique in the role on this agent.
     pub id: String,
-    /// The name of its directory; no other volume of this node ever has the same.
+    /// The name of its directory among those of the node's own disk, or the whole path of one on another
+    /// disk; no other volume ever has the same name.
     pub directory: String,
 }
 
 /// A volume as a task gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskVolume {
-    /// The name of its directory.
+    /// Its directory, as in [`VolumeRecord::directory`].
     pub directory: String,
     /// Where the task sees it, inside its sandbox.
     pub container_path: String,
@@ -128,35 +133,17 @@ impl OperationsRecord {
             }
             !ends
         });
-        let made = after.into_iter().filter(|name| !before.contains(name));
-        for (number, (role, id)) in made.enumerate() {
-            let directory = format!("{}{number}", directories_of(uuid));
+        let is_new = |(role, id): (&Role, &str)| !before.iter().any(|(r, i)| r == role && i == id);
+        let made = conversion.converted.iter();
+        let made = made.filter(|volume| volume_name(volume).is_some_and(is_new));
+        for (number, volume) in made.enumerate() {
+            let Some((role, id)) = volume_name(volume) else { continue };
+            let (role, id) = (role.clone(), id.to_owned());
+            let directory = directory_of(volume, &format!("{}{number}", directories_of(uuid)));
             self.volumes.push(VolumeRecord { role, id, directory });
         }
         ended
     }
-}
-
-/// What the names of the directories begin with whose volumes an operation made.
-fn directories_of(uuid: OperationUuid) -> String {
-    format!("v{}-{}-", uuid.term, uuid.number)
-}
-
-fn volume_name(resource: &Resource) -> Option<(&Role, &str)> {
-    let metadata = resource.metadata();
-    let volume = metadata.disk.as_ref()?.volume.as_ref()?;
-    Some((metadata.reserved_role()?, volume.id.as_str()))
-}
-
-/// A volume that a conversion would make although there is one: its id is unique in its role.
-pub(crate) fn clashing_volume<'a>(
-    total: &Resources,
-    conversion: &'a Conversion,
-) -> Option<(&'a Role, &'a str)> {
-    let rest = total.saturating_sub(&conversion.consumed);
-    let mut seen: BTreeSet<(&Role, &str)> = rest.iter().filter_map(volume_name).collect();
-    let made = conversion.converted.iter().filter_map(volume_name);
-    made.into_iter().find(|name| !seen.insert(*name))
 }
 
 impl Operations {
@@ -268,6 +255,9 @@ impl Agent {
         if let Some((role, id)) = clashing_volume(&self.operations.total, &conversion) {
             return Err(format!("role {role} has a volume {id:?} on this agent already"));
         }
+        if let Some(why) = misplaced(&conversion) {
+            return Err(why);
+        }
         check_growth(&self.operations.total, &total)?;
         Ok((conversion, total))
     }
@@ -323,10 +313,11 @@ impl Agent {
     /// Whether a directory was asked for and is not known to be there. Its destruction is on disk, so the
     /// operation that made the volume is, and waits for nothing else.
     fn is_being_made(&self, directory: &str) -> bool {
-        self.operations.record.unsettled.iter().any(|report| {
-            report.state == OperationState::Pending
-                && directory.starts_with(&directories_of(report.uuid))
-        })
+        self.operations
+            .record
+            .unsettled
+            .iter()
+            .any(|report| report.state == OperationState::Pending && is_of(directory, report.uuid))
     }
 
     /// Has the directories made of the volumes that an operation made.
@@ -335,9 +326,8 @@ impl Agent {
         if report.is_none_or(|report| report.state != OperationState::Pending) {
             return;
         }
-        let prefix = directories_of(uuid);
         let volumes = self.operations.record.volumes.iter();
-        let mine = volumes.filter(|volume| volume.directory.starts_with(&prefix));
+        let mine = volumes.filter(|volume| is_of(&volume.directory, uuid));
         let directories: Vec<String> = mine.map(|volume| volume.directory.clone()).collect();
         if directories.is_empty() {
             // Destroyed again before it was there.
@@ -364,8 +354,7 @@ impl Agent {
         if report.is_none_or(|report| report.state != OperationState::Pending) {
             return;
         }
-        let prefix = directories_of(uuid);
-        let over = self.operations.making.extract_if(.., |it| it.starts_with(&prefix));
+        let over = self.operations.making.extract_if(.., |it| is_of(it, uuid));
         effects.extend(over.map(|directory| Effect::RemoveVolume { directory }));
         match failure {
             Some(why) if self.undo_create(uuid, &why, effects) => {}
@@ -385,11 +374,9 @@ impl Agent {
         if self.storage.failure().is_some() {
             return false;
         }
-        let prefix = directories_of(uuid);
         let record = &self.operations.record;
-        let is_its = |it: &Resource| {
-            record.volume(it).is_some_and(|volume| volume.directory.starts_with(&prefix))
-        };
+        let is_its =
+            |it: &Resource| record.volume(it).is_some_and(|volume| is_of(&volume.directory, uuid));
         let volumes = self.operations.total.filter(is_its);
         let Ok(conversion) = (Operation::Destroy { volumes }).conversion() else { return false };
         let total = conversion.apply(&self.operations.total);

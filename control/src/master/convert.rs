@@ -184,7 +184,13 @@ impl Core {
     /// Whether the agent would have volumes of one name, or more entries than it can tell.
     fn check_total(&self, agent: AgentId, conversion: &Conversion) -> Result<(), String> {
         let Some(ledger) = self.allocator.agent(agent) else { return Ok(()) };
-        let Some(total) = conversion.apply(&ledger.total) else { return Ok(()) };
+        let Some(total) = conversion.apply(&ledger.total) else {
+            let there = ledger.total.contains(&conversion.consumed);
+            let part = there.then(|| conversion.consumed.to_string());
+            return part.map_or(Ok(()), |part| {
+                Err(format!("{part} is a part of a volume or of a mounted disk, which come whole"))
+            });
+        };
         if let Some((role, id)) = clashing_volume(&ledger.total, conversion) {
             return Err(format!("role {role} has a volume {id:?} on this agent already"));
         }

@@ -256,6 +256,11 @@ settings! {
     /// (mem and disk in MB) [default: what the machine has, less a margin]
     #[arg(value_name = "TEXT")]
     resources: String,
+    /// A disk beside the one that --data-dir lies on, for persistent volumes; may be repeated. A directory that
+    /// many volumes share (path:/srv/volumes:200000), or a mounted file system that one volume gets as a
+    /// whole (mount:/mnt/1:500000); sizes in MB
+    #[arg(value_name = "KIND:DIR:MB")]
+    disk: Vec<String>,
     /// What the node says of itself, for example rack:abc;zone:west;level:10
     #[arg(value_name = "TEXT")]
     attributes: String,

@@ -1,5 +1,6 @@
 //! From what was given to what holds.
 
+mod disks;
 mod sharing;
 mod times;
 
@@ -18,7 +19,7 @@ use meshos_protocol::{
 
 use super::{
     ConfigError, KeySource, NodeOptions, Raw, Seed, address,
-    raw::{Given, Origin},
+    raw::Given,
     seeds,
 };
 use crate::{detect::Machine, logging};
@@ -62,7 +63,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         check.seeds_are_here(raw.seed.as_ref(), &seeds);
     }
     let (open_http, http_principals) = check.callers(&raw, [listen, agent_listen]);
-    let resources = check.resources(raw.resources.as_ref(), &data_dir);
+    let resources = check.with_disks(&raw, &data_dir);
     let attributes = check.read(raw.attributes.as_ref(), Attributes::default, |text| {
         Attributes::parse(text).map_err(|error| error.to_string())
     });

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser as _;
 use meshos_isolation::{IsolatorName, garbage::Rule};
-use meshos_protocol::resources::Resources;
+use meshos_protocol::resources::{DiskKind, Resources};
 
 use super::{
     ConfigError, Flags, KeySource, Places, Raw, Resolved, Seed, file, nearest, read_file,
@@ -204,6 +204,7 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         offers = 'optimistic'
         min_allocatable = 'cpus:1;mem:512|gpus:1'
         shares_exclude = ['gpus', 'disk']
+        disk = ['path:/srv/volumes:200000', 'mount:/mnt/1:500000']
         log_level = 'debug'
         log_json = true
     ";
@@ -259,6 +260,14 @@ fn assert_as_in_the_file(Resolved { options, logging, .. }: &Resolved) {
     let excluded: Vec<_> =
         options.sharing.shares_exclude.iter().map(|name| name.as_str()).collect();
     assert_eq!(excluded, ["gpus", "disk"]);
+    let roots = options.resources.iter().filter_map(|resource| {
+        let source = resource.metadata().disk.as_ref()?.source.as_ref()?;
+        Some((source.kind, source.root.as_str(), resource.amount()?.units()))
+    });
+    let roots: Vec<_> = roots.collect();
+    let expected =
+        [(DiskKind::Path, "/srv/volumes", 200_000), (DiskKind::Mount, "/mnt/1", 500_000)];
+    assert_eq!(roots, expected);
 }
 
 #[test]

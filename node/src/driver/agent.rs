@@ -1,6 +1,7 @@
 //! Drives the agent: its stream to the leader, its disk and its containers.
 
 mod containers;
+mod disks;
 mod sandboxes;
 mod volumes;
 
@@ -30,6 +31,7 @@ use crate::{
     storage::{AgentStore, StoreHandle, Written, start_writer},
 };
 use containers::{Containers, TaskRules};
+use disks::Disks;
 pub(crate) use sandboxes::{Sandboxes, Status as SandboxStatus};
 use volumes::Volumes;
 
@@ -154,11 +156,13 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         boot_changed,
     };
     recovered.check_fit(&options.config.resources)?;
+    let disks = Disks::of(&options.config.resources);
+    disks.check().map_err(anyhow::Error::msg)?;
     let agent = Agent::recover(options.config, recovered, options.clock.now(), &mut effects);
     let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
     let store_writes = Arc::new(AtomicU64::new(0));
     let store = spawn_store(store, sender.clone(), Arc::clone(&store_writes))?;
-    let volumes = Volumes::new(options.data_dir.join("volumes"), sender.clone());
+    let volumes = Volumes::new(options.data_dir.join("volumes"), disks, sender.clone());
     let containers = Containers::new(
         options.containerizer,
         options.container_events,

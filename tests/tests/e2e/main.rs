@@ -5,6 +5,7 @@
 mod clock;
 mod common;
 mod containers;
+mod disks;
 mod election;
 mod explain;
 mod forming;

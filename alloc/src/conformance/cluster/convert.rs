@@ -18,12 +18,12 @@ impl Cluster {
         let shared = conversion.consumed.shared();
         let expected = if !conversion.converted.iter().all(is_ours) {
             Err(ConversionError::AnotherRole)
-        } else if self.is_shared_with_others(agent, &shared, Some((framework, &role))) {
+        } else if self.is_shared_with_others(agent, &shared, Some(index)) {
             Err(ConversionError::InUse)
-        } else if before.total.contains(&conversion.consumed) {
+        } else if conversion.apply(&before.total).is_some() {
             Ok(())
         } else {
-            // The agent came back smaller than what is held of it.
+            // The agent came back smaller than what is held of it, or it is a part of what comes whole.
             Err(ConversionError::NotOffered)
         };
         let found = self.allocator.convert_offered(agent, framework, &role, &conversion);
@@ -49,7 +49,8 @@ impl Cluster {
         } else if self.is_shared_with_others(agent, &shared, None) {
             Err(ConversionError::InUse)
         } else {
-            Ok(())
+            // A part of what comes whole is not to be had.
+            conversion.apply(&before.total).map(drop).ok_or(ConversionError::NotFree)
         };
         let found = self.allocator.convert_free(agent, &conversion);
         assert_eq!(found, expected, "{conversion:?} of {}", before.free);

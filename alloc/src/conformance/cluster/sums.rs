@@ -95,19 +95,19 @@ impl Cluster {
         }
     }
 
-    /// Whether a task on an agent holds one of these volumes, or an offer of it to somebody else.
+    /// Whether a task on an agent holds one of these volumes, or another offer of it than `but`.
     pub(super) fn is_shared_with_others(
         &self,
         agent: AgentId,
         volumes: &Resources,
-        mine: Option<(FrameworkId, &Role)>,
+        but: Option<usize>,
     ) -> bool {
         let names: BTreeSet<&Metadata> = volumes.iter().map(Resource::metadata).collect();
         let touches = |held: &Resources| held.iter().any(|it| names.contains(it.metadata()));
         let used = self.tasks.iter().any(|(_, _, at, held)| *at == agent && touches(held));
-        let offered = self.offers.iter().any(|(framework, role, at, held, _)| {
-            *at == agent && Some((*framework, role)) != mine && touches(held)
-        });
+        let offers = self.offers.iter().enumerate();
+        let mut others = offers.filter(|(index, offer)| Some(*index) != but && offer.2 == agent);
+        let offered = others.any(|(_, offer)| touches(&offer.3));
         used || offered
     }
 }

@@ -6,7 +6,10 @@ use meshos_protocol::{
     ids::{OperationId, OperationUuid, Term},
     messages::agent::{ToAgent, ToLeader},
     operation::{Operation, OperationReport, OperationState},
-    resources::{Amount, Disk, Metadata, Reservation, Resource, ResourceName, Resources, Volume},
+    resources::{
+        Amount, Disk, DiskKind, DiskSource, Metadata, Reservation, Resource, ResourceName,
+        Resources, Volume,
+    },
     role::Role,
     task::{Reason, TaskState},
 };
@@ -368,4 +371,72 @@ fn a_task_may_run_on_when_its_volume_is_counted() {
     rig.crash();
     assert_eq!(rig.agent.view().used, volume("v", 50) + &reserved("cpus:1"));
     rig.exits(&container, CODE_0);
+}
+
+/// Disk of the role on a disk of its own, and a volume on it.
+fn on_disk(kind: DiskKind, root: &str, size: i64, id: Option<&str>) -> Resource {
+    let source = Some(DiskSource { kind, root: root.to_owned(), id: String::new() });
+    let volume = id.map(|id| Volume {
+        id: id.to_owned(),
+        container_path: "data".to_owned(),
+        principal: "p".to_owned(),
+    });
+    let disk = Some(Disk { source, volume }.into());
+    let metadata = Metadata { reservation: reservation(), disk, ..Metadata::UNRESERVED };
+    Resource::new(ResourceName::Disk, metadata, Amount::whole(size)).unwrap()
+}
+
+fn unreserved(disk: Resource) -> Resource {
+    let metadata = Metadata { reservation: None, ..disk.metadata().clone() };
+    Resource::new(disk.name().clone(), metadata, disk.value().clone()).unwrap()
+}
+
+#[test]
+fn a_volume_lies_on_the_disk_that_it_is_made_of_and_a_mounted_disk_holds_one() {
+    let mut config = config(1);
+    let disks = [
+        on_disk(DiskKind::Path, "/srv/many", 300, None),
+        on_disk(DiskKind::Mount, "/mnt/1", 200, None),
+        on_disk(DiskKind::Raw, "", 100, None),
+    ];
+    disks.iter().for_each(|disk| config.resources.insert(unreserved(disk.clone())));
+    let mut rig = Rig::registered_with(config);
+    rig.operate(1, Operation::Reserve { resources: disks.iter().cloned().collect() });
+    let create = |kind, root, size, id| Operation::Create {
+        volumes: on_disk(kind, root, size, Some(id)).into(),
+    };
+    rig.operate(2, create(DiskKind::Path, "/srv/many", 50, "a"));
+    rig.operate(3, create(DiskKind::Path, "/srv/many", 60, "b"));
+    rig.operate(4, create(DiskKind::Mount, "/mnt/1", 100, "half"));
+    rig.operate(5, create(DiskKind::Mount, "/mnt/1", 200, "whole"));
+    rig.operate(6, create(DiskKind::Raw, "", 100, "raw"));
+    rig.flush();
+    rig.makes_volumes();
+    rig.flush();
+    let mut told = rig.states_of_operations();
+    told.sort();
+    let (done, failed) = (OperationState::Finished, OperationState::Failed);
+    assert_eq!(told, [(1, done), (2, done), (3, done), (4, failed), (5, done), (6, failed)]);
+    let places = rig.disk.operations.volumes.iter().map(|volume| volume.directory.clone());
+    let places: Vec<_> = places.collect();
+    assert_eq!(
+        places,
+        [
+            "/srv/many/meshos-volumes/v1-2-0",
+            "/srv/many/meshos-volumes/v1-3-0",
+            "/mnt/1/meshos-volumes/v1-5-0",
+        ]
+    );
+    // A part of a volume is none.
+    rig.operate(
+        7,
+        Operation::Destroy { volumes: on_disk(DiskKind::Path, "/srv/many", 20, Some("a")).into() },
+    );
+    assert_eq!(rig.states_of_operations(), [(7, failed)]);
+    rig.operate(
+        8,
+        Operation::Destroy { volumes: on_disk(DiskKind::Path, "/srv/many", 50, Some("a")).into() },
+    );
+    rig.flush();
+    assert_eq!(rig.removing, [places[0].clone()]);
 }

@@ -135,7 +135,12 @@ pub(super) struct Rig {
 impl Rig {
     /// A new agent, admitted and registered in term 1.
     pub(super) fn registered() -> Self {
-        let mut rig = Self::fresh();
+        Self::registered_with(config(1))
+    }
+
+    /// The same of an agent with such settings.
+    pub(super) fn registered_with(config: AgentConfig) -> Self {
+        let mut rig = Self::with(config);
         rig.connect(1);
         rig.tell(ToAgent::Registered { agent: AGENT, draining: false });
         rig.flush();
@@ -145,9 +150,13 @@ impl Rig {
 
     /// An agent that was never admitted.
     pub(super) fn fresh() -> Self {
+        Self::with(config(1))
+    }
+
+    fn with(config: AgentConfig) -> Self {
         let now = Now { mono: Mono(1_000), wall: Wall(1_000_000) };
         let mut effects = Vec::new();
-        let agent = Agent::recover(config(1), Recovered::default(), now, &mut effects);
+        let agent = Agent::recover(config, Recovered::default(), now, &mut effects);
         assert!(effects.is_empty(), "nothing is found, nothing is to do");
         Self {
             agent,

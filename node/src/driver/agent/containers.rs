@@ -74,18 +74,14 @@ impl Containers {
         let sandbox = self.sandboxes.path(framework, task, &container);
         // Before anything of it is there.
         self.sandboxes.hold(&container, Some(sandbox.clone()));
-        let mut spec = self.spec(&container, framework, user, launch, sandbox);
-        if let Ok(spec) = &mut spec {
-            spec.volumes = volumes.iter().map(|volume| self.volumes.mount(volume)).collect();
-        }
+        let spec = self.spec(&container, framework, user, launch, sandbox);
+        let spec = spec.map_err(|message| (Reason::TaskInvalid, message));
+        let (volumes, wanted) = (self.volumes.clone(), volumes.to_vec());
         tokio::spawn(async move {
             let Ok(_slot) = launches.acquire().await else { return };
-            let event = match spec {
+            let event = match with_volumes(spec, volumes, wanted).await {
                 Ok(spec) => launch_container(containerizer.as_ref(), container, spec).await,
-                Err(message) => {
-                    let reason = Reason::TaskInvalid;
-                    Event::ContainerFailed { container, reason, message }
-                }
+                Err((reason, message)) => Event::ContainerFailed { container, reason, message },
             };
             // The loop is gone only when the node stops.
             let _listening = mailbox.send(Input::Core(event)).await;
@@ -194,6 +190,23 @@ async fn launch_container(
             Event::ContainerFailed { container, reason, message: error.to_string() }
         }
     }
+}
+
+/// The same container with its volumes, whose disks are looked at.
+async fn with_volumes(
+    spec: Result<ContainerSpec, (Reason, String)>,
+    volumes: Volumes,
+    wanted: Vec<TaskVolume>,
+) -> Result<ContainerSpec, (Reason, String)> {
+    let mut spec = spec?;
+    if !wanted.is_empty() {
+        let mounted =
+            move || wanted.iter().map(|volume| volumes.mount(volume)).collect::<Result<_, _>>();
+        let mounted = tokio::task::spawn_blocking(mounted).await;
+        let mounted = mounted.unwrap_or_else(|_| Err("the node is being stopped".to_owned()));
+        spec.volumes = mounted.map_err(|why| (Reason::ContainerLaunchFailed, why))?;
+    }
+    Ok(spec)
 }
 
 fn limits(resources: &Resources, pids_max: Option<u32>) -> isolation::Limits {
