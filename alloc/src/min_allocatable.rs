@@ -47,10 +47,23 @@ pub enum MinAllocatableError {
 impl MinAllocatable {
     /// Whether resources are worth an offer.
     pub fn is_met_by(&self, resources: &Resources) -> bool {
-        self.0
-            .iter()
-            .any(|all| all.iter().all(|(name, amount)| resources.amount_of(name) >= *amount))
+        // Mostly what is left of an agent is nothing.
+        !resources.is_empty()
+            && self
+                .0
+                .iter()
+                .any(|all| all.iter().all(|(name, amount)| holds(resources, name, *amount)))
     }
+}
+
+/// Whether there is so much of a resource. Mostly there is in its first entry alone, so that the others
+/// need not be added up.
+fn holds(resources: &Resources, name: &ResourceName, least: Amount) -> bool {
+    let mut sum = Amount::ZERO;
+    resources.iter().filter(|resource| resource.name() == name).any(|resource| {
+        sum = sum.saturating_add(resource.amount().unwrap_or(Amount::ZERO));
+        sum >= least
+    })
 }
 
 impl Default for MinAllocatable {

@@ -102,7 +102,8 @@ impl Allocator {
                 (place(draw, id), id, key)
             })
             .collect();
-        drawn.sort_unstable();
+        // Ids are looked at only where two have the same place, and no two have the same id.
+        drawn.sort_unstable_by(|one, other| one.0.cmp(&other.0).then_with(|| one.1.cmp(&other.1)));
         drawn.into_iter().map(|(_, _, key)| key).collect()
     }
 
@@ -154,20 +155,18 @@ impl Allocator {
             .flatten();
         let few = few.map(|few| few.iter().map(|key| memberships[*key].node).collect::<Vec<_>>());
         let useful = |key| {
-            if tree.has_quota() {
-                // Whatever keeps it from the agent: with more headroom it might want more of it.
-                let headroom = tree.headroom(memberships[key].node);
-                if !headroom.is_unlimited() {
-                    limited.entry(key).or_default().narrow_to(&headroom);
-                }
+            let headroom = tree.has_quota().then(|| tree.headroom(memberships[key].node));
+            // Whatever keeps it from the agent: with more headroom it might want more of it.
+            if let Some(headroom) = headroom.as_ref().filter(|headroom| !headroom.is_unlimited()) {
+                limited.entry(key).or_default().narrow_to(headroom);
             }
             if given.contains(&key) {
                 return None;
             }
             remember_constraint(page, agent, &mut memberships[key]);
             let look = Look { tree, page, agent, turns: true };
-            let found =
-                look.at(key, &memberships[key], |refused, free| covers.check(refused, free));
+            let covers = |refused, free: &Resources| covers.check(refused, free);
+            let found = look.at_within(key, &memberships[key], || headroom, covers);
             if let Err(rule) = &found {
                 turns_taken |= *rule == SkipRule::TurnTaken;
                 memberships[key].skips.count(*rule);
@@ -278,14 +277,24 @@ impl<'a> Look<'a> {
         membership: &Membership,
         covers: impl FnOnce(&'a std::sync::Arc<Resources>, &Resources) -> bool,
     ) -> Result<Portion, SkipRule> {
+        self.at_within(key, membership, || self.headroom(membership), covers)
+    }
+
+    /// The same with the headroom of the membership, where that is known already.
+    fn at_within(
+        self,
+        key: Key<Membership>,
+        membership: &Membership,
+        headroom: impl FnOnce() -> Option<Headroom>,
+        covers: impl FnOnce(&'a std::sync::Arc<Resources>, &Resources) -> bool,
+    ) -> Result<Portion, SkipRule> {
         if let Some(rule) = self.page.unsuited(self.agent, membership) {
             return Err(rule);
         }
         if membership.demand().is_some_and(|demand| demand.together_until().is_some()) {
             return Err(SkipRule::NotRequested);
         }
-        let headroom = self.headroom(membership);
-        let found = self.page.portion_for(key, membership, self.turns, headroom, covers);
+        let found = self.page.portion_for(key, membership, self.turns, headroom(), covers);
         let unknown = |rule: &SkipRule| *rule == SkipRule::QuotaLimit && self.tree.limits_held();
         found.map_err(|rule| if unknown(&rule) { SkipRule::ConsumptionUnknown } else { rule })
     }
