@@ -17,11 +17,7 @@ use meshos_protocol::{
     wishes::{FaultDomain, FaultDomainError},
 };
 
-use super::{
-    ConfigError, KeySource, NodeOptions, Raw, Seed, address,
-    raw::Given,
-    seeds,
-};
+use super::{ConfigError, KeySource, NodeOptions, Raw, Seed, address, raw::Given, seeds};
 use crate::{detect::Machine, logging};
 
 const PORT_DEFAULT: u16 = 5050;
