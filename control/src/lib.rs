@@ -7,6 +7,7 @@
 #![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
 pub mod agent;
+mod allowance;
 mod framing;
 pub mod master;
 mod pages;

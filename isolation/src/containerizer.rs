@@ -10,7 +10,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::container::{ContainerId, ContainerSpec};
+use crate::container::{ContainerId, ContainerSpec, Limits};
 use crate::error::{Error, LaunchError};
 
 /// Starts, stops and watches containers.
@@ -39,6 +39,10 @@ pub trait Containerizer: Send + Sync + fmt::Debug {
     /// The exit status is on the agent's disk: kills leftovers, forgets the container and removes its cgroups.
     /// Idempotent. Refused while the container's first process runs.
     async fn release(&self, container: &ContainerId) -> Result<(), Error>;
+
+    /// Changes what a running container may use. Memory is limited to less only when the container uses less than
+    /// that already: the kernel would end what it needs.
+    async fn update(&self, container: &ContainerId, limits: Limits) -> Result<(), Error>;
 
     /// What the container uses now.
     async fn usage(&self, container: &ContainerId) -> Result<Usage, Error>;

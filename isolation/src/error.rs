@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::container::ContainerId;
+use crate::isolator::IsolatorError;
 
 /// Why an operation on a containerizer failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,12 @@ impl Error {
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<IsolatorError> for Error {
+    fn from(error: IsolatorError) -> Self {
+        Self::Io { action: error.action, path: error.path, source: error.source }
     }
 }
 

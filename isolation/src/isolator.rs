@@ -21,6 +21,11 @@ pub trait Isolator: Send + Sync + fmt::Debug {
     /// Makes what the container needs before it starts, with the limits in force. Called once per container.
     fn prepare(&self, container: &ContainerId, limits: &Limits) -> Result<(), IsolatorError>;
 
+    /// Puts other limits in force on a container that runs.
+    fn update(&self, _container: &ContainerId, _limits: &Limits) -> Result<(), IsolatorError> {
+        Ok(())
+    }
+
     /// The cgroup directories that the container's first process enters before it executes its command.
     fn isolate(&self, container: &ContainerId) -> Vec<PathBuf>;
 

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::build;
 use crate::client::{CallError, Client, ClientOptions};
-use crate::container::{ContainerId, ContainerSpec};
+use crate::container::{ContainerId, ContainerSpec, Limits};
 use crate::containerizer::{
     ContainerEvent, Containerizer, Limitation, RecoveredContainer, RecoveredState, Started, Usage,
 };
@@ -364,16 +364,20 @@ impl Containerizer for NativeContainerizer {
         Ok(())
     }
 
+    async fn update(&self, container: &ContainerId, limits: Limits) -> Result<(), Error> {
+        let unknown = || Error::UnknownContainer { container: container.clone() };
+        self.client.pid(container).ok_or_else(unknown)?;
+        let id = container.clone();
+        let updated = self.blocking(move |isolation| isolation.update(&id, &limits)).await?;
+        Ok(updated?)
+    }
+
     async fn usage(&self, container: &ContainerId) -> Result<Usage, Error> {
         let unknown = || Error::UnknownContainer { container: container.clone() };
         let pid = self.client.pid(container).ok_or_else(unknown)?;
         let id = container.clone();
         let usage = self.blocking(move |isolation| isolation.usage(&id, pid)).await?;
-        usage.map_err(|error| Error::Io {
-            action: error.action,
-            path: error.path,
-            source: error.source,
-        })
+        Ok(usage?)
     }
 }
 

@@ -183,6 +183,13 @@ impl Session {
             Event::Update { status } => self.update(&status, places, out),
             Event::OperationStatus { status } => self.operation_status(&status, out),
             Event::AgentLost { agent } => tell(out, event::agent_lost(self.cluster, agent)),
+            Event::ExecutorLost { agent, executor, exit, message: _ } => {
+                let cluster = self.cluster;
+                tell(out, event::executor_lost(cluster, agent, &executor, exit.as_ref()));
+            }
+            Event::Message { agent, executor, data } => {
+                tell(out, event::message(self.cluster, agent, &executor, data));
+            }
             Event::Answered { request, error } => self.answered(request, error, out),
             Event::Error { error } => self.refused(&error, out),
             Event::Unfulfilled { .. } | Event::LeaderLost | Event::Heartbeat | Event::Unknown => {}

@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use duration::{parse_duration, print_duration};
 pub(crate) use file::read_file;
-pub(crate) use options::{KeySource, NodeOptions, Seed, Sharing, Times};
+pub(crate) use options::{ExecutorTimes, KeySource, NodeOptions, Seed, Sharing, Times};
 pub(crate) use places::{Places, TOKEN_FILE};
 pub(crate) use raw::{Flags, Raw};
 pub(crate) use resolve::{Resolved, resolve};

@@ -16,7 +16,7 @@ pub use numbered::{
     Subscription, Term, UpdateId,
 };
 pub(crate) use text::chosen_by_framework;
-pub use text::{ContainerId, OperationId, Principal, TaskId};
+pub use text::{ContainerId, ExecutorId, OperationId, Principal, TaskId};
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

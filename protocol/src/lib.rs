@@ -8,6 +8,7 @@
 pub mod attributes;
 pub mod codec;
 pub mod demand;
+pub mod executor;
 pub mod fnv;
 pub mod framework;
 pub mod ids;

@@ -13,10 +13,13 @@
 //! | request | any node | any node | [`node::RequestFrame`] | [`node::ReplyFrame`] |
 //! | bulk | any node | any node | [`node::RequestFrame`] | [`node::ReplyFrame`] |
 //!
+//! Executors speak the same frames over a unix socket: [`executor::Call`] there, [`executor::Event`] back.
+//!
 //! Calls that may be repeated without harm: kill, acknowledge, decline, revive, suppress and
 //! reconcile. An accept is never repeated by anyone.
 
 pub mod agent;
+pub mod executor;
 pub mod node;
 pub mod scheduler;
 

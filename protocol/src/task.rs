@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{AgentId, FrameworkId, TaskId, UpdateId},
+    executor::ExecutorInfo,
+    ids::{AgentId, ExecutorId, FrameworkId, TaskId, UpdateId},
     resources::Resources,
     role::Role,
     time::Wall,
@@ -23,6 +24,11 @@ pub use state::TaskState;
 /// that asks for more waits so long.
 pub const KILL_GRACE_MAX_MS: u64 = 24 * 3_600 * 1_000;
 
+/// The most bytes of data that a task carries for its executor.
+pub const DATA_BYTES_MAX: usize = 256 << 10;
+/// The most bytes of data in a status update: they are on the agent's disk until it is acknowledged.
+pub const STATUS_DATA_BYTES_MAX: usize = 64 << 10;
+
 /// What a framework asks to run on one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskDescription {
@@ -33,8 +39,15 @@ pub struct TaskDescription {
     pub name: String,
     /// What it takes from the offer.
     pub resources: Resources,
-    /// What runs.
+    /// What runs; [`Command::none`] for a task that an executor runs. Leaders of releases that know no
+    /// executors refuse such a task, because its command is empty.
     pub command: Command,
+    /// The executor that runs the task. The first task that names it on an agent starts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<Box<ExecutorInfo>>,
+    /// For the executor; opaque to meshos, at most [`DATA_BYTES_MAX`].
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<u8>,
     /// Between SIGTERM and SIGKILL when the task is killed; the agent's default when absent, at most
     /// [`KILL_GRACE_MAX_MS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +64,17 @@ pub struct TaskLaunch {
     pub description: TaskDescription,
     /// The role whose share the resources count against.
     pub role: Role,
+    /// What the leader has allocated for the task's executor, when the task is to start it: without it
+    /// the executor is there already, or the launch comes too late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_resources: Option<Resources>,
+}
+
+impl TaskDescription {
+    /// The id of the executor that runs the task, if one does.
+    pub fn executor_id(&self) -> Option<&ExecutorId> {
+        self.executor.as_ref().map(|executor| &executor.id)
+    }
 }
 
 /// How a task's process ended.
@@ -117,6 +141,12 @@ pub struct StatusUpdate {
     pub at: Wall,
     /// Who made it.
     pub source: Source,
+    /// The task's executor, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<ExecutorId>,
+    /// From the executor, opaque to meshos; at most [`STATUS_DATA_BYTES_MAX`].
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<u8>,
     /// How the process ended, in terminal updates of tasks that had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,

@@ -48,6 +48,8 @@
 
 mod credentials;
 mod driver;
+mod executor;
+mod executor_builder;
 #[cfg(doctest)]
 mod guide;
 mod scheduler;
@@ -56,6 +58,10 @@ pub mod wire;
 
 pub use credentials::Credentials;
 pub use driver::{DriverError, DriverOptions, SchedulerDriver, Status};
+pub use executor::{
+    Executor, ExecutorDriver, ExecutorOptions, ExecutorOptionsError, ExecutorRegistered, TaskUpdate,
+};
+pub use executor_builder::ExecutorBuilder;
 pub use meshos_protocol as protocol;
 pub use scheduler::{Registered, Scheduler};
 pub use task_builder::{TaskBuilder, TaskBuilderError};

@@ -2,11 +2,11 @@
 
 use meshos_protocol::{
     framework::Offer,
-    ids::{AgentId, ClusterId, FrameworkId, NodeId, OfferId, Term},
+    ids::{AgentId, ClusterId, ExecutorId, FrameworkId, NodeId, OfferId, Term},
     messages::scheduler::CallError,
     operation::OperationStatus,
     role::Role,
-    task::StatusUpdate,
+    task::{Exit, StatusUpdate},
 };
 
 use crate::SchedulerDriver;
@@ -75,6 +75,29 @@ pub trait Scheduler: Send + 'static {
     /// An agent is unreachable or gone; its tasks are told by status updates.
     fn agent_lost(&mut self, driver: &SchedulerDriver, agent: AgentId) {
         let _ = (driver, agent);
+    }
+
+    /// Bytes from one of the framework's executors. Best effort: some may be lost.
+    fn framework_message(
+        &mut self,
+        driver: &SchedulerDriver,
+        agent: AgentId,
+        executor: ExecutorId,
+        data: Vec<u8>,
+    ) {
+        let _ = (driver, agent, executor, data);
+    }
+
+    /// An executor is over; its tasks are told by status updates. `exit` says how its process ended, if
+    /// it had one. What happens while the framework is disconnected is not told later.
+    fn executor_lost(
+        &mut self,
+        driver: &SchedulerDriver,
+        agent: AgentId,
+        executor: ExecutorId,
+        exit: Option<Exit>,
+    ) {
+        let _ = (driver, agent, executor, exit);
     }
 
     /// What was asked for with [`SchedulerDriver::request_together`] was not to be had in time. Nothing

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use meshos_protocol::{
+    executor::ExecutorInfo,
     ids::{IdError, TaskId},
     resources::{Resources, TextError},
     task::{Command, CommandLine, TaskDescription, Uri},
@@ -15,6 +16,8 @@ pub struct TaskBuilder {
     name: Option<String>,
     resources: String,
     command: Command,
+    executor: Option<Box<ExecutorInfo>>,
+    data: Vec<u8>,
     kill_grace_ms: Option<u64>,
     labels: BTreeMap<String, String>,
 }
@@ -46,13 +49,26 @@ impl TaskBuilder {
         Self::new(id, CommandLine::Exec { program: program.into(), arguments })
     }
 
+    /// A task that an executor runs. Make the executor with [`crate::ExecutorBuilder`]; all tasks of it
+    /// on one agent name it in the same words.
+    pub fn for_executor(id: impl Into<String>, executor: ExecutorInfo) -> Self {
+        let mut builder = Self::of(id, Command::none());
+        builder.executor = Some(Box::new(executor));
+        builder
+    }
+
     fn new(id: impl Into<String>, line: CommandLine) -> Self {
-        let command = Command { line, environment: BTreeMap::new(), user: None, uris: Vec::new() };
+        Self::of(id, Command { line, ..Command::none() })
+    }
+
+    fn of(id: impl Into<String>, command: Command) -> Self {
         Self {
             id: id.into(),
             name: None,
             resources: "cpus:0.1;mem:32".into(),
             command,
+            executor: None,
+            data: Vec::new(),
             kill_grace_ms: None,
             labels: BTreeMap::new(),
         }
@@ -107,6 +123,13 @@ impl TaskBuilder {
         self
     }
 
+    /// What the task's executor gets with it; at most [`meshos_protocol::task::DATA_BYTES_MAX`] bytes.
+    #[must_use]
+    pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
+        self.data = data.into();
+        self
+    }
+
     /// Adds a label.
     #[must_use]
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -124,6 +147,8 @@ impl TaskBuilder {
             name: self.name.unwrap_or(self.id),
             resources: self.resources.parse::<Resources>()?,
             command: self.command,
+            executor: self.executor,
+            data: self.data,
             kill_grace_ms: self.kill_grace_ms,
             labels: self.labels,
         })

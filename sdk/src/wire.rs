@@ -4,6 +4,7 @@
 
 mod dial;
 mod frame;
+mod local;
 mod pinned;
 mod refused;
 mod stream;
@@ -11,6 +12,7 @@ mod tls;
 
 pub use dial::{Socket, connect};
 pub use frame::{FrameReader, FrameSender, OPENING_BYTES_MAX, WriterOptions, frame, spawn_writer};
+pub use local::{LocalReader, connect_local, short_path};
 pub use pinned::AuthorityCheck;
 pub use refused::lost;
 pub use stream::{Opened, answer_stream, open_stream, read_hello};

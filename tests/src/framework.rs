@@ -15,11 +15,11 @@ use meshos_sdk::{
     DriverOptions, Registered, Scheduler, SchedulerDriver,
     protocol::{
         framework::{Capabilities, Offer},
-        ids::{AgentId, FrameworkId, OfferId, TaskId},
+        ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId},
         messages::scheduler::CallError,
         operation::OperationStatus,
         role::Role,
-        task::{StatusUpdate, TaskDescription, TaskState},
+        task::{Exit, StatusUpdate, TaskDescription, TaskState},
         time::millis,
         wishes::{OfferWishes, ResourceRequest},
     },
@@ -115,6 +115,10 @@ pub enum Note {
     Disconnected,
     /// An agent is unreachable or gone.
     AgentLost(AgentId),
+    /// An executor said something.
+    Message(AgentId, ExecutorId, Vec<u8>),
+    /// An executor is over.
+    ExecutorLost(AgentId, ExecutorId, Option<Exit>),
     /// What it wanted together was not to be had in time.
     Unfulfilled(Role),
     /// What it said of itself is on record, or refused.
@@ -498,6 +502,26 @@ impl Scheduler for Recorder {
 
     fn agent_lost(&mut self, _: &SchedulerDriver, agent: AgentId) {
         self.lock().note(Note::AgentLost(agent));
+    }
+
+    fn framework_message(
+        &mut self,
+        _: &SchedulerDriver,
+        agent: AgentId,
+        executor: ExecutorId,
+        data: Vec<u8>,
+    ) {
+        self.lock().note(Note::Message(agent, executor, data));
+    }
+
+    fn executor_lost(
+        &mut self,
+        _: &SchedulerDriver,
+        agent: AgentId,
+        executor: ExecutorId,
+        exit: Option<Exit>,
+    ) {
+        self.lock().note(Note::ExecutorLost(agent, executor, exit));
     }
 
     fn unfulfilled(&mut self, _: &SchedulerDriver, role: Role) {

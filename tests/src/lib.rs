@@ -43,6 +43,8 @@ pub use mesos::{MesosFramework, MesosStream, Request as MesosRequest, Response a
 pub use namespace::Network;
 pub use node::{Node, NodeArguments};
 pub use ports::free_ports;
-pub use processes::{Process, cgroups_below, launchers_below, of_path, pid_alive, sweep};
+pub use processes::{
+    Process, cgroups_below, kill_process, launchers_below, of_path, pid_alive, sweep,
+};
 pub use slots::Slot;
 pub use wait::{PATIENCE, poll_until, say, since_logged, wait_until};

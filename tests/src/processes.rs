@@ -39,6 +39,11 @@ impl Process {
     }
 }
 
+/// `kill -9` of a process.
+pub fn kill_process(pid: u32) {
+    signal(pid, Signal::SIGKILL);
+}
+
 /// Whether there is a process of that id which is no zombie.
 #[must_use]
 pub fn pid_alive(pid: u32) -> bool {

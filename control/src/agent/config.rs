@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use meshos_protocol::{
     attributes::Attributes,
+    executor::EXECUTORS_PER_AGENT_MAX,
     ids::{Generation, NodeId},
     resources::Resources,
     wishes::FaultDomain,
@@ -41,6 +42,15 @@ pub struct AgentConfig {
     pub update_retry_min: Duration,
     /// The longest wait for an acknowledgement; each is twice the one before.
     pub update_retry_max: Duration,
+    /// How long an executor may take from its start to its registration.
+    pub executor_registration_timeout: Duration,
+    /// How long an executor may take to come back when its connection was lost, or its node was
+    /// restarted.
+    pub executor_recovery_timeout: Duration,
+    /// How long executors that do not say may take to end when they are told to.
+    pub executor_shutdown_grace: Duration,
+    /// The most executors that the agent keeps.
+    pub executors_max: usize,
     /// The most tasks that the agent keeps, ended but unacknowledged ones included.
     pub tasks_max: usize,
     /// How many ended tasks the agent remembers: the newest.
@@ -65,6 +75,10 @@ impl AgentConfig {
             destroy_retry: Duration::from_secs(10),
             update_retry_min: Duration::from_secs(10),
             update_retry_max: Duration::from_secs(600),
+            executor_registration_timeout: Duration::from_secs(60),
+            executor_recovery_timeout: Duration::from_secs(15 * 60),
+            executor_shutdown_grace: Duration::from_secs(5),
+            executors_max: EXECUTORS_PER_AGENT_MAX,
             tasks_max: 20_000,
             ends_max: 1_000,
         }

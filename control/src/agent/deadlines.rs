@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::time::Mono;
 
-use super::task::TaskKey;
+use super::{executors::ExecutorKey, task::TaskKey};
 
-/// Something that is to happen to one task.
+/// Something that is to happen to one task or executor.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Deadline {
     /// SIGKILL to what did not end after SIGTERM.
     Destroy(TaskKey),
     /// The update that waits for its acknowledgement is sent again.
     Retry(TaskKey),
+    /// An executor must have subscribed, for the first time or again.
+    ExecutorAwaited(ExecutorKey),
+    /// SIGKILL to an executor that did not end.
+    ExecutorDestroy(ExecutorKey),
 }
 
 /// At most one moment for each deadline.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use meshos_protocol::{
-    ids::{AgentId, ContainerId, FrameworkId, OperationUuid, TaskId},
-    messages::agent::ToLeader,
+    executor::ExecutorInfo,
+    ids::{AgentId, ContainerId, ExecutorId, FrameworkId, OperationUuid, TaskId, UpdateId},
+    messages::{agent::ToLeader, executor::Event as ExecutorEvent},
+    resources::Resources,
     task::{Exit, StatusUpdate, TaskEnd, TaskLaunch, TaskState},
     time::Wall,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{OperationsRecord, TaskVolume, WriteId};
+use super::{ExecutorRecord, OperationsRecord, TaskVolume, WriteId};
 
 /// A wish of the agent, carried out by the shell in the order given.
 ///
@@ -38,6 +40,40 @@ pub enum Effect {
         launch: TaskLaunch,
         /// The volumes that it holds. Their directories are made when they are not there.
         volumes: Vec<TaskVolume>,
+    },
+    /// Start the container of an executor.
+    StartExecutor {
+        /// Its name.
+        container: ContainerId,
+        /// Whose executor it is.
+        framework: FrameworkId,
+        /// Whom it runs as unless the command says otherwise; empty: the node's default.
+        user: String,
+        /// What runs.
+        info: Box<ExecutorInfo>,
+        /// What it and the tasks that wait for it may use.
+        resources: Resources,
+    },
+    /// Listen on an executor's socket, anew if it was listened on before; until the container is
+    /// released.
+    ServeExecutor {
+        /// Its container.
+        container: ContainerId,
+    },
+    /// Say something to an executor, over the connection on which it spoke last. After an error the
+    /// connection is closed.
+    TellExecutor {
+        /// Its container.
+        container: ContainerId,
+        /// What.
+        event: ExecutorEvent,
+    },
+    /// Change what a running container may use; only the newest word for it counts.
+    LimitContainer {
+        /// Which.
+        container: ContainerId,
+        /// All that it may use.
+        resources: Resources,
     },
     /// Make the directories of new volumes, told back by [`super::Event::VolumesMade`]; those that
     /// are there already stay as they are.
@@ -85,6 +121,15 @@ pub enum Change {
     Task(Box<TaskRecord>),
     /// What operations have made of the agent's resources, whole.
     Operations(Box<OperationsRecord>),
+    /// One executor, whole.
+    Executor(Box<ExecutorRecord>),
+    /// The executor is over, and the ends of its tasks are written.
+    ForgetExecutor {
+        /// Whose executor it was.
+        framework: FrameworkId,
+        /// The executor.
+        executor: ExecutorId,
+    },
     /// The task is over and acknowledged.
     Forget {
         /// Whose task it was.
@@ -117,7 +162,7 @@ pub struct TaskRecord {
     pub user: String,
     /// What was asked.
     pub launch: TaskLaunch,
-    /// The container it runs in.
+    /// The container it runs in: its own, or that of its executor.
     pub container: ContainerId,
     /// The newest state.
     pub state: TaskState,
@@ -135,4 +180,7 @@ pub struct TaskRecord {
     /// Set when someone asked for its end.
     #[serde(default)]
     pub kill_asked: bool,
+    /// The ids of the newest updates that its executor told, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates_taken: Vec<UpdateId>,
 }

@@ -2,15 +2,16 @@
 
 use meshos_protocol::{
     ids::ContainerId,
-    messages::agent::ToLeader,
+    messages::{agent::ToLeader, executor::ExecutorStatus},
     task::{Exit, Reason, StatusUpdate, TaskState},
-    time::Now,
+    time::{Now, Wall},
 };
 
 use super::{
     Agent, Change, Effect, TaskRecord,
     deadlines::Deadline,
-    task::{Abandoned, Phase, TaskKey},
+    executors::{fill_in, keep_id},
+    task::{Abandoned, Phase, Task, TaskKey},
 };
 
 /// How a task ended, as it will be told.
@@ -20,11 +21,13 @@ pub(super) struct End {
     pub(super) reason: Option<Reason>,
     pub(super) message: String,
     pub(super) exit: Option<Exit>,
+    /// As the task's executor told it, if it did.
+    pub(super) told: Option<Box<ExecutorStatus>>,
 }
 
 impl End {
     pub(super) fn new(state: TaskState, reason: Option<Reason>, message: String) -> Self {
-        Self { state, reason, message, exit: None }
+        Self { state, reason, message, exit: None, told: None }
     }
 
     /// What the end of its container means for a task.
@@ -53,7 +56,7 @@ impl End {
                 (TaskState::Failed, Some(Reason::ExitStatusUnreadable), message.to_owned())
             }
         };
-        Self { state, reason, message, exit: Some(exit) }
+        Self { state, reason, message, exit: Some(exit), told: None }
     }
 }
 
@@ -72,6 +75,10 @@ impl Agent {
         (reason, message): (Reason, String),
         effects: &mut Vec<Effect>,
     ) {
+        if let Some(key) = self.executor_containers.get(container).cloned() {
+            self.executor_over(now, &key, None, (reason, message), effects);
+            return;
+        }
         let Some(key) = self.containers.get(container).cloned() else { return };
         let Some(task) = self.tasks.get(&key) else { return };
         match task.phase {
@@ -81,6 +88,7 @@ impl Agent {
             }
             Phase::Killing { .. } => self.killed_before_start(now, &key, effects),
             Phase::Recording { .. }
+            | Phase::Queued
             | Phase::Running { .. }
             | Phase::Ending { .. }
             | Phase::Ended
@@ -96,6 +104,10 @@ impl Agent {
         limitation: Option<(Reason, String)>,
         effects: &mut Vec<Effect>,
     ) {
+        if let Some(key) = self.executor_containers.get(&container).cloned() {
+            self.executor_exited(now, &key, exit, limitation, effects);
+            return;
+        }
         let Some(key) = self.containers.get(&container).cloned() else {
             // Left over from an agent id or a record that is gone.
             effects.push(Effect::Release { container });
@@ -109,13 +121,24 @@ impl Agent {
                 self.finish(now, &key, end, effects);
             }
             // Known already; whoever is about to write it releases the container.
-            Phase::Recording { .. } | Phase::Ending { .. } | Phase::Forgetting { .. } => {}
+            Phase::Recording { .. }
+            | Phase::Queued
+            | Phase::Ending { .. }
+            | Phase::Forgetting { .. } => {}
             Phase::Ended => effects.push(Effect::Release { container }),
         }
     }
 
     /// A live task is over: the terminal update is written, and told once it is on disk.
     pub(super) fn finish(&mut self, now: Now, key: &TaskKey, end: End, effects: &mut Vec<Effect>) {
+        let executor = self.tasks.get(key).and_then(Task::executor_key);
+        self.write_end(now, key, end, effects);
+        if let Some(executor) = executor {
+            self.follow_limits(&executor, effects);
+        }
+    }
+
+    fn write_end(&mut self, now: Now, key: &TaskKey, end: End, effects: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get(key) else { return };
         debug_assert!(task.is_live(), "a task ends once");
         let abandoned = task.abandoned;
@@ -124,13 +147,17 @@ impl Agent {
         terminal.reason = end.reason;
         terminal.message = end.message;
         terminal.exit = end.exit;
+        if let Some(told) = end.told {
+            fill_in(&mut terminal, *told);
+        }
         if let Some(why) = abandoned {
             // Of an agent that was declared gone the leader has told another end already.
+            self.acknowledge_end(key, &terminal, effects);
             let told = (why == Abandoned::FrameworkClosed).then_some(&terminal);
             self.forget(key, Some(terminal.state), told, effects);
             return;
         }
-        terminal.update = Some(self.mint_update());
+        terminal.update = terminal.update.or_else(|| Some(self.mint_update()));
         append(&mut record, terminal.clone());
         let write = self.write_for(key, Change::Task(Box::new(record)), effects);
         self.enter(key, Phase::Ending { write, terminal: Box::new(terminal) });
@@ -141,23 +168,30 @@ impl Agent {
     pub(super) fn ended(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(key) else { return };
         let Phase::Ending { terminal, .. } = &task.phase else { return };
-        let terminal = terminal.as_ref().clone();
-        let state = terminal.state;
-        append(task.record_mut(), terminal);
+        let told = terminal.as_ref().clone();
+        let state = told.state;
+        append(task.record_mut(), told.clone());
         let waits_in_line = task.record.unacknowledged.len() > 1;
         if std::mem::take(&mut task.contained) {
             effects.push(Effect::Release { container: task.record.container.clone() });
         }
         self.counters.count_end(state);
+        self.acknowledge_end(key, &told, effects);
         self.enter(key, Phase::Ended);
         self.send_head(now, key, effects);
         if waits_in_line {
-            self.tell_ended(key, state, effects);
+            self.tell_ended(key, state, Some(told.at), effects);
         }
     }
 
-    fn tell_ended(&mut self, key: &TaskKey, state: TaskState, effects: &mut Vec<Effect>) {
-        let message = ToLeader::TaskEnded { framework: key.0, task: key.1.clone(), state };
+    fn tell_ended(
+        &mut self,
+        key: &TaskKey,
+        state: TaskState,
+        at: Option<Wall>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let message = ToLeader::TaskEnded { framework: key.0, task: key.1.clone(), state, at };
         self.tell(message, effects);
     }
 
@@ -185,7 +219,7 @@ impl Agent {
         }
         let Phase::Forgetting { farewell, .. } = task.phase else { return };
         if let (Some(state), Some(Abandoned::FrameworkClosed)) = (farewell, task.abandoned) {
-            self.tell_ended(key, state, effects);
+            self.tell_ended(key, state, None, effects);
         }
         self.register_when_clear(now, effects);
     }
@@ -195,5 +229,6 @@ impl Agent {
 fn append(record: &mut TaskRecord, terminal: StatusUpdate) {
     record.state = terminal.state;
     record.exit.clone_from(&terminal.exit);
+    keep_id(record, &terminal);
     record.unacknowledged.push(terminal);
 }

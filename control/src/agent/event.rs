@@ -2,7 +2,7 @@
 
 use meshos_protocol::{
     ids::{ContainerId, Fence, OperationUuid},
-    messages::agent::ToAgentFrame,
+    messages::{agent::ToAgentFrame, executor::Call as ExecutorCall},
     task::{Exit, Reason},
 };
 
@@ -56,6 +56,19 @@ pub enum Event {
         exit: Exit,
         /// Set when a limit ended it: the reason and a sentence.
         limitation: Option<(Reason, String)>,
+    },
+    /// An executor said something over its socket. The shell has checked that whoever said it holds the
+    /// token of the container and runs as its user; the token is not passed on.
+    ExecutorCalled {
+        /// Its container.
+        container: ContainerId,
+        /// What.
+        call: ExecutorCall,
+    },
+    /// The connection of an executor that spoke last is closed.
+    ExecutorDisconnected {
+        /// Its container.
+        container: ContainerId,
     },
     /// The directories of the volumes that an operation made are there, or cannot be made.
     VolumesMade {

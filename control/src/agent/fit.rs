@@ -14,7 +14,7 @@ use super::{FoundContainer, Recovered};
 /// How many tasks a refusal names of each resource.
 const TASKS_NAMED_MAX: usize = 10;
 
-/// Running tasks that hold more than their node has now.
+/// Running tasks, with their executors, that hold more than their node has now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit {
     lacking: Vec<Lack>,
@@ -96,6 +96,9 @@ impl Recovered {
             .filter(|record| !record.state.is_terminal() && runs(&record.container));
         let mut held = Resources::new();
         let mut tasks = Vec::new();
+        for executor in self.executors.iter().filter(|executor| runs(&executor.container)) {
+            held += &executor.resources;
+        }
         for record in running {
             let description = &record.launch.description;
             // A shared volume counts once, however many hold it.

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use meshos_protocol::{resources::Resources, task::TaskState};
 
 use super::{
-    Agent,
+    Agent, WriteId,
     deadlines::Deadline,
+    executors::ExecutorPhase,
     register::Link,
+    storage::Waiter,
     task::{Abandoned, Phase, Task, TaskKey},
 };
 
@@ -23,6 +25,7 @@ impl Agent {
         for (key, task) in &self.tasks {
             self.check_task(key, task);
         }
+        self.check_executors();
         self.check_waiting();
         self.ends.check_invariants(self.config.ends_max);
         self.check_deadlines();
@@ -40,9 +43,11 @@ impl Agent {
             .values()
             .filter(|task| task.holds_resources())
             .map(|task| &task.record.launch.description.resources)
+            .chain(self.executors.values().map(|executor| &executor.record.resources))
             .sum();
-        assert_eq!(used, self.used, "used is the sum of what the tasks hold");
-        assert_eq!(self.containers.len(), self.tasks.len(), "one container for each task");
+        assert_eq!(used, self.used, "used is the sum of what the tasks and executors hold");
+        let plain = self.tasks.values().filter(|task| task.executor_key().is_none()).count();
+        assert_eq!(self.containers.len(), plain, "one container for each task without executor");
         for (container, key) in &self.containers {
             let task = self.tasks.get(key).expect("every container belongs to a task");
             assert_eq!(&task.record.container, container, "the container of {key:?}");
@@ -71,7 +76,9 @@ impl Agent {
                 assert!(last.state.is_terminal() && terminal == 1, "{key:?}");
             }
             Phase::Forgetting { .. } => assert!(record.unacknowledged.is_empty(), "{key:?}"),
-            Phase::Recording { .. } => assert_eq!(record.state, TaskState::Staging, "{key:?}"),
+            Phase::Recording { .. } | Phase::Queued => {
+                assert_eq!(record.state, TaskState::Staging, "{key:?}");
+            }
             Phase::Starting
             | Phase::Running { .. }
             | Phase::Killing { .. }
@@ -88,8 +95,8 @@ impl Agent {
     }
 
     fn check_waiting(&self) {
-        for (write, key) in self.storage.waiting() {
-            assert!(write.0 > 0, "writes are numbered from 1, see {key:?}");
+        for (write, waiter) in self.storage.waiting() {
+            assert!(write.0 > 0, "writes are numbered from 1, see {waiter:?}");
         }
         if self.storage.failure().is_some() {
             assert!(
@@ -104,16 +111,59 @@ impl Agent {
             | Phase::Forgetting { write, .. } = &task.phase
             {
                 assert!(
-                    self.storage.waiting().any(|waiting| waiting == (*write, key)),
+                    self.is_waited_for(*write, &Waiter::Task(key.clone())),
                     "{key:?} waits for a write that nobody tells it of"
                 );
             }
         }
     }
 
+    fn is_waited_for(&self, write: WriteId, waiter: &Waiter) -> bool {
+        self.storage.waiting().any(|(it, waiting)| it == write && waiting == waiter)
+    }
+
+    fn check_executors(&self) {
+        assert_eq!(self.executor_containers.len(), self.executors.len(), "one container for each");
+        for (container, key) in &self.executor_containers {
+            let executor = self.executors.get(key).expect("every container belongs to somebody");
+            assert_eq!(&executor.record.container, container, "the container of {key:?}");
+        }
+        for (key, executor) in &self.executors {
+            let awaited = self.deadlines.get(&Deadline::ExecutorAwaited(key.clone())).is_some();
+            let destroyed = self.deadlines.get(&Deadline::ExecutorDestroy(key.clone())).is_some();
+            match &executor.phase {
+                ExecutorPhase::Recording { write } | ExecutorPhase::Ending { write, .. } => {
+                    let waits = self.is_waited_for(*write, &Waiter::Executor(key.clone()));
+                    assert!(waits || self.storage.failure().is_some(), "{key:?} waits in vain");
+                    assert!(!executor.subscribed && !awaited && !destroyed, "{key:?}");
+                }
+                ExecutorPhase::Starting => assert!(!awaited && !executor.subscribed, "{key:?}"),
+                ExecutorPhase::Running => assert!(
+                    executor.subscribed || awaited || destroyed,
+                    "{key:?} is away and nothing will happen about it"
+                ),
+            }
+            assert!(!executor.terminating || !awaited, "{key:?} ends and is waited for");
+        }
+        for (key, task) in self.tasks.iter().filter(|(_, task)| task.is_live()) {
+            let Some(executor) = task.executor_key() else {
+                assert!(!matches!(task.phase, Phase::Queued), "{key:?} waits for no executor");
+                continue;
+            };
+            let executor = self.executors.get(&executor);
+            let executor = executor.unwrap_or_else(|| panic!("{key:?} has lost its executor"));
+            assert_eq!(executor.record.container, task.record.container, "{key:?}");
+            let own = matches!(task.phase, Phase::Starting | Phase::Killing { .. });
+            assert!(!own, "{key:?} has no container of its own");
+        }
+    }
+
     fn check_deadlines(&self) {
         for deadline in self.deadlines.iter() {
             match deadline {
+                Deadline::ExecutorAwaited(key) | Deadline::ExecutorDestroy(key) => {
+                    assert!(self.executors.contains_key(key), "{key:?} is not there");
+                }
                 Deadline::Destroy(key) => {
                     let phase = self.tasks.get(key).map(|task| &task.phase);
                     assert!(

@@ -29,7 +29,10 @@ impl Agent {
         let Some(task) = self.tasks.get(key) else { return };
         let grace = self.grace(grace_ms.or(task.record.launch.description.kill_grace_ms));
         match task.phase {
-            Phase::Recording { .. } => self.killed_before_start(now, key, effects),
+            Phase::Recording { .. } | Phase::Queued => self.killed_before_start(now, key, effects),
+            Phase::Running { .. } if task.executor_key().is_some() => {
+                self.kill_by_executor(key, grace_ms, effects);
+            }
             Phase::Starting => self.kill_while_starting(now, key, effects),
             Phase::Running { pid } => self.kill_running(now, key, pid, grace, effects),
             Phase::Killing { .. } => {
@@ -108,6 +111,10 @@ impl Agent {
     /// SIGKILL, and again after a while until the container is seen to have ended.
     pub(super) fn destroy(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get(key) else { return };
+        if let Some(executor) = task.executor_key() {
+            self.destroy_executor(now, &executor, effects);
+            return;
+        }
         let container = task.record.container.clone();
         if let Phase::Starting | Phase::Running { .. } = task.phase {
             self.enter_killing(now, key, None, effects);
@@ -130,6 +137,7 @@ impl Agent {
             }
             self.abandon(now, &key, Abandoned::FrameworkClosed, effects);
         }
+        self.shut_down_executors(now, |key| key.0 == framework, effects);
     }
 
     /// The node is being stopped together with its tasks.
@@ -142,11 +150,16 @@ impl Agent {
             effects.push(Effect::SendToLeader(ToLeader::Leaving));
         }
         for key in self.keys_where(|_| true) {
-            if let Some(task) = self.tasks.get_mut(&key) {
-                task.kill_reason = Some(Reason::AgentStopped);
+            let Some(task) = self.tasks.get_mut(&key) else { continue };
+            task.kill_reason = Some(Reason::AgentStopped);
+            if task.executor_key().is_some() && matches!(task.phase, Phase::Running { .. }) {
+                // It ends with its executor.
+                task.record_mut().kill_asked = true;
+            } else {
+                self.kill(now, &key, None, effects);
             }
-            self.kill(now, &key, None, effects);
         }
+        self.shut_down_executors(now, |_| true, effects);
     }
 
     pub(super) fn keys_where(&self, wanted: impl Fn(&TaskKey) -> bool) -> Vec<TaskKey> {

@@ -9,6 +9,7 @@ use meshos_protocol::{
 
 use super::{
     Agent, Change, Effect, TaskRecord,
+    executors::executor_of,
     register::Link,
     task::{Phase, Task, TaskKey},
 };
@@ -28,29 +29,37 @@ impl Agent {
         if self.tasks.contains_key(&key) {
             self.counters.launches_repeated += 1;
             self.answer_known(now, &key, effects);
+            self.tell_not_started(framework, &launch, effects);
             return;
         }
-        if let Some((reason, message)) = self.refusal(&launch) {
+        if let Some((reason, message)) = self.refusal(framework, &launch) {
             self.counters.launches_refused += 1;
             self.counters.launches_without_room += u64::from(reason == Reason::ResourcesExceeded);
             let mut status = self.status(now, &key, TaskState::Dropped);
             status.reason = Some(reason);
             status.message = message;
+            status.executor = launch.description.executor_id().cloned();
             self.tell(ToLeader::Update { status }, effects);
+            self.tell_not_started(framework, &launch, effects);
             return;
         }
         self.counters.launches += 1;
+        self.take_on_executor(now, (framework, user), &launch, effects);
+        let executor = executor_of(framework, &launch);
+        let container = executor.and_then(|key| self.executors.get(&key));
+        let container = container.map(|executor| executor.record.container.clone());
         let record = TaskRecord {
             framework,
             user: user.to_owned(),
             launch,
-            container: self.mint_container(),
+            container: container.unwrap_or_else(|| self.mint_container('t')),
             state: TaskState::Staging,
             launched_at: now.wall,
             started_at: None,
             unacknowledged: Vec::new(),
             exit: None,
             kill_asked: false,
+            updates_taken: Vec::new(),
         };
         let write = self.write_for(&key, Change::Task(Box::new(record.clone())), effects);
         self.insert(Task::new(record, Phase::Recording { write }, self.first_wait()));
@@ -58,7 +67,7 @@ impl Agent {
 
     /// Why nothing can be launched, if so. Nothing was written of the task, so nothing needs to be
     /// written of its refusal: if the answer gets lost, the next registration does not list it.
-    fn refusal(&self, launch: &TaskLaunch) -> Option<(Reason, String)> {
+    fn refusal(&self, framework: FrameworkId, launch: &TaskLaunch) -> Option<(Reason, String)> {
         if let Some(why) = self.storage.failure() {
             let message = format!("the agent's disk refuses writes: {why}");
             return Some((Reason::StorageFailed, message));
@@ -78,9 +87,17 @@ impl Agent {
             );
             return Some((Reason::TooManyTasks, message));
         }
+        if let Some(refusal) = self.executor_refusal(framework, launch) {
+            return Some(refusal);
+        }
         let free = self.free();
-        if !free.contains(&launch.description.resources) {
-            let wanted = &launch.description.resources;
+        let mut wanted = launch.description.resources.clone();
+        let starts =
+            executor_of(framework, launch).is_some_and(|key| !self.executors.contains_key(&key));
+        if let Some(resources) = launch.executor_resources.as_ref().filter(|_| starts) {
+            wanted += resources;
+        }
+        if !free.contains(&wanted) {
             let message = format!("the task takes {wanted}, the agent has {free} free");
             return Some((Reason::ResourcesExceeded, message));
         }
@@ -108,16 +125,20 @@ impl Agent {
         self.tell(ToLeader::Update { status }, effects);
     }
 
-    fn mint_container(&mut self) -> ContainerId {
+    pub(super) fn mint_container(&mut self, kind: char) -> ContainerId {
         self.containers_minted += 1;
-        let text = format!("t{}-{}", self.config.generation, self.containers_minted);
-        ContainerId::new(&text).expect("two numbers and a dash make a container id")
+        let text = format!("{kind}{}-{}", self.config.generation, self.containers_minted);
+        ContainerId::new(&text).expect("a letter, two numbers and a dash make a container id")
     }
 
     /// The record is on disk: the container may start. Preparing it takes long only when there is
     /// something to fetch, so only then that is a step of its own for the framework.
     pub(super) fn start(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get(key) else { return };
+        if let Some(executor) = task.executor_key() {
+            self.queue_task(now, key, &executor, effects);
+            return;
+        }
         let volumes = self.volumes_of(&task.record.launch.description.resources);
         let Some(task) = self.tasks.get_mut(key) else { return };
         task.contained = true;
@@ -143,6 +164,10 @@ impl Agent {
         pid: u32,
         effects: &mut Vec<Effect>,
     ) {
+        if let Some(key) = self.executor_containers.get(&container).cloned() {
+            self.executor_started(now, &key, effects);
+            return;
+        }
         let key = self.containers.get(&container).cloned();
         let task = key.as_ref().and_then(|key| self.tasks.get(key));
         match (key, task.map(|task| &task.phase)) {

@@ -15,6 +15,7 @@
 //! | `end` | how a task ends and is forgotten |
 //! | `ends` | which ended tasks are remembered, for the next leader |
 //! | `updates` | delivery of status updates: in order, at least once |
+//! | `executors` | processes of frameworks that run many tasks: their start, socket and end |
 //! | `operations` | what is reserved here, and which volumes there are |
 //! | `storage` | what waits for the disk |
 
@@ -24,6 +25,7 @@ mod effect;
 mod end;
 mod ends;
 mod event;
+mod executors;
 mod fit;
 mod invariants;
 mod kill;
@@ -44,9 +46,10 @@ mod tests;
 pub use config::AgentConfig;
 pub use effect::{Change, Effect, RememberedEnd, TaskRecord};
 pub use event::{Event, FoundContainer, WriteId};
+pub use executors::ExecutorRecord;
 pub use fit::Misfit;
 pub use operations::{OperationsRecord, TaskVolume, VolumeRecord};
 pub use recover::Recovered;
 pub use state::Agent;
-pub use view::{Counters, TaskView, View};
+pub use view::{Counters, ExecutorView, TaskView, View};
 pub(crate) use volumes::clashing_volume;

@@ -13,8 +13,11 @@ use meshos_protocol::{
     time::Now,
 };
 
+use crate::allowance::Allowance;
+
 use super::{
-    Agent, AgentConfig, Counters, Effect, FoundContainer, OperationsRecord, TaskRecord,
+    Agent, AgentConfig, Counters, Effect, ExecutorRecord, FoundContainer, OperationsRecord,
+    TaskRecord,
     deadlines::Deadlines,
     end::End,
     ends::Ends,
@@ -33,6 +36,8 @@ pub struct Recovered {
     pub fence: Option<Fence>,
     /// All task records.
     pub records: Vec<TaskRecord>,
+    /// All records of executors.
+    pub executors: Vec<ExecutorRecord>,
     /// The ended tasks that are remembered, each with its number.
     pub ends: Vec<(u64, TaskEnd)>,
     /// All containers that the launcher knows.
@@ -51,7 +56,8 @@ impl Agent {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Self {
-        let Recovered { agent, fence, records, ends, containers, operations, boot_changed } = found;
+        let Recovered { agent, fence, records, executors, .. } = found;
+        let Recovered { ends, containers, operations, boot_changed, .. } = found;
         let ends = Ends::recover(ends, config.ends_max);
         let mut this = Self {
             operations: Operations::recovered(operations, &config.resources),
@@ -61,6 +67,9 @@ impl Agent {
             link: Link::Down,
             tasks: BTreeMap::new(),
             containers: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            executor_containers: BTreeMap::new(),
+            executor_messages: Allowance::default(),
             ends,
             used: Resources::new(),
             deadlines: Deadlines::default(),
@@ -75,12 +84,14 @@ impl Agent {
         let containers: BTreeMap<ContainerId, FoundContainer> =
             containers.into_iter().map(|found| (found.container.clone(), found)).collect();
         let recorded: BTreeSet<ContainerId> =
-            records.iter().map(|record| record.container.clone()).collect();
+            containers_of(&records, &executors).cloned().collect();
         this.recover_operations(effects);
+        this.recover_executors(executors, &containers);
         for record in records {
             let container = containers.get(&record.container);
             this.recover_task(now, record, container, boot_changed, effects);
         }
+        this.conclude_executors(now, &containers, boot_changed, effects);
         for (_, stray) in containers.into_iter().filter(|(id, _)| !recorded.contains(id)) {
             remove_stray(stray, effects);
         }
@@ -96,12 +107,19 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) {
         let pid = container.and_then(|found| found.pid);
+        let record_container = record.container.clone();
         let over = record.state.is_terminal();
         let phase = if over { Phase::Ended } else { Phase::Running { pid } };
         let mut task = Task::new(record, phase, self.first_wait());
-        task.contained = container.is_some();
+        let executor = task.executor_key();
+        task.contained = container.is_some() && executor.is_none();
         let key = task.key();
         self.insert(task);
+        if let Some(executor) = executor.filter(|_| !over) {
+            self.recover_task_of(now, &key, &executor, effects);
+            return;
+        }
+        let container = container.filter(|_| self.containers.contains_key(&record_container));
         if self.id.is_none() {
             self.recover_leftover(now, &key, container, effects);
         } else if over {
@@ -189,6 +207,16 @@ impl Agent {
             self.kill_running(now, key, pid, grace, effects);
         }
     }
+}
+
+/// The containers that belong to a record.
+pub(super) fn containers_of<'a>(
+    records: &'a [TaskRecord],
+    executors: &'a [ExecutorRecord],
+) -> impl Iterator<Item = &'a ContainerId> {
+    let own = records.iter().filter(|record| record.launch.description.executor.is_none());
+    let own = own.map(|record| &record.container);
+    own.chain(executors.iter().map(|record| &record.container))
 }
 
 /// How a live task ended whose container nobody knows.

@@ -10,6 +10,7 @@ use meshos_protocol::{
 use super::{
     Agent, Change, Effect,
     deadlines::Deadline,
+    executors::Executor,
     task::{Abandoned, Phase, TaskKey},
 };
 use crate::pages::pages;
@@ -96,6 +97,12 @@ impl Agent {
             ToAgent::Acknowledge { framework, task, update } => {
                 self.acknowledged(now, &(framework, task), update, effects);
             }
+            ToAgent::ShutdownExecutor { framework, executor } => {
+                self.shut_down_executor(now, &(framework, executor), effects);
+            }
+            ToAgent::ExecutorMessage { framework, executor, data } => {
+                self.message_to_executor(framework, executor, data, effects);
+            }
             ToAgent::CloseFramework { framework } => self.close_framework(now, framework, effects),
             ToAgent::TellEnds { after, max } => self.tell_ends(after, max, effects),
             ToAgent::Unknown => {}
@@ -104,7 +111,8 @@ impl Agent {
 
     /// Registers once nothing of an ended agent id is left.
     pub(super) fn register_when_clear(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let leftovers = self.id.is_none() && !self.tasks.is_empty();
+        let anything = !self.tasks.is_empty() || !self.executors.is_empty();
+        let leftovers = self.id.is_none() && anything;
         let Some(fence) = self.fence else { return };
         if self.link != Link::Waiting || leftovers {
             return;
@@ -139,6 +147,7 @@ impl Agent {
             version: config.version.clone(),
             resources: self.operations.total.clone(),
             operations: Some(self.operations.reports()),
+            executors: Some(self.executors.values().map(Executor::report).collect()),
             attributes: config.attributes.clone(),
             domain: config.domain.clone(),
             tasks,
@@ -198,6 +207,7 @@ impl Agent {
         for key in &keys {
             self.abandon(now, key, Abandoned::AgentGone, effects);
         }
+        self.destroy_executors(now, effects);
         self.register_when_clear(now, effects);
     }
 
@@ -226,7 +236,11 @@ impl Agent {
                 let state = task.record.state;
                 self.forget(key, Some(state), newest.as_ref(), effects);
             }
-            (Phase::Recording { .. }, _) => self.killed_before_start(now, key, effects),
+            (Phase::Recording { .. } | Phase::Queued, _) => {
+                self.killed_before_start(now, key, effects);
+            }
+            // It ends with its executor, which is told by whoever asks for this.
+            (Phase::Running { .. }, _) if task.executor_key().is_some() => {}
             (
                 Phase::Starting | Phase::Running { .. } | Phase::Killing { .. },
                 Abandoned::AgentGone,

@@ -9,10 +9,13 @@ use meshos_protocol::{
     time::{Mono, Now},
 };
 
+use crate::allowance::Allowance;
+
 use super::{
     AgentConfig, Counters, Effect, Event,
     deadlines::{Deadline, Deadlines},
     ends::Ends,
+    executors::{Executor, ExecutorKey},
     operations::Operations,
     register::Link,
     storage::Storage,
@@ -29,11 +32,16 @@ pub struct Agent {
     pub(super) fence: Option<Fence>,
     pub(super) link: Link,
     pub(super) tasks: BTreeMap<TaskKey, Task>,
-    /// The container of every task that is not ended for good.
+    /// The container of every task that is not ended for good and has one of its own.
     pub(super) containers: BTreeMap<ContainerId, TaskKey>,
+    pub(super) executors: BTreeMap<ExecutorKey, Executor>,
+    /// The container of every executor.
+    pub(super) executor_containers: BTreeMap<ContainerId, ExecutorKey>,
+    /// What all executors may send to schedulers in the present second.
+    pub(super) executor_messages: Allowance,
     /// How earlier tasks ended.
     pub(super) ends: Ends,
-    /// What the tasks hold.
+    /// What the tasks and executors hold.
     pub(super) used: Resources,
     pub(super) operations: Operations,
     pub(super) deadlines: Deadlines,
@@ -70,6 +78,12 @@ impl Agent {
             Event::ContainerExited { container, exit, limitation } => {
                 self.container_exited(now, container, exit, limitation, effects);
             }
+            Event::ExecutorCalled { container, call } => {
+                self.executor_called(now, container, call, effects);
+            }
+            Event::ExecutorDisconnected { container } => {
+                self.executor_disconnected(now, &container);
+            }
             Event::VolumesMade { operation, failure } => {
                 self.volumes_made(operation, failure, effects);
             }
@@ -85,10 +99,11 @@ impl Agent {
         self.deadlines.next()
     }
 
-    /// How many tasks are not over or not known on disk to be: a node that stops together with its
+    /// How many tasks and executors are not over or not known on disk to be: a node that stops together with its
     /// tasks waits until there are none.
     pub fn unfinished_tasks(&self) -> usize {
-        self.tasks.values().filter(|task| task.holds_resources()).count()
+        let tasks = self.tasks.values().filter(|task| task.holds_resources()).count();
+        tasks + self.executors.len()
     }
 
     fn act_on_deadlines(&mut self, now: Now, effects: &mut Vec<Effect>) {
@@ -96,6 +111,8 @@ impl Agent {
             match deadline {
                 Deadline::Destroy(key) => self.destroy(now, &key, effects),
                 Deadline::Retry(key) => self.retry(now, &key, effects),
+                Deadline::ExecutorAwaited(key) => self.executor_overdue(now, &key, effects),
+                Deadline::ExecutorDestroy(key) => self.destroy_executor(now, &key, effects),
             }
         }
     }
@@ -113,7 +130,9 @@ impl Agent {
     /// Puts a task on the books.
     pub(super) fn insert(&mut self, task: Task) {
         let key = task.key();
-        self.containers.insert(task.record.container.clone(), key.clone());
+        if task.executor_key().is_none() {
+            self.containers.insert(task.record.container.clone(), key.clone());
+        }
         if task.holds_resources() {
             self.used += &task.record.launch.description.resources;
         }
@@ -139,7 +158,9 @@ impl Agent {
     /// Takes a task, which holds nothing any more, off the books.
     pub(super) fn remove(&mut self, key: &TaskKey) -> Option<Task> {
         let task = self.tasks.remove(key)?;
-        self.containers.remove(&task.record.container);
+        if task.executor_key().is_none() {
+            self.containers.remove(&task.record.container);
+        }
         self.deadlines.clear(&Deadline::Destroy(key.clone()));
         self.deadlines.clear(&Deadline::Retry(key.clone()));
         if task.holds_resources() {

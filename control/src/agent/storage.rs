@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use meshos_protocol::{
+    ids::UpdateId,
     messages::agent::ToLeader,
     task::{Reason, TaskState},
     time::Now,
@@ -10,8 +11,20 @@ use meshos_protocol::{
 
 use super::{
     Agent, Change, Effect, WriteId,
+    executors::ExecutorKey,
     task::{Phase, TaskKey},
 };
+
+/// What goes on when a write is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Waiter {
+    /// A task.
+    Task(TaskKey),
+    /// An executor.
+    Executor(ExecutorKey),
+    /// An update of a task's executor, which is acknowledged then.
+    Update(TaskKey, UpdateId),
+}
 
 /// The agent's writes.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +32,7 @@ pub(super) struct Storage {
     /// The newest write.
     newest: WriteId,
     /// What goes on when a write is durable.
-    waiting: BTreeMap<WriteId, TaskKey>,
+    waiting: BTreeMap<WriteId, Waiter>,
     /// Set for good when the disk refused a write: what was written after it is void.
     failed: Option<String>,
 }
@@ -30,9 +43,15 @@ impl Storage {
         self.failed.as_deref()
     }
 
-    /// The tasks that wait, and for which write.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (WriteId, &TaskKey)> {
-        self.waiting.iter().map(|(write, key)| (*write, key))
+    /// What waits, and for which write.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (WriteId, &Waiter)> {
+        self.waiting.iter().map(|(write, waiter)| (*write, waiter))
+    }
+
+    /// Whether an update of a task's executor waits.
+    pub(super) fn waits_for_update(&self, key: &TaskKey, update: UpdateId) -> bool {
+        let is_it = |waiter: &Waiter| matches!(waiter, Waiter::Update(of, it) if of == key && *it == update);
+        self.waiting.values().any(is_it)
     }
 }
 
@@ -55,8 +74,18 @@ impl Agent {
         change: Change,
         effects: &mut Vec<Effect>,
     ) -> WriteId {
+        self.write_waited_for(Waiter::Task(key.clone()), change, effects)
+    }
+
+    /// Asks for a write that something waits for.
+    pub(super) fn write_waited_for(
+        &mut self,
+        waiter: Waiter,
+        change: Change,
+        effects: &mut Vec<Effect>,
+    ) -> WriteId {
         let write = self.write(change, effects);
-        self.storage.waiting.insert(write, key.clone());
+        self.storage.waiting.insert(write, waiter);
         write
     }
 
@@ -77,8 +106,13 @@ impl Agent {
             if *entry.key() > write {
                 break;
             }
-            let (durable, key) = entry.remove_entry();
-            self.task_written(now, &key, durable, effects);
+            match entry.remove_entry() {
+                (durable, Waiter::Task(key)) => self.task_written(now, &key, durable, effects),
+                (durable, Waiter::Executor(key)) => {
+                    self.executor_written(now, &key, durable, effects);
+                }
+                (_, Waiter::Update(key, update)) => self.update_written(&key, update, effects),
+            }
         }
         self.operations_written(write, effects);
     }
@@ -99,6 +133,7 @@ impl Agent {
                 self.forgotten(now, key, effects)
             }
             Phase::Recording { .. }
+            | Phase::Queued
             | Phase::Starting
             | Phase::Running { .. }
             | Phase::Killing { .. }
@@ -116,6 +151,7 @@ impl Agent {
         }
         self.storage.failed = Some(why.clone());
         self.storage.waiting.clear();
+        self.drop_recording_executors(effects);
         let recording: Vec<TaskKey> = self
             .tasks
             .iter()

@@ -20,9 +20,11 @@ pub(super) enum Phase {
         /// Durable when the container may start.
         write: WriteId,
     },
+    /// The launch is on disk; the task waits for its executor to be there.
+    Queued,
     /// The container is being prepared and started.
     Starting,
-    /// The container runs.
+    /// The container runs; or the task was handed to its executor, which may not have told of it yet.
     Running {
         /// Its first process.
         pid: Option<u32>,
@@ -105,6 +107,7 @@ impl Task {
     pub(super) fn is_live(&self) -> bool {
         match self.phase {
             Phase::Recording { .. }
+            | Phase::Queued
             | Phase::Starting
             | Phase::Running { .. }
             | Phase::Killing { .. } => true,

@@ -34,6 +34,8 @@ impl Agent {
             update: None,
             at: now.wall,
             source: Source::Agent,
+            executor: self.executor_id_of(key),
+            data: Vec::new(),
             exit: None,
         }
     }

@@ -11,7 +11,8 @@ use meshos_protocol::{
 use serde::Serialize;
 
 use super::{
-    Agent, TaskRecord,
+    Agent, ExecutorRecord, TaskRecord,
+    executors::Executor,
     register::Link,
     task::{Phase, Task},
 };
@@ -35,14 +36,25 @@ pub struct View {
     pub storage_failure: Option<String>,
     /// All that it has.
     pub resources: Resources,
-    /// What its tasks hold.
+    /// What its tasks and executors hold.
     pub used: Resources,
     /// Its attributes.
     pub attributes: Attributes,
     /// Its tasks, ended but unacknowledged ones included; by framework and task id.
     pub tasks: Vec<TaskView>,
+    /// Its executors, by framework and id.
+    pub executors: Vec<ExecutorView>,
     /// What it has counted since it started.
     pub counters: Counters,
+}
+
+/// One executor at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExecutorView {
+    /// What is or is about to be on disk.
+    pub record: Arc<ExecutorRecord>,
+    /// Whether it holds a subscription.
+    pub subscribed: bool,
 }
 
 /// One task at one moment.
@@ -85,6 +97,14 @@ pub struct Counters {
     pub updates_retried: u64,
     /// Updates acknowledged.
     pub updates_acknowledged: u64,
+    /// Executors taken on.
+    pub executors: u64,
+    /// Tasks handed to executors.
+    pub tasks_handed_over: u64,
+    /// Calls of executors that they may not make.
+    pub executor_calls_refused: u64,
+    /// Messages between schedulers and executors that were dropped.
+    pub executor_messages_dropped: u64,
     /// Operations on the agent's resources taken on.
     pub operations: u64,
     /// Registrations sent.
@@ -131,8 +151,15 @@ impl Agent {
             used: self.used.clone(),
             attributes: self.config.attributes.clone(),
             tasks: self.tasks.values().map(TaskView::of).collect(),
+            executors: self.executors.values().map(ExecutorView::of).collect(),
             counters: self.counters,
         }
+    }
+}
+
+impl ExecutorView {
+    fn of(executor: &Executor) -> Self {
+        Self { record: Arc::clone(&executor.record), subscribed: executor.subscribed }
     }
 }
 
@@ -141,6 +168,7 @@ impl TaskView {
         let pid = match task.phase {
             Phase::Running { pid } | Phase::Killing { pid } => pid,
             Phase::Recording { .. }
+            | Phase::Queued
             | Phase::Starting
             | Phase::Ending { .. }
             | Phase::Ended

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use meshos_alloc::OfferMode;
 use meshos_protocol::{
+    executor::ExecutorInfo,
     ids::{AgentId, FrameworkId, OfferId, TaskId},
     messages::{
         agent::{TaskHint, ToAgent},
@@ -189,9 +190,15 @@ impl Core {
         let mut launches = Vec::with_capacity(launch.len());
         for mut description in launch {
             match self.place_one(framework, agent, &description, pools) {
-                Ok((role, resources)) => {
+                Ok(Placed { role, resources, executor_resources }) => {
+                    if let (Some(info), Some(resources)) =
+                        (&description.executor, &executor_resources)
+                    {
+                        let payment = (role.clone(), resources.clone());
+                        self.add_executor((framework, agent), info, payment);
+                    }
                     description.resources = resources;
-                    let launch = TaskLaunch { description, role };
+                    let launch = TaskLaunch { description, role, executor_resources };
                     let key =
                         TaskKey { framework, task: launch.description.task_id.clone(), agent };
                     self.tasks.insert(key, Task::new(&launch, TaskPhase::Sent, cx.now.wall));
@@ -211,7 +218,7 @@ impl Core {
         agent: AgentId,
         description: &TaskDescription,
         pools: &mut [Pool],
-    ) -> Result<(Role, Resources), Told> {
+    ) -> Result<Placed, Told> {
         let refused =
             |state, reason, why: &str| Told { reason: Some(reason), ..Told::state(state, why) };
         if let Err(why) = validate::task(description) {
@@ -229,16 +236,19 @@ impl Core {
             let why = "the leader's limit of tasks is reached";
             return Err(refused(TaskState::Dropped, Reason::TooManyTasks, why));
         }
+        let starts = self.judge_executor(framework, agent, description)?;
         for pool in pools.iter_mut() {
-            let Some(found) = find(&pool.left, &description.resources, &pool.role) else {
-                continue;
-            };
-            if pool.left.try_subtract(&found).is_ok() {
-                return Ok((pool.role.clone(), found));
+            if let Some(placed) = place_in(pool, description, starts) {
+                return Ok(placed);
             }
         }
         let left = pools.iter().map(|pool| pool.left.to_string()).collect::<Vec<_>>().join(" and ");
-        let why = format!("the task takes {}, its offers have {left} left", description.resources);
+        let executor = starts.map(|info| format!(" and its executor {}", info.resources));
+        let why = format!(
+            "the task takes {}{}, its offers have {left} left",
+            description.resources,
+            executor.unwrap_or_default()
+        );
         Err(refused(TaskState::Error, Reason::ResourcesExceeded, &why))
     }
 
@@ -281,6 +291,32 @@ impl Core {
             self.tell_agent(cx, agent, ToAgent::Launch { framework, user, tasks });
         }
     }
+}
+
+/// What a task is given.
+struct Placed {
+    role: Role,
+    resources: Resources,
+    /// What its executor is given, when the task is to start it.
+    executor_resources: Option<Resources>,
+}
+
+/// Takes what a task and an executor that it starts need from a pool; all of it or nothing.
+fn place_in(
+    pool: &mut Pool,
+    description: &TaskDescription,
+    starts: Option<&ExecutorInfo>,
+) -> Option<Placed> {
+    let resources = find(&pool.left, &description.resources, &pool.role)?;
+    let mut left = pool.left.checked_sub(&resources)?;
+    let mut executor_resources = None;
+    if let Some(info) = starts {
+        let found = find(&left, &info.resources, &pool.role)?;
+        left = left.checked_sub(&found)?;
+        executor_resources = Some(found);
+    }
+    pool.left = left;
+    Some(Placed { role: pool.role.clone(), resources, executor_resources })
 }
 
 /// A part of what is left for a task of this role: volumes and the like as the task names them, the

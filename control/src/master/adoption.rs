@@ -66,6 +66,7 @@ impl Core {
         let Report { mut registration, tasks, early, admission_asked: _ } = report;
         let operations = registration.operations.take();
         let ends = registration.ends;
+        let executors = registration.executors.clone().unwrap_or_default();
         let facts = Arc::new(Facts::of(registration));
         if let Some(entry) = self.agents.get_mut(&agent) {
             entry.link = Link::Online { connection };
@@ -77,7 +78,8 @@ impl Core {
         // The report replaces all that was known. The allocator hears of the agent before
         // anything can recover from it.
         self.allocator.remove_agent(agent);
-        let ended = self.take_reports(cx, agent, tasks);
+        let mut ended = self.take_reports(cx, agent, tasks);
+        ended.extend(self.take_executors(cx, agent, executors));
         let used = self.held_on(agent);
         let profile = AgentProfile {
             attributes: facts.attributes.clone(),
@@ -206,12 +208,15 @@ impl Core {
         }
     }
 
-    /// What tasks hold on one agent, by framework and role.
+    /// What tasks and executors hold on one agent, by framework and role.
     pub(super) fn held_on(&self, agent: AgentId) -> Vec<(FrameworkId, Role, Resources)> {
         let mut held: BTreeMap<(FrameworkId, Role), Resources> = BTreeMap::new();
         for key in self.tasks.of_agent(agent) {
             let Some(task) = self.tasks.get(&key).filter(|task| task.holds()) else { continue };
             *held.entry((key.framework, task.role.clone())).or_default() += &task.resources;
+        }
+        for (framework, role, resources) in self.executors.held_on(agent) {
+            *held.entry((framework, role.clone())).or_default() += resources;
         }
         held.into_iter().map(|((framework, role), held)| (framework, role, held)).collect()
     }

@@ -83,6 +83,8 @@ pub(super) struct Facts {
     pub(super) resources: Resources,
     pub(super) attributes: Attributes,
     pub(super) domain: Option<FaultDomain>,
+    /// Whether its release knows executors.
+    pub(super) knows_executors: bool,
 }
 
 impl Facts {
@@ -96,6 +98,7 @@ impl Facts {
             resources: registration.resources,
             attributes: registration.attributes,
             domain: registration.domain,
+            knows_executors: registration.executors.is_some(),
         }
     }
 }

@@ -88,6 +88,12 @@ impl Core {
             Call::ReconcileOperations { operations } => {
                 self.reconcile_operations(cx, framework, operations)
             }
+            Call::Message { agent, executor, data } => {
+                self.message_to_executor(cx, framework, (agent, executor), data)
+            }
+            Call::ShutdownExecutor { agent, executor } => {
+                self.shut_down_executor(cx, framework, agent, executor)
+            }
             Call::Reconcile { tasks } => self.reconcile(cx, framework, tasks),
             Call::Teardown => {
                 return self.close_framework(cx, framework, "it was torn down", caller);

@@ -36,6 +36,10 @@ pub struct Counters {
     pub operations_ms: Tally<OperationEnd>,
     /// How often a rule of the allocator ended a look at an agent for a framework.
     pub skips: Tally<SkipRule>,
+    /// Executors that agents said to be over.
+    pub executors_ended: u64,
+    /// Messages between schedulers and executors that were passed on.
+    pub executor_messages: u64,
     /// Kills handed to agents.
     pub kills: u64,
     /// Status updates that came from agents.

@@ -8,7 +8,7 @@ use meshos_protocol::{
         agent::TaskHint,
         node::{HintsPlace, Retold},
     },
-    task::CommandLine,
+    task::{Command, CommandLine},
 };
 
 /// Tasks a voter remembers; beyond that new ones are not noted.
@@ -205,19 +205,28 @@ pub fn bytes_of(hint: &TaskHint) -> usize {
     let end = hint.end.as_ref().map_or(0, |end| end.name.len() + end.message.len());
     let launch = hint.launch.as_ref().map_or(0, |launch| {
         let task = &launch.description;
-        let line = match &task.command.line {
-            CommandLine::Shell { line } => line.len(),
-            CommandLine::Exec { program, arguments } => {
-                program.len() + arguments.iter().map(|argument| argument.len() + 5).sum::<usize>()
-            }
-            CommandLine::Unknown => 0,
-        };
-        let texts = task.command.environment.iter().chain(&task.labels);
-        let texts = texts.map(|(name, value)| name.len() + value.len() + 10).sum::<usize>();
-        let uris = task.command.uris.iter().map(|uri| uri.value.len() + 64).sum::<usize>();
-        line + texts + uris + task.name.len()
+        let executor = task.executor.as_ref();
+        let executor = executor
+            .map_or(0, |executor| bytes_of_command(&executor.command) + executor.data.len());
+        let labels = task.labels.iter().map(|(name, value)| name.len() + value.len() + 10);
+        let data = task.name.len() + task.data.len();
+        bytes_of_command(&task.command) + executor + labels.sum::<usize>() + data
     });
     REST + end + launch
+}
+
+fn bytes_of_command(command: &Command) -> usize {
+    let line = match &command.line {
+        CommandLine::Shell { line } => line.len(),
+        CommandLine::Exec { program, arguments } => {
+            program.len() + arguments.iter().map(|argument| argument.len() + 5).sum::<usize>()
+        }
+        CommandLine::Unknown => 0,
+    };
+    let environment = command.environment.iter();
+    let environment = environment.map(|(name, value)| name.len() + value.len() + 10);
+    let uris = command.uris.iter().map(|uri| uri.value.len() + 64);
+    line + environment.sum::<usize>() + uris.sum::<usize>()
 }
 
 /// How the newest ended tasks ended; of each task on an agent the last word.

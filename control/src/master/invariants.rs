@@ -24,6 +24,7 @@ impl Core {
         self.tasks.check_invariants();
         self.offers.check_invariants();
         self.operations.check_invariants();
+        self.executors.check_invariants();
         self.timers.check_invariants();
         self.check_history();
         self.check_agents();
@@ -120,6 +121,9 @@ impl Core {
         for (key, task) in self.tasks.iter().filter(|(_, task)| task.holds()) {
             held.entry(key.agent).or_default().0 += &task.resources;
         }
+        for ((agent, ..), executor) in self.executors.iter() {
+            held.entry(*agent).or_default().0 += &executor.resources;
+        }
         // When several are offered the same, that counts once.
         let several = self.config.offers == OfferMode::Optimistic;
         let mut offered = BTreeMap::<(AgentId, Option<(FrameworkId, &Role)>), Resources>::new();
@@ -142,7 +146,7 @@ impl Core {
             assert_eq!(ledger.is_some(), agent.link.is_in_ledger(), "agent {id} in the ledger");
             let Some(ledger) = ledger else { continue };
             let (allocated, offered) = held.remove(id).unwrap_or_default();
-            assert_eq!(ledger.allocated, allocated, "what tasks hold on agent {id}");
+            assert_eq!(ledger.allocated, allocated, "what tasks and executors hold on agent {id}");
             assert_eq!(ledger.offered, offered, "what offers hold on agent {id}");
         }
         assert!(held.is_empty(), "something is held on agents that are not there: {held:?}");

@@ -136,6 +136,7 @@ impl Core {
         self.pictures.agent_changed(agent);
         self.rescind_of_agent(cx, agent);
         self.allocator.remove_agent(agent);
+        self.drop_executors_of(agent);
         for key in self.tasks.of_agent(agent) {
             let ended = self.tasks.get(&key).is_some_and(|task| task.state.is_terminal());
             if ended {
@@ -184,6 +185,7 @@ impl Core {
         self.history_concluded(cx, agent);
         self.nodes_leaving.remove(&agent.node);
         self.allocator.remove_agent(agent);
+        self.drop_executors_of(agent);
         if let Some(connection) = entry.link.connection() {
             if let Some(stream) = self.connections.get_mut(&connection) {
                 stream.phase = ConnectionPhase::Opened;

@@ -21,6 +21,7 @@ mod counters;
 mod effect;
 mod ended;
 mod event;
+mod executors;
 mod explain;
 mod framework_update;
 mod frameworks;

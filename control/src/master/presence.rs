@@ -183,7 +183,11 @@ impl Core {
     /// agents, which tell when it is done; the others are forgotten. If an agent brings them back,
     /// it is told then.
     fn close_tasks(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
-        let mut told = std::collections::BTreeSet::new();
+        let mut told = self.executors.agents_of(framework);
+        for agent in &told {
+            self.tell_agent(cx, *agent, ToAgent::CloseFramework { framework });
+        }
+        self.executors.forget_allowance(framework);
         for key in self.tasks.of_framework(framework) {
             let Some(task) = self.tasks.get(&key) else { continue };
             let state = task.state;

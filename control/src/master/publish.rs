@@ -220,7 +220,7 @@ impl Core {
             session.and_then(|session| self.sessions.get(&session)).map(|session| session.gateway);
         let sum = self.tasks.sum_of(id);
         row.tasks = sum.live;
-        row.used = sum.held;
+        row.used = sum.held + &self.executors.held_by(id);
         row.offers = self.offers.count_of_framework(id);
         self.pictures.frameworks.replace(framework.slot, row);
     }

@@ -77,11 +77,17 @@ impl Core {
             ToLeader::Register(registration) => self.on_register(cx, connection, registration),
             ToLeader::Report { tasks, more } => self.on_report(cx, connection, tasks, more),
             ToLeader::Update { status } => self.on_update(cx, connection, status),
-            ToLeader::TaskEnded { framework, task, state } => {
-                self.on_task_ended(cx, connection, framework, task, state);
+            ToLeader::TaskEnded { framework, task, state, at } => {
+                self.on_task_ended(cx, connection, (framework, task), (state, at));
             }
             ToLeader::Operation { report, resources, judged } => {
                 self.on_operation(cx, connection, report, (resources, judged));
+            }
+            ToLeader::ExecutorEnded { framework, executor, exit, message } => {
+                self.on_executor_ended(cx, connection, (framework, executor), (exit, message));
+            }
+            ToLeader::ExecutorMessage { framework, executor, data } => {
+                self.on_executor_message(cx, connection, (framework, executor), data);
             }
             ToLeader::Leaving => self.on_leaving(connection),
             ToLeader::Ends { ends, more } => self.on_ends(cx, connection, ends, more),

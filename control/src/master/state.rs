@@ -18,6 +18,7 @@ use meshos_protocol::{
 use super::{
     ConnectionId, Counters, DropReason, Effect, Event, MasterConfig,
     agents::{Agent, Connection, Link},
+    executors::Executors,
     frameworks::{Framework, Presence, Session},
     history::History,
     offers::Offers,
@@ -67,6 +68,7 @@ pub(super) struct Core {
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(super) offers: Offers,
     pub(super) operations: Operations,
+    pub(super) executors: Executors,
     pub(super) tasks: Tasks,
     pub(super) history: History,
     pub(super) questions: Questions,
@@ -116,6 +118,7 @@ impl Core {
             awaited: BTreeSet::new(),
             sessions: BTreeMap::new(),
             frameworks: BTreeMap::new(),
+            executors: Executors::default(),
             offers: Offers::default(),
             operations: Operations::default(),
             history: History::default(),

@@ -7,6 +7,7 @@ use meshos_protocol::{
         scheduler::Event as FrameworkEvent,
     },
     task::{Exit, Reason, Source, StatusUpdate, TaskEnd, TaskState},
+    time::Wall,
 };
 
 use super::{
@@ -113,9 +114,8 @@ impl Core {
         &mut self,
         cx: &mut Cx<'_>,
         connection: ConnectionId,
-        framework: FrameworkId,
-        task: TaskId,
-        state: TaskState,
+        (framework, task): (FrameworkId, TaskId),
+        (state, at): (TaskState, Option<Wall>),
     ) {
         // What is being registered lists the task as it is.
         let Some(agent) = self.registered_over(connection) else { return };
@@ -128,7 +128,8 @@ impl Core {
         if !known.state.is_terminal() {
             let (role, resources) = (known.role.clone(), known.resources.clone());
             self.allocator.recover_allocated(agent, framework, &role, &resources);
-            let at = cx.now.wall;
+            // In the agent's words, by which the end is known again.
+            let at = at.unwrap_or(cx.now.wall);
             self.tasks.change(&key, |task| {
                 task.phase = TaskPhase::Known;
                 task.state = state;
@@ -237,6 +238,8 @@ impl Core {
             update: None,
             at: cx.now.wall,
             source: Source::Master,
+            executor: None,
+            data: Vec::new(),
             exit: told.exit,
         };
         self.pass_on(cx, status);

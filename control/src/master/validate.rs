@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use meshos_protocol::{
+    executor::{EXECUTOR_DATA_BYTES_MAX, ExecutorInfo},
     framework::FrameworkInfo,
     messages::scheduler::{Subscribe, UpdateFramework},
     role::Role,
-    task::{CommandLine, KILL_GRACE_MAX_MS, TaskDescription},
+    task::{Command, CommandLine, DATA_BYTES_MAX, KILL_GRACE_MAX_MS, TaskDescription},
 };
 
 const NAME_BYTES_MAX: usize = 255;
@@ -95,7 +96,32 @@ pub(super) fn task(task: &TaskDescription) -> Result<(), String> {
              given"
         ));
     }
-    let command = &task.command;
+    at_most("the task's data", task.data.len(), DATA_BYTES_MAX)?;
+    match &task.executor {
+        None => command(&task.command),
+        Some(_) if !task.command.is_none() => {
+            Err("the task has a command and an executor: a task of an executor has none of its own"
+                .to_owned())
+        }
+        Some(info) => executor(info),
+    }
+}
+
+/// Whether an executor's description follows the rules.
+fn executor(info: &ExecutorInfo) -> Result<(), String> {
+    at_most("the executor's name", info.name.len(), NAME_BYTES_MAX)?;
+    at_most("the executor's source", info.source.len(), NAME_BYTES_MAX)?;
+    at_most("the executor's labels", text_bytes(&info.labels), TEXT_BYTES_MAX)?;
+    at_most("the executor's data", info.data.len(), EXECUTOR_DATA_BYTES_MAX)?;
+    if let Some(grace_ms) = info.shutdown_grace_ms.filter(|ms| *ms > KILL_GRACE_MAX_MS) {
+        return Err(format!(
+            "the executor asks for {grace_ms} ms to end, at most {KILL_GRACE_MAX_MS} ms (a day) are given"
+        ));
+    }
+    command(&info.command).map_err(|why| format!("the executor cannot be started: {why}"))
+}
+
+fn command(command: &Command) -> Result<(), String> {
     match &command.line {
         CommandLine::Shell { line } if line.is_empty() => {
             return Err("the command's shell line is empty".to_owned());

@@ -62,6 +62,10 @@ impl Isolator for CpuIsolator {
         self.backend.set_cpu(container, limits.cpus_millis, self.quota)
     }
 
+    fn update(&self, container: &ContainerId, limits: &Limits) -> Result<(), IsolatorError> {
+        self.backend.set_cpu(container, limits.cpus_millis, self.quota)
+    }
+
     fn isolate(&self, container: &ContainerId) -> Vec<PathBuf> {
         vec![self.backend.directory(container, Controller::Cpu)]
     }
@@ -102,6 +106,19 @@ impl Isolator for MemIsolator {
         match limits.memory_bytes {
             Some(bytes) => self.backend.set_memory(container, bytes.max(MEMORY_BYTES_MIN)),
             None => Ok(()),
+        }
+    }
+
+    fn update(&self, container: &ContainerId, limits: &Limits) -> Result<(), IsolatorError> {
+        let Some(bytes) = limits.memory_bytes else { return Ok(()) };
+        let bytes = bytes.max(MEMORY_BYTES_MIN);
+        let now = self.backend.memory_usage(container)?;
+        match now.limit_bytes {
+            None => self.backend.set_memory(container, bytes),
+            // What is in use cannot be taken away; the limit stays where it was.
+            Some(limit) if bytes < limit && now.bytes >= bytes => Ok(()),
+            Some(limit) if bytes == limit => Ok(()),
+            Some(limit) => self.backend.change_memory(container, bytes, bytes > limit),
         }
     }
 

@@ -156,6 +156,20 @@ impl Isolation {
         Ok(prepared)
     }
 
+    /// Puts other limits in force. Goes on after an error and returns the first.
+    pub(crate) fn update(
+        &self,
+        container: &ContainerId,
+        limits: &Limits,
+    ) -> Result<(), IsolatorError> {
+        let mut first = Ok(());
+        for isolator in &self.isolators {
+            let updated = isolator.update(container, limits);
+            first = first.and(updated);
+        }
+        first
+    }
+
     /// Whether there is anything to clean up after a container: posix isolators make nothing.
     pub(crate) fn leaves_traces(&self) -> bool {
         self.backend.is_some()

@@ -93,6 +93,45 @@ pub fn agent_lost(cluster: ClusterId, agent: meshos_protocol::ids::AgentId) -> E
     Event { failure: Some(failure), ..of(EventType::Failure) }
 }
 
+/// An executor is over.
+#[must_use]
+pub fn executor_lost(
+    cluster: ClusterId,
+    agent: meshos_protocol::ids::AgentId,
+    executor: &meshos_protocol::ids::ExecutorId,
+    exit: Option<&meshos_protocol::task::Exit>,
+) -> Event {
+    use meshos_protocol::task::Exit;
+    // The status as wait(2) tells it: the code in the second byte, or the signal in the first.
+    let status = exit.and_then(|exit| match exit {
+        Exit::Code { code } => Some(code << 8),
+        Exit::Signal { signal } => Some(*signal),
+        Exit::Unreadable { .. } | Exit::Unknown => None,
+    });
+    let failure = schema::EventFailure {
+        agent_id: Some(ids::agent(cluster, agent)),
+        executor_id: Some(schema::ExecutorId { value: Some(executor.as_str().to_owned()) }),
+        status,
+    };
+    Event { failure: Some(failure), ..of(EventType::Failure) }
+}
+
+/// Bytes of an executor.
+#[must_use]
+pub fn message(
+    cluster: ClusterId,
+    agent: meshos_protocol::ids::AgentId,
+    executor: &meshos_protocol::ids::ExecutorId,
+    data: Vec<u8>,
+) -> Event {
+    let message = schema::EventMessage {
+        agent_id: Some(ids::agent(cluster, agent)),
+        executor_id: Some(schema::ExecutorId { value: Some(executor.as_str().to_owned()) }),
+        data: Some(data),
+    };
+    Event { message: Some(message), ..of(EventType::Message) }
+}
+
 /// The subscription is over.
 #[must_use]
 pub fn error(message: impl Into<String>) -> Event {

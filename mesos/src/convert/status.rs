@@ -44,8 +44,11 @@ pub fn write(
         reason: status.reason.and_then(reason).map(Into::into),
         agent_id: status.agent.map(|agent| ids::agent(cluster, agent)),
         // A command's executor has the id of its task.
-        executor_id: by_agent
-            .then(|| schema::ExecutorId { value: Some(status.task.as_str().to_owned()) }),
+        executor_id: by_agent.then(|| {
+            let own = status.executor.as_ref().map(|executor| executor.as_str());
+            schema::ExecutorId { value: Some(own.unwrap_or(status.task.as_str()).to_owned()) }
+        }),
+        data: (!status.data.is_empty()).then(|| status.data.clone()),
         timestamp: Some(number::seconds(status.at.0)),
         uuid: status.update.map(|update| update.as_bytes().to_vec()),
         container_status: by_agent.then(|| container_status(place)),
@@ -129,7 +132,8 @@ const fn reason(reason: Reason) -> Option<TaskStatusReason> {
         Reason::ContainerLaunchFailed
         | Reason::FetchFailed
         | Reason::StorageFailed
-        | Reason::TooManyTasks => TaskStatusReason::ContainerLaunchFailed,
+        | Reason::TooManyTasks
+        | Reason::AgentTooOld => TaskStatusReason::ContainerLaunchFailed,
         Reason::MemoryLimit => TaskStatusReason::ContainerLimitationMemory,
         Reason::AgentRebooted | Reason::LaunchInterrupted => TaskStatusReason::AgentRestarted,
         Reason::KilledDuringLaunch => TaskStatusReason::TaskKilledDuringLaunch,
@@ -141,7 +145,9 @@ const fn reason(reason: Reason) -> Option<TaskStatusReason> {
         Reason::AgentReregistered => TaskStatusReason::AgentReregistered,
         Reason::AgentForgot | Reason::Reconciliation => TaskStatusReason::Reconciliation,
         Reason::AgentGone => TaskStatusReason::AgentRemovedByOperator,
-        Reason::AgentStopped => TaskStatusReason::ExecutorTerminated,
+        Reason::AgentStopped | Reason::ExecutorTerminated => TaskStatusReason::ExecutorTerminated,
+        Reason::ExecutorRegistrationTimeout => TaskStatusReason::ExecutorRegistrationTimeout,
+        Reason::ExecutorReregistrationTimeout => TaskStatusReason::ExecutorReregistrationTimeout,
         Reason::LeaderChanged => TaskStatusReason::MasterDisconnected,
         Reason::Unknown => return None,
     })

@@ -31,6 +31,8 @@ pub fn read(task: &schema::TaskInfo, roles: &BTreeSet<Role>) -> Result<TaskDescr
         name: task.name().to_owned(),
         resources: resource::read_all(&task.resources, roles)?,
         command,
+        executor: None,
+        data: Vec::new(),
         kill_grace_ms: task.kill_policy.as_ref().map(kill_grace).transpose()?.flatten(),
         labels: labels(task.labels.as_ref()),
     })

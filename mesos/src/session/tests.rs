@@ -127,6 +127,8 @@ impl World {
             update: Some(UpdateId::from_bytes([2; 16])),
             at: Wall(0),
             source: Source::Agent,
+            executor: None,
+            data: Vec::new(),
             exit: None,
         };
         self.event(Event::Update { status });

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use meshos_protocol::{
     ids::{ContainerId, FrameworkId, NodeId, TaskId},
-    task::TaskState,
+    task::{TaskDescription, TaskState},
 };
 use serde::Deserialize;
 
@@ -20,6 +20,8 @@ use crate::{config::print_duration, driver::agent::Sandboxes, net::Target};
 /// A task in its container.
 struct Run {
     framework: FrameworkId,
+    /// Whose sandbox it writes to: that of itself, or of its executor.
+    writes_as: TaskId,
     container: ContainerId,
     state: TaskState,
 }
@@ -132,6 +134,7 @@ impl Api {
         let another = known.next().is_some();
         (!another).then(|| Run {
             framework: first.framework,
+            writes_as: writes_as(&first.launch.description),
             container: first.container.clone(),
             state: first.state,
         })
@@ -153,6 +156,12 @@ impl Api {
             Err(error) => Err(Failure::unavailable(format!("the file was not read: {error}"))),
         }
     }
+}
+
+/// The name of the sandbox that a task writes to. Ids of executors follow the rule of those of tasks.
+fn writes_as(task: &TaskDescription) -> TaskId {
+    let executor = task.executor_id().and_then(|executor| TaskId::new(executor.as_str()).ok());
+    executor.unwrap_or_else(|| task.task_id.clone())
 }
 
 fn advised(why: &dyn std::fmt::Display) -> Failure {
@@ -179,7 +188,9 @@ fn read_here(
         }
     };
     let container = known.map(|run| &run.container);
-    let found = sandbox::of_task(sandboxes.root(), framework, task, container).map_err(failed)?;
+    let writes_as = known.map_or(task, |run| &run.writes_as);
+    let found =
+        sandbox::of_task(sandboxes.root(), framework, writes_as, container).map_err(failed)?;
     // A live task may not have its sandbox yet.
     let is_live = known.is_some_and(|run| !run.state.is_terminal());
     let Some(sandbox) = found.filter(|path| is_live || path.is_dir()) else {

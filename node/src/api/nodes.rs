@@ -176,6 +176,11 @@ pub(super) mod tests {
                 reconnect_grace: second,
                 offer_timeout: second,
             },
+            executor_times: crate::config::ExecutorTimes {
+                registration: second,
+                recovery: second,
+                shutdown: second,
+            },
             sandbox_rule: meshos_isolation::garbage::Rule { delay: second, headroom: 0 },
             sharing: crate::config::Sharing::default(),
         }

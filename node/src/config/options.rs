@@ -47,6 +47,17 @@ pub(crate) struct Times {
     pub offer_timeout: Duration,
 }
 
+/// How long executors may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExecutorTimes {
+    /// From their start to their registration.
+    pub registration: Duration,
+    /// To come back to an agent that was away.
+    pub recovery: Duration,
+    /// To end when they are told to and do not say themselves.
+    pub shutdown: Duration,
+}
+
 /// How the leader shares the cluster out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sharing {
@@ -100,6 +111,7 @@ pub(crate) struct NodeOptions {
     /// How many nodes the cluster takes in.
     pub nodes_max: usize,
     pub times: Times,
+    pub executor_times: ExecutorTimes,
     /// How long the sandboxes of ended tasks are kept.
     pub sandbox_rule: garbage::Rule,
     pub sharing: Sharing,

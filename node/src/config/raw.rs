@@ -332,6 +332,17 @@ settings! {
     /// An offer that nobody answers is taken back after so long when others wait [default: 60s]
     #[arg(value_name = "TIME")]
     offer_timeout: String,
+    /// How long an executor may take from its start to its registration with its agent, or it and its
+    /// tasks are ended [default: 1m]
+    #[arg(value_name = "TIME")]
+    executor_registration_timeout: String,
+    /// How long an executor and its agent wait for each other when the connection between them is lost
+    /// or the node is restarted [default: 15m]
+    #[arg(value_name = "TIME")]
+    executor_recovery_timeout: String,
+    /// How long an executor that does not say may take to end when it is told to [default: 5s]
+    #[arg(value_name = "TIME")]
+    executor_shutdown_grace: String,
     /// The sandbox of an ended task is removed after so long, sooner as the disk fills: after this
     /// time multiplied by what is left of 1 when the headroom and the used part of the disk are
     /// taken away; but not within 30s of the end [default: 1w]

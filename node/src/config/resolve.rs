@@ -71,7 +71,6 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     let nodes_max = check.nodes_max(raw.nodes_max.as_ref(), &seeds);
     let times = check.times(&raw);
     let (replace_voters_after, snapshot_every_entries) = check.voters(&raw);
-    let sandbox_rule = check.sandbox_rule(&raw);
     check.limits_are_kept(&raw, &isolation);
     let logging = logging::Options {
         filter: check.read(
@@ -83,6 +82,8 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
     };
     let options = NodeOptions {
         sharing: check.sharing(&raw),
+        sandbox_rule: check.sandbox_rule(&raw),
+        executor_times: check.executor_times(&raw),
         data_dir,
         keys,
         listen,
@@ -106,7 +107,6 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         record_events: raw.record_events.map_or(0, |given| u64::from(given.value) * 1_000_000),
         nodes_max,
         times,
-        sandbox_rule,
     };
     let Check { problems, warnings, .. } = check;
     if problems.is_empty() {

@@ -198,6 +198,9 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         agent_timeout_dead = '5s'
         reconnect_grace = '4s'
         offer_timeout = '3s'
+        executor_registration_timeout = '7s'
+        executor_recovery_timeout = '8m'
+        executor_shutdown_grace = '9s'
         gc_delay = '2d'
         gc_disk_headroom = 0.25
         allocation_policy = 'fair-decay:2h'

@@ -2,6 +2,7 @@
 
 mod containers;
 mod disks;
+mod executors;
 mod sandboxes;
 mod volumes;
 
@@ -17,7 +18,7 @@ use anyhow::{Context as _, Result};
 use meshos_control::agent::{Agent, AgentConfig, Effect, Event, View};
 use meshos_isolation::{ContainerEvent, Containerizer, garbage::Rule};
 use meshos_protocol::{
-    ids::Fence,
+    ids::{ContainerId, Fence},
     messages::{StreamClass, agent::ToAgentFrame},
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,6 +33,7 @@ use crate::{
 };
 use containers::{Containers, TaskRules};
 use disks::Disks;
+use executors::{Executors, Said};
 pub(crate) use sandboxes::{Sandboxes, Status as SandboxStatus};
 use volumes::Volumes;
 
@@ -60,6 +62,11 @@ pub(crate) struct Options {
 /// What reaches the agent's loop.
 enum Input {
     Core(Event),
+    /// An executor's connection brought something.
+    Executor {
+        container: ContainerId,
+        said: Said,
+    },
     /// End all tasks; answered when none is left.
     StopTasks(oneshot::Sender<()>),
 }
@@ -119,6 +126,7 @@ pub(crate) struct Service {
     store: StoreHandle,
     containers: Containers,
     volumes: Volumes,
+    executors: Executors,
     sandboxes: Sandboxes,
     leader: LeaderStream<ToAgentFrame>,
     publisher: Publisher<View>,
@@ -136,20 +144,22 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         .await
         .context("cannot learn from the launcher which containers there are")?;
     let boot_changed = containers::boot_changed(&options.data_dir, !loaded.tasks.is_empty())?;
-    containers::warn_of_strays(&found, &loaded.tasks);
+    containers::warn_of_strays(&found, &loaded.tasks, &loaded.executors);
     tracing::info!(
         tasks = loaded.tasks.len(),
+        executors = loaded.executors.len(),
         containers = found.len(),
         boot_changed,
         "agent recovers"
     );
     let sandboxes = Sandboxes::new(options.data_dir.join("sandboxes"), options.sandbox_rule);
-    containers::hold(&sandboxes, &found, &loaded.tasks);
+    containers::hold(&sandboxes, &found, &loaded.tasks, &loaded.executors);
     let mut effects = Vec::new();
     let recovered = meshos_control::agent::Recovered {
         agent: loaded.agent,
         fence: options.fence,
         records: loaded.tasks,
+        executors: loaded.executors,
         ends: loaded.ends,
         containers: found,
         operations: loaded.operations,
@@ -158,11 +168,14 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     recovered.check_fit(&options.config.resources)?;
     let disks = Disks::of(&options.config.resources);
     disks.check().map_err(anyhow::Error::msg)?;
+    let times = (options.config.executor_recovery_timeout, options.config.executor_shutdown_grace);
     let agent = Agent::recover(options.config, recovered, options.clock.now(), &mut effects);
     let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
     let store_writes = Arc::new(AtomicU64::new(0));
     let store = spawn_store(store, sender.clone(), Arc::clone(&store_writes))?;
-    let volumes = Volumes::new(options.data_dir.join("volumes"), disks, sender.clone());
+    let dir = |name: &str| options.data_dir.join(name);
+    let executors = Executors::new(dir("executors"), sandboxes.clone(), sender.clone(), times);
+    let volumes = Volumes::new(dir("volumes"), disks, sender.clone());
     let containers = Containers::new(
         options.containerizer,
         options.container_events,
@@ -181,6 +194,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         store,
         containers,
         volumes,
+        executors,
         sandboxes: handle.sandboxes.clone(),
         leader: LeaderStream::new(options.net, StreamClass::Agent, options.leader),
         publisher: Publisher::new(view),
@@ -261,6 +275,11 @@ impl Service {
     fn take(&mut self, input: Input) {
         match input {
             Input::Core(event) => self.handle(event),
+            Input::Executor { container, said } => {
+                if let Some(event) = self.executors.take(container, said) {
+                    self.handle(event);
+                }
+            }
             Input::StopTasks(done) => {
                 self.stopping.push(done);
                 self.handle(Event::StopTasks);
@@ -292,13 +311,35 @@ impl Service {
             Effect::StartContainer { container, framework, user, launch, volumes } => {
                 self.containers.start(container, framework, &user, launch, &volumes);
             }
+            Effect::StartExecutor { container, framework, user, info, resources } => {
+                let executors = &self.executors;
+                self.containers.start_executor(
+                    executors,
+                    container,
+                    (framework, &user),
+                    *info,
+                    &resources,
+                );
+            }
+            Effect::ServeExecutor { container } => self.executors.serve(container),
+            Effect::TellExecutor { container, event } => {
+                if let Some(event) = self.executors.tell(container, &event) {
+                    self.handle(event);
+                }
+            }
+            Effect::LimitContainer { container, resources } => {
+                self.containers.limit(container, &resources);
+            }
             Effect::MakeVolumes { operation, directories } => {
                 self.volumes.make(operation, directories);
             }
             Effect::RemoveVolume { directory } => self.volumes.remove(directory),
             Effect::Terminate { container } => self.containers.terminate(container),
             Effect::Destroy { container } => self.containers.destroy(container),
-            Effect::Release { container } => self.containers.release(container),
+            Effect::Release { container } => {
+                self.executors.forget(&container);
+                self.containers.release(container);
+            }
             Effect::Halt { why } => {
                 self.halt.send_replace(Some(why));
             }

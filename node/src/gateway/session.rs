@@ -151,6 +151,8 @@ impl Session {
             }),
             Call::Teardown | Call::Disconnect => self.left = true,
             Call::Kill { .. }
+            | Call::Message { .. }
+            | Call::ShutdownExecutor { .. }
             | Call::Wish { .. }
             | Call::Acknowledge { .. }
             | Call::AcknowledgeOperation { .. }
@@ -235,6 +237,8 @@ impl Session {
             Event::Update { .. }
             | Event::OperationStatus { .. }
             | Event::AgentLost { .. }
+            | Event::Message { .. }
+            | Event::ExecutorLost { .. }
             | Event::Answered { .. }
             | Event::LeaderLost
             | Event::Heartbeat

@@ -304,6 +304,7 @@ fn agent_view(node: NodeId) -> agent::View {
         used: Default::default(),
         attributes: Default::default(),
         tasks: Vec::new(),
+        executors: Vec::new(),
         counters: agent::Counters { launches: 3, ..agent::Counters::default() },
     }
 }

@@ -411,6 +411,9 @@ fn agent_config(options: &NodeOptions, node: &NodeIdentity) -> AgentConfig {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         attributes: options.attributes.clone(),
         domain: options.domain.clone(),
+        executor_registration_timeout: options.executor_times.registration,
+        executor_recovery_timeout: options.executor_times.recovery,
+        executor_shutdown_grace: options.executor_times.shutdown,
         ..AgentConfig::new(node.node_id, node.generation, options.resources.clone())
     }
 }

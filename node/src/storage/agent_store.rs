@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use meshos_control::agent::{Change, OperationsRecord, TaskRecord};
+use meshos_control::agent::{Change, ExecutorRecord, OperationsRecord, TaskRecord};
 use meshos_membership::identity::{make_whole, write_atomic};
 use meshos_protocol::{
     codec,
@@ -18,6 +18,8 @@ use tracing::warn;
 
 /// (framework number, task id) to the record as MessagePack.
 const TASKS: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("tasks");
+/// (framework number, executor id) to the record as MessagePack. Earlier releases leave it as it is.
+const EXECUTORS: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("executors");
 /// Number to an ended task that is remembered, as MessagePack.
 const ENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ends");
 /// Single values by name.
@@ -95,6 +97,8 @@ pub(crate) struct Loaded {
     pub agent: Option<AgentId>,
     /// The tasks, in order of framework and id.
     pub tasks: Vec<TaskRecord>,
+    /// The executors, in order of framework and id.
+    pub executors: Vec<ExecutorRecord>,
     /// The ended tasks that are remembered, by number.
     pub ends: Vec<(u64, TaskEnd)>,
     /// What operations have made of the node's resources.
@@ -147,6 +151,7 @@ impl AgentStore {
                 }
                 write.open_table(TASKS)?;
                 write.open_table(ENDS)?;
+                write.open_table(EXECUTORS)?;
                 found
             };
             write.commit()?;
@@ -205,6 +210,17 @@ impl AgentStore {
                     }
                 }
             }
+            for entry in read.open_table(EXECUTORS)?.iter()? {
+                let (key, value) = entry?;
+                match codec::decode::<ExecutorRecord>(value.value()) {
+                    Ok(record) => loaded.executors.push(record),
+                    Err(error) => {
+                        let (framework, executor) = key.value();
+                        let framework = FrameworkId(framework);
+                        unreadable.push(format!("executor {executor} of {framework}: {error}"));
+                    }
+                }
+            }
             for entry in read.open_table(ENDS)?.iter()? {
                 let (number, value) = entry?;
                 // Only history: nobody's task is lost with one that cannot be read.
@@ -225,6 +241,7 @@ impl AgentStore {
                 let mut tasks = write.open_table(TASKS)?;
                 let mut meta = write.open_table(META)?;
                 let mut ends = write.open_table(ENDS)?;
+                let mut executors = write.open_table(EXECUTORS)?;
                 for change in changes {
                     match change {
                         Change::Agent(Some(agent)) => {
@@ -236,6 +253,13 @@ impl AgentStore {
                         Change::Task(record) => {
                             let key = key(record.framework, &record.launch.description.task_id);
                             tasks.insert(key, codec::encode(record.as_ref()).as_slice())?;
+                        }
+                        Change::Executor(record) => {
+                            let key = (record.framework.0, record.info.id.as_str());
+                            executors.insert(key, codec::encode(record.as_ref()).as_slice())?;
+                        }
+                        Change::ForgetExecutor { framework, executor } => {
+                            executors.remove((framework.0, executor.as_str()))?;
                         }
                         Change::Operations(record) => {
                             meta.insert(OPERATIONS, codec::encode(record.as_ref()).as_slice())?;

@@ -38,6 +38,8 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         name: name.into(),
         resources: "cpus:1;mem:64;ports:[1-5]".parse().unwrap(),
         command,
+        executor: None,
+        data: Vec::new(),
         kill_grace_ms: Some(5),
         labels: [("a".to_owned(), "b".to_owned())].into(),
     };
@@ -51,12 +53,14 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         update: Some(UpdateId::mint(NodeId::from_bits(5), Generation(1), 3)),
         at: Wall(9),
         source: Source::Agent,
+        executor: None,
+        data: Vec::new(),
         exit: Some(Exit::Code { code: 3 }),
     };
     TaskRecord {
         framework: FrameworkId(framework),
         user: "nobody".into(),
-        launch: TaskLaunch { description, role: Role::default() },
+        launch: TaskLaunch { description, role: Role::default(), executor_resources: None },
         container: ContainerId::new("c-1").unwrap(),
         state,
         launched_at: Wall(8),
@@ -64,6 +68,7 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         unacknowledged: vec![update],
         exit: Some(Exit::Code { code: 3 }),
         kill_asked: true,
+        updates_taken: Vec::new(),
     }
 }
 

@@ -54,6 +54,13 @@ text_id!(
     chosen_by_framework
 );
 text_id!(
+    /// An executor, named by its framework: the rule of task ids. Unique on its agent.
+    ExecutorId,
+    "executor id",
+    chosen_by_framework
+);
+
+text_id!(
     /// An operation on resources, named by its framework, which wants to hear of it: the rule of
     /// task ids.
     OperationId,

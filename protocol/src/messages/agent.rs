@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attributes::Attributes,
     ids::{
-        AgentId, Fence, FrameworkId, Generation, NodeId, OperationId, OperationUuid, TaskId,
-        UpdateId,
+        AgentId, ExecutorId, Fence, FrameworkId, Generation, NodeId, OperationId, OperationUuid,
+        TaskId, UpdateId,
     },
     operation::{Operation, OperationReport},
     resources::Resources,
-    task::{StatusUpdate, TaskEnd, TaskLaunch, TaskReport, TaskState},
+    role::Role,
+    task::{Exit, StatusUpdate, TaskEnd, TaskLaunch, TaskReport, TaskState},
     time::Wall,
     wishes::FaultDomain,
 };
@@ -49,6 +50,9 @@ pub enum ToLeader {
         task: TaskId,
         /// Terminal.
         state: TaskState,
+        /// When it ended, by the agent's clock; agents of earlier releases do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Wall>,
     },
     /// What became of an operation: done and on disk, or failed.
     Operation {
@@ -70,9 +74,47 @@ pub enum ToLeader {
         /// Whether another part follows.
         more: bool,
     },
+    /// An executor is over, or was not started, and that is on disk: what it held is free.
+    ExecutorEnded {
+        /// The executor's framework.
+        framework: FrameworkId,
+        /// The executor.
+        executor: ExecutorId,
+        /// How its process ended, if it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<Exit>,
+        /// Why, for people.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        message: String,
+    },
+    /// From an executor for its framework's scheduler; best effort.
+    ExecutorMessage {
+        /// The framework.
+        framework: FrameworkId,
+        /// The executor.
+        executor: ExecutorId,
+        /// At most [`crate::executor::MESSAGE_BYTES_MAX`].
+        #[serde(with = "serde_bytes")]
+        data: Vec<u8>,
+    },
     /// A message that this build does not know; ignored.
     #[serde(other)]
     Unknown,
+}
+
+/// An executor as its agent reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorReport {
+    /// Its framework.
+    pub framework: FrameworkId,
+    /// Its id.
+    pub executor: ExecutorId,
+    /// The role that pays for it.
+    pub role: Role,
+    /// What it holds, beside its tasks.
+    pub resources: Resources,
+    /// Of its description: [`crate::executor::ExecutorInfo::fingerprint`].
+    pub fingerprint: u64,
 }
 
 /// Who an agent is and what it has.
@@ -107,6 +149,10 @@ pub struct Registration {
     /// agent whose release carries none out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<OperationReport>>,
+    /// Its executors, at most [`crate::executor::EXECUTORS_PER_AGENT_MAX`]; absent from an agent whose
+    /// release knows none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executors: Option<Vec<ExecutorReport>>,
     /// Its attributes.
     #[serde(default)]
     pub attributes: Attributes,
@@ -207,6 +253,23 @@ pub enum ToAgent {
         task: TaskId,
         /// The update.
         update: UpdateId,
+    },
+    /// End an executor and its tasks.
+    ShutdownExecutor {
+        /// Its framework.
+        framework: FrameworkId,
+        /// The executor.
+        executor: ExecutorId,
+    },
+    /// From a scheduler for one of its executors; best effort.
+    ExecutorMessage {
+        /// The framework.
+        framework: FrameworkId,
+        /// The executor.
+        executor: ExecutorId,
+        /// At most [`crate::executor::MESSAGE_BYTES_MAX`].
+        #[serde(with = "serde_bytes")]
+        data: Vec<u8>,
     },
     /// The framework has ended: end its tasks and forget their updates.
     CloseFramework {

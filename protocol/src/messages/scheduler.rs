@@ -8,12 +8,12 @@ use crate::{
     demand::Demands,
     framework::{FrameworkInfo, Offer},
     ids::{
-        AgentId, Fence, FrameworkId, NodeId, OfferId, OperationId, OperationUuid, RequestId,
-        Subscription, TaskId, UpdateId,
+        AgentId, ExecutorId, Fence, FrameworkId, NodeId, OfferId, OperationId, OperationUuid,
+        RequestId, Subscription, TaskId, UpdateId,
     },
     operation::{OperationQuery, OperationRequest, OperationStatus},
     role::Role,
-    task::{StatusUpdate, TaskDescription},
+    task::{Exit, StatusUpdate, TaskDescription},
     wishes::{OfferWishes, ResourceRequest},
 };
 
@@ -127,6 +127,23 @@ pub enum Call {
     ReconcileOperations {
         /// Which; at most [`OPERATIONS_PER_CALL_MAX`].
         operations: Vec<OperationQuery>,
+    },
+    /// For one of the framework's executors; best effort.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// Opaque; at most [`crate::executor::MESSAGE_BYTES_MAX`].
+        #[serde(with = "serde_bytes")]
+        data: Vec<u8>,
+    },
+    /// Ends an executor and its tasks.
+    ShutdownExecutor {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
     },
     /// Changes what the framework says of itself, under the same subscription.
     UpdateFramework(Box<UpdateFramework>),
@@ -262,6 +279,30 @@ pub enum Event {
     AgentLost {
         /// Which.
         agent: AgentId,
+    },
+    /// From one of the framework's executors; best effort.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// Opaque.
+        #[serde(with = "serde_bytes")]
+        data: Vec<u8>,
+    },
+    /// An executor is over; its tasks are told by status updates. Best effort: what happens while
+    /// nobody is subscribed is not told later.
+    ExecutorLost {
+        /// Where it ran.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// How its process ended, if it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<Exit>,
+        /// Why, for people.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        message: String,
     },
     /// What was wanted together could not be offered in time; nothing is offered in the role until
     /// the framework says what it wants next.

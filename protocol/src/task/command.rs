@@ -20,6 +20,23 @@ pub struct Command {
     pub uris: Vec<Uri>,
 }
 
+impl Command {
+    /// No command: that of a task which an executor runs.
+    pub const fn none() -> Self {
+        Self {
+            line: CommandLine::Shell { line: String::new() },
+            environment: BTreeMap::new(),
+            user: None,
+            uris: Vec::new(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_none(&self) -> bool {
+        *self == Self::none()
+    }
+}
+
 /// What is executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]

@@ -75,6 +75,14 @@ reasons! {
     AgentStopped = "agent_stopped",
     /// The leader changed before the launch was passed on.
     LeaderChanged = "leader_changed",
+    /// The task's executor is over.
+    ExecutorTerminated = "executor_terminated",
+    /// The task's executor did not register in time.
+    ExecutorRegistrationTimeout = "executor_registration_timeout",
+    /// The task's executor did not come back in time after its agent was lost to it.
+    ExecutorReregistrationTimeout = "executor_reregistration_timeout",
+    /// The agent's release does not know what the task needs.
+    AgentTooOld = "agent_too_old",
     /// An answer to a reconciliation.
     Reconciliation = "reconciliation",
 }

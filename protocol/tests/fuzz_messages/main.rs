@@ -5,6 +5,7 @@
 //! tried for three seconds, a third of them on random bytes; `cargo bolero test NAME` runs the same targets under a
 //! coverage-guided fuzzer for as long as wanted.
 
+mod executors;
 mod frozen;
 mod mangle;
 mod next_release;
@@ -80,6 +81,9 @@ fuzz! {
     to_agent: frame("ToAgentFrame");
     calls: frame("CallFrame");
     events: frame("EventFrame");
+    of_executors: executors::targets();
+    executor_calls: frame("Call");
+    executor_events: frame("Event");
 }
 
 /// The target of one kind of frame.
@@ -101,6 +105,8 @@ fn every_kind_of_frame_has_a_target_of_its_own() {
         "ToAgentFrame",
         "CallFrame",
         "EventFrame",
+        "Call",
+        "Event",
     ];
     assert_eq!(samples::frame_targets().len(), names.len());
     names.iter().for_each(|name| drop(frame(name)));

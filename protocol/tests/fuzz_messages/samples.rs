@@ -34,7 +34,7 @@ use meshos_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{operations, resources};
+use super::{executors, operations, resources};
 
 /// One type of the wire.
 pub(crate) struct Target {
@@ -72,7 +72,7 @@ fn node() -> NodeId {
     NodeId::from_bits(0x0123_4567_89ab)
 }
 
-fn agent() -> AgentId {
+pub(crate) fn agent() -> AgentId {
     AgentId::new(node(), 3)
 }
 
@@ -80,7 +80,7 @@ fn fence() -> Fence {
     Fence { cluster: ClusterId::from_u128(0xfeed), term: Term(7) }
 }
 
-fn task_id() -> TaskId {
+pub(crate) fn task_id() -> TaskId {
     TaskId::new("web.1 ü").expect("a good id")
 }
 
@@ -88,11 +88,11 @@ fn offer_id() -> OfferId {
     OfferId { term: Term(7), number: 300 }
 }
 
-fn role() -> Role {
+pub(crate) fn role() -> Role {
     Role::new("team/web").expect("a good role")
 }
 
-fn resources() -> Resources {
+pub(crate) fn resources() -> Resources {
     "cpus:1.5;mem:512;ports:[31000-31003,31010-31010];bugs:{a,b};cpus(team/web):2"
         .parse()
         .expect("good resources")
@@ -102,11 +102,11 @@ fn attributes() -> Attributes {
     "rack:abc;level:10;keys:[1000-1500];s:{a,b}".parse().expect("good attributes")
 }
 
-fn update_id() -> UpdateId {
+pub(crate) fn update_id() -> UpdateId {
     UpdateId::mint(node(), Generation(2), 5)
 }
 
-fn texts() -> BTreeMap<String, String> {
+pub(crate) fn texts() -> BTreeMap<String, String> {
     [("a".to_owned(), "b".to_owned()), (String::new(), "ü".repeat(40))].into()
 }
 
@@ -130,24 +130,26 @@ fn command_lines() -> [CommandLine; 3] {
     ]
 }
 
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let [line, ..] = command_lines();
     Command { line, environment: texts(), user: Some("nobody".into()), uris: vec![uri()] }
 }
 
-fn description() -> TaskDescription {
+pub(crate) fn description() -> TaskDescription {
     TaskDescription {
         task_id: task_id(),
         name: "web".into(),
         resources: resources(),
         command: command(),
+        executor: None,
+        data: Vec::new(),
         kill_grace_ms: Some(3_000),
         labels: texts(),
     }
 }
 
 fn launch() -> TaskLaunch {
-    TaskLaunch { description: description(), role: role() }
+    TaskLaunch { description: description(), role: role(), executor_resources: None }
 }
 
 fn exits() -> [Exit; 4] {
@@ -170,6 +172,8 @@ fn updates() -> Vec<StatusUpdate> {
         update: Some(update_id()),
         at: Wall(1_700_000_000_000),
         source: Source::Agent,
+        executor: None,
+        data: Vec::new(),
         exit,
     };
     let bare = StatusUpdate {
@@ -183,7 +187,7 @@ fn updates() -> Vec<StatusUpdate> {
     exits().into_iter().map(|exit| update(Some(exit))).chain([bare]).collect()
 }
 
-fn status() -> StatusUpdate {
+pub(crate) fn status() -> StatusUpdate {
     updates().remove(0)
 }
 
@@ -216,7 +220,7 @@ fn end() -> TaskEnd {
     }
 }
 
-fn info() -> FrameworkInfo {
+pub(crate) fn info() -> FrameworkInfo {
     FrameworkInfo {
         name: "counter".into(),
         user: "nobody".into(),
@@ -253,7 +257,7 @@ fn announcement() -> Announcement {
     }
 }
 
-fn registration() -> Registration {
+pub(crate) fn registration() -> Registration {
     Registration {
         fence: fence(),
         node: node(),
@@ -266,6 +270,7 @@ fn registration() -> Registration {
         version: "0.1.0".into(),
         resources: resources(),
         operations: Some(operations::reports()),
+        executors: None,
         attributes: attributes(),
         domain: Some("eu/a".parse().expect("a good domain")),
         tasks: vec![report()],
@@ -285,7 +290,7 @@ fn subscribe() -> Subscribe {
     }
 }
 
-fn accept() -> Accept {
+pub(crate) fn accept() -> Accept {
     Accept {
         offers: vec![offer_id()],
         operations: operations::requests(),
@@ -420,7 +425,7 @@ fn to_leader() -> Vec<ToLeader> {
         ToLeader::Register(registration()),
         ToLeader::Report { tasks: vec![report()], more: false },
         ToLeader::Update { status: status() },
-        ToLeader::TaskEnded { framework, task, state: TaskState::Killed },
+        ToLeader::TaskEnded { framework, task, state: TaskState::Killed, at: Some(Wall(5)) },
         ToLeader::Leaving,
         ToLeader::Ends { ends: vec![end()], more: true },
         ToLeader::Unknown,
@@ -579,30 +584,38 @@ pub(crate) fn frame_targets() -> Vec<Target> {
     let refused = |cause| StreamAnswer::Refused { cause, message: "no".into() };
     let answers = [StreamAnswer::Accepted { version: 1 }, StreamAnswer::Unknown];
     let (id, subscription) = (RequestId(4), Subscription(3));
-    vec![
+    let mut all = vec![
         target(classes().map(|class| StreamHello::new(cluster, class))),
         target(answers.into_iter().chain(refusals().map(refused))),
         target(requests().into_iter().map(|request| RequestFrame { id, request })),
         target(replies().into_iter().map(|reply| ReplyFrame { id, reply })),
-        target(to_leader().into_iter().chain(operations::to_leader())),
+        target(
+            to_leader().into_iter().chain(operations::to_leader()).chain(executors::to_leader()),
+        ),
         target(
             to_agent()
                 .into_iter()
                 .chain(operations::to_agent())
+                .chain(executors::to_agent())
                 .map(|message| ToAgentFrame { fence: fence(), message }),
         ),
-        target(calls().into_iter().chain(operations::calls()).map(|call| CallFrame {
-            request: Some(id),
-            subscription,
-            call,
-        })),
+        target(
+            calls()
+                .into_iter()
+                .chain(operations::calls())
+                .chain(executors::calls())
+                .map(|call| CallFrame { request: Some(id), subscription, call }),
+        ),
         target(
             events()
                 .into_iter()
                 .chain(operations::events())
+                .chain(executors::events())
                 .map(|event| EventFrame { fence: fence(), event }),
         ),
-    ]
+    ];
+    all.extend(executors::frame_targets());
+    all
 }
 
 /// Every type that is decoded from the wire.
@@ -611,6 +624,7 @@ pub(crate) fn targets() -> Vec<Target> {
         id_targets(),
         resources::targets(),
         operations::targets(),
+        executors::targets(),
         part_targets(),
         frame_targets(),
     ];

@@ -12,14 +12,16 @@ use std::{
 
 use meshos_protocol::{
     framework::{FrameworkInfo, Offer},
-    ids::{AgentId, Fence, FrameworkId, OfferId, RequestId, Subscription, TaskId, UpdateId},
+    ids::{
+        AgentId, ExecutorId, Fence, FrameworkId, OfferId, RequestId, Subscription, TaskId, UpdateId,
+    },
     messages::scheduler::{
         Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
         TASKS_PER_CALL_MAX, TaskQuery,
     },
     operation::{OperationRequest, OperationStatus},
     role::Role,
-    task::{StatusUpdate, TaskDescription, TaskState},
+    task::{Exit, StatusUpdate, TaskDescription, TaskState},
     wishes::{OfferWishes, ResourceRequest},
 };
 
@@ -57,6 +59,8 @@ pub(super) enum Tell {
     Operation(OperationStatus),
     Disconnected,
     AgentLost(AgentId),
+    Message(AgentId, ExecutorId, Vec<u8>),
+    ExecutorLost(AgentId, ExecutorId, Option<Exit>),
     Unfulfilled(Role),
     Updated(Result<(), CallError>),
 }
@@ -104,6 +108,15 @@ pub(super) enum Ask {
         info: Box<FrameworkInfo>,
         suppressed: BTreeSet<Role>,
         wishes: Option<BTreeMap<Role, OfferWishes>>,
+    },
+    Message {
+        agent: AgentId,
+        executor: ExecutorId,
+        data: Vec<u8>,
+    },
+    ShutdownExecutor {
+        agent: AgentId,
+        executor: ExecutorId,
     },
     Teardown,
     Disconnect,
@@ -239,6 +252,12 @@ impl Core {
             Event::Update { status } => self.update(status, out),
             Event::OperationStatus { status } => self.operation_status(status, out),
             Event::AgentLost { agent } => out.push(Output::Tell(Tell::AgentLost(agent))),
+            Event::Message { agent, executor, data } => {
+                out.push(Output::Tell(Tell::Message(agent, executor, data)));
+            }
+            Event::ExecutorLost { agent, executor, exit, message: _ } => {
+                out.push(Output::Tell(Tell::ExecutorLost(agent, executor, exit)));
+            }
             Event::LeaderLost => self.disconnected(out),
             Event::Error { error } => {
                 // Another subscribe may be tried when there is a leader again.
@@ -394,6 +413,12 @@ impl Core {
             }
             Ask::Update { info, suppressed, wishes } => {
                 self.update_info(*info, suppressed, wishes, out);
+            }
+            Ask::Message { agent, executor, data } => {
+                self.send_if_subscribed(Call::Message { agent, executor, data }, out);
+            }
+            Ask::ShutdownExecutor { agent, executor } => {
+                self.send_if_subscribed(Call::ShutdownExecutor { agent, executor }, out);
             }
             Ask::Teardown => self.send_if_subscribed(Call::Teardown, out),
             Ask::Disconnect => self.send_if_subscribed(Call::Disconnect, out),

@@ -19,6 +19,8 @@ pub(super) fn dropped(framework: Option<FrameworkId>, task: TaskId) -> StatusUpd
         update: None,
         at: Wall(0),
         source: Source::Master,
+        executor: None,
+        data: Vec::new(),
         exit: None,
     }
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use meshos_protocol::{
+    executor::MESSAGE_BYTES_MAX,
     framework::{FrameworkInfo, Offer},
-    ids::{AgentId, FrameworkId, OfferId, TaskId, UpdateId},
+    ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, UpdateId},
     messages::scheduler::TaskQuery,
     operation::OperationRequest,
     role::Role,
@@ -274,6 +275,33 @@ impl SchedulerDriver {
     /// a day).
     pub fn kill(&self, task: &TaskId, grace: Option<Duration>) -> Status {
         self.ask(Ask::Kill { task: task.clone(), grace_ms: grace.map(millis) })
+    }
+
+    /// Sends bytes to one of the framework's executors. Best effort: they are lost when somebody on the
+    /// way is away, and when there are more than 10,000 messages or 16 MiB in a second. At most
+    /// [`MESSAGE_BYTES_MAX`]; more are left out.
+    pub fn send_framework_message(
+        &self,
+        agent: AgentId,
+        executor: &ExecutorId,
+        data: impl Into<Vec<u8>>,
+    ) -> Status {
+        let (executor, data) = (executor.clone(), data.into());
+        if data.len() > MESSAGE_BYTES_MAX {
+            tracing::warn!(
+                bytes = data.len(),
+                "a message is larger than {MESSAGE_BYTES_MAX} bytes"
+            );
+            return self.status();
+        }
+        self.ask(Ask::Message { agent, executor, data })
+    }
+
+    /// Ends an executor and its tasks: it is told to, and killed after its shutdown grace period. It is
+    /// asked of the present leader alone; when nothing comes of it ([`Scheduler::executor_lost`]), ask
+    /// again.
+    pub fn shutdown_executor(&self, agent: AgentId, executor: &ExecutorId) -> Status {
+        self.ask(Ask::ShutdownExecutor { agent, executor: executor.clone() })
     }
 
     /// Confirms a status update, when the options ask for explicit acknowledgement.

@@ -192,6 +192,12 @@ impl Service {
             Tell::Operation(status) => scheduler.operation_status(driver, status),
             Tell::Disconnected => scheduler.disconnected(driver),
             Tell::AgentLost(agent) => scheduler.agent_lost(driver, agent),
+            Tell::Message(agent, executor, data) => {
+                scheduler.framework_message(driver, agent, executor, data);
+            }
+            Tell::ExecutorLost(agent, executor, exit) => {
+                scheduler.executor_lost(driver, agent, executor, exit);
+            }
             Tell::Updated(outcome) => scheduler.framework_updated(driver, outcome),
             Tell::Unfulfilled(role) => scheduler.unfulfilled(driver, role),
         }

@@ -99,6 +99,8 @@ fn update(task: &str, state: TaskState, counter: u64) -> EventFrame {
         update: Some(UpdateId::mint(node(), Generation(1), counter)),
         at: Wall(1),
         source: Source::Agent,
+        executor: None,
+        data: Vec::new(),
         exit: None,
     };
     frame(1, Event::Update { status })

@@ -93,20 +93,27 @@ impl FrameReader {
     }
 
     fn take_frame(&mut self) -> Result<Option<BytesMut>, WireError> {
-        let Some(prefix) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-        let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
-        let limit = self.bytes_max;
-        if length > limit {
-            return Err(WireError::Protocol(format!(
-                "a frame of {length} bytes is announced, the limit is {limit} bytes"
-            )));
-        }
-        if self.buffer.len() < LENGTH_BYTES + length {
-            return Ok(None);
-        }
-        self.buffer.advance(LENGTH_BYTES);
-        Ok(Some(self.buffer.split_to(length)))
+        take_frame(&mut self.buffer, self.bytes_max)
     }
+}
+
+/// Takes the first frame out of what has arrived, once it is whole.
+pub(super) fn take_frame(
+    buffer: &mut BytesMut,
+    bytes_max: usize,
+) -> Result<Option<BytesMut>, WireError> {
+    let Some(prefix) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+    let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
+    if length > bytes_max {
+        return Err(WireError::Protocol(format!(
+            "a frame of {length} bytes is announced, the limit is {bytes_max} bytes"
+        )));
+    }
+    if buffer.len() < LENGTH_BYTES + length {
+        return Ok(None);
+    }
+    buffer.advance(LENGTH_BYTES);
+    Ok(Some(buffer.split_to(length)))
 }
 
 /// Bounds of one stream's outgoing queue.

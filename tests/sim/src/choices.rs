@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
+    executor::ExecutorInfo,
     framework::Offer,
     ids::{AgentId, TaskId},
     messages::scheduler::{Accept, Call, UpdateFramework},
@@ -14,6 +15,7 @@ use meshos_protocol::{
 
 use crate::{
     driver::{Act, Belief},
+    executors,
     world::World,
 };
 
@@ -37,6 +39,9 @@ impl World {
         {
             let request = self.drivers[index].request();
             self.call(index, Call::Revive { roles: BTreeSet::new() }, Some(request));
+        }
+        if self.drivers[index].setup.executors {
+            self.driver_ends_executors(index);
         }
         if self.drivers[index].setup.choosy {
             self.driver_wishes(index);
@@ -101,6 +106,24 @@ impl World {
         }
     }
 
+    /// The executor for a task, now and then while things go wrong; what it takes if it is not there yet
+    /// is taken from `free`.
+    fn draw_executor(
+        &mut self,
+        index: usize,
+        agent: AgentId,
+        free: &mut Resources,
+    ) -> Option<ExecutorInfo> {
+        if !self.drivers[index].setup.executors || !self.faults || !self.dice.chance(600) {
+            return None;
+        }
+        let info = executors::description(self.dice.index(2));
+        if !self.drivers[index].executors.contains(&(agent, info.id.clone())) {
+            *free = free.checked_sub(&info.resources)?;
+        }
+        Some(info)
+    }
+
     /// Uses offers of one agent for as many tasks as fit.
     fn accept(&mut self, index: usize, agent: AgentId, offers: &[Offer]) {
         let mut free = offers.iter().map(|offer| &offer.resources).sum::<Resources>();
@@ -116,7 +139,12 @@ impl World {
             let ports = port.map_or_else(String::new, |port| format!(";ports:[{port}-{port}]"));
             let text = format!("cpus:{}.{:03};mem:{mem}{ports}", cpus / 1000, cpus % 1000);
             let plain: Resources = text.parse().expect("a resource text");
-            let resources = plain + &self.draw_volume(index, &free);
+            let executor = self.draw_executor(index, agent, &mut free);
+            let resources = match executor {
+                // Volumes are for tasks with containers of their own.
+                Some(_) => plain,
+                None => plain + &self.draw_volume(index, &free),
+            };
             let greedy = restless && self.dice.chance(30);
             match free.checked_sub(&resources) {
                 Some(rest) => free = rest,
@@ -126,11 +154,13 @@ impl World {
             let driver = &mut self.drivers[index];
             let task_id = driver.name_task();
             driver.demand -= 1;
-            driver.beliefs.insert(task_id.clone(), Belief { agent, state: None });
+            let id = executor.as_ref().map(|executor| executor.id.clone());
+            driver.executors.extend(id.clone().map(|id| (agent, id)));
+            driver.beliefs.insert(task_id.clone(), Belief { agent, executor: id, state: None });
             if let Some(framework) = driver.framework {
                 self.oracle.accepted(framework, &task_id);
             }
-            launch.push(description(task_id, resources));
+            launch.push(description(task_id, resources, executor));
         }
         if restless && self.dice.chance(50) {
             // As if it had not understood that an offer is used up.
@@ -150,17 +180,23 @@ impl World {
     }
 }
 
-fn description(task_id: TaskId, resources: Resources) -> TaskDescription {
+fn description(
+    task_id: TaskId,
+    resources: Resources,
+    executor: Option<ExecutorInfo>,
+) -> TaskDescription {
+    let line = CommandLine::Shell { line: "true".to_owned() };
+    let command = match executor {
+        Some(_) => Command::none(),
+        None => Command { line, ..Command::none() },
+    };
     TaskDescription {
         name: task_id.to_string(),
         task_id,
         resources,
-        command: Command {
-            line: CommandLine::Shell { line: "true".to_owned() },
-            environment: BTreeMap::new(),
-            user: None,
-            uris: Vec::new(),
-        },
+        command,
+        executor: executor.map(Box::new),
+        data: Vec::new(),
         kill_grace_ms: None,
         labels: BTreeMap::new(),
     }

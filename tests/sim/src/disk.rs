@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use meshos_control::agent::{Change, OperationsRecord, TaskRecord, WriteId};
+use meshos_control::agent::{Change, ExecutorRecord, OperationsRecord, TaskRecord, WriteId};
 use meshos_protocol::{
-    ids::{AgentId, FrameworkId, TaskId, Term},
+    ids::{AgentId, ExecutorId, FrameworkId, TaskId, Term},
     task::TaskEnd,
 };
 
@@ -20,6 +20,8 @@ pub struct Disk {
     pub term: Option<Term>,
     /// The task records.
     pub records: BTreeMap<(FrameworkId, TaskId), TaskRecord>,
+    /// The records of executors.
+    pub executors: BTreeMap<(FrameworkId, ExecutorId), ExecutorRecord>,
     /// The ended tasks that are remembered.
     pub ends: BTreeMap<u64, TaskEnd>,
     /// What operations have made of the node's resources.
@@ -64,6 +66,12 @@ impl Disk {
                 self.records.insert(key, *record);
             }
             Change::Operations(record) => self.operations = *record,
+            Change::Executor(record) => {
+                self.executors.insert((record.framework, record.info.id.clone()), *record);
+            }
+            Change::ForgetExecutor { framework, executor } => {
+                self.executors.remove(&(framework, executor));
+            }
             Change::Forget { framework, task, end } => {
                 self.records.remove(&(framework, task));
                 if let Some(kept) = end {

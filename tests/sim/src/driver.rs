@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo, Offer},
     ids::{
-        AgentId, Fence, FrameworkId, OfferId, OperationId, OperationUuid, Principal, RequestId,
-        Subscription, TaskId, UpdateId,
+        AgentId, ExecutorId, Fence, FrameworkId, OfferId, OperationId, OperationUuid, Principal,
+        RequestId, Subscription, TaskId, UpdateId,
     },
     messages::scheduler::{
         Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe, TaskQuery,
@@ -55,6 +55,8 @@ pub enum Act {
 pub struct Belief {
     /// Where it was accepted to run.
     pub agent: AgentId,
+    /// The executor that runs it, if one does.
+    pub executor: Option<ExecutorId>,
     /// What it was told; nothing yet.
     pub state: Option<TaskState>,
 }
@@ -109,6 +111,8 @@ pub struct Driver {
     pub(crate) has_visited: bool,
     /// What it has said of the offers it wants.
     pub said_of_offers: Said,
+    /// The executors that it has brought to agents and not heard the end of.
+    pub executors: BTreeSet<(AgentId, ExecutorId)>,
     /// Its operations on resources.
     pub operations: Operations,
     /// The newest calls that may be repeated.
@@ -147,6 +151,7 @@ impl Driver {
             suppressed: false,
             has_visited: false,
             said_of_offers: Said::Nothing,
+            executors: BTreeSet::new(),
             operations: Operations::default(),
             said: VecDeque::new(),
         }
@@ -207,6 +212,7 @@ impl Driver {
         self.operations.waiting.clear();
         self.operations.requests.clear();
         self.beliefs.clear();
+        self.executors.clear();
         self.said.clear();
     }
 
@@ -225,6 +231,8 @@ impl Driver {
                 self.said.push_back(call.clone());
             }
             Call::Subscribe(_)
+            | Call::Message { .. }
+            | Call::ShutdownExecutor { .. }
             | Call::Accept(_)
             | Call::Reconcile { .. }
             | Call::ReconcileOperations { .. }
@@ -383,7 +391,11 @@ impl World {
             Event::LeaderLost => self.drivers[index].offers.clear(),
             Event::Error { error } => self.driver_refused(index, &error),
             Event::OperationStatus { status } => self.driver_told_of_operation(index, status),
+            Event::ExecutorLost { agent, executor, .. } => {
+                self.drivers[index].executors.remove(&(agent, executor));
+            }
             Event::AgentLost { .. }
+            | Event::Message { .. }
             | Event::Unfulfilled { .. }
             | Event::Heartbeat
             | Event::Unknown => {}

@@ -43,8 +43,21 @@ impl World {
             }
             draw -= weight;
         }
+        self.executors_fail();
         let delay = self.dice.skewed(50..=4_000);
         self.plan(delay, Happening::Fault);
+    }
+
+    /// Drawn apart, so that clusters without executors live as they did before there were any.
+    fn executors_fail(&mut self) {
+        if !self.drivers.iter().any(|driver| driver.setup.executors) {
+            return;
+        }
+        match self.dice.number(0..=9) {
+            0 => kill_an_executor(self),
+            1 => cut_an_executor_off(self),
+            _ => {}
+        }
     }
 
     /// Kills a node's process and starts it again after a while.
@@ -188,6 +201,23 @@ fn move_a_framework(world: &mut World) {
     if !world.drivers.is_empty() {
         let driver = world.dice.index(world.drivers.len());
         world.move_driver(driver);
+    }
+}
+
+fn kill_an_executor(world: &mut World) {
+    let running = world.running_executors();
+    if let Some((node, container)) = world.dice.pick(&running).cloned() {
+        let exit = meshos_protocol::task::Exit::Signal { signal: 9 };
+        world.note(format_args!("executor {container} of n{node} is killed"));
+        world.container_ends(node, container, exit);
+    }
+}
+
+fn cut_an_executor_off(world: &mut World) {
+    let running = world.running_executors();
+    if let Some((node, container)) = world.dice.pick(&running).cloned() {
+        world.note(format_args!("executor {container} of n{node} is cut off"));
+        world.cut_an_executor(node, &container);
     }
 }
 

@@ -9,13 +9,17 @@ use meshos_protocol::{
     task::Exit,
 };
 
+use crate::executors::Program;
+
 /// One container.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Container {
     /// Whose task it runs.
     pub framework: FrameworkId,
-    /// The task.
-    pub task: TaskId,
+    /// The task, unless it is an executor.
+    pub task: Option<TaskId>,
+    /// The executor that runs in it, if it is one.
+    pub program: Option<Program>,
     /// What it uses while it runs.
     pub resources: Resources,
     /// Its first process.

@@ -28,6 +28,7 @@ pub mod dice;
 pub mod disk;
 pub mod driver;
 mod echoes;
+mod executors;
 pub mod faults;
 pub mod gateway;
 pub mod invariants;

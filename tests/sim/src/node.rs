@@ -21,6 +21,7 @@ use meshos_protocol::{
 
 use crate::{
     disk::Disk,
+    executors::RECOVERY_MS,
     gateway::Caller,
     invariants,
     launcher::{Container, Launcher},
@@ -82,6 +83,10 @@ pub struct Process {
     pub leading: Option<Leading>,
     /// The gateway's callers.
     pub callers: BTreeMap<u64, Caller>,
+    /// Executors whose sockets it listens on.
+    pub served: BTreeSet<ContainerId>,
+    /// The newest connection of each executor.
+    pub executor_links: BTreeMap<ContainerId, u64>,
     /// What the leader told of its tasks.
     pub hints: Hints,
 }
@@ -192,10 +197,14 @@ impl World {
         config.update_retry_max = Duration::from_secs(8);
         config.kill_grace = Duration::from_millis(800);
         config.destroy_retry = Duration::from_secs(2);
+        config.executor_registration_timeout = Duration::from_secs(3);
+        config.executor_recovery_timeout = Duration::from_millis(RECOVERY_MS);
+        config.executor_shutdown_grace = Duration::from_millis(600);
         let found = Recovered {
             agent: node.disk.agent,
             fence: node.disk.term.map(|term| Fence { cluster: CLUSTER, term }),
             records: node.disk.records.values().cloned().collect(),
+            executors: node.disk.executors.values().cloned().collect(),
             ends: node.disk.ends.iter().map(|(number, end)| (*number, end.clone())).collect(),
             containers: node.launcher.found(),
             operations: node.disk.operations.clone(),
@@ -213,6 +222,8 @@ impl World {
             agent_stream: None,
             leading: None,
             callers: BTreeMap::new(),
+            served: BTreeSet::new(),
+            executor_links: BTreeMap::new(),
             hints: Hints::default(),
         });
         self.note(format_args!("n{index} starts for the {generation}. time"));
@@ -237,6 +248,7 @@ impl World {
         }
         self.nodes[index].launcher.preparing.clear();
         drop(process);
+        self.executors_lose_agent(index);
         self.host_is_down(crate::net::Host::Node(index), self.nodes[index].generation);
     }
 
@@ -299,6 +311,23 @@ impl World {
                 Effect::StartContainer { container, framework, launch, .. } => {
                     self.prepare_container(index, container, framework, &launch);
                 }
+                Effect::StartExecutor { container, framework, info, resources, .. } => {
+                    self.prepare_executor(index, container, framework, &info, resources);
+                }
+                Effect::ServeExecutor { container } => {
+                    if let Some(process) = &mut self.nodes[index].process {
+                        process.served.insert(container);
+                    }
+                }
+                Effect::TellExecutor { container, event } => {
+                    self.tell_executor(index, &container, event);
+                }
+                Effect::LimitContainer { container, resources } => {
+                    let containers = &mut self.nodes[index].launcher.containers;
+                    if let Some(container) = containers.get_mut(&container) {
+                        container.resources = resources;
+                    }
+                }
                 Effect::MakeVolumes { operation, directories } => {
                     self.change_directories(index, Directories::Made { operation, directories });
                 }
@@ -352,11 +381,17 @@ impl World {
         let description = &launch.description;
         let container = Container {
             framework,
-            task: description.task_id.clone(),
+            task: Some(description.task_id.clone()),
+            program: None,
             resources: description.resources.clone(),
             pid: 0,
             ended: None,
         };
+        self.prepare(index, id, container);
+    }
+
+    /// A container comes up after a while, unless its node dies before.
+    pub(crate) fn prepare(&mut self, index: usize, id: ContainerId, container: Container) {
         self.nodes[index].launcher.preparing.insert(id.clone(), container);
         let delay = self.dice.skewed(1..=2_000);
         let generation = self.nodes[index].generation;
@@ -388,13 +423,19 @@ impl World {
     /// The moment at which a task starts, whatever anybody knows of it.
     fn container_up(&mut self, index: usize, id: &ContainerId) -> Option<u32> {
         let node = &mut self.nodes[index];
-        let container = node.launcher.comes_up(id)?.clone();
-        self.trace.note(self.now_ms, format_args!("n{index} runs {id}: {}", container.task));
-        self.oracle.started(index, container.framework, &container.task);
+        let container = node.launcher.comes_up(id)?;
+        let (framework, task, pid) = (container.framework, container.task.clone(), container.pid);
+        let Some(task) = task else {
+            self.trace.note(self.now_ms, format_args!("n{index} runs {id}, an executor"));
+            self.executor_up(index, id);
+            return Some(pid);
+        };
+        self.trace.note(self.now_ms, format_args!("n{index} runs {id}: {task}"));
+        self.oracle.started(index, framework, &task);
         let exit = Exit::Code { code: i32::from(self.dice.chance(200)) };
-        let delay = self.draw_task_ms(&container.task);
+        let delay = self.draw_task_ms(&task);
         self.plan(delay, Happening::ContainerEnds { node: index, container: id.clone(), exit });
-        Some(container.pid)
+        Some(pid)
     }
 
     fn terminate_container(&mut self, index: usize, container: ContainerId) {

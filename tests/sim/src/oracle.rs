@@ -75,7 +75,9 @@ pub struct Oracle {
     pub echoes: u64,
     /// What is sure of reservations.
     pub reservations: Ledger,
-    /// How many callers gateways have had.
+    /// How many updates executors have made.
+    pub executor_updates: u64,
+    /// How many callers gateways, and agents from executors, have had.
     pub callers: u64,
     /// What the registry was made of.
     pub registry: RegistryMemory,

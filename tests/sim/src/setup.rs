@@ -48,6 +48,8 @@ pub struct FrameworkSetup {
     pub choosy: bool,
     /// Whether it goes to other regions than the leader's.
     pub region_aware: bool,
+    /// Whether it runs tasks in executors of its own.
+    pub executors: bool,
     /// Whether it reserves and makes volumes; in role `*` there is nothing to reserve.
     pub reserves: bool,
 }
@@ -63,6 +65,7 @@ impl Default for FrameworkSetup {
             restless: false,
             choosy: false,
             region_aware: false,
+            executors: false,
             reserves: false,
         }
     }
@@ -124,6 +127,7 @@ impl Setup {
                 restless: dice.chance(600),
                 choosy: dice.chance(500),
                 region_aware: false,
+                executors: false,
                 reserves: false,
             })
             .collect();
@@ -136,6 +140,9 @@ impl Setup {
             framework.region_aware = dice.chance(400);
         }
         setup.upgraded_while_running = dice.chance(300);
+        for framework in &mut setup.frameworks {
+            framework.executors = dice.chance(400);
+        }
         setup
     }
 }

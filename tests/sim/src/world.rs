@@ -12,6 +12,7 @@ use crate::{
     agenda::Agenda,
     dice::Dice,
     driver::{Act, Driver},
+    executors::Step,
     invariants,
     net::{Class, Frame, Host, Net, Side, StreamId},
     node::Node,
@@ -54,6 +55,8 @@ pub enum Happening {
     ContainerUp { node: usize, generation: u64, container: ContainerId },
     /// A container ends, unless it has ended.
     ContainerEnds { node: usize, container: ContainerId, exit: Exit },
+    /// An executor does something.
+    Executor { node: usize, container: ContainerId, step: Step },
     /// A new launcher takes over.
     LauncherStarts { node: usize },
     /// A node's process starts.
@@ -228,6 +231,9 @@ impl World {
             Happening::ContainerEnds { node, container, exit } => {
                 self.container_ends(node, container, exit);
             }
+            Happening::Executor { node, container, step } => {
+                self.executor_steps(node, &container, step);
+            }
             Happening::LauncherStarts { node } => self.launcher_starts(node),
             Happening::NodeStarts { node } => self.start_node(node),
             Happening::NodeDies { node, generation } => {
@@ -287,6 +293,11 @@ impl World {
         let owner = self.drivers.iter().find(|driver| driver.owns(task));
         let range = owner.map_or(1..=1_000, |driver| driver.setup.task_ms.clone());
         self.dice.skewed(range)
+    }
+
+    /// Whether all frameworks have ended their subscriptions.
+    pub fn all_torn_down(&self) -> bool {
+        self.drivers.iter().all(|driver| driver.torn_down)
     }
 
     /// What the newest leader shows to readers; nothing while nobody leads.

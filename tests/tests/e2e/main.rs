@@ -7,6 +7,7 @@ mod common;
 mod containers;
 mod disks;
 mod election;
+mod executors;
 mod explain;
 mod forming;
 mod gateways;

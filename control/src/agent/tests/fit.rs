@@ -18,6 +18,7 @@ fn recovered(rig: &Rig) -> Recovered {
         agent: Some(AGENT),
         fence: None,
         records: rig.disk.records.values().cloned().collect(),
+        executors: Vec::new(),
         ends: Vec::new(),
         containers: rig.containers.values().cloned().collect(),
         operations: Default::default(),

@@ -1,6 +1,7 @@
 //! The agent against a disk, a launcher and a leader that do what the test says.
 
 mod ends;
+mod executors;
 mod fit;
 mod kill;
 mod launch;

@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
-    ids::{AgentId, FrameworkId, TaskId, UpdateId},
-    messages::agent::{ToAgent, ToLeader},
+    ids::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, UpdateId},
+    messages::{
+        agent::{ToAgent, ToLeader},
+        executor::{Call, Event as ExecutorEvent, ExecutorStatus, Subscribe},
+    },
     task::{Exit, TaskReport, TaskState},
 };
 use proptest::prelude::*;
 
-use super::rig::{F1, NODE, Rig, launch_of, task, task_id};
+use super::rig::{F1, NODE, Rig, executor_task, launch_of, task, task_id};
 use crate::agent::Event;
 
 #[derive(Debug, Clone)]
@@ -32,6 +35,16 @@ enum Step {
     Gone,
     CloseFramework,
     DiskFails,
+    /// A task for the one executor.
+    LaunchInExecutor(u8),
+    /// The executor connects, or again.
+    Connects,
+    /// The executor tells the next step of one of its tasks.
+    Tells(u8),
+    /// The executor tells once more what nobody has acknowledged.
+    TellsAgain,
+    CutOff,
+    ShutDown,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -52,8 +65,25 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Gone),
         1 => Just(Step::CloseFramework),
         1 => Just(Step::DiskFails),
+        6 => (0u8..6).prop_map(Step::LaunchInExecutor),
+        6 => Just(Step::Connects),
+        8 => (0u8..6).prop_map(Step::Tells),
+        2 => Just(Step::TellsAgain),
+        1 => Just(Step::CutOff),
+        1 => Just(Step::ShutDown),
     ]
 }
+
+/// An executor's process, which does what it should.
+#[derive(Debug, Default)]
+struct Program {
+    registered_before: bool,
+    /// How many steps of each task it has told, of those whose end is not acknowledged.
+    tasks: BTreeMap<TaskId, usize>,
+    waiting: Vec<ExecutorStatus>,
+}
+
+const STEPS: [TaskState; 2] = [TaskState::Running, TaskState::Finished];
 
 /// The leader's and the framework's side, and what they were told.
 #[derive(Debug)]
@@ -71,6 +101,10 @@ struct World {
     launched: BTreeMap<(FrameworkId, TaskId), u64>,
     /// Heard and not acknowledged.
     owed: Vec<(TaskId, UpdateId)>,
+    programs: BTreeMap<ContainerId, Program>,
+    /// Whether the leader counts the executor.
+    paid: bool,
+    updates_made: u64,
 }
 
 impl World {
@@ -86,6 +120,9 @@ impl World {
             told: BTreeSet::new(),
             launched: BTreeMap::new(),
             owed: Vec::new(),
+            programs: BTreeMap::new(),
+            paid: false,
+            updates_made: 0,
         }
     }
 
@@ -125,7 +162,27 @@ impl World {
                 self.rig.event(Event::StorageFailed { why: "full".to_owned() });
                 self.rig.pending.clear();
             }
+            Step::LaunchInExecutor(number) => self.launch_in_executor(*number),
+            Step::Connects => self.connects(),
+            Step::Tells(number) => self.tells(usize::from(*number)),
+            Step::TellsAgain => {
+                if let Some((container, program)) = self.program() {
+                    for status in program.waiting.clone() {
+                        self.says(&container, Call::Update { status });
+                    }
+                }
+            }
+            Step::CutOff => {
+                if let Some((container, _)) = self.program() {
+                    self.rig.event(Event::ExecutorDisconnected { container });
+                }
+            }
+            Step::ShutDown => {
+                let executor = ExecutorId::new("pool").unwrap();
+                self.say(ToAgent::ShutdownExecutor { framework: F1, executor });
+            }
         }
+        self.hear_agent();
         self.listen();
         let used = self.rig.agent.view().used;
         assert!(self.rig.agent.view().resources.contains(&used), "more is used than there is");
@@ -150,6 +207,86 @@ impl World {
         if self.open && (known || !self.launched.contains_key(&key)) {
             *self.launched.entry(key.clone()).or_default() += 1;
             self.rig.tell(launch_of(F1, vec![task(key.1.as_str())]));
+        }
+    }
+
+    fn launch_in_executor(&mut self, number: u8) {
+        let key = (F1, task_id(&format!("x{number}")));
+        if self.open && !self.launched.contains_key(&key) {
+            *self.launched.entry(key.clone()).or_default() += 1;
+            let starts = !std::mem::replace(&mut self.paid, true);
+            self.rig.tell(launch_of(F1, vec![executor_task(key.1.as_str(), starts)]));
+        }
+    }
+
+    /// The executor whose container runs.
+    fn program(&mut self) -> Option<(ContainerId, &mut Program)> {
+        let mut running = self.rig.containers.values().filter(|it| it.ended.is_none());
+        let found = running.find(|it| it.container.as_str().starts_with('e'))?;
+        let container = found.container.clone();
+        Some((container.clone(), self.programs.entry(container).or_default()))
+    }
+
+    fn says(&mut self, container: &ContainerId, call: Call) {
+        self.rig.event(Event::ExecutorCalled { container: container.clone(), call });
+    }
+
+    fn connects(&mut self) {
+        let Some((container, program)) = self.program() else { return };
+        let subscribe = Subscribe {
+            version: 1,
+            version_min: 1,
+            token: String::new(),
+            framework: F1,
+            executor: ExecutorId::new("pool").unwrap(),
+            container: container.clone(),
+            again: program.registered_before,
+            tasks: program.tasks.keys().cloned().collect(),
+            updates: program.waiting.clone(),
+        };
+        self.says(&container, Call::Subscribe(subscribe));
+    }
+
+    fn tells(&mut self, which: usize) {
+        self.updates_made += 1;
+        let update = UpdateId::from_bytes(u128::from(self.updates_made).to_be_bytes());
+        let Some((container, program)) = self.program() else { return };
+        let mut open = program.tasks.iter_mut().filter(|(_, told)| **told < STEPS.len());
+        let Some((task, told)) = open.nth(which) else { return };
+        let (reason, message, data, at) = (None, String::new(), Vec::new(), None);
+        let (task, state) = (task.clone(), STEPS[*told]);
+        *told += 1;
+        let status = ExecutorStatus { task, state, update, reason, message, data, at };
+        program.waiting.push(status.clone());
+        self.says(&container, Call::Update { status });
+    }
+
+    /// Executors hear what they are told.
+    fn hear_agent(&mut self) {
+        for (container, event) in std::mem::take(&mut self.rig.told) {
+            let runs = self.rig.containers.get(&container).is_some_and(|it| it.ended.is_none());
+            if !runs {
+                continue;
+            }
+            let program = self.programs.entry(container).or_default();
+            match event {
+                ExecutorEvent::Subscribed(_) => program.registered_before = true,
+                ExecutorEvent::Launch { task } => {
+                    assert_eq!(program.tasks.insert(task.task_id, 0), None, "handed over twice");
+                }
+                ExecutorEvent::Acknowledged { task, update } => {
+                    program.waiting.retain(|status| status.update != update);
+                    let waits = program.waiting.iter().any(|status| status.task == task);
+                    if !waits && program.tasks.get(&task) == Some(&STEPS.len()) {
+                        program.tasks.remove(&task);
+                    }
+                }
+                ExecutorEvent::Kill { .. }
+                | ExecutorEvent::Message { .. }
+                | ExecutorEvent::Shutdown { .. }
+                | ExecutorEvent::Error { .. }
+                | ExecutorEvent::Unknown => {}
+            }
         }
     }
 
@@ -195,6 +332,7 @@ impl World {
             for message in std::mem::take(&mut self.rig.said) {
                 match message {
                     ToLeader::Register(registration) => {
+                        self.paid = !registration.executors.as_ref().unwrap().is_empty();
                         self.hear_reports(&registration.tasks);
                         let agent = registration.agent.unwrap_or_else(|| {
                             self.registrations += 1;
@@ -208,9 +346,11 @@ impl World {
                             self.hear(status.task, update, status.state);
                         }
                     }
+                    ToLeader::ExecutorEnded { .. } => self.paid = false,
                     ToLeader::TaskEnded { .. }
                     | ToLeader::Operation { .. }
                     | ToLeader::Leaving
+                    | ToLeader::ExecutorMessage { .. }
                     | ToLeader::Ends { .. }
                     | ToLeader::Unknown => {}
                 }
@@ -264,7 +404,8 @@ impl World {
         }
         let view = self.rig.agent.view();
         assert!(view.tasks.is_empty(), "left: {:?}", view.tasks);
-        assert!(view.used.is_empty());
+        assert!(view.used.is_empty() && view.executors.is_empty());
+        assert!(self.rig.disk.executors.is_empty() && !self.paid);
         assert!(self.rig.disk.records.is_empty());
         assert!(self.rig.containers.is_empty());
         assert!(view.registered);

@@ -6,11 +6,15 @@ use std::{
 };
 
 use meshos_protocol::{
+    executor::ExecutorInfo,
     ids::{
-        AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, OperationUuid,
-        TaskId, Term, UpdateId,
+        AgentId, ClusterId, ContainerId, ExecutorId, Fence, FrameworkId, Generation, NodeId,
+        OperationUuid, TaskId, Term, UpdateId,
     },
-    messages::agent::{Registration, ToAgent, ToAgentFrame, ToLeader},
+    messages::{
+        agent::{Registration, ToAgent, ToAgentFrame, ToLeader},
+        executor::Event as ExecutorEvent,
+    },
     operation::OperationState,
     resources::Resources,
     role::Role,
@@ -22,8 +26,8 @@ use meshos_protocol::{
 };
 
 use crate::agent::{
-    Agent, AgentConfig, Change, Effect, Event, FoundContainer, OperationsRecord, Recovered,
-    TaskRecord, TaskVolume, VolumeRecord, WriteId,
+    Agent, AgentConfig, Change, Effect, Event, ExecutorRecord, FoundContainer, OperationsRecord,
+    Recovered, TaskRecord, TaskVolume, VolumeRecord, WriteId,
 };
 
 pub(super) const NODE: NodeId = NodeId::from_bits(7);
@@ -51,10 +55,31 @@ pub(super) fn task(name: &str) -> TaskLaunch {
             user: None,
             uris: Vec::new(),
         },
+        executor: None,
+        data: Vec::new(),
         kill_grace_ms: None,
         labels: BTreeMap::new(),
     };
-    TaskLaunch { description, role: Role::default() }
+    TaskLaunch { description, role: Role::default(), executor_resources: None }
+}
+
+/// A task of one cpu for the executor `pool`, which takes half a cpu; it is started by the first.
+pub(super) fn executor_task(name: &str, starts: bool) -> TaskLaunch {
+    let mut launch = task(name);
+    let command = std::mem::replace(&mut launch.description.command, Command::none());
+    let resources: Resources = "cpus:0.5;mem:32".parse().unwrap();
+    launch.executor_resources = starts.then(|| resources.clone());
+    launch.description.executor = Some(Box::new(ExecutorInfo {
+        id: ExecutorId::new("pool").unwrap(),
+        name: String::new(),
+        source: String::new(),
+        resources,
+        command,
+        data: b"for the pool".to_vec(),
+        shutdown_grace_ms: None,
+        labels: BTreeMap::new(),
+    }));
+    launch
 }
 
 /// A task that has something to fetch.
@@ -78,6 +103,7 @@ pub(super) struct Disk {
     pub(super) agent: Option<AgentId>,
     pub(super) fence: Option<Fence>,
     pub(super) records: BTreeMap<(FrameworkId, TaskId), TaskRecord>,
+    pub(super) executors: BTreeMap<(FrameworkId, ExecutorId), ExecutorRecord>,
     pub(super) ends: BTreeMap<u64, TaskEnd>,
     pub(super) operations: OperationsRecord,
 }
@@ -91,6 +117,12 @@ impl Disk {
                 self.records.insert(key, *record);
             }
             Change::Operations(record) => self.operations = *record,
+            Change::Executor(record) => {
+                self.executors.insert((record.framework, record.info.id.clone()), *record);
+            }
+            Change::ForgetExecutor { framework, executor } => {
+                self.executors.remove(&(framework, executor));
+            }
             Change::Forget { framework, task, end } => {
                 self.records.remove(&(framework, task));
                 if let Some(kept) = end {
@@ -122,6 +154,12 @@ pub(super) struct Rig {
     pub(super) removing: Vec<String>,
     /// The volumes that were given to tasks.
     pub(super) mounted: Vec<TaskVolume>,
+    /// Executors whose sockets are to be served.
+    pub(super) served: Vec<ContainerId>,
+    /// What executors were told.
+    pub(super) told: Vec<(ContainerId, ExecutorEvent)>,
+    /// What containers were limited to.
+    pub(super) limited: Vec<(ContainerId, Resources)>,
     /// What was said to the leader and not yet looked at.
     pub(super) said: Vec<ToLeader>,
     /// Which tasks were started, in order, over all crashes.
@@ -171,6 +209,9 @@ impl Rig {
             making: Vec::new(),
             removing: Vec::new(),
             mounted: Vec::new(),
+            served: Vec::new(),
+            told: Vec::new(),
+            limited: Vec::new(),
             said: Vec::new(),
             starts: Vec::new(),
             generation: 1,
@@ -218,6 +259,19 @@ impl Rig {
                     self.starts.push(key);
                     self.preparing.push(container);
                 }
+                Effect::StartExecutor { container, framework, info, .. } => {
+                    let known = self.disk.executors.contains_key(&(framework, info.id.clone()));
+                    assert!(known, "{} starts before it is on disk", info.id);
+                    self.preparing.push(container);
+                }
+                Effect::ServeExecutor { container } => self.served.push(container),
+                Effect::TellExecutor { container, event } => {
+                    self.check_handed_over(&container, &event);
+                    self.told.push((container, event));
+                }
+                Effect::LimitContainer { container, resources } => {
+                    self.limited.push((container, resources));
+                }
                 Effect::Terminate { container } => self.terminated.push(container),
                 Effect::Destroy { container } => self.destroyed.push(container),
                 Effect::Halt { why } => self.halted = Some(why),
@@ -234,6 +288,34 @@ impl Rig {
                     self.said.push(message);
                 }
             }
+        }
+    }
+
+    /// A task is on disk before it is handed over, and is handed over once; an update is on disk before
+    /// it is acknowledged, or its task is over.
+    fn check_handed_over(&mut self, container: &ContainerId, event: &ExecutorEvent) {
+        let record = |rig: &Self, task: &TaskId| {
+            let mut records = rig.disk.records.values();
+            let named = |it: &&TaskRecord| it.launch.description.task_id == *task;
+            records.find(|it| named(it) && it.container == *container).cloned()
+        };
+        match event {
+            ExecutorEvent::Launch { task } => {
+                let known = record(self, &task.task_id).expect("handed over before it is on disk");
+                self.starts.push((known.framework, task.task_id.clone()));
+            }
+            ExecutorEvent::Acknowledged { task, update } => {
+                if let Some(known) = record(self, task) {
+                    let taken = known.updates_taken.contains(update);
+                    assert!(taken || known.state.is_terminal(), "{update} is not on disk");
+                }
+            }
+            ExecutorEvent::Subscribed(_)
+            | ExecutorEvent::Kill { .. }
+            | ExecutorEvent::Message { .. }
+            | ExecutorEvent::Shutdown { .. }
+            | ExecutorEvent::Error { .. }
+            | ExecutorEvent::Unknown => {}
         }
     }
 
@@ -344,6 +426,8 @@ impl Rig {
             | ToLeader::TaskEnded { .. }
             | ToLeader::Operation { .. }
             | ToLeader::Leaving
+            | ToLeader::ExecutorEnded { .. }
+            | ToLeader::ExecutorMessage { .. }
             | ToLeader::Ends { .. }
             | ToLeader::Unknown => None,
         };
@@ -395,6 +479,7 @@ impl Rig {
             agent: self.disk.agent,
             fence: self.disk.fence,
             records: self.disk.records.values().cloned().collect(),
+            executors: self.disk.executors.values().cloned().collect(),
             ends: self.disk.ends.iter().map(|(number, end)| (*number, end.clone())).collect(),
             containers: self.containers.values().cloned().collect(),
             operations: self.disk.operations.clone(),

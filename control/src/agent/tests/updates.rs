@@ -18,7 +18,8 @@ fn the_next_update_waits_for_the_one_before() {
     rig.exits(&container, CODE_0);
     rig.flush();
     let state = TaskState::Finished;
-    let ended = ToLeader::TaskEnded { framework: F1, task: task_id("a"), state };
+    let at = Some(rig.now.wall);
+    let ended = ToLeader::TaskEnded { framework: F1, task: task_id("a"), state, at };
     assert_eq!(std::mem::take(&mut rig.said), [ended], "the leader learns that resources are free");
     rig.acknowledge(&running);
     let finished = rig.update();

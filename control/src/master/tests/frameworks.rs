@@ -187,7 +187,10 @@ fn a_framework_that_stays_away_ends_and_its_tasks_with_it() {
     let framework = FrameworkId(1);
     let task = super::world::task_id("a");
     let state = TaskState::Killed;
-    world.say(n1, meshos_protocol::messages::agent::ToLeader::TaskEnded { framework, task, state });
+    world.say(
+        n1,
+        meshos_protocol::messages::agent::ToLeader::TaskEnded { framework, task, state, at: None },
+    );
     world.pass(10);
     world.expect(&["s3 offers O5.3 n1 cpus:1;mem:128"]);
     assert!(world.master.view().tasks.is_empty());

@@ -42,7 +42,11 @@ fn the_newest_ends_are_kept_and_of_each_task_the_last_word() {
     assert_eq!(ends(&hints).len(), ENDS_MAX);
     assert_eq!(ends(&hints)[0], 30);
     // One that runs elsewhere under the name of one that ended is another.
-    let launch = TaskLaunch { description: task("t3", "cpus:1"), role: Role::default() };
+    let launch = TaskLaunch {
+        description: task("t3", "cpus:1"),
+        role: Role::default(),
+        executor_resources: None,
+    };
     let launched = TaskHint { agent: agent(8, 1), launch: Some(launch), end: None, ..ended(3, 0) };
     hints.take(fence(2), [launched, ended(3, 55)]);
     assert_eq!(hints.live(), 1);
@@ -51,8 +55,11 @@ fn the_newest_ends_are_kept_and_of_each_task_the_last_word() {
 }
 
 fn launched(number: usize) -> TaskHint {
-    let launch =
-        TaskLaunch { description: task(&format!("t{number}"), "cpus:1"), role: Role::default() };
+    let launch = TaskLaunch {
+        description: task(&format!("t{number}"), "cpus:1"),
+        role: Role::default(),
+        executor_resources: None,
+    };
     TaskHint { launch: Some(launch), end: None, ..ended(number, 0) }
 }
 

@@ -43,6 +43,12 @@ pub(super) enum Step {
         task: u8,
         state: u8,
     },
+    /// An agent tells that the executor `pool` is over, or passes a message of it on.
+    Executor {
+        stream: usize,
+        framework: u64,
+        ended: bool,
+    },
     Leaving(usize),
     /// What an agent remembers of ended tasks, asked or not.
     Remembered {
@@ -118,6 +124,11 @@ pub(super) enum Said {
     Reconcile {
         tasks: Vec<(u8, Option<u64>, bool)>,
     },
+    /// A message for the executor `pool`, or its end.
+    Executor {
+        on: u64,
+        shutdown: bool,
+    },
     Teardown,
     Disconnect,
 }
@@ -157,6 +168,8 @@ fn any_call() -> impl Strategy<Value = Said> {
             .prop_map(|(task, on, number)| Said::Acknowledge { task, on, number }),
         2 => prop::collection::vec((0u8..4, on(), any::<bool>()), 0..3)
             .prop_map(|tasks| Said::Reconcile { tasks }),
+        3 => (1u64..4, prop::bool::weighted(0.2))
+            .prop_map(|(on, shutdown)| Said::Executor { on, shutdown }),
         1 => prop_oneof![Just(Said::Teardown), Just(Said::Disconnect), Just(Said::Disconnect)],
     ]
 }
@@ -189,6 +202,8 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(framework, own)| Step::Resume { framework, own }),
         6 => (0usize..4).prop_map(Step::AcknowledgeAll),
         2 => (1u64..4).prop_map(Step::Connect),
+        4 => (0usize..4, 1u64..3, prop::bool::weighted(0.3))
+            .prop_map(|(stream, framework, ended)| Step::Executor { stream, framework, ended }),
         3 => (0usize..4, quote, any_tasks(), prop::bool::weighted(0.1))
             .prop_map(|(stream, quotes, tasks, more)| {
                 Step::Register { stream, quotes, tasks, more }

@@ -3,6 +3,7 @@
 mod agents;
 mod draining;
 mod ends;
+mod executors;
 mod framework_updates;
 mod frameworks;
 mod hints;

@@ -22,6 +22,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{
     ends::end,
+    executors::{in_pool, pool},
     history::{Operation, Quote, Said, Step, TASKS, any_step},
     operations::reserved,
     recordings::play_all,
@@ -61,7 +62,11 @@ fn reports(tasks: &[(u8, u8)]) -> Vec<TaskReport> {
             let name = TASKS[usize::from(*name)];
             let state = TaskState::ALL[usize::from(*state)];
             let described = task(name, "cpus:1;mem:128");
-            let launch = TaskLaunch { description: described, role: Role::default() };
+            let launch = TaskLaunch {
+                description: described,
+                role: Role::default(),
+                executor_resources: None,
+            };
             let unacknowledged = vec![status(1, name, state, Some(1))];
             let framework = FrameworkId(1);
             TaskReport {
@@ -92,6 +97,13 @@ fn update(roles: u8, suppressed: u8) -> Call {
     }))
 }
 
+fn to_executor(agent: AgentId, shutdown: bool) -> Call {
+    match shutdown {
+        true => Call::ShutdownExecutor { agent, executor: pool() },
+        false => Call::Message { agent, executor: pool(), data: vec![2] },
+    }
+}
+
 impl Player {
     fn play(&mut self, step: &Step) {
         match step {
@@ -116,10 +128,13 @@ impl Player {
             Step::Ended { stream, task, state } => {
                 let (framework, task) = (FrameworkId(1), task_id(TASKS[usize::from(*task)]));
                 let state = TaskState::ALL[usize::from(*state)];
-                self.say(*stream, ToLeader::TaskEnded { framework, task, state });
+                self.say(*stream, ToLeader::TaskEnded { framework, task, state, at: None });
             }
             Step::Outcome { stream, number, state, cpus } => {
                 self.tell_outcome(*stream, *number, *state, *cpus);
+            }
+            Step::Executor { stream, framework, ended } => {
+                self.executor(*stream, FrameworkId(*framework), *ended);
             }
             Step::Leaving(stream) => self.say(*stream, ToLeader::Leaving),
             Step::Remembered { stream, tasks, more } => {
@@ -159,6 +174,15 @@ impl Player {
             Step::Pass(ms) => self.world.pass(*ms),
             Step::NextLeader => self.next_leader(),
         }
+    }
+
+    fn executor(&mut self, stream: usize, framework: FrameworkId, ended: bool) {
+        let (executor, message) = (pool(), String::new());
+        let message = match ended {
+            true => ToLeader::ExecutorEnded { framework, executor, exit: None, message },
+            false => ToLeader::ExecutorMessage { framework, executor, data: vec![1] },
+        };
+        self.say(stream, message);
     }
 
     fn tell_outcome(&mut self, stream: usize, number: u64, state: u8, cpus: i64) {
@@ -248,7 +272,11 @@ impl Player {
                 status.framework = it.framework_id;
                 TaskReport {
                     framework: it.framework_id,
-                    launch: TaskLaunch { description: described, role: it.role.clone() },
+                    launch: TaskLaunch {
+                        description: described,
+                        role: it.role.clone(),
+                        executor_resources: None,
+                    },
                     state,
                     unacknowledged: vec![status],
                     launched_at: None,
@@ -298,7 +326,9 @@ impl Player {
                     .iter()
                     .map(|(task_name, size)| {
                         let resources = format!("cpus:{};mem:64", size % 5);
-                        task(TASKS[usize::from(*task_name)], &resources)
+                        let name = TASKS[usize::from(*task_name)];
+                        // A third of them in an executor of a cpu.
+                        if *size > 8 { in_pool(name) } else { task(name, &resources) }
                     })
                     .collect(),
                 refuse_ms: None,
@@ -328,6 +358,7 @@ impl Player {
                     })
                     .collect(),
             },
+            Said::Executor { on, shutdown } => to_executor(agent(*on, 1), *shutdown),
             Said::Teardown => Call::Teardown,
             Said::Disconnect => Call::Disconnect,
         };
@@ -453,7 +484,7 @@ fn random_histories_reach_every_corner() {
     let mut runner = TestRunner::deterministic();
     let histories = prop::collection::vec(any_step(), 60..120);
     let mut reached = BTreeMap::new();
-    for _ in 0..200 {
+    for _ in 0..400 {
         let steps = histories.new_tree(&mut runner).unwrap().current();
         let player = play(&steps);
         let newest = player.world.master.view().counters;

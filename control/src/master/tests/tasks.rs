@@ -222,7 +222,8 @@ fn a_task_that_ended_behind_an_unacknowledged_update_frees_its_resources() {
     world.update(n1, "a", TaskState::Running, 1);
     world.told();
     let framework = FrameworkId(1);
-    let ended = ToLeader::TaskEnded { framework, task: task_id("a"), state: TaskState::Failed };
+    let ended =
+        ToLeader::TaskEnded { framework, task: task_id("a"), state: TaskState::Failed, at: None };
     world.say(n1, ended);
     world.pass(10);
     world.expect(&["s1 offers O5.2 n1 cpus:1;mem:128"]);
@@ -307,7 +308,7 @@ fn reconciliation_does_not_run_ahead_of_updates() {
     world.update(n1, "a", TaskState::Running, 1);
     let framework = FrameworkId(1);
     let (task, state) = (task_id("a"), TaskState::Finished);
-    world.say(n1, ToLeader::TaskEnded { framework, task, state });
+    world.say(n1, ToLeader::TaskEnded { framework, task, state, at: None });
     world.told();
     world.call(s1, Call::Reconcile { tasks: vec![] });
     world.expect(&["s1 update a running on n1.1 (reconciliation)", "s1 ok"]);
@@ -363,7 +364,7 @@ fn reconciliation_never_runs_ahead_of_updates_that_wait_for_their_turn() {
     world.accept(s1, &[1], vec![task("t", "cpus:1;mem:1024")]);
     world.update(n1, "t", TaskState::Running, 1);
     let (framework, state) = (FrameworkId(1), TaskState::Finished);
-    world.say(n1, ToLeader::TaskEnded { framework, task: task_id("t"), state });
+    world.say(n1, ToLeader::TaskEnded { framework, task: task_id("t"), state, at: None });
     world.told();
     let ask = || Call::Reconcile {
         tasks: vec![TaskQuery { task: task_id("t"), agent: None, pending: false }],

@@ -265,6 +265,13 @@ impl World {
             }
             FrameworkEvent::Unfulfilled { role } => format!("unfulfilled {role}"),
             FrameworkEvent::AgentLost { agent } => format!("agent lost {}", agent_name(agent)),
+            FrameworkEvent::Message { agent, executor, data } => {
+                format!("message {data:?} from {executor} on {}", agent_name(agent))
+            }
+            FrameworkEvent::ExecutorLost { agent, executor, exit, .. } => {
+                let exit = exit.map(|exit| format!(" {exit:?}")).unwrap_or_default();
+                format!("executor lost {executor} on {}{exit}", agent_name(agent))
+            }
             FrameworkEvent::Answered { error: None, .. } => "ok".to_owned(),
             FrameworkEvent::Answered { error: Some(error), .. } => {
                 format!("refused {:?}", error.kind)
@@ -301,6 +308,7 @@ impl World {
             pid: 1,
             version: "0.1.0".to_owned(),
             resources: resources.parse().unwrap(),
+            executors: Some(Vec::new()),
             operations: Some(Vec::new()),
             attributes: Attributes::default(),
             domain: None,
@@ -445,6 +453,8 @@ pub(super) fn task(name: &str, resources: &str) -> TaskDescription {
             user: None,
             uris: Vec::new(),
         },
+        executor: None,
+        data: Vec::new(),
         kill_grace_ms: None,
         labels: BTreeMap::new(),
     }
@@ -466,6 +476,8 @@ pub(super) fn status(
         update: update.map(|number| UpdateId::from_bytes([number; 16])),
         at: START.wall,
         source: Source::Agent,
+        executor: None,
+        data: Vec::new(),
         exit: None,
     }
 }
@@ -478,7 +490,11 @@ pub(super) fn report(
 ) -> TaskReport {
     TaskReport {
         framework: FrameworkId(1),
-        launch: TaskLaunch { description: task(name, "cpus:1;mem:128"), role: Role::default() },
+        launch: TaskLaunch {
+            description: task(name, "cpus:1;mem:128"),
+            role: Role::default(),
+            executor_resources: None,
+        },
         state,
         launched_at: None,
         started_at: None,
@@ -519,7 +535,11 @@ fn to_agent(message: &ToAgent) -> String {
         ToAgent::Launch { framework, tasks, .. } => {
             let tasks: Vec<String> = tasks
                 .iter()
-                .map(|it| format!("{} {}", it.description.task_id, it.description.resources))
+                .map(|it| {
+                    let starts = it.executor_resources.as_ref();
+                    let starts = starts.map(|it| format!(" starting {it}")).unwrap_or_default();
+                    format!("{} {}{starts}", it.description.task_id, it.description.resources)
+                })
                 .collect();
             format!("launch {framework} {}", tasks.join(", "))
         }
@@ -531,6 +551,12 @@ fn to_agent(message: &ToAgent) -> String {
         ToAgent::Kill { framework, task, .. } => format!("kill {framework} {task}"),
         ToAgent::Acknowledge { framework, task, update } => {
             format!("acknowledge {framework} {task} u{}", update.as_bytes()[0])
+        }
+        ToAgent::ShutdownExecutor { framework, executor } => {
+            format!("shutdown {framework} {executor}")
+        }
+        ToAgent::ExecutorMessage { framework, executor, data } => {
+            format!("message {data:?} for {framework} {executor}")
         }
         ToAgent::CloseFramework { framework } => format!("close {framework}"),
         ToAgent::TellEnds { after, max } => {

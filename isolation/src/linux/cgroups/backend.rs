@@ -42,6 +42,13 @@ pub trait CgroupBackend: Send + Sync + fmt::Debug {
     ) -> Result<(), IsolatorError>;
     /// Limits memory (and swap with it), and watches for the limit to be hit.
     fn set_memory(&self, container: &ContainerId, bytes: u64) -> Result<(), IsolatorError>;
+    /// Changes a memory limit that is set; `raise` says in which direction.
+    fn change_memory(
+        &self,
+        container: &ContainerId,
+        bytes: u64,
+        raise: bool,
+    ) -> Result<(), IsolatorError>;
     /// Limits processes and threads.
     fn set_pids(&self, container: &ContainerId, max: u32) -> Result<(), IsolatorError>;
     /// Watches a container for OOM again that an earlier process of this node has set up.

@@ -41,15 +41,32 @@ pub(super) fn set_memory(
     bytes: u64,
     swap_too: bool,
 ) -> Result<(), IsolatorError> {
+    change_memory(directory, bytes, swap_too, false)
+}
+
+/// The same for a container that has limits, which are raised or lowered: that of memory and swap together must never be
+/// below that of memory alone.
+pub(super) fn change_memory(
+    directory: &Path,
+    bytes: u64,
+    swap_too: bool,
+    raise: bool,
+) -> Result<(), IsolatorError> {
     demand(directory, "memory.limit_in_bytes")?;
     let memory = MemController::new(directory.to_owned(), directory.to_owned(), V2);
-    let written = memory.set_limit(signed(bytes));
-    written.map_err(|error| failed(directory, "memory.limit_in_bytes", error))?;
-    if swap_too {
+    let alone = || {
+        let written = memory.set_limit(signed(bytes));
+        written.map_err(|error| failed(directory, "memory.limit_in_bytes", error))
+    };
+    let together = || {
         let written = memory.set_memswap_limit(signed(bytes));
-        written.map_err(|error| failed(directory, "memory.memsw.limit_in_bytes", error))?;
+        written.map_err(|error| failed(directory, "memory.memsw.limit_in_bytes", error))
+    };
+    match (swap_too, raise) {
+        (false, _) => alone(),
+        (true, false) => alone().and_then(|()| together()),
+        (true, true) => together().and_then(|()| alone()),
     }
-    Ok(())
 }
 
 /// Sets the most processes and threads.

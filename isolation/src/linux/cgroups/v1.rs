@@ -237,6 +237,16 @@ impl CgroupBackend for V1Backend {
         self.watch_oom(container).map_err(IsolatorError::new("watch", directory))
     }
 
+    fn change_memory(
+        &self,
+        container: &ContainerId,
+        bytes: u64,
+        raise: bool,
+    ) -> Result<(), IsolatorError> {
+        let directory = self.directory(container, Controller::Memory);
+        limits::change_memory(&directory, bytes, self.has_swap_limit, raise)
+    }
+
     fn set_pids(&self, container: &ContainerId, max: u32) -> Result<(), IsolatorError> {
         limits::set_pids(&self.directory(container, Controller::Pids), max)
     }

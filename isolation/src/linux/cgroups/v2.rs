@@ -120,6 +120,15 @@ impl<T: CgroupTree> CgroupBackend for V2Backend<T> {
         self.write(container, "memory.oom.group", "1")
     }
 
+    fn change_memory(
+        &self,
+        container: &ContainerId,
+        bytes: u64,
+        _raise: bool,
+    ) -> Result<(), IsolatorError> {
+        self.write(container, "memory.max", &bytes.to_string())
+    }
+
     fn set_pids(&self, container: &ContainerId, max: u32) -> Result<(), IsolatorError> {
         self.write(container, "pids.max", &max.to_string())
     }
@@ -234,6 +243,12 @@ mod tests {
         backend.create(&id(), Controller::Memory).unwrap();
         backend.set_cpu(&id(), 1000, true).unwrap();
         backend.set_memory(&id(), 64 << 20).unwrap();
+        backend.change_memory(&id(), 128 << 20, true).unwrap();
+        assert_eq!(
+            backend.tree.read(&backend.path(&id()).join("memory.max")).unwrap(),
+            "134217728"
+        );
+        backend.change_memory(&id(), 64 << 20, false).unwrap();
         backend.set_pids(&id(), 12).unwrap();
         let read = |file: &str| backend.tree.read(&backend.path(&id()).join(file)).unwrap();
         assert_eq!(read("cpu.weight"), "39");

@@ -18,6 +18,8 @@ fn update(state: TaskState) -> StatusUpdate {
         update: Some(UpdateId::from_bytes([1; 16])),
         at: Wall(1_500),
         source: Source::Agent,
+        executor: None,
+        data: Vec::new(),
         exit: None,
     }
 }

@@ -6,7 +6,7 @@ use meshos_isolation::garbage;
 use meshos_membership::raft::SNAPSHOT_EVERY_ENTRIES;
 
 use super::{
-    super::{Raw, Times, parse_duration, print_duration, raw::Given},
+    super::{ExecutorTimes, Raw, Times, parse_duration, print_duration, raw::Given},
     Check,
 };
 
@@ -105,6 +105,22 @@ impl Check<'_> {
                 ))
             },
         )
+    }
+
+    /// The defaults are Mesos's.
+    pub(super) fn executor_times(&mut self, raw: &Raw) -> ExecutorTimes {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        let (least, day) = (Duration::from_millis(100), 24 * 60 * minute);
+        let (registration, recovery, shutdown) = (
+            raw.executor_registration_timeout.as_ref(),
+            raw.executor_recovery_timeout.as_ref(),
+            raw.executor_shutdown_grace.as_ref(),
+        );
+        ExecutorTimes {
+            registration: self.time(registration, minute, least, day),
+            recovery: self.time(recovery, 15 * minute, least, 30 * day),
+            shutdown: self.time(shutdown, 5 * second, least, day),
+        }
     }
 
     /// The defaults are Mesos's.

@@ -4,23 +4,28 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
-use meshos_control::agent::{Event, FoundContainer, TaskRecord, TaskVolume};
+use meshos_control::agent::{Event, ExecutorRecord, FoundContainer, TaskRecord, TaskVolume};
 use meshos_isolation::{
     self as isolation, ContainerEvent, ContainerSpec, Containerizer, ExitStatus, LaunchError,
     Limitation, RecoveredState,
 };
 use meshos_protocol::{
+    executor::ExecutorInfo,
     ids::{ContainerId, FrameworkId},
+    messages::executor::TOKEN_VARIABLE,
     resources::Resources,
-    task::{CommandLine, Exit, Reason, TaskLaunch},
+    task::{Command, CommandLine, Exit, Reason, TaskLaunch},
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{Input, Sandboxes, Volumes};
+use super::{
+    Input, Sandboxes, Volumes,
+    executors::{Executors, make_token},
+};
 
 /// Launches that may be under way at a time; a fetch counts as one.
 const LAUNCHES_MAX: usize = 256;
@@ -42,6 +47,8 @@ pub(super) struct Containers {
     volumes: Volumes,
     rules: TaskRules,
     launches: Arc<Semaphore>,
+    /// The newest limits of containers that are being changed; none while they are.
+    limits: Arc<Mutex<BTreeMap<ContainerId, Option<isolation::Limits>>>>,
     mailbox: mpsc::Sender<Input>,
 }
 
@@ -56,7 +63,8 @@ impl Containers {
     ) -> Self {
         tokio::spawn(pass_on(events, mailbox.clone()));
         let launches = Arc::new(Semaphore::new(LAUNCHES_MAX));
-        Self { containerizer, sandboxes, volumes, rules, launches, mailbox }
+        let limits = Arc::default();
+        Self { containerizer, sandboxes, volumes, rules, launches, limits, mailbox }
     }
 
     pub(super) fn start(
@@ -74,7 +82,15 @@ impl Containers {
         let sandbox = self.sandboxes.path(framework, task, &container);
         // Before anything of it is there.
         self.sandboxes.hold(&container, Some(sandbox.clone()));
-        let spec = self.spec(&container, framework, user, launch, sandbox);
+        let description = launch.description;
+        let identity = [("MESHOS_TASK_ID".to_owned(), description.task_id.to_string())].into_iter();
+        let environment = identity
+            .chain([("MESHOS_FRAMEWORK_ID".to_owned(), framework.to_string())])
+            .chain(description.command.environment.clone())
+            .collect();
+        let limits = limits(&description.resources, self.rules.pids_max);
+        let (command, user) = (description.command, (user, environment));
+        let spec = self.spec(&container, command, user, limits, sandbox);
         let spec = spec.map_err(|message| (Reason::TaskInvalid, message));
         let (volumes, wanted) = (self.volumes.clone(), volumes.to_vec());
         tokio::spawn(async move {
@@ -85,6 +101,71 @@ impl Containers {
             };
             // The loop is gone only when the node stops.
             let _listening = mailbox.send(Input::Core(event)).await;
+        });
+    }
+
+    /// The same for an executor: with its token, and what it needs to find its agent.
+    pub(super) fn start_executor(
+        &self,
+        executors: &Executors,
+        container: ContainerId,
+        (framework, user): (FrameworkId, &str),
+        info: ExecutorInfo,
+        resources: &Resources,
+    ) {
+        let sandbox = self.sandboxes.path(framework, info.id.as_str(), &container);
+        self.sandboxes.hold(&container, Some(sandbox.clone()));
+        let mut environment: Vec<_> = info.command.environment.clone().into_iter().collect();
+        environment.extend(executors.variables(framework, &info, &sandbox));
+        let limits = limits(resources, self.rules.pids_max);
+        let spec = self.spec(&container, info.command, (user, environment), limits, sandbox);
+        let token_file = executors.token_file(&container);
+        let containerizer = Arc::clone(&self.containerizer);
+        let (launches, mailbox) = (Arc::clone(&self.launches), self.mailbox.clone());
+        tokio::spawn(async move {
+            let Ok(_slot) = launches.acquire().await else { return };
+            let token = tokio::task::spawn_blocking(move || make_token(&token_file)).await;
+            // An error means that the runtime shuts down.
+            let Ok(token) = token else { return };
+            let failed = |reason, message| Event::ContainerFailed {
+                container: container.clone(),
+                reason,
+                message,
+            };
+            let event = match (spec, token) {
+                (Ok(mut spec), Ok(token)) => {
+                    spec.environment.push((TOKEN_VARIABLE.to_owned(), token));
+                    launch_container(containerizer.as_ref(), container.clone(), spec).await
+                }
+                (Err(message), _) => failed(Reason::TaskInvalid, message),
+                (_, Err(error)) => {
+                    let message = format!("the executor's token cannot be made: {error}");
+                    failed(Reason::ContainerLaunchFailed, message)
+                }
+            };
+            // The loop is gone only when the node stops.
+            let _listening = mailbox.send(Input::Core(event)).await;
+        });
+    }
+
+    /// Changes what a running container may use. Of several changes in a row the newest counts.
+    pub(super) fn limit(&self, container: ContainerId, resources: &Resources) {
+        let newest = limits(resources, self.rules.pids_max);
+        let under_way = {
+            let mut all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert(container.clone(), Some(newest)).is_some()
+        };
+        if under_way {
+            return;
+        }
+        let (all, containerizer) = (Arc::clone(&self.limits), Arc::clone(&self.containerizer));
+        tokio::spawn(async move {
+            while let Some(limits) = next_limits(&all, &container) {
+                let updated = containerizer.update(&as_isolated(&container), limits).await;
+                if let Err(error) = updated {
+                    tracing::debug!(%container, %error, "cannot change the limits of a container");
+                }
+            }
         });
     }
 
@@ -130,13 +211,12 @@ impl Containers {
     fn spec(
         &self,
         container: &ContainerId,
-        framework: FrameworkId,
-        user: &str,
-        launch: TaskLaunch,
+        command: Command,
+        (user, environment): (&str, Vec<(String, String)>),
+        limits: isolation::Limits,
         sandbox: PathBuf,
     ) -> Result<ContainerSpec, String> {
-        let task = launch.description;
-        let command = match task.command.line {
+        let line = match command.line {
             CommandLine::Shell { line } => isolation::Command::Shell(line),
             CommandLine::Exec { program, arguments } => {
                 isolation::Command::Exec { path: program, args: arguments }
@@ -147,24 +227,33 @@ impl Containers {
                 );
             }
         };
-        let mut environment = vec![
-            ("MESHOS_TASK_ID".to_owned(), task.task_id.to_string()),
-            ("MESHOS_FRAMEWORK_ID".to_owned(), framework.to_string()),
-        ];
-        environment.extend(task.command.environment);
-        let named = task.command.user.or_else(|| (!user.is_empty()).then(|| user.to_owned()));
+        let named = command.user.or_else(|| (!user.is_empty()).then(|| user.to_owned()));
         Ok(ContainerSpec {
             container: as_isolated(container),
-            command,
+            command: line,
             environment,
             user: named,
             allow_root: self.rules.allow_root,
             sandbox,
-            limits: limits(&task.resources, self.rules.pids_max),
-            uris: task.command.uris.into_iter().map(as_isolated_uri).collect(),
+            limits,
+            uris: command.uris.into_iter().map(as_isolated_uri).collect(),
             volumes: Vec::new(),
         })
     }
+}
+
+/// The newest limits of a container that are not in force yet; nothing more is under way when there are
+/// none.
+fn next_limits(
+    all: &Mutex<BTreeMap<ContainerId, Option<isolation::Limits>>>,
+    container: &ContainerId,
+) -> Option<isolation::Limits> {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = all.get_mut(container).and_then(Option::take);
+    if next.is_none() {
+        all.remove(container);
+    }
+    next
 }
 
 async fn launch_container(
@@ -288,22 +377,38 @@ pub(super) async fn recover(
 }
 
 /// Holds the sandboxes of all containers that the launcher knows: they run, or are to be released.
-pub(super) fn hold(sandboxes: &Sandboxes, found: &[FoundContainer], records: &[TaskRecord]) {
-    let recorded: BTreeMap<&ContainerId, &TaskRecord> =
-        records.iter().map(|record| (&record.container, record)).collect();
+pub(super) fn hold(
+    sandboxes: &Sandboxes,
+    found: &[FoundContainer],
+    records: &[TaskRecord],
+    executors: &[ExecutorRecord],
+) {
+    let own = records.iter().filter(|record| record.launch.description.executor.is_none());
+    let tasks = own.map(|record| {
+        (&record.container, (record.framework, record.launch.description.task_id.as_str()))
+    });
+    let executors = executors
+        .iter()
+        .map(|record| (&record.container, (record.framework, record.info.id.as_str())));
+    let recorded: BTreeMap<&ContainerId, _> = tasks.chain(executors).collect();
     for FoundContainer { container, .. } in found {
-        let sandbox = recorded.get(container).map(|record| {
-            let task = record.launch.description.task_id.as_str();
-            sandboxes.path(record.framework, task, container)
-        });
+        let sandbox = recorded
+            .get(container)
+            .map(|(framework, name)| sandboxes.path(*framework, name, container));
         sandboxes.hold(container, sandbox);
     }
 }
 
 /// Says which containers run without a record: they are ended. Records are written first, so in
 /// health there are none.
-pub(super) fn warn_of_strays(found: &[FoundContainer], records: &[TaskRecord]) {
-    let recorded: BTreeSet<&ContainerId> = records.iter().map(|record| &record.container).collect();
+pub(super) fn warn_of_strays(
+    found: &[FoundContainer],
+    records: &[TaskRecord],
+    executors: &[ExecutorRecord],
+) {
+    let tasks = records.iter().map(|record| &record.container);
+    let recorded: BTreeSet<&ContainerId> =
+        tasks.chain(executors.iter().map(|record| &record.container)).collect();
     let running = found.iter().filter(|container| container.ended.is_none());
     for stray in running.filter(|container| !recorded.contains(&container.container)) {
         tracing::warn!(container = %stray.container, pid = ?stray.pid, "a container runs that no record names: it is ended");

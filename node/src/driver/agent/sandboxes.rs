@@ -62,19 +62,24 @@ impl Sandboxes {
         *self.status.get()
     }
 
-    /// Where a task's sandbox is.
+    /// Where the sandbox of a task or executor is.
     pub(super) fn path(
         &self,
         framework: FrameworkId,
-        task: &str,
+        name: &str,
         container: &ContainerId,
     ) -> PathBuf {
-        self.root.join(framework.to_string()).join(task).join(container.as_str())
+        self.root.join(framework.to_string()).join(name).join(container.as_str())
     }
 
     /// From now on the container's sandbox is not removed.
     pub(super) fn hold(&self, container: &ContainerId, sandbox: Option<PathBuf>) {
         self.lock().insert(container.as_str().to_owned(), sandbox);
+    }
+
+    /// The sandbox of a container that is held, if it is known.
+    pub(super) fn held(&self, container: &ContainerId) -> Option<PathBuf> {
+        self.lock().get(container.as_str()).cloned().flatten()
     }
 
     /// The container is over: its sandbox ages from now on. File operations: not for async workers.

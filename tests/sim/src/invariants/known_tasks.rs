@@ -16,7 +16,9 @@ pub(super) fn not_yet(world: &World) -> Option<String> {
     let mut running = BTreeSet::new();
     for (index, node) in world.nodes.iter().enumerate() {
         for (_, container) in node.launcher.running() {
-            let key = (container.framework, container.task.clone());
+            // What runs in an executor, its agent knows.
+            let Some(task) = container.task.clone() else { continue };
+            let key = (container.framework, task);
             if !known.contains(&key) {
                 return Some(format!("n{index} runs {key:?}, which the master does not know"));
             }

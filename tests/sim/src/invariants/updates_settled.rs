@@ -1,6 +1,6 @@
 //! Every update is acknowledged in the end, or its framework is gone; then nothing is kept of it.
 
-use crate::world::World;
+use crate::{launcher::Container, world::World};
 
 pub(super) fn not_yet(world: &World) -> Option<String> {
     for (index, node) in world.nodes.iter().enumerate() {
@@ -11,7 +11,10 @@ pub(super) fn not_yet(world: &World) -> Option<String> {
         if let Some(record) = node.disk.records.values().next() {
             return Some(format!("the disk of n{index} still keeps {record:?}"));
         }
-        if let Some((id, container)) = node.launcher.containers.iter().next() {
+        // Executors live on until somebody ends them.
+        let own = node.launcher.containers.iter();
+        let over = |container: &Container| container.program.is_none() || world.all_torn_down();
+        if let Some((id, container)) = own.into_iter().find(|(_, it)| over(it)) {
             return Some(format!("the launcher of n{index} still keeps {id}: {container:?}"));
         }
     }

@@ -38,6 +38,8 @@ fn status(task: &str, state: TaskState, exit: Option<Exit>) -> StatusUpdate {
         update: None,
         at: Wall(0),
         source: Source::Agent,
+        executor: None,
+        data: Vec::new(),
         exit,
     }
 }

@@ -1,0 +1,290 @@
+//! What goes through an executor's socket but updates: subscriptions, tasks, kills, messages.
+
+use std::collections::BTreeSet;
+
+use meshos_protocol::{
+    codec::{WIRE_VERSION, WIRE_VERSION_MIN},
+    executor::MESSAGE_BYTES_MAX,
+    ids::{ContainerId, ExecutorId, FrameworkId, TaskId},
+    messages::{
+        agent::ToLeader,
+        executor::{
+            Call, Event as ExecutorEvent, Subscribe, Subscribed, TASKS_PER_SUBSCRIBE_MAX,
+            UPDATES_PER_SUBSCRIBE_MAX,
+        },
+    },
+    task::{Reason, TaskState},
+    time::{Now, millis},
+};
+
+use super::{
+    super::{
+        Agent, Effect,
+        end::End,
+        register::Link,
+        task::{Phase, TaskKey},
+    },
+    ExecutorKey, ExecutorPhase, MESSAGES_OF_AGENT, MESSAGES_OF_EXECUTOR,
+};
+
+impl Agent {
+    /// An executor said something; the shell has checked its token and its user.
+    pub(in crate::agent) fn executor_called(
+        &mut self,
+        now: Now,
+        container: ContainerId,
+        call: Call,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = self.executor_containers.get(&container).cloned();
+        if let Call::Subscribe(subscribe) = call {
+            match self.judge_subscribe(key, &subscribe) {
+                Ok(key) => self.executor_subscribed(now, &key, subscribe, effects),
+                Err(message) => {
+                    let event = ExecutorEvent::Error { message };
+                    effects.push(Effect::TellExecutor { container, event });
+                }
+            }
+            return;
+        }
+        let Some(key) = key else { return };
+        if !self.executors.get(&key).is_some_and(|executor| executor.subscribed) {
+            self.counters.executor_calls_refused += 1;
+            return;
+        }
+        match call {
+            Call::Update { status } => self.executor_update(now, &key, status, effects),
+            Call::Message { data } => self.message_from_executor(now, key, data, effects),
+            Call::Subscribe(_) | Call::Unknown => {}
+        }
+    }
+
+    fn judge_subscribe(
+        &self,
+        key: Option<ExecutorKey>,
+        subscribe: &Subscribe,
+    ) -> Result<ExecutorKey, String> {
+        let key = key.ok_or("the executor is not known to the agent any more: end it")?;
+        let executor = self.executors.get(&key).ok_or("the executor is not known to the agent")?;
+        let (framework, id) = &key;
+        if subscribe.framework != *framework
+            || subscribe.executor != *id
+            || subscribe.container != executor.record.container
+        {
+            return Err(format!(
+                "the token belongs to executor {id} of framework {framework} in container {}",
+                executor.record.container
+            ));
+        }
+        if !matches!(executor.phase, ExecutorPhase::Running) {
+            return Err("the executor's container does not run".to_owned());
+        }
+        if subscribe.version < WIRE_VERSION_MIN || subscribe.version_min > WIRE_VERSION {
+            return Err(format!(
+                "the executor speaks versions {} to {} of the wire, the agent {WIRE_VERSION_MIN} to {WIRE_VERSION}",
+                subscribe.version_min, subscribe.version
+            ));
+        }
+        if subscribe.tasks.len() > TASKS_PER_SUBSCRIBE_MAX
+            || subscribe.updates.len() > UPDATES_PER_SUBSCRIBE_MAX
+        {
+            return Err(format!(
+                "a subscribe may name {TASKS_PER_SUBSCRIBE_MAX} tasks and {UPDATES_PER_SUBSCRIBE_MAX} updates at most"
+            ));
+        }
+        Ok(key)
+    }
+
+    fn executor_subscribed(
+        &mut self,
+        now: Now,
+        key: &ExecutorKey,
+        subscribe: Subscribe,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(executor) = self.executors.get_mut(key) else { return };
+        let first = !std::mem::replace(&mut executor.registered_before, true);
+        executor.subscribed = true;
+        let (record, terminating) = (std::sync::Arc::clone(&executor.record), executor.terminating);
+        self.deadlines.clear(&super::super::deadlines::Deadline::ExecutorAwaited(key.clone()));
+        let subscribed = Subscribed {
+            version: WIRE_VERSION.min(subscribe.version),
+            executor: record.info.clone(),
+            framework: record.framework,
+            framework_info: None,
+            agent: self.id,
+            hostname: self.config.hostname.clone(),
+            container: record.container.clone(),
+        };
+        self.tell_executor(key, ExecutorEvent::Subscribed(Box::new(subscribed)), effects);
+        let Subscribe { again, tasks, updates, .. } = subscribe;
+        let had: BTreeSet<TaskId> =
+            tasks.into_iter().chain(updates.iter().map(|status| status.task.clone())).collect();
+        for status in updates {
+            self.executor_update(now, key, status, effects);
+        }
+        self.compare_tasks(now, key, again.then_some(&had), effects);
+        if terminating {
+            let grace_ms = millis(self.shutdown_grace(&record.info));
+            self.tell_executor(key, ExecutorEvent::Shutdown { grace_ms }, effects);
+            return;
+        }
+        self.hand_over_all(now, key, effects);
+        if first && self.live_tasks_of(key).is_empty() {
+            // Its tasks were killed before it was there, so nobody knows of it who would end it.
+            self.shut_down_executor(now, key, effects);
+        }
+    }
+
+    /// What of its tasks an executor has that subscribes. One that never did before was handed none.
+    fn compare_tasks(
+        &mut self,
+        now: Now,
+        key: &ExecutorKey,
+        had: Option<&BTreeSet<TaskId>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for task_key in self.live_tasks_of(key) {
+            let Some(task) = self.tasks.get(&task_key) else { continue };
+            let Phase::Running { .. } = task.phase else { continue };
+            let untouched = task.record.state == TaskState::Staging;
+            match had {
+                Some(had) if had.contains(&task_key.1) => {
+                    if task.record.kill_asked {
+                        self.tell_kill(&task_key, None, effects);
+                    }
+                }
+                None if untouched && task.record.kill_asked => {
+                    self.killed_before_start(now, &task_key, effects);
+                }
+                None if untouched => self.enter(&task_key, Phase::Queued),
+                Some(_) | None => {
+                    let message = "the task's executor does not have the task";
+                    let end = if untouched {
+                        let reason = Some(Reason::LaunchInterrupted);
+                        End::new(TaskState::Dropped, reason, message.to_owned())
+                    } else {
+                        let reason = Some(Reason::ExecutorTerminated);
+                        End::new(TaskState::Failed, reason, message.to_owned())
+                    };
+                    self.finish(now, &task_key, end, effects);
+                }
+            }
+        }
+    }
+
+    /// A task's record is on disk: it goes to its executor as soon as that is subscribed.
+    pub(in crate::agent) fn queue_task(
+        &mut self,
+        now: Now,
+        task: &TaskKey,
+        executor: &ExecutorKey,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.enter(task, Phase::Queued);
+        let Some(found) = self.executors.get(executor) else {
+            let why = (Reason::ExecutorTerminated, "the task's executor is over".to_owned());
+            self.finish(now, task, End::new(TaskState::Dropped, Some(why.0), why.1), effects);
+            return;
+        };
+        if found.terminating {
+            // It ends with its executor.
+            return;
+        }
+        let subscribed = found.subscribed;
+        self.follow_limits(executor, effects);
+        if subscribed {
+            self.hand_over(task, executor, effects);
+        }
+    }
+
+    fn hand_over_all(&mut self, _: Now, key: &ExecutorKey, effects: &mut Vec<Effect>) {
+        let queued = |task: &TaskKey| {
+            self.tasks.get(task).is_some_and(|task| matches!(task.phase, Phase::Queued))
+        };
+        let tasks: Vec<TaskKey> = self.live_tasks_of(key).into_iter().filter(queued).collect();
+        for task in tasks {
+            self.hand_over(&task, key, effects);
+        }
+    }
+
+    fn hand_over(&mut self, task: &TaskKey, executor: &ExecutorKey, effects: &mut Vec<Effect>) {
+        let Some(found) = self.tasks.get(task) else { return };
+        let mut description = found.record.launch.description.clone();
+        description.executor = None;
+        let event = ExecutorEvent::Launch { task: Box::new(description) };
+        if self.tell_executor(executor, event, effects) {
+            self.counters.tasks_handed_over += 1;
+            self.enter(task, Phase::Running { pid: None });
+        }
+    }
+
+    /// Asks the executor of a running task for its end; again when the executor comes back.
+    pub(in crate::agent) fn kill_by_executor(
+        &mut self,
+        key: &TaskKey,
+        grace_ms: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        if !task.record.kill_asked {
+            task.record_mut().kill_asked = true;
+            self.counters.kills += 1;
+            self.write_record(key, effects);
+        }
+        self.tell_kill(key, grace_ms, effects);
+    }
+
+    fn tell_kill(&self, key: &TaskKey, grace_ms: Option<u64>, effects: &mut Vec<Effect>) {
+        let executor = self.tasks.get(key).and_then(|task| task.executor_key());
+        if let Some(executor) = executor {
+            let event = ExecutorEvent::Kill { task: key.1.clone(), grace_ms };
+            self.tell_executor(&executor, event, effects);
+        }
+    }
+
+    /// An executor's connection is closed.
+    pub(in crate::agent) fn executor_disconnected(&mut self, now: Now, container: &ContainerId) {
+        let Some(key) = self.executor_containers.get(container).cloned() else { return };
+        let Some(executor) = self.executors.get_mut(&key) else { return };
+        let running = matches!(executor.phase, ExecutorPhase::Running);
+        if std::mem::take(&mut executor.subscribed) && running && !executor.terminating {
+            let timeout = self.config.executor_recovery_timeout;
+            self.await_executor(now, &key, timeout);
+        }
+    }
+
+    fn message_from_executor(
+        &mut self,
+        now: Now,
+        key: ExecutorKey,
+        data: Vec<u8>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(executor) = self.executors.get_mut(&key) else { return };
+        let passes = data.len() <= MESSAGE_BYTES_MAX
+            && self.link == Link::Registered
+            && executor.messages.take(now.mono, data.len(), MESSAGES_OF_EXECUTOR)
+            && self.executor_messages.take(now.mono, data.len(), MESSAGES_OF_AGENT);
+        if !passes {
+            self.counters.executor_messages_dropped += 1;
+            return;
+        }
+        let (framework, executor) = key;
+        self.tell(ToLeader::ExecutorMessage { framework, executor, data }, effects);
+    }
+
+    /// A scheduler has a message for one of its executors.
+    pub(in crate::agent) fn message_to_executor(
+        &mut self,
+        framework: FrameworkId,
+        executor: ExecutorId,
+        data: Vec<u8>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = (framework, executor);
+        if !self.tell_executor(&key, ExecutorEvent::Message { data }, effects) {
+            self.counters.executor_messages_dropped += 1;
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! An update as an executor tells it.
+
+use meshos_protocol::{
+    ids::TaskId,
+    task::{Reason, TaskState},
+};
+
+/// A step in a task's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskUpdate {
+    pub(super) task: TaskId,
+    pub(super) state: TaskState,
+    pub(super) reason: Option<Reason>,
+    pub(super) message: String,
+    pub(super) data: Vec<u8>,
+}
+
+impl TaskUpdate {
+    /// The task is in this state: starting, running, killing, finished, failed, killed or error. After
+    /// one of the last four nothing more can be told of it.
+    pub const fn new(task: TaskId, state: TaskState) -> Self {
+        Self { task, state, reason: None, message: String::new(), data: Vec::new() }
+    }
+
+    /// Why, by name.
+    #[must_use]
+    pub const fn reason(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// Why, for people.
+    #[must_use]
+    pub fn message(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// For the scheduler; at most [`meshos_protocol::task::STATUS_DATA_BYTES_MAX`] bytes.
+    #[must_use]
+    pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
+        self.data = data.into();
+        self
+    }
+}
