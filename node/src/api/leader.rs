@@ -80,7 +80,7 @@ impl Api {
         loop {
             if self.led().is_some() {
                 // Whoever lists must find what it was just told of.
-                if route.is_list() {
+                if route.lists_work() {
                     self.options.master.caught_up().await;
                 }
                 if let Some(view) = self.led() {

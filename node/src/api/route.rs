@@ -79,16 +79,14 @@ pub(super) enum Leading {
 }
 
 impl Leading {
-    /// Whether it lists what the leader knows.
-    pub(super) const fn is_list(&self) -> bool {
+    /// Whether it lists what frameworks do, of whom callers may just have heard. Nodes are listed by all who look for a way to
+    /// the leader, and those are in a hurry.
+    pub(super) const fn lists_work(&self) -> bool {
         matches!(
             self,
-            Self::Nodes(_)
-                | Self::Frameworks(_)
+            Self::Frameworks(_)
                 | Self::Tasks(_)
                 | Self::Offers(_)
-                | Self::Weights
-                | Self::Roles
                 | Self::Reservations(_)
                 | Self::Volumes(_)
         )
