@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use meshos_protocol::{
-    ids::{FrameworkId, TaskId},
+    ids::{FrameworkId, TaskId, UpdateId},
     task::{Reason, StatusUpdate, TaskReport, TaskState},
 };
 
@@ -75,6 +75,8 @@ pub(super) struct Task {
     pub(super) contained: bool,
     /// How long to wait for the next acknowledgement.
     pub(super) retry: Duration,
+    /// The first update of its executor for which there was no room: those after it must wait for it.
+    pub(super) put_off: Option<UpdateId>,
 }
 
 impl Task {
@@ -86,6 +88,7 @@ impl Task {
             kill_reason: None,
             contained: false,
             retry,
+            put_off: None,
         }
     }
 

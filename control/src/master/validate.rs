@@ -103,6 +103,10 @@ pub(super) fn task(task: &TaskDescription) -> Result<(), String> {
             Err("the task has a command and an executor: a task of an executor has none of its own"
                 .to_owned())
         }
+        Some(_) if task.resources.iter().any(|resource| resource.metadata().is_volume()) => {
+            Err("the task has an executor and a persistent volume, which only tasks with a command of their own are shown"
+                .to_owned())
+        }
         Some(info) => executor(info),
     }
 }

@@ -343,6 +343,13 @@ impl Service {
             Effect::Halt { why } => {
                 self.halt.send_replace(Some(why));
             }
+            Effect::SendToLeader(ToLeader::ExecutorMessage { .. })
+                if self.leader.sender().is_some_and(|sender| !sender.has_room()) =>
+            {
+                tracing::debug!(
+                    "a message of an executor is left out: too much waits for the leader"
+                );
+            }
             Effect::SendToLeader(message) => {
                 // The stream is opened again and the core is told that it was closed.
                 if let Err(error) = self.leader.send(&message) {

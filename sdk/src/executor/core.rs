@@ -23,6 +23,8 @@ use super::{ExecutorOptions, ExecutorRegistered, TaskUpdate};
 const SUBSCRIBE_BYTES_MAX: usize = 1 << 20;
 /// Updates of one task that wait to be told; an executor that makes more is refused.
 const WAITING_MAX: usize = 10_000;
+/// The longest text of an update, in bytes, as agents keep it; the rest is cut off.
+const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// What the shell must do.
 #[derive(Debug, Clone, PartialEq)]
@@ -231,7 +233,7 @@ impl Core {
             state,
             update,
             reason,
-            message,
+            message: shortened(message),
             data,
             at,
         });
@@ -291,4 +293,9 @@ const fn is_executors(state: TaskState) -> bool {
         | TaskState::Lost
         | TaskState::Unknown => false,
     }
+}
+
+fn shortened(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    text
 }

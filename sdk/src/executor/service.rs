@@ -140,22 +140,18 @@ impl Service {
         };
         tokio::select! {
             biased;
-            _ = self.commands.recv_many(batch, BATCH_MAX) => Woken::Commands,
             () = stop => Woken::StopNow,
-            event = link.reader.read::<Event>() => Woken::Event(event),
             () = tokio::time::sleep_until(self.repeat_at) => Woken::Repeat,
+            // Before commands: an executor that talks without a pause still hears that it is to end.
+            event = link.reader.read::<Event>() => Woken::Event(event),
+            _ = self.commands.recv_many(batch, BATCH_MAX) => Woken::Commands,
         }
     }
 
     fn take(&mut self, woken: Woken) {
         match woken {
             Woken::Commands => {}
-            Woken::Event(Ok(Some(event))) => {
-                if matches!(event, Event::Acknowledged { .. }) {
-                    self.repeat_at = Instant::now() + REPEAT;
-                }
-                self.core.event(event, &mut self.outputs);
-            }
+            Woken::Event(Ok(Some(event))) => self.core.event(event, &mut self.outputs),
             Woken::Event(Ok(None)) => self.lost("the agent closed the connection"),
             Woken::Event(Err(error)) => self.lost(&error.to_string()),
             Woken::Connected(Ok(link)) => {

@@ -164,6 +164,18 @@ fn so_many_updates_of_a_task_are_on_their_way_and_no_more() {
 }
 
 #[test]
+fn a_text_that_the_agent_would_not_take_is_cut() {
+    let mut world = World::new();
+    world.connect();
+    world.subscribed();
+    world.launch("a");
+    let long =
+        TaskUpdate::new(TaskId::new("a").unwrap(), TaskState::Failed).message("é".repeat(9 << 20));
+    world.core.update(long, Wall(5), &mut world.out).unwrap();
+    assert_eq!(world.sent()[0].message.len(), 16 << 10);
+}
+
+#[test]
 fn what_is_told_while_the_agent_is_away_waits() {
     let mut world = World::new();
     world.connect();

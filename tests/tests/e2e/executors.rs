@@ -14,8 +14,8 @@ use meshos_sdk::{
     },
 };
 use meshos_tests::{
-    Cluster, ClusterOptions, Framework, FrameworkOptions, Note, example_binary, kill_process,
-    pid_alive, wait_until,
+    Cluster, ClusterOptions, Framework, FrameworkOptions, Note, PATIENCE, example_binary,
+    kill_process, pid_alive, wait_until,
 };
 
 use crate::common::assert_updates_in_order;
@@ -166,7 +166,6 @@ fn an_executor_outlives_its_killed_node_and_what_it_told_in_the_gap_arrives_once
     cluster.nodes[victim].start();
     let end = framework.wait_for_state("a", TaskState::Finished);
     assert_eq!(end.data, b"in the gap");
-    wait_for_message(&framework, "here again");
     framework.submit_on(&node, [gated("c", &second)]);
     assert_eq!(pid_of(&framework.wait_for_state("c", TaskState::Running)), pid, "the same one");
     open(&second, "");
@@ -283,6 +282,7 @@ fn nobody_speaks_for_an_executor_without_its_token() {
         updates: vec![status],
     };
     let mut stream = UnixStream::connect(short).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&frame(&Call::Subscribe(subscribe)).unwrap()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();

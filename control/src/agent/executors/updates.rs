@@ -23,8 +23,8 @@ use super::{
 
 /// Ids of updates that a task's record keeps: those that an executor may tell again, and as many more.
 const IDS_KEPT_MAX: usize = 2 * UPDATES_IN_FLIGHT_MAX;
-/// Updates of one task that wait for its framework; further ones are not taken before there is room,
-/// but for the last.
+/// Updates of one task that wait for its framework; further ones are not taken before there is room, but for the last, and
+/// none before those that came before it.
 const WAITING_MAX: usize = 100;
 /// The most bytes of the sentence for people.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
@@ -59,6 +59,8 @@ enum Place {
     New,
     /// Its executor tells it again, unless it is acknowledged before.
     Later,
+    /// The same, since there is no room or another that came before it had none.
+    PutOff,
 }
 
 impl Agent {
@@ -71,6 +73,9 @@ impl Agent {
     ) {
         let key = (executor.0, status.task.clone());
         let place = self.place_of(executor, &key, &status);
+        if let (Place::New, Some(task)) = (&place, self.tasks.get_mut(&key)) {
+            task.put_off = None;
+        }
         match place {
             Place::Refused => self.counters.executor_calls_refused += 1,
             Place::Known => self.acknowledge_executor(executor, &key, &status, effects),
@@ -79,6 +84,11 @@ impl Agent {
             }
             Place::New => self.progress_by_executor(now, &key, status, effects),
             Place::Later => {}
+            Place::PutOff => {
+                if let Some(task) = self.tasks.get_mut(&key) {
+                    task.put_off.get_or_insert(status.update);
+                }
+            }
         }
     }
 
@@ -99,7 +109,11 @@ impl Agent {
             return Place::Refused;
         }
         let full = task.record.unacknowledged.len() >= WAITING_MAX;
-        if full && !status.state.is_terminal() { Place::Later } else { Place::New }
+        match task.put_off {
+            Some(first) if first != status.update => Place::PutOff,
+            _ if full && !status.state.is_terminal() => Place::PutOff,
+            _ => Place::New,
+        }
     }
 
     /// Whether an update of an executor is on its way to the disk.

@@ -171,6 +171,41 @@ fn an_update_keeps_its_id_and_is_acknowledged_when_it_is_on_disk() {
 }
 
 #[test]
+fn updates_for_which_there_was_no_room_are_told_in_their_order_when_they_come_again() {
+    let mut rig = Rig::registered();
+    let container = running(&mut rig, "a");
+    for number in 1..=100 {
+        update(&mut rig, &container, told("a", TaskState::Running, number));
+        rig.flush();
+    }
+    // There is no room for the next, and so for none after it, be it the last.
+    update(&mut rig, &container, told("a", TaskState::Running, 101));
+    let first = rig.update();
+    rig.acknowledge(&first);
+    update(&mut rig, &container, told("a", TaskState::Running, 102));
+    update(&mut rig, &container, told("a", TaskState::Finished, 103));
+    rig.flush();
+    heard(&mut rig);
+    assert_eq!(rig.agent.view().tasks[0].record.state, TaskState::Running);
+    // They are told again, as they were.
+    for (state, number) in [(TaskState::Running, 101), (TaskState::Finished, 103)] {
+        update(&mut rig, &container, told("a", state, number));
+    }
+    rig.flush();
+    assert_eq!(heard(&mut rig), ["acknowledged a 101", "acknowledged a 103"]);
+    let mut told = Vec::new();
+    loop {
+        let updates = rig.updates();
+        let Some(last) = updates.last() else { break };
+        rig.acknowledge(last);
+        told.extend(updates.iter().filter_map(|it| it.update).map(|it| it.as_bytes()[0]));
+        rig.flush();
+    }
+    let expected: Vec<u8> = (2..=101).chain([103]).collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn an_executor_tells_only_what_it_may_of_what_it_has() {
     let mut rig = Rig::registered();
     let container = running(&mut rig, "a");

@@ -1,7 +1,7 @@
 //! An agent with a modelled disk and launcher, which live on when the agent crashes.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -158,6 +158,8 @@ pub(super) struct Rig {
     pub(super) served: Vec<ContainerId>,
     /// What executors were told.
     pub(super) told: Vec<(ContainerId, ExecutorEvent)>,
+    /// Containers of tasks whose updates nobody waits for any more.
+    pub(super) given_up: BTreeSet<ContainerId>,
     /// What containers were limited to.
     pub(super) limited: Vec<(ContainerId, Resources)>,
     /// What was said to the leader and not yet looked at.
@@ -211,6 +213,7 @@ impl Rig {
             mounted: Vec::new(),
             served: Vec::new(),
             told: Vec::new(),
+            given_up: BTreeSet::new(),
             limited: Vec::new(),
             said: Vec::new(),
             starts: Vec::new(),
@@ -221,6 +224,7 @@ impl Rig {
     }
 
     pub(super) fn event(&mut self, event: Event) {
+        self.note_given_up(&event);
         let mut effects = Vec::new();
         self.agent.handle(self.now, event, &mut effects);
         self.agent.check_invariants();
@@ -292,7 +296,7 @@ impl Rig {
     }
 
     /// A task is on disk before it is handed over, and is handed over once; an update is on disk before
-    /// it is acknowledged, or its task is over.
+    /// it is acknowledged, or its task is over or given up.
     fn check_handed_over(&mut self, container: &ContainerId, event: &ExecutorEvent) {
         let record = |rig: &Self, task: &TaskId| {
             let mut records = rig.disk.records.values();
@@ -307,7 +311,11 @@ impl Rig {
             ExecutorEvent::Acknowledged { task, update } => {
                 if let Some(known) = record(self, task) {
                     let taken = known.updates_taken.contains(update);
-                    assert!(taken || known.state.is_terminal(), "{update} is not on disk");
+                    let matters = !self.given_up.contains(container);
+                    assert!(
+                        taken || known.state.is_terminal() || !matters,
+                        "{update} is not on disk"
+                    );
                 }
             }
             ExecutorEvent::Subscribed(_)
@@ -317,6 +325,24 @@ impl Rig {
             | ExecutorEvent::Error { .. }
             | ExecutorEvent::Unknown => {}
         }
+    }
+
+    /// Nobody waits for the updates of an agent id or a framework that has ended.
+    fn note_given_up(&mut self, event: &Event) {
+        let ended = match event {
+            Event::Message(ToAgentFrame { message: ToAgent::Gone { .. }, .. }) => None,
+            Event::Message(ToAgentFrame {
+                message: ToAgent::CloseFramework { framework }, ..
+            }) => Some(*framework),
+            _ => return,
+        };
+        let waiting = self.pending.iter().filter_map(|(_, change)| match change {
+            Change::Task(record) => Some(record.as_ref()),
+            _ => None,
+        });
+        let records = self.disk.records.values().chain(waiting);
+        let of_them = records.filter(|it| ended.is_none_or(|ended| it.framework == ended));
+        self.given_up.extend(of_them.map(|record| record.container.clone()).collect::<Vec<_>>());
     }
 
     /// A terminal update with an id is on disk before it is told.

@@ -1,5 +1,7 @@
 //! What executors hold is counted once, and freed when they are over; what they say passes on.
 
+use std::collections::BTreeMap;
+
 use meshos_protocol::{
     executor::{ExecutorInfo, MESSAGE_BYTES_MAX},
     ids::{AgentId, ExecutorId, FrameworkId},
@@ -7,6 +9,8 @@ use meshos_protocol::{
         agent::{ExecutorReport, ToLeader},
         scheduler::Call,
     },
+    resources::{Amount, Reservation, Resources, Volume},
+    role::Role,
     task::{Command, Exit, TaskDescription, TaskState},
 };
 
@@ -102,11 +106,16 @@ fn descriptions_of_executors_are_judged() {
     both.command = task("any", "cpus:1").command;
     let mut nothing = in_pool("nothing");
     nothing.executor.as_mut().unwrap().command = Command::none();
-    world.accept(s1, &[2], vec![other, both, nothing]);
+    let mut volume = in_pool("volume");
+    let by = Reservation::dynamic(Role::new("db").unwrap(), "p", BTreeMap::new(), None).unwrap();
+    let of = Volume { id: "v".into(), container_path: "data".into(), principal: "p".into() };
+    volume.resources += &Resources::from(of.of(Amount::whole(10), &by).unwrap());
+    world.accept(s1, &[2], vec![other, both, nothing, volume]);
     world.expect(&[
         "s1 update other error on n1.1 (task_invalid)",
         "s1 update both error on n1.1 (task_invalid)",
         "s1 update nothing error on n1.1 (task_invalid)",
+        "s1 update volume error on n1.1 (task_invalid)",
         "s1 ok",
     ]);
 }

@@ -107,6 +107,11 @@ impl Streams {
     /// Sends to an agent; false when its stream had to be given up.
     #[must_use]
     pub(super) fn send_to_agent(&mut self, connection: ConnectionId, message: ToAgent) -> bool {
+        // A message for an executor is best effort: it must not cost the agent its stream.
+        if matches!(message, ToAgent::ExecutorMessage { .. }) && is_full(&self.agents, &connection)
+        {
+            return true;
+        }
         let frame = ToAgentFrame { fence: self.fence, message };
         send(&mut self.agents, connection, &frame)
     }
@@ -114,6 +119,10 @@ impl Streams {
     /// Sends to a framework; false when its stream had to be given up.
     #[must_use]
     pub(super) fn send_to_framework(&mut self, session: SessionId, event: FrameworkEvent) -> bool {
+        let is_message = matches!(event, FrameworkEvent::Message { .. });
+        if is_message && is_full(&self.sessions, &session) {
+            return true;
+        }
         let frame = EventFrame { fence: self.fence, event };
         send(&mut self.sessions, session, &frame)
     }
@@ -127,6 +136,11 @@ impl Streams {
     pub(super) fn close_session(&mut self, session: SessionId) {
         self.sessions.remove(&session);
     }
+}
+
+/// Whether so much waits for the stream that what may be lost is left out.
+fn is_full<K: Ord>(streams: &BTreeMap<K, Stream>, key: &K) -> bool {
+    streams.get(key).is_some_and(|stream| !stream.sender.has_room())
 }
 
 fn send<K: Ord + Copy + std::fmt::Debug, T: Serialize>(
