@@ -19,7 +19,10 @@ use meshos_control::agent::{Agent, AgentConfig, Effect, Event, View};
 use meshos_isolation::{ContainerEvent, Containerizer, garbage::Rule};
 use meshos_protocol::{
     ids::{ContainerId, Fence},
-    messages::{StreamClass, agent::ToAgentFrame},
+    messages::{
+        StreamClass,
+        agent::{ToAgentFrame, ToLeader},
+    },
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;

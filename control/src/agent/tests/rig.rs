@@ -329,16 +329,16 @@ impl Rig {
 
     /// Nobody waits for the updates of an agent id or a framework that has ended.
     fn note_given_up(&mut self, event: &Event) {
-        let ended = match event {
-            Event::Message(ToAgentFrame { message: ToAgent::Gone { .. }, .. }) => None,
-            Event::Message(ToAgentFrame {
-                message: ToAgent::CloseFramework { framework }, ..
-            }) => Some(*framework),
-            _ => return,
+        let Event::Message(ToAgentFrame { message, .. }) = event else { return };
+        let ended = if let ToAgent::CloseFramework { framework } = message {
+            Some(*framework)
+        } else if matches!(message, ToAgent::Gone { .. }) {
+            None
+        } else {
+            return;
         };
-        let waiting = self.pending.iter().filter_map(|(_, change)| match change {
-            Change::Task(record) => Some(record.as_ref()),
-            _ => None,
+        let waiting = self.pending.iter().filter_map(|(_, change)| {
+            if let Change::Task(record) = change { Some(record.as_ref()) } else { None }
         });
         let records = self.disk.records.values().chain(waiting);
         let of_them = records.filter(|it| ended.is_none_or(|ended| it.framework == ended));
