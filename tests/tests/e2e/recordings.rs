@@ -58,7 +58,8 @@ fn the_terms_of_leaders_that_were_killed_or_stopped_play_again() {
         assert_eq!(told["first_difference"], Value::Null, "{told}");
         assert_eq!(told["term"], leader.term, "{told}");
         assert_eq!(told["node_id"], leader.node_id.as_str(), "{told}");
-        assert!(told["kinds"]["AgentMessage Update"].as_u64() >= Some(2 * ended), "{told}");
+        // Of a task that is over before its agent has heard that it began, the end alone is told.
+        assert!(told["kinds"]["AgentMessage Update"].as_u64() >= Some(ended), "{told}");
         let shown = replay(&cluster, &[path]).success().stdout;
         assert!(shown.contains("The master did the same as when it led."), "{shown}");
         let lines = replay(&cluster, &[path, "--events"]).success().stdout;
