@@ -286,7 +286,7 @@ settings! {
     /// Serve HTTP without credentials; on loopback only
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     open_http: bool,
-    /// Who may call HTTP beside whoever has the node's token: a file with a table [NAME] for each principal, with
+    /// Who may call HTTP beside whoever has the node's token: a file with a TOML table for each principal, named after it, with
     /// secret = "..." and, for those who may change the cluster, operator = true; or Mesos's JSON of credentials. Only
     /// this user may be able to read it
     #[arg(value_name = "FILE")]
