@@ -36,7 +36,7 @@ pub enum MinAllocatableError {
         /// What was named.
         resource: String,
     },
-    /// There are more than [`ALTERNATIVES_MAX`] alternatives.
+    /// There are more than `ALTERNATIVES_MAX` alternatives.
     #[error("{count} alternatives, at most {ALTERNATIVES_MAX} are allowed")]
     TooMany {
         /// How many there are.
