@@ -29,6 +29,17 @@ pub const DATA_BYTES_MAX: usize = 256 << 10;
 /// The most bytes of data in a status update: they are on the agent's disk until it is acknowledged.
 pub const STATUS_DATA_BYTES_MAX: usize = 64 << 10;
 
+/// The most bytes of the sentence in an executor's status update; agents cut off the rest.
+pub const STATUS_MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// The sentence of an executor's status update as agents keep it: at most [`STATUS_MESSAGE_BYTES_MAX`], and no half
+/// character.
+#[must_use]
+pub fn shortened(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(STATUS_MESSAGE_BYTES_MAX));
+    message
+}
+
 /// What a framework asks to run on one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskDescription {

@@ -10,20 +10,15 @@ use meshos_protocol::{
     time::millis,
 };
 
-use crate::TaskBuilderError;
+use crate::task_builder::{RESOURCES_DEFAULT, TaskBuilderError};
 
 /// Makes an [`ExecutorInfo`] step by step; what is wrong is told by [`ExecutorBuilder::build`].
 #[derive(Debug, Clone)]
 pub struct ExecutorBuilder {
     id: String,
-    resources: String,
-    info: Parts,
-}
-
-#[derive(Debug, Clone)]
-struct Parts {
     name: Option<String>,
     source: String,
+    resources: String,
     command: Command,
     data: Vec<u8>,
     shutdown_grace_ms: Option<u64>,
@@ -32,7 +27,7 @@ struct Parts {
 impl ExecutorBuilder {
     /// An executor that is started by a line for `/bin/sh -c`.
     pub fn shell(id: impl Into<String>, line: impl Into<String>) -> Self {
-        Self::new(id, CommandLine::Shell { line: line.into() })
+        Self::new(id, CommandLine::shell(line))
     }
 
     /// An executor that is started without a shell.
@@ -41,33 +36,32 @@ impl ExecutorBuilder {
         program: impl Into<String>,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
-        let arguments = arguments.into_iter().map(Into::into).collect();
-        Self::new(id, CommandLine::Exec { program: program.into(), arguments })
+        Self::new(id, CommandLine::exec(program, arguments))
     }
 
     fn new(id: impl Into<String>, line: CommandLine) -> Self {
-        let command = Command { line, ..Command::none() };
-        let info = Parts {
+        Self {
+            id: id.into(),
             name: None,
             source: String::new(),
-            command,
+            resources: RESOURCES_DEFAULT.into(),
+            command: Command { line, ..Command::none() },
             data: Vec::new(),
             shutdown_grace_ms: None,
-        };
-        Self { id: id.into(), resources: "cpus:0.1;mem:32".into(), info }
+        }
     }
 
     /// For people; the id when not set.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.info.name = Some(name.into());
+        self.name = Some(name.into());
         self
     }
 
     /// Where its tasks come from, for people and tools.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
-        self.info.source = source.into();
+        self.source = source.into();
         self
     }
 
@@ -81,21 +75,21 @@ impl ExecutorBuilder {
     /// Adds a variable to its environment.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.info.command.environment.insert(name.into(), value.into());
+        self.command.environment.insert(name.into(), value.into());
         self
     }
 
     /// Runs it, and its tasks, as this user.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.info.command.user = Some(user.into());
+        self.command.user = Some(user.into());
         self
     }
 
     /// Fetches something into its sandbox before it starts.
     #[must_use]
     pub fn uri(mut self, uri: Uri) -> Self {
-        self.info.command.uris.push(uri);
+        self.command.uris.push(uri);
         self
     }
 
@@ -103,14 +97,14 @@ impl ExecutorBuilder {
     /// bytes.
     #[must_use]
     pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
-        self.info.data = data.into();
+        self.data = data.into();
         self
     }
 
     /// How long it may take to end when it is told to; at most a day.
     #[must_use]
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
-        self.info.shutdown_grace_ms = Some(millis(grace));
+        self.shutdown_grace_ms = Some(millis(grace));
         self
     }
 
@@ -119,15 +113,14 @@ impl ExecutorBuilder {
     /// # Errors
     /// When the id breaks a rule or the resources cannot be read.
     pub fn build(self) -> Result<ExecutorInfo, TaskBuilderError> {
-        let Parts { name, source, command, data, shutdown_grace_ms } = self.info;
         Ok(ExecutorInfo {
             id: ExecutorId::new(&self.id)?,
-            name: name.unwrap_or(self.id),
-            source,
+            name: self.name.unwrap_or(self.id),
+            source: self.source,
             resources: self.resources.parse::<Resources>()?,
-            command,
-            data,
-            shutdown_grace_ms,
+            command: self.command,
+            data: self.data,
+            shutdown_grace_ms: self.shutdown_grace_ms,
             labels: Default::default(),
         })
     }

@@ -9,6 +9,9 @@ use meshos_protocol::{
     task::{Command, CommandLine, TaskDescription, Uri},
 };
 
+/// What tasks and executors take when nothing else is said.
+pub(crate) const RESOURCES_DEFAULT: &str = "cpus:0.1;mem:32";
+
 /// Makes a [`TaskDescription`] step by step; what is wrong is told by [`TaskBuilder::build`].
 #[derive(Debug, Clone)]
 pub struct TaskBuilder {
@@ -36,7 +39,7 @@ pub enum TaskBuilderError {
 impl TaskBuilder {
     /// A task that runs a line for `/bin/sh -c`.
     pub fn shell(id: impl Into<String>, line: impl Into<String>) -> Self {
-        Self::new(id, CommandLine::Shell { line: line.into() })
+        Self::new(id, CommandLine::shell(line))
     }
 
     /// A task that runs a program without a shell.
@@ -45,8 +48,7 @@ impl TaskBuilder {
         program: impl Into<String>,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
-        let arguments = arguments.into_iter().map(Into::into).collect();
-        Self::new(id, CommandLine::Exec { program: program.into(), arguments })
+        Self::new(id, CommandLine::exec(program, arguments))
     }
 
     /// A task that an executor runs. Make the executor with [`crate::ExecutorBuilder`]; all tasks of it
@@ -65,7 +67,7 @@ impl TaskBuilder {
         Self {
             id: id.into(),
             name: None,
-            resources: "cpus:0.1;mem:32".into(),
+            resources: RESOURCES_DEFAULT.into(),
             command,
             executor: None,
             data: Vec::new(),

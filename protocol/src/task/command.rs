@@ -59,6 +59,22 @@ pub enum CommandLine {
     Unknown,
 }
 
+impl CommandLine {
+    /// A line for `/bin/sh -c`.
+    pub fn shell(line: impl Into<String>) -> Self {
+        Self::Shell { line: line.into() }
+    }
+
+    /// A program with its arguments, without a shell.
+    pub fn exec<A: Into<String>>(
+        program: impl Into<String>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        Self::Exec { program: program.into(), arguments }
+    }
+}
+
 /// Something to fetch into the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uri {

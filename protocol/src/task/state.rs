@@ -103,6 +103,27 @@ impl TaskState {
         }
     }
 
+    /// Whether executors tell of it; all else is for agents and leaders to say.
+    #[must_use]
+    pub const fn is_told_by_executors(self) -> bool {
+        match self {
+            Self::Starting
+            | Self::Running
+            | Self::Killing
+            | Self::Finished
+            | Self::Failed
+            | Self::Killed
+            | Self::Error => true,
+            Self::Staging
+            | Self::Dropped
+            | Self::Gone
+            | Self::GoneByOperator
+            | Self::Unreachable
+            | Self::Lost
+            | Self::Unknown => false,
+        }
+    }
+
     /// The name as printed and as in JSON.
     pub const fn name(self) -> &'static str {
         match self {

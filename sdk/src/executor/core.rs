@@ -13,7 +13,7 @@ use meshos_protocol::{
         Call, Event, ExecutorStatus, Subscribe, Subscribed, UPDATES_IN_FLIGHT_MAX,
         UPDATES_PER_SUBSCRIBE_MAX,
     },
-    task::{STATUS_DATA_BYTES_MAX, TaskDescription, TaskState},
+    task::{STATUS_DATA_BYTES_MAX, TaskDescription, TaskState, shortened},
     time::Wall,
 };
 
@@ -23,8 +23,6 @@ use super::{ExecutorOptions, ExecutorRegistered, TaskUpdate};
 const SUBSCRIBE_BYTES_MAX: usize = 1 << 20;
 /// Updates of one task that wait to be told; an executor that makes more is refused.
 const WAITING_MAX: usize = 10_000;
-/// The longest text of an update, in bytes, as agents keep it; the rest is cut off.
-const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// What the shell must do.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,7 +207,7 @@ impl Core {
         out: &mut Vec<Output>,
     ) -> Result<(), UpdateError> {
         let TaskUpdate { task: id, state, reason, message, data } = update;
-        if !is_executors(state) {
+        if !state.is_told_by_executors() {
             return Err(UpdateError::State(state));
         }
         if data.len() > STATUS_DATA_BYTES_MAX {
@@ -274,28 +272,4 @@ impl Task {
             self.sent += 1;
         }
     }
-}
-
-const fn is_executors(state: TaskState) -> bool {
-    match state {
-        TaskState::Starting
-        | TaskState::Running
-        | TaskState::Killing
-        | TaskState::Finished
-        | TaskState::Failed
-        | TaskState::Killed
-        | TaskState::Error => true,
-        TaskState::Staging
-        | TaskState::Dropped
-        | TaskState::Gone
-        | TaskState::GoneByOperator
-        | TaskState::Unreachable
-        | TaskState::Lost
-        | TaskState::Unknown => false,
-    }
-}
-
-fn shortened(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
-    text
 }

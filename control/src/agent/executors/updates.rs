@@ -7,7 +7,7 @@
 use meshos_protocol::{
     ids::UpdateId,
     messages::executor::{Event as ExecutorEvent, ExecutorStatus, UPDATES_IN_FLIGHT_MAX},
-    task::{STATUS_DATA_BYTES_MAX, Source, StatusUpdate, TaskState},
+    task::{STATUS_DATA_BYTES_MAX, Source, StatusUpdate, TaskState, shortened},
     time::Now,
 };
 
@@ -26,28 +26,6 @@ const IDS_KEPT_MAX: usize = 2 * UPDATES_IN_FLIGHT_MAX;
 /// Updates of one task that wait for its framework; further ones are not taken before there is room, but for the last, and
 /// none before those that came before it.
 const WAITING_MAX: usize = 100;
-/// The most bytes of the sentence for people.
-const MESSAGE_BYTES_MAX: usize = 16 << 10;
-
-/// Whether a state is one that executors tell.
-const fn is_executors(state: TaskState) -> bool {
-    match state {
-        TaskState::Starting
-        | TaskState::Running
-        | TaskState::Killing
-        | TaskState::Finished
-        | TaskState::Failed
-        | TaskState::Killed
-        | TaskState::Error => true,
-        TaskState::Staging
-        | TaskState::Dropped
-        | TaskState::Gone
-        | TaskState::GoneByOperator
-        | TaskState::Unreachable
-        | TaskState::Lost
-        | TaskState::Unknown => false,
-    }
-}
 
 /// What is to be done with an update of an executor.
 enum Place {
@@ -93,7 +71,7 @@ impl Agent {
     }
 
     fn place_of(&self, executor: &ExecutorKey, key: &TaskKey, status: &ExecutorStatus) -> Place {
-        if !is_executors(status.state) {
+        if !status.state.is_told_by_executors() {
             return Place::Refused;
         }
         let Some(task) = self.tasks.get(key).filter(|task| task.is_run_by(executor)) else {
@@ -229,13 +207,4 @@ pub(in crate::agent) fn keep_id(record: &mut TaskRecord, status: &StatusUpdate) 
         let excess = record.updates_taken.len().saturating_sub(IDS_KEPT_MAX);
         record.updates_taken.drain(..excess);
     }
-}
-
-fn shortened(mut text: String) -> String {
-    let mut length = text.len().min(MESSAGE_BYTES_MAX);
-    while !text.is_char_boundary(length) {
-        length -= 1;
-    }
-    text.truncate(length);
-    text
 }
