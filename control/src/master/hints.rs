@@ -11,6 +11,8 @@ use meshos_protocol::{
     task::{Command, CommandLine},
 };
 
+use super::validate::text_bytes;
+
 /// Tasks a voter remembers; beyond that new ones are not noted.
 const TASKS_MAX: usize = 200_000;
 /// Ends of tasks that a voter remembers, the newest: as many as a leader shows.
@@ -208,9 +210,8 @@ pub fn bytes_of(hint: &TaskHint) -> usize {
         let executor = task.executor.as_ref();
         let executor = executor
             .map_or(0, |executor| bytes_of_command(&executor.command) + executor.data.len());
-        let labels = task.labels.iter().map(|(name, value)| name.len() + value.len() + 10);
         let data = task.name.len() + task.data.len();
-        bytes_of_command(&task.command) + executor + labels.sum::<usize>() + data
+        bytes_of_command(&task.command) + executor + bytes_of_texts(&task.labels) + data
     });
     REST + end + launch
 }
@@ -223,10 +224,13 @@ fn bytes_of_command(command: &Command) -> usize {
         }
         CommandLine::Unknown => 0,
     };
-    let environment = command.environment.iter();
-    let environment = environment.map(|(name, value)| name.len() + value.len() + 10);
     let uris = command.uris.iter().map(|uri| uri.value.len() + 64);
-    line + environment.sum::<usize>() + uris.sum::<usize>()
+    line + bytes_of_texts(&command.environment) + uris.sum::<usize>()
+}
+
+/// With what MessagePack adds to each, five bytes for the length of a name and of a value.
+fn bytes_of_texts(texts: &BTreeMap<String, String>) -> usize {
+    text_bytes(texts) + 10 * texts.len()
 }
 
 /// How the newest ended tasks ended; of each task on an agent the last word.

@@ -159,7 +159,8 @@ fn command(command: &Command) -> Result<(), String> {
     at_most("the command's URIs together", bytes, ARGUMENTS_BYTES_MAX)
 }
 
-fn text_bytes(texts: &std::collections::BTreeMap<String, String>) -> usize {
+/// The bytes of names and values together.
+pub(super) fn text_bytes(texts: &std::collections::BTreeMap<String, String>) -> usize {
     texts.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
