@@ -11,6 +11,7 @@ mod address;
 mod gate;
 mod principals;
 mod routes;
+mod secret;
 mod service;
 mod token;
 

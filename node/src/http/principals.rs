@@ -4,30 +4,28 @@
 //! `{"credentials": [{"principal": "analytics", "secret": "..."}]}`. And a table for each principal in TOML, of whom only
 //! those with `operator = true` may change the cluster.
 
-use std::{
-    collections::BTreeMap, fs::File, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path,
-};
+use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use meshos_protocol::ids::Principal;
-use ring::{hmac, rand::SystemRandom};
 use serde::Deserialize;
+
+use super::secret::{Secret, demand_private};
 
 /// The largest file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The longest secret, in bytes.
 const SECRET_BYTES_MAX: usize = 256;
 
-/// The principals of a file; their secrets are kept as tags under a key of this process alone.
+/// The principals of a file.
 pub(super) struct Principals {
-    key: hmac::Key,
     by_name: BTreeMap<String, Known>,
     /// Compared with when a name is not known, so that it takes as long.
-    nobody: hmac::Tag,
+    nobody: Secret,
 }
 
 struct Known {
-    tag: hmac::Tag,
+    secret: Secret,
     operator: bool,
 }
 
@@ -68,11 +66,7 @@ impl Principals {
     pub(super) fn load(path: &Path) -> Result<Self> {
         let shown = path.display();
         let file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
-        let mode = file.metadata()?.permissions().mode() & 0o777;
-        ensure!(
-            mode & 0o077 == 0,
-            "{shown} is open to others (mode {mode:03o}): run `chmod 600 {shown}`, and change its secrets if they were read"
-        );
+        demand_private(&file, path, "change its secrets if they were read")?;
         let mut text = String::new();
         let mut limited = file.take(FILE_BYTES_MAX + 1);
         limited.read_to_string(&mut text).with_context(|| format!("cannot read {shown}"))?;
@@ -84,25 +78,21 @@ impl Principals {
 
     fn of(listed: Vec<Listed>) -> Result<Self> {
         ensure!(!listed.is_empty(), "it names nobody");
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| anyhow::anyhow!("the system's random number generator fails"))?;
         let mut by_name = BTreeMap::new();
         for Listed { name, secret, operator } in listed {
             check(&name, &secret)?;
-            let tag = hmac::sign(&key, secret.as_bytes());
-            if by_name.insert(name.clone(), Known { tag, operator }).is_some() {
+            let known = Known { secret: Secret::new(secret.as_bytes())?, operator };
+            if by_name.insert(name.clone(), known).is_some() {
                 bail!("the principal {name:?} is there twice");
             }
         }
-        let nobody = hmac::sign(&key, &[0; SECRET_BYTES_MAX + 1]);
-        Ok(Self { key, by_name, nobody })
+        Ok(Self { by_name, nobody: Secret::new(&[0; SECRET_BYTES_MAX + 1])? })
     }
 
     /// Whether the secret is the principal's; then whether it may change the cluster.
     pub(super) fn verify(&self, name: &str, secret: &[u8]) -> Option<bool> {
         let known = self.by_name.get(name);
-        let tag = known.map_or(&self.nobody, |known| &known.tag);
-        let right = hmac::verify(&self.key, secret, tag.as_ref()).is_ok();
+        let right = known.map_or(&self.nobody, |known| &known.secret).verify(secret);
         known.filter(|_| right).map(|known| known.operator)
     }
 }
@@ -142,6 +132,8 @@ fn check(name: &str, secret: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn of(text: &str) -> Result<Principals> {

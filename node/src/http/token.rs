@@ -6,15 +6,14 @@
 use std::{
     fs::OpenOptions,
     io::{Read as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
 use anyhow::{Context as _, Result, bail};
-use ring::{
-    hmac,
-    rand::{SecureRandom as _, SystemRandom},
-};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::secret::{Secret, demand_private};
 
 /// The file in the data directory.
 const FILE: &str = "http-token";
@@ -23,13 +22,9 @@ const SECRET_BYTES: usize = 32;
 /// Lengths of a token that an operator may choose, in characters.
 const CHARACTERS: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// Compares tokens without telling by the time that it takes how much of one is right.
+/// The token of a node.
 #[derive(Clone)]
-pub(super) struct Token {
-    /// Random in each process.
-    key: hmac::Key,
-    tag: hmac::Tag,
-}
+pub(super) struct Token(Secret);
 
 impl Token {
     /// Reads the token; makes one when there is none.
@@ -37,13 +32,8 @@ impl Token {
         let path = data_dir.join(FILE);
         match OpenOptions::new().read(true).open(&path) {
             Ok(file) => {
-                let mode = file.metadata()?.permissions().mode() & 0o777;
-                if mode & 0o077 != 0 {
-                    bail!(
-                        "{0} is open to others (mode {mode:03o}): run `chmod 600 {0}`, and remove it if it was read, so that a new token is made",
-                        path.display()
-                    );
-                }
+                let advice = "remove it if it was read, so that a new token is made";
+                demand_private(&file, &path, advice)?;
                 let limit = u64::try_from(*CHARACTERS.end()).unwrap_or(u64::MAX) + 2;
                 let mut text = String::new();
                 file.take(limit)
@@ -65,15 +55,12 @@ impl Token {
                 CHARACTERS.end()
             );
         }
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| anyhow::anyhow!("the system's random number generator fails"))?;
-        let tag = hmac::sign(&key, text.as_bytes());
-        Ok(Self { key, tag })
+        Ok(Self(Secret::new(text.as_bytes())?))
     }
 
     /// Whether this is the token.
     pub(super) fn verify(&self, presented: &[u8]) -> bool {
-        hmac::verify(&self.key, presented, self.tag.as_ref()).is_ok()
+        self.0.verify(presented)
     }
 }
 
@@ -104,6 +91,8 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
