@@ -262,14 +262,20 @@ async fn torn_records_are_passed_over() {
     node.stop().await;
 }
 
-#[tokio::test]
-async fn a_launcher_that_nobody_needs_leaves() {
+/// A node whose launcher leaves soon when it can, and that launcher, which holds a status that nobody has taken.
+async fn hasty_launcher() -> (Node, u32) {
     let mut place = Place::new(&IsolatorName::POSIX);
     place.options.launcher_idle_exit = Some(Duration::from_millis(50));
     let mut node = place.start().await;
     node.launch_shell("c1", "true").await;
     node.exited("c1").await;
     let launcher = node.containerizer.launcher_pid();
+    (node, launcher)
+}
+
+#[tokio::test]
+async fn a_launcher_that_nobody_needs_leaves() {
+    let (node, launcher) = hasty_launcher().await;
     // It holds a status that nobody has taken: it stays.
     let node = node.abandon().start().await;
     assert_eq!(node.containerizer.launcher_pid(), launcher);
@@ -280,12 +286,7 @@ async fn a_launcher_that_nobody_needs_leaves() {
 
 #[tokio::test]
 async fn a_launcher_whose_directory_was_made_anew_leaves_when_nothing_runs() {
-    let mut place = Place::new(&IsolatorName::POSIX);
-    place.options.launcher_idle_exit = Some(Duration::from_millis(50));
-    let mut node = place.start().await;
-    node.launch_shell("c1", "true").await;
-    node.exited("c1").await;
-    let launcher = node.containerizer.launcher_pid();
+    let (node, launcher) = hasty_launcher().await;
     // It holds a status that nobody can take any more: the node's data was wiped.
     let place = node.abandon();
     fs::remove_dir_all(&place.data_dir).unwrap();
