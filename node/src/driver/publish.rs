@@ -94,13 +94,19 @@ impl<V> Publisher<V> {
         Self { snapshot, due: None, last: None }
     }
 
+    /// Something has changed and others are about to hear of it: from now on whoever asks for a picture that shows it
+    /// waits for the next.
+    pub(crate) fn touch(&self) {
+        self.snapshot.slot.behind.store(true, Ordering::SeqCst);
+    }
+
     /// Something changed: publishes now, or notes when to.
     pub(crate) fn changed(&mut self, view: impl FnOnce() -> V) {
         let now = Instant::now();
         let earliest = self.last.map_or(now, |last| last + INTERVAL);
         if earliest > now {
             self.due.get_or_insert(earliest);
-            self.snapshot.slot.behind.store(true, Ordering::SeqCst);
+            self.touch();
             return;
         }
         self.publish(view());

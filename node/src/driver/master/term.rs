@@ -177,6 +177,7 @@ impl Term<'_> {
                 self.take(input);
             }
             self.handle(Event::Tick);
+            self.publisher.touch();
             flush(&mut self);
             self.recorder.flush();
             self.publisher.changed(|| self.master.view());
