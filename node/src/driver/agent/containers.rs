@@ -1,7 +1,7 @@
 //! Carries out what the agent wishes of containers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -376,13 +376,11 @@ pub(super) async fn recover(
     Ok(known.collect())
 }
 
-/// Holds the sandboxes of all containers that the launcher knows: they run, or are to be released.
-pub(super) fn hold(
-    sandboxes: &Sandboxes,
-    found: &[FoundContainer],
-    records: &[TaskRecord],
-    executors: &[ExecutorRecord],
-) {
+/// The containers that records name, with whose sandbox each works in: that of an executor is its tasks' too.
+fn recorded<'a>(
+    records: &'a [TaskRecord],
+    executors: &'a [ExecutorRecord],
+) -> BTreeMap<&'a ContainerId, (FrameworkId, &'a str)> {
     let own = records.iter().filter(|record| record.launch.description.executor.is_none());
     let tasks = own.map(|record| {
         (&record.container, (record.framework, record.launch.description.task_id.as_str()))
@@ -390,7 +388,17 @@ pub(super) fn hold(
     let executors = executors
         .iter()
         .map(|record| (&record.container, (record.framework, record.info.id.as_str())));
-    let recorded: BTreeMap<&ContainerId, _> = tasks.chain(executors).collect();
+    tasks.chain(executors).collect()
+}
+
+/// Holds the sandboxes of all containers that the launcher knows: they run, or are to be released.
+pub(super) fn hold(
+    sandboxes: &Sandboxes,
+    found: &[FoundContainer],
+    records: &[TaskRecord],
+    executors: &[ExecutorRecord],
+) {
+    let recorded = recorded(records, executors);
     for FoundContainer { container, .. } in found {
         let sandbox = recorded
             .get(container)
@@ -406,11 +414,9 @@ pub(super) fn warn_of_strays(
     records: &[TaskRecord],
     executors: &[ExecutorRecord],
 ) {
-    let tasks = records.iter().map(|record| &record.container);
-    let recorded: BTreeSet<&ContainerId> =
-        tasks.chain(executors.iter().map(|record| &record.container)).collect();
+    let recorded = recorded(records, executors);
     let running = found.iter().filter(|container| container.ended.is_none());
-    for stray in running.filter(|container| !recorded.contains(&container.container)) {
+    for stray in running.filter(|container| !recorded.contains_key(&container.container)) {
         tracing::warn!(container = %stray.container, pid = ?stray.pid, "a container runs that no record names: it is ended");
     }
 }
