@@ -120,6 +120,8 @@ impl Command {
         command.args(["--pdeathsig", "KILL", "--"]).args(wrapper).arg(program).args(&arguments);
         command.env_clear().env("HOME", home).env("RUST_BACKTRACE", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        // So that a test that fails can be run again with more in its nodes' logs.
+        command.envs(std::env::var_os("MESHOS_LOG").map(|level| ("MESHOS_LOG", level)));
         command.stdin(Stdio::null()).current_dir(home);
         Self { command, shown }
     }

@@ -299,7 +299,9 @@ impl Run {
             });
             tokio::select! {
                 biased;
-                confirmed = self.claims.confirmed() => self.follow(confirmed).await,
+                settled = self.claims.settled() => if let Some(confirmed) = settled {
+                    self.follow(confirmed).await;
+                },
                 claim = self.queue.recv() => match claim {
                     Some(claim) if self.is_old(claim.term) => {}
                     Some(claim) => self.claims.take(claim),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use meshos_protocol::{
-    ids::ClusterId,
+    ids::{ClusterId, NodeId},
     messages::{
         Refusal, StreamClass, StreamHello,
         node::{Reply, Request},
@@ -15,11 +15,16 @@ use meshos_protocol::{
 use meshos_sdk::wire::{self, Opened, WireError};
 use tokio::sync::{OnceCell, watch};
 
-use super::requests::{self, RequestClient};
+use super::{
+    incoming,
+    requests::{self, RequestClient},
+};
 
 /// One connection to a node, with a stream for requests and one for bulky requests, each opened at
 /// the first one.
 pub(crate) struct Link {
+    /// The peer, as its certificate says; none when it showed none of a node.
+    pub(super) node: Option<NodeId>,
     connection: quinn::Connection,
     cluster: watch::Receiver<Option<ClusterId>>,
     requests: OnceCell<RequestClient>,
@@ -35,6 +40,7 @@ impl Link {
         cluster: watch::Receiver<Option<ClusterId>>,
     ) -> Self {
         Self {
+            node: incoming::peer_of(&connection).node(),
             connection,
             cluster,
             requests: OnceCell::new(),

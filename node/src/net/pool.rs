@@ -57,7 +57,9 @@ impl Pool {
         let slot = Arc::clone(lock(&self.slots).entry(target.clone()).or_default());
         let mut state = slot.state.lock().await;
         if let Some(link) = state.link.as_ref().filter(|link| link.is_usable()) {
-            return Ok(Arc::clone(link));
+            // The node at the address may have started again and dialled since.
+            let newest = link.node.and_then(|node| self.known(node));
+            return Ok(newest.unwrap_or_else(|| Arc::clone(link)));
         }
         if let Some((when, why)) = &state.failed
             && when.elapsed() < DIAL_PAUSE
@@ -141,9 +143,8 @@ async fn dial_one(net: &Net, target: &Target, address: SocketAddr) -> Result<Arc
         .map_err(|error| WireError::Lost(format!("cannot dial {address}: {error}")))?
         .await
         .map_err(|error| wire::lost(&address, &error))?;
-    let peer = incoming::peer_of(&connection).node();
     let link = Arc::new(Link::new(connection.clone(), inner.cluster.clone()));
-    if let Some(node) = peer {
+    if let Some(node) = link.node {
         inner.pool.remember(node, Arc::clone(&link));
     }
     incoming::serve_dialled(net, connection);

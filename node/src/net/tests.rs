@@ -263,6 +263,21 @@ async fn a_connection_is_used_again_and_replaced_when_it_is_closed() {
     assert!(Arc::ptr_eq(&back, &node.net.link(&other.target()).await.unwrap()));
 }
 
+#[tokio::test]
+async fn a_node_that_started_again_is_reached_over_the_connection_that_it_dialled() {
+    let authority = Authority::new();
+    let node = TestNode::start(&authority, 1, Limits::default());
+    let other = TestNode::start(&authority, 2, Limits::default());
+    let anybody = Target { node: None, ..node.target() };
+    let old = other.net.link(&anybody).await.unwrap();
+    // It died without a word: for a while the old connection looks as if it were alive.
+    let again = TestNode::start(&authority, 1, Limits::default());
+    again.net.link(&other.target()).await.unwrap();
+    let newest = || async { !Arc::ptr_eq(&old, &other.net.link(&anybody).await.unwrap()) };
+    in_time("the newest connection is used", async { while !newest().await {} }).await;
+    assert!(!old.is_closed());
+}
+
 /// What the node answers to a stream of these versions.
 async fn answered(connection: &quinn::Connection, newest: u32, oldest: u32) -> StreamAnswer {
     let hello = StreamHello::new(Some(CLUSTER), StreamClass::Request);

@@ -41,6 +41,8 @@ pub(super) struct Confirmed {
 /// The claims that are being confirmed.
 pub(super) struct Claims<C> {
     confirm: C,
+    /// How long a claim is worth confirming.
+    limit: Duration,
     attempts: JoinSet<(Claim, Option<Confirmed>)>,
     under_way: BTreeMap<(Term, NodeId), UnderWay>,
     gave_up: Option<(Term, NodeId)>,
@@ -53,7 +55,13 @@ struct UnderWay {
 
 impl<C: Confirm> Claims<C> {
     pub(super) fn new(confirm: C) -> Self {
-        Self { confirm, attempts: JoinSet::new(), under_way: BTreeMap::new(), gave_up: None }
+        Self::giving_up_after(CONFIRM_LIMIT, confirm)
+    }
+
+    /// Gives a claim up that is not confirmed within `limit`.
+    pub(super) fn giving_up_after(limit: Duration, confirm: C) -> Self {
+        let (attempts, under_way) = (JoinSet::new(), BTreeMap::new());
+        Self { confirm, limit, attempts, under_way, gave_up: None }
     }
 
     /// Begins to confirm a claim, unless that is under way.
@@ -67,7 +75,7 @@ impl<C: Confirm> Claims<C> {
         {
             self.give_up(oldest);
         }
-        let abort = self.attempts.spawn(confirm_in_time(self.confirm.clone(), claim));
+        let abort = self.attempts.spawn(confirm_in_time(self.confirm.clone(), claim, self.limit));
         self.under_way.insert(key, UnderWay { since: Instant::now(), abort });
     }
 
@@ -80,17 +88,18 @@ impl<C: Confirm> Claims<C> {
         self.under_way.keys().max_by_key(|key| age(key)).copied()
     }
 
-    /// The next claim that turns out to be true. Cancel-safe.
-    pub(super) async fn confirmed(&mut self) -> Confirmed {
+    /// What became of the next claim that is settled: confirmed, or nothing when it was not in time.
+    /// Cancel-safe.
+    pub(super) async fn settled(&mut self) -> Option<Confirmed> {
         loop {
             match self.attempts.join_next().await {
                 Some(Ok((claim, confirmed))) => {
                     self.under_way.remove(&(claim.term, claim.leader));
-                    if let Some(confirmed) = confirmed {
-                        return confirmed;
+                    if confirmed.is_none() {
+                        self.gave_up = self.gave_up.max(Some((claim.term, claim.leader)));
+                        tracing::warn!(term = %claim.term, leader = %claim.leader, "a claim to lead was not confirmed");
                     }
-                    self.gave_up = self.gave_up.max(Some((claim.term, claim.leader)));
-                    tracing::warn!(term = %claim.term, leader = %claim.leader, "a claim to lead was not confirmed");
+                    return confirmed;
                 }
                 // Given up, and forgotten by whoever did that.
                 Some(Err(_)) => {}
@@ -119,7 +128,11 @@ impl<C: Confirm> Claims<C> {
     }
 }
 
-async fn confirm_in_time<C: Confirm>(confirm: C, claim: Claim) -> (Claim, Option<Confirmed>) {
+async fn confirm_in_time<C: Confirm>(
+    confirm: C,
+    claim: Claim,
+    limit: Duration,
+) -> (Claim, Option<Confirmed>) {
     let attempts = async {
         let mut pause = RETRY_MIN;
         loop {
@@ -130,6 +143,6 @@ async fn confirm_in_time<C: Confirm>(confirm: C, claim: Claim) -> (Claim, Option
             pause = (pause * 2).min(RETRY_MAX);
         }
     };
-    let confirmed = tokio::time::timeout(CONFIRM_LIMIT, attempts).await.ok();
+    let confirmed = tokio::time::timeout(limit, attempts).await.ok();
     (claim, confirmed)
 }

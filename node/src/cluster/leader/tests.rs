@@ -69,7 +69,8 @@ impl Confirm for Truth {
 }
 
 async fn confirmed(claims: &mut Claims<Truth>) -> (Term, NodeId) {
-    let announcement = in_time("a claim is confirmed", claims.confirmed()).await.announcement;
+    let settled = in_time("a claim is settled", claims.settled()).await;
+    let announcement = settled.expect("it is confirmed").announcement;
     (announcement.fence.term, announcement.leader)
 }
 
@@ -121,8 +122,22 @@ async fn claims_below_a_followed_leader_are_given_up() {
         .for_each(|(term, leader)| claims.take(claim(term, leader)));
     claims.give_up_to(Term(6));
     assert_eq!(confirmed(&mut claims).await, (Term(7), node(3)));
-    let nothing = tokio::time::timeout(Duration::from_millis(300), claims.confirmed()).await;
+    let nothing = tokio::time::timeout(Duration::from_millis(300), claims.settled()).await;
     assert!(nothing.is_err(), "{nothing:?}");
+}
+
+/// Else whoever waits for it would not ask the voters again.
+#[tokio::test]
+async fn a_claim_that_is_given_up_is_told_and_may_be_made_again() {
+    let truth = Truth::new(&[(5, 1)]);
+    let mut claims = Claims::giving_up_after(Duration::from_millis(300), truth);
+    for _ in 0..2 {
+        claims.take(claim(9, 2));
+        assert!(in_time("it is given up", claims.settled()).await.is_none());
+        assert_eq!(claims.gave_up(), Some((Term(9), node(2))));
+    }
+    claims.take(claim(5, 1));
+    assert!(in_time("it is confirmed", claims.settled()).await.is_some());
 }
 
 /// Voters over real QUIC; each answers as it is told to, or is not there.

@@ -136,3 +136,15 @@ async fn nobody_is_shown_a_leader_before_its_fence_is_on_disk() {
     assert_eq!(written, Written::Outdated);
     assert_eq!(shown.borrow().as_ref().map(|leader| leader.fence), Some(next.fence));
 }
+
+#[tokio::test]
+async fn a_node_that_obeys_a_leader_knows_the_cluster_of_a_rebuilt_group() {
+    let scene = Scene::new();
+    let beliefs = beliefs(&scene);
+    let rebuilt = leader(9, &[4], scene.statement(7, 4));
+    assert!(beliefs.rebuilt_voters(&rebuilt, None).await.is_none(), "of any cluster");
+    // It followed a leader before its seeds told it where it belongs.
+    beliefs.write(&leader(5, &[1, 2, 3], Vec::new()), beliefs.version()).await.unwrap();
+    let voters = beliefs.rebuilt_voters(&rebuilt, None).await;
+    assert_eq!(voters.map(|voters| voters.len()), Some(1));
+}
