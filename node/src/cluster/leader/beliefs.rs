@@ -110,7 +110,7 @@ impl Beliefs {
         let mut stores = self.stores.lock().await;
         let fence = stores.fence.current();
         // Whoever obeys a leader knows its cluster, also before its own place in it is decided.
-        let cluster = cluster.or(fence.map(|fence| fence.cluster));
+        let cluster = cluster.or_else(|| fence.map(|fence| fence.cluster));
         let signed: SignedRecovery = stores.rebuilt.offered(announcement, cluster, fence)?;
         Some(rebuilt::voters_of(signed.recovery()))
     }
