@@ -59,6 +59,14 @@ pub struct ExecutorRecord {
     /// Set when it was told to end.
     #[serde(default)]
     pub shutdown_asked: bool,
+    /// Whether it has ever subscribed: before that it was handed no task. Taken for granted of what
+    /// an earlier release wrote.
+    #[serde(default = "taken_for_granted")]
+    pub subscribed_before: bool,
+}
+
+const fn taken_for_granted() -> bool {
+    true
 }
 
 /// Where an executor is between the launch that starts it and its end.
@@ -82,8 +90,9 @@ pub(super) struct Executor {
     pub(super) phase: ExecutorPhase,
     /// Whether it holds a subscription now.
     pub(super) subscribed: bool,
-    /// Whether it has subscribed before, as far as the agent can know.
-    pub(super) registered_before: bool,
+    /// The write that it has subscribed for the first time; before that is on disk it is handed no
+    /// task.
+    pub(super) introducing: Option<WriteId>,
     /// Whether it was told, or made, to end.
     pub(super) terminating: bool,
     /// Why the agent made it end: told of its tasks.
@@ -99,7 +108,7 @@ impl Executor {
             record: Arc::new(record),
             phase,
             subscribed: false,
-            registered_before: false,
+            introducing: None,
             terminating: false,
             cause: None,
             contained: false,
@@ -109,6 +118,11 @@ impl Executor {
 
     pub(super) fn key(&self) -> ExecutorKey {
         (self.record.framework, self.record.info.id.clone())
+    }
+
+    /// Whether tasks that wait may be handed over to it now.
+    const fn may_be_handed(&self) -> bool {
+        self.subscribed && self.introducing.is_none()
     }
 
     /// Whether tasks may still be given to it.

@@ -88,7 +88,8 @@ pub struct Subscribe {
     pub executor: ExecutorId,
     /// Its container.
     pub container: ContainerId,
-    /// Whether it was subscribed before: then it may have been handed tasks.
+    /// Whether this program was subscribed before: then it may have been handed tasks. When another
+    /// program in the same container was, the tasks of that one fail.
     #[serde(default)]
     pub again: bool,
     /// The tasks that it was handed and whose end is not acknowledged.

@@ -353,6 +353,15 @@ impl World {
         self.executor_cut_off(node, container);
     }
 
+    /// A program takes the place of the one before it in an executor's container, and knows nothing of
+    /// what that was handed.
+    pub(crate) fn start_executor_anew(&mut self, node: usize, container: &ContainerId) {
+        self.cut_an_executor(node, container);
+        let now_ms = self.now_ms;
+        let Some(program) = self.program(node, container) else { return };
+        *program = Program::new(program.executor.clone(), program.speaks, now_ms);
+    }
+
     /// The containers of executors that run, with their nodes.
     pub(crate) fn running_executors(&self) -> Vec<(usize, ContainerId)> {
         let of = |(index, node): (usize, &crate::node::Node)| {

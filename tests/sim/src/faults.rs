@@ -56,6 +56,7 @@ impl World {
         match self.dice.number(0..=9) {
             0 => kill_an_executor(self),
             1 => cut_an_executor_off(self),
+            2 => start_an_executor_anew(self),
             _ => {}
         }
     }
@@ -218,6 +219,14 @@ fn cut_an_executor_off(world: &mut World) {
     if let Some((node, container)) = world.dice.pick(&running).cloned() {
         world.note(format_args!("executor {container} of n{node} is cut off"));
         world.cut_an_executor(node, &container);
+    }
+}
+
+fn start_an_executor_anew(world: &mut World) {
+    let running = world.running_executors();
+    if let Some((node, container)) = world.dice.pick(&running).cloned() {
+        world.note(format_args!("the program of executor {container} of n{node} starts anew"));
+        world.start_executor_anew(node, &container);
     }
 }
 

@@ -19,13 +19,26 @@ use meshos_protocol::{
 
 use super::{
     super::{
-        Agent, Effect,
+        Agent, Change, Effect,
         end::End,
         register::Link,
+        storage::Waiter,
         task::{Phase, TaskKey},
     },
-    ExecutorKey, ExecutorPhase, MESSAGES_OF_AGENT, MESSAGES_OF_EXECUTOR,
+    Executor, ExecutorKey, ExecutorPhase, MESSAGES_OF_AGENT, MESSAGES_OF_EXECUTOR,
 };
+
+/// What an executor that subscribes knows of the tasks that it was handed.
+#[derive(Debug, Clone, Copy)]
+enum Memory<'a> {
+    /// It was handed none: it never subscribed before.
+    Blank,
+    /// It has these.
+    Of(&'a BTreeSet<TaskId>),
+    /// Its program was started anew in its container, and knows nothing of what the one before it was
+    /// handed, which may have begun any of it.
+    Lost,
+}
 
 impl Agent {
     /// An executor said something; the shell has checked its token and its user.
@@ -102,8 +115,8 @@ impl Agent {
         subscribe: Subscribe,
         effects: &mut Vec<Effect>,
     ) {
+        let first = self.introduce(key, effects);
         let Some(executor) = self.executors.get_mut(key) else { return };
-        let first = !std::mem::replace(&mut executor.registered_before, true);
         executor.subscribed = true;
         let (record, terminating) = (std::sync::Arc::clone(&executor.record), executor.terminating);
         self.deadlines.clear(&super::super::deadlines::Deadline::ExecutorAwaited(key.clone()));
@@ -123,50 +136,88 @@ impl Agent {
         for status in updates {
             self.executor_update(now, key, status, effects);
         }
-        self.compare_tasks(now, key, again.then_some(&had), effects);
+        let memory = match (again, first) {
+            (true, _) => Memory::Of(&had),
+            (false, true) => Memory::Blank,
+            (false, false) => Memory::Lost,
+        };
+        self.compare_tasks(now, key, memory, effects);
         if terminating {
             let grace_ms = millis(self.shutdown_grace(&record.info));
             self.tell_executor(key, ExecutorEvent::Shutdown { grace_ms }, effects);
             return;
         }
-        self.hand_over_all(now, key, effects);
-        if first && self.live_tasks_of(key).is_empty() {
+        self.hand_over_all(key, effects);
+    }
+
+    /// Notes that an executor subscribes. True when it is for the first time.
+    fn introduce(&mut self, key: &ExecutorKey, effects: &mut Vec<Effect>) -> bool {
+        let Some(executor) = self.executors.get_mut(key) else { return false };
+        if executor.record.subscribed_before {
+            return false;
+        }
+        let record = std::sync::Arc::make_mut(&mut executor.record);
+        record.subscribed_before = true;
+        let change = Change::Executor(Box::new(record.clone()));
+        let write = self.write_waited_for(Waiter::Executor(key.clone()), change, effects);
+        if let Some(executor) = self.executors.get_mut(key) {
+            executor.introducing = Some(write);
+        }
+        true
+    }
+
+    /// That an executor has subscribed is on disk: from now on it is handed tasks.
+    pub(super) fn executor_introduced(
+        &mut self,
+        now: Now,
+        key: &ExecutorKey,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(executor) = self.executors.get_mut(key) else { return };
+        executor.introducing = None;
+        if executor.terminating {
+            return;
+        }
+        self.hand_over_all(key, effects);
+        if self.live_tasks_of(key).is_empty() {
             // Its tasks were killed before it was there, so nobody knows of it who would end it.
             self.shut_down_executor(now, key, effects);
         }
     }
 
-    /// What of its tasks an executor has that subscribes. One that never did before was handed none.
+    /// What of its tasks an executor has that subscribes.
     fn compare_tasks(
         &mut self,
         now: Now,
         key: &ExecutorKey,
-        had: Option<&BTreeSet<TaskId>>,
+        memory: Memory<'_>,
         effects: &mut Vec<Effect>,
     ) {
         for task_key in self.live_tasks_of(key) {
             let Some(task) = self.tasks.get(&task_key) else { continue };
             let Phase::Running { .. } = task.phase else { continue };
             let untouched = task.record.state == TaskState::Staging;
-            match had {
-                Some(had) if had.contains(&task_key.1) => {
-                    if task.record.kill_asked {
+            let kill_asked = task.record.kill_asked;
+            match memory {
+                Memory::Of(had) if had.contains(&task_key.1) => {
+                    if kill_asked {
                         self.tell_kill(&task_key, None, effects);
                     }
                 }
-                None if untouched && task.record.kill_asked => {
+                Memory::Blank if untouched && kill_asked => {
                     self.killed_before_start(now, &task_key, effects);
                 }
-                None if untouched => self.enter(&task_key, Phase::Queued),
-                Some(_) | None => {
-                    let message = "the task's executor does not have the task";
-                    let end = if untouched {
-                        let reason = Some(Reason::LaunchInterrupted);
-                        End::new(TaskState::Dropped, reason, message.to_owned())
-                    } else {
-                        let reason = Some(Reason::ExecutorTerminated);
-                        End::new(TaskState::Failed, reason, message.to_owned())
-                    };
+                Memory::Blank if untouched => self.enter(&task_key, Phase::Queued),
+                Memory::Of(_) if untouched => {
+                    let message = "the task's executor was never told of the task";
+                    let reason = Some(Reason::LaunchInterrupted);
+                    let end = End::new(TaskState::Dropped, reason, message.to_owned());
+                    self.finish(now, &task_key, end, effects);
+                }
+                Memory::Of(_) | Memory::Blank | Memory::Lost => {
+                    let message = "the task's executor does not have the task any more";
+                    let reason = Some(Reason::ExecutorTerminated);
+                    let end = End::new(TaskState::Failed, reason, message.to_owned());
                     self.finish(now, &task_key, end, effects);
                 }
             }
@@ -191,14 +242,17 @@ impl Agent {
             // It ends with its executor.
             return;
         }
-        let subscribed = found.subscribed;
+        let may_be_handed = found.may_be_handed();
         self.follow_limits(executor, effects);
-        if subscribed {
+        if may_be_handed {
             self.hand_over(task, executor, effects);
         }
     }
 
-    fn hand_over_all(&mut self, _: Now, key: &ExecutorKey, effects: &mut Vec<Effect>) {
+    fn hand_over_all(&mut self, key: &ExecutorKey, effects: &mut Vec<Effect>) {
+        if !self.executors.get(key).is_some_and(Executor::may_be_handed) {
+            return;
+        }
         let queued = |task: &TaskKey| {
             self.tasks.get(task).is_some_and(|task| matches!(task.phase, Phase::Queued))
         };

@@ -82,6 +82,7 @@ impl Agent {
             container: self.mint_container('e'),
             launched_at: now.wall,
             shutdown_asked: false,
+            subscribed_before: false,
         };
         let key = (framework, record.info.id.clone());
         let change = Change::Executor(Box::new(record.clone()));
@@ -138,20 +139,21 @@ impl Agent {
         durable: crate::agent::WriteId,
         effects: &mut Vec<Effect>,
     ) {
-        match self.executors.get(key).map(|executor| &executor.phase) {
-            Some(ExecutorPhase::Recording { write }) if *write == durable => {
+        let Some(executor) = self.executors.get(key) else { return };
+        if executor.introducing == Some(durable) {
+            return self.executor_introduced(now, key, effects);
+        }
+        match &executor.phase {
+            ExecutorPhase::Recording { write } if *write == durable => {
                 self.start_executor(key, effects);
             }
-            Some(ExecutorPhase::Ending { write, .. }) if *write == durable => {
+            ExecutorPhase::Ending { write, .. } if *write == durable => {
                 self.executor_forgotten(now, key, effects);
             }
-            Some(
-                ExecutorPhase::Recording { .. }
-                | ExecutorPhase::Starting
-                | ExecutorPhase::Running
-                | ExecutorPhase::Ending { .. },
-            )
-            | None => {}
+            ExecutorPhase::Recording { .. }
+            | ExecutorPhase::Starting
+            | ExecutorPhase::Running
+            | ExecutorPhase::Ending { .. } => {}
         }
     }
 
@@ -206,7 +208,7 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) {
         let Some(executor) = self.executors.get_mut(key) else { return };
-        let (reason, message) = if executor.registered_before {
+        let (reason, message) = if executor.record.subscribed_before {
             let ms = millis(self.config.executor_recovery_timeout);
             let why = format!("the executor did not come back to its agent within {ms} ms");
             (Reason::ExecutorReregistrationTimeout, why)

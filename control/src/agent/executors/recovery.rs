@@ -27,7 +27,6 @@ impl Agent {
         for record in records {
             let mut executor = Executor::new(record, ExecutorPhase::Running);
             executor.contained = containers.contains_key(&executor.record.container);
-            executor.registered_before = true;
             self.insert_executor(executor);
         }
     }
@@ -69,9 +68,13 @@ impl Agent {
                 // How much of its time is over cannot be said.
                 Some(None) if ending => self.destroy_executor(now, &key, effects),
                 Some(None) => {
+                    let timeout = if executor.record.subscribed_before {
+                        self.config.executor_recovery_timeout
+                    } else {
+                        self.config.executor_registration_timeout
+                    };
                     effects.push(Effect::ServeExecutor { container });
                     self.follow_limits(&key, effects);
-                    let timeout = self.config.executor_recovery_timeout;
                     self.await_executor(now, &key, timeout);
                 }
                 Some(Some((exit, limitation))) => {

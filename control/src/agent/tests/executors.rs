@@ -84,6 +84,12 @@ fn subscribes(
     says(rig, container, Call::Subscribe(subscribe));
 }
 
+/// That it has subscribed is on disk too.
+fn introduces_itself(rig: &mut Rig, container: &ContainerId) {
+    subscribes(rig, container, false, &[], vec![]);
+    rig.flush();
+}
+
 /// Launches a task that starts the executor, whose container comes up.
 fn started(rig: &mut Rig, task: &str) -> ContainerId {
     rig.tell(launch_of(F1, vec![executor_task(task, true)]));
@@ -97,7 +103,7 @@ fn started(rig: &mut Rig, task: &str) -> ContainerId {
 /// The same, and the executor has subscribed and runs the task.
 fn running(rig: &mut Rig, task: &str) -> ContainerId {
     let container = started(rig, task);
-    subscribes(rig, &container, false, &[], vec![]);
+    introduces_itself(rig, &container);
     assert_eq!(heard(rig), ["subscribed".to_owned(), format!("launch {task}")]);
     container
 }
@@ -128,7 +134,7 @@ fn an_executor_is_started_once_and_runs_what_waited_for_it_and_what_comes_later(
     rig.comes_up(&container);
     assert_eq!(rig.limited.last().unwrap().1, "cpus:2.5;mem:160".parse().unwrap());
     assert!(rig.told.is_empty());
-    subscribes(&mut rig, &container, false, &[], vec![]);
+    introduces_itself(&mut rig, &container);
     assert_eq!(heard(&mut rig), ["subscribed", "launch a", "launch b"]);
     rig.tell(launch_of(F1, vec![executor_task("c", false)]));
     assert!(heard(&mut rig).is_empty());
@@ -250,7 +256,7 @@ fn tasks_that_are_killed_before_their_executor_is_there_end_at_once_and_it_is_no
     rig.tell(ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None });
     rig.flush();
     assert_eq!(rig.update().reason, Some(Reason::KilledDuringLaunch));
-    subscribes(&mut rig, &container, false, &[], vec![]);
+    introduces_itself(&mut rig, &container);
     assert_eq!(heard(&mut rig), ["subscribed", "shutdown"]);
 }
 
@@ -421,8 +427,62 @@ fn an_executor_that_never_had_a_task_gets_those_that_waited_over_a_restart() {
     let container = started(&mut rig, "a");
     rig.crash();
     rig.register_again(2);
-    subscribes(&mut rig, &container, false, &[], vec![]);
+    introduces_itself(&mut rig, &container);
     assert_eq!(heard(&mut rig), ["subscribed", "launch a"]);
+}
+
+#[test]
+fn nothing_is_handed_over_before_it_is_on_disk_that_the_executor_has_subscribed() {
+    let mut rig = Rig::registered();
+    let container = started(&mut rig, "a");
+    subscribes(&mut rig, &container, false, &[], vec![]);
+    rig.tell(launch_of(F1, vec![executor_task("b", false)]));
+    assert_eq!(heard(&mut rig), ["subscribed"]);
+    // The agent dies before that: nobody has been handed anything.
+    rig.crash();
+    rig.register_again(2);
+    introduces_itself(&mut rig, &container);
+    assert_eq!(heard(&mut rig), ["subscribed", "launch a"]);
+    rig.tell(launch_of(F1, vec![executor_task("b", false)]));
+    rig.flush();
+    assert_eq!(heard(&mut rig), ["launch b"]);
+}
+
+#[test]
+fn a_program_that_is_started_anew_in_its_container_is_handed_nothing_again() {
+    for crash in [false, true] {
+        let mut rig = Rig::registered();
+        let container = running(&mut rig, "a");
+        rig.tell(launch_of(F1, vec![executor_task("b", false)]));
+        rig.flush();
+        update(&mut rig, &container, told("b", TaskState::Running, 1));
+        rig.flush();
+        rig.told.clear();
+        if crash {
+            rig.crash();
+            rig.register_again(2);
+        }
+        rig.said.clear();
+        introduces_itself(&mut rig, &container);
+        assert_eq!(heard(&mut rig), ["subscribed"], "crash: {crash}");
+        for task in ["a", "b"] {
+            let found = record(&rig, task);
+            assert_eq!(found.state, TaskState::Failed, "{task}, crash: {crash}");
+        }
+        rig.tell(launch_of(F1, vec![executor_task("c", false)]));
+        rig.flush();
+        assert_eq!(heard(&mut rig), ["launch c"], "it takes new ones");
+    }
+}
+
+#[test]
+fn an_executor_that_never_registered_has_no_more_time_for_it_after_a_restart_of_its_agent() {
+    let mut rig = Rig::registered();
+    started(&mut rig, "a");
+    rig.crash();
+    rig.register_again(2);
+    rig.wait(60_000);
+    assert_eq!(rig.destroyed.len(), 1);
 }
 
 #[test]

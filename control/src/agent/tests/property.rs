@@ -45,6 +45,8 @@ enum Step {
     TellsAgain,
     CutOff,
     ShutDown,
+    /// A program takes the place of the one before it in the executor's container.
+    StartsAnew,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -71,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::TellsAgain),
         1 => Just(Step::CutOff),
         1 => Just(Step::ShutDown),
+        1 => Just(Step::StartsAnew),
     ]
 }
 
@@ -102,6 +105,8 @@ struct World {
     /// Heard and not acknowledged.
     owed: Vec<(TaskId, UpdateId)>,
     programs: BTreeMap<ContainerId, Program>,
+    /// What was handed over.
+    handed: BTreeSet<TaskId>,
     /// Whether the leader counts the executor.
     paid: bool,
     updates_made: u64,
@@ -121,6 +126,7 @@ impl World {
             launched: BTreeMap::new(),
             owed: Vec::new(),
             programs: BTreeMap::new(),
+            handed: BTreeSet::new(),
             paid: false,
             updates_made: 0,
         }
@@ -174,6 +180,12 @@ impl World {
             }
             Step::CutOff => {
                 if let Some((container, _)) = self.program() {
+                    self.rig.event(Event::ExecutorDisconnected { container });
+                }
+            }
+            Step::StartsAnew => {
+                if let Some((container, program)) = self.program() {
+                    *program = Program::default();
                     self.rig.event(Event::ExecutorDisconnected { container });
                 }
             }
@@ -272,7 +284,9 @@ impl World {
             match event {
                 ExecutorEvent::Subscribed(_) => program.registered_before = true,
                 ExecutorEvent::Launch { task } => {
-                    assert_eq!(program.tasks.insert(task.task_id, 0), None, "handed over twice");
+                    let id = task.task_id;
+                    assert!(self.handed.insert(id.clone()), "{id} is handed over twice");
+                    program.tasks.insert(id, 0);
                 }
                 ExecutorEvent::Acknowledged { task, update } => {
                     program.waiting.retain(|status| status.update != update);
