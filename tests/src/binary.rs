@@ -23,8 +23,10 @@ pub fn example_binary(name: &str) -> PathBuf {
 
 fn built(path: impl AsRef<Path>, how: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a process knows its own file");
-    // .../target/<profile>/deps/<test>-<hash>
-    let profile = own.parent().and_then(|deps| deps.parent());
+    // .../target/<profile>/deps/<test>-<hash>, or .../target/<profile>/<program>
+    let directory = own.parent().expect("a program is in a directory");
+    let is_test = directory.ends_with("deps");
+    let profile = if is_test { directory.parent() } else { Some(directory) };
     let binary = profile.expect("tests are built two levels below target").join(path);
     assert!(
         binary.is_file(),

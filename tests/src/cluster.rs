@@ -5,6 +5,7 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -40,6 +41,8 @@ pub struct ClusterOptions {
     pub reconnect_grace: &'static str,
     /// Flags for all nodes, after the others.
     pub flags: Vec<String>,
+    /// How long it may be there: whoever uses it for longer hangs, and is ended.
+    pub limit: Duration,
 }
 
 impl Default for ClusterOptions {
@@ -53,6 +56,7 @@ impl Default for ClusterOptions {
             agent_timeout_dead: "8s",
             reconnect_grace: "10s",
             flags: Vec::new(),
+            limit: Slot::LIMIT,
         }
     }
 }
@@ -105,7 +109,7 @@ impl Cluster {
     /// When there are no ports or no temporary directory.
     #[must_use]
     pub fn prepare(options: ClusterOptions) -> Self {
-        let slot = Slot::take();
+        let slot = Slot::take_for(options.limit);
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         // Tasks of other users must reach their sandboxes.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755))

@@ -153,12 +153,51 @@ impl Command {
         self.start().wait()
     }
 
+    /// Starts it with its output appended to `log`, where it stays.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn start_with_log(self, log: &Path) -> Logged {
+        Logged { child: self.start_logging(log) }
+    }
+
     /// Starts it with its output appended to `log`; for nodes.
     pub(crate) fn start_logging(mut self, log: &Path) -> Child {
         let file = File::options().create(true).append(true).open(log).expect("a log can be made");
         let other = file.try_clone().expect("a file can be used twice");
         self.command.stdout(file).stderr(other);
         self.command.spawn().expect("setpriv (util-linux) can be started")
+    }
+}
+
+/// A command that runs and writes to a log of its own; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Logged {
+    child: Child,
+}
+
+impl Logged {
+    /// Whether it has not ended.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Its exit code, once it has ended and no signal has ended it.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().expect("a child can be waited for")?.code()
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

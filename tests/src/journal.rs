@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, Permissions},
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -53,18 +54,32 @@ impl Journal {
         self.directory.path()
     }
 
-    fn births_file(&self) -> PathBuf {
-        self.path().join("births")
-    }
-
     /// The line of shell that makes a task write down its start. A short append is one write, so lines never mix.
     #[must_use]
     pub fn birth_line(&self, id: &str) -> String {
-        let file = self.births_file();
+        Self::birth_line_in(self.path(), id)
+    }
+
+    /// The same with a journal that another process has made.
+    #[must_use]
+    pub fn birth_line_in(directory: &Path, id: &str) -> String {
+        let file = births_file(directory);
         format!(
             "read -r stat < /proc/$$/stat; set -- $stat; echo \"{id} $$ ${{22}}\" >> {}",
             file.display()
         )
+    }
+
+    /// Writes down that something begins in this process, in a journal that another one has made.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_birth(directory: &Path, id: &str) {
+        let pid = std::process::id();
+        let start_time = start_time_of(pid).expect("a process that runs has a start time");
+        let file = File::options().create(true).append(true).open(births_file(directory));
+        let line = format!("{id} {pid} {start_time}\n");
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the journal is there");
     }
 
     /// A task's line: writes down its start, waits for the gate and exits with `code`.
@@ -104,7 +119,16 @@ impl Journal {
     /// When a line is not as tasks write it.
     #[must_use]
     pub fn births(&self) -> BTreeMap<String, Vec<Birth>> {
-        let text = fs::read_to_string(self.births_file()).unwrap_or_default();
+        Self::births_in(self.path())
+    }
+
+    /// The same of a journal that another process has made.
+    ///
+    /// # Panics
+    /// When a line is not as tasks write it.
+    #[must_use]
+    pub fn births_in(directory: &Path) -> BTreeMap<String, Vec<Birth>> {
+        let text = fs::read_to_string(births_file(directory)).unwrap_or_default();
         let mut births: BTreeMap<String, Vec<Birth>> = BTreeMap::new();
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
@@ -115,6 +139,10 @@ impl Journal {
         }
         births
     }
+}
+
+fn births_file(directory: &Path) -> PathBuf {
+    directory.join("births")
 }
 
 impl Default for Journal {

@@ -32,7 +32,7 @@ mod wait;
 pub use binary::{example_binary, meshos_binary};
 pub use clock::Clock;
 pub use cluster::{Cluster, ClusterOptions, Leader};
-pub use command::{Command, Finished, Running};
+pub use command::{Command, Finished, Logged, Running};
 pub use credentials::{
     framework_credentials, framework_credentials_pem, signing_request, wire_credentials,
 };

@@ -9,5 +9,6 @@ pub mod cmd;
 pub mod e2e;
 pub mod laws;
 pub mod sim;
+pub mod soak;
 pub mod test_run;
 pub mod tidy;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, cmd, e2e, laws, sim, tidy};
+use xtask::{bench, ci, cmd, e2e, laws, sim, soak, tidy};
 
 /// Developer commands of meshos. Every change must pass `cargo xtask ci`.
 #[derive(Debug, Parser)]
@@ -40,6 +40,15 @@ enum Command {
         #[arg(long)]
         root: bool,
     },
+    /// Kill nodes, leaders, frameworks and executors of a real cluster for a while, and account for every task after it.
+    Soak {
+        /// How long the storm lasts.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// What the kills are drawn from; real processes repeat no run exactly.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Measure: without NAME lists the benches. Benches of the product build it in release mode first.
     Bench {
         /// The bench to run.
@@ -57,6 +66,7 @@ fn main() -> ExitCode {
         Command::Sim { seed, minutes } => sim::run(seed, minutes),
         Command::Laws { cases } => laws::run(cases),
         Command::E2e { root } => e2e::run(root),
+        Command::Soak { minutes, seed } => soak::run(minutes, seed),
         Command::Bench { name, json } => bench::command(name.as_deref(), json),
     };
     match outcome {

@@ -10,7 +10,7 @@ use anyhow::bail;
 use super::report::{Step, Verdict, run_all};
 use crate::test_run::{self, Selection, Tally};
 use crate::tidy::{self, metadata::Metadata};
-use crate::{cmd, sim};
+use crate::{cmd, sim, soak};
 
 const STEPS: &[Step] = &[
     Step { name: "format", run: format },
@@ -20,6 +20,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs", run: docs },
     Step { name: "tidy", run: house_rules },
     Step { name: "simulation", run: simulation },
+    Step { name: "soak", run: storm },
     Step { name: "cargo-deny", run: cargo_deny },
 ];
 
@@ -99,6 +100,12 @@ fn simulation() -> anyhow::Result<Verdict> {
         std::process::Command::new(program).current_dir(cmd::workspace_root()).arg("--fixed"),
     )?;
     Ok(Verdict::Passed("fixed seeds".to_owned()))
+}
+
+/// Level 5 for a minute, with kills that nobody chose.
+fn storm() -> anyhow::Result<Verdict> {
+    soak::run_built(1, None)?;
+    Ok(Verdict::Passed("one minute".to_owned()))
 }
 
 fn cargo_deny() -> anyhow::Result<Verdict> {

@@ -31,6 +31,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     ("meshos-tests", &["meshos-protocol", "meshos-sdk"]),
+    ("meshos-soak", &["meshos-sdk", "meshos-tests"]),
     ("meshos-sim", &["meshos-protocol", "meshos-alloc", "meshos-control"]),
     ("meshos-disk", &[]),
     ("xtask", &[]),
