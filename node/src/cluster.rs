@@ -7,7 +7,7 @@ mod network;
 mod registry_host;
 
 pub(crate) use hints::{HintSender, HintStore};
-pub(crate) use leader::{Leader, LeaderTracker, TrackerOptions};
+pub(crate) use leader::{Leader, LeaderTracker, Reach, TrackerOptions};
 pub(crate) use leader_stream::{LeaderEvent, LeaderStream};
 pub(crate) use network::QuicRaftNetwork;
 pub(crate) use registry_host::{AppliedEntry, RegistryHost};

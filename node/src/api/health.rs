@@ -5,16 +5,16 @@ use std::time::Duration;
 use meshos_membership::raft::Health;
 use meshos_protocol::ids::NodeId;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{
     Api,
     call::{Answer, Failure},
 };
-use crate::config::print_duration;
-
-/// How long a node may be without a leader before that is an illness: elections take a second, a
-/// node that has just started some seconds.
-const LEADERLESS_MAX: Duration = Duration::from_secs(30);
+use crate::{
+    config::print_duration,
+    runtime::{MISSED_FOR_MAX, deaf_for},
+};
 
 /// What anybody may know of a node, so that probes need no credentials: nothing of what runs here.
 #[derive(Debug, Serialize)]
@@ -44,9 +44,15 @@ impl Api {
         let agent = self.options.agent.view();
         let leader_known = agent.registered || self.led().is_some();
         let mut problems = problems(&raft, agent.storage_failure.as_deref());
-        let leaderless = self.options.leaderless.borrow().map(|since| since.elapsed());
-        if let Some(since) = leaderless.filter(|since| !leader_known && *since >= LEADERLESS_MAX) {
+        let missing = *self.options.missing.borrow();
+        let for_long = |since: Option<Instant>| {
+            since.map(|since| since.elapsed()).filter(|since| *since >= MISSED_FOR_MAX)
+        };
+        if let Some(since) = for_long(missing.leader).filter(|_| !leader_known) {
             problems.push(leaderless_for(since, &self.why_leaderless()));
+        }
+        if for_long(missing.gossip).is_some() {
+            problems.push(deaf_for(&self.options.options.http_address().to_string()));
         }
         let voters = self.voters_answering();
         let row = HealthRow {
@@ -92,7 +98,7 @@ mod tests {
     fn a_node_without_a_leader_says_for_how_long_and_why() {
         let told = leaderless_for(Duration::from_millis(61_900), &["a".into(), "b".into()]);
         assert_eq!(told, "no leader has had this node's registration for 61s: a; b");
-        assert!(leaderless_for(LEADERLESS_MAX, &[]).ends_with("for 30s"));
+        assert!(leaderless_for(MISSED_FOR_MAX, &[]).ends_with("for 10s"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meshos_membership::{gossip, raft::RaftGroup, view::NodeFacts};
 use meshos_protocol::ids::NodeId;
 use serde::Serialize;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::{
     call::{Answer, Call, Failure},
@@ -19,7 +19,7 @@ use crate::{
     gateway::Streams,
     metrics::{self, Metrics},
     net::Net,
-    runtime::Formation,
+    runtime::{Formation, Missing},
 };
 
 /// The parts of the node that answer calls.
@@ -40,8 +40,8 @@ pub(crate) struct Options {
     pub hints: HintStore,
     /// What this node says of itself by gossip, which does not tell it back.
     pub facts: watch::Receiver<NodeFacts>,
-    /// Since when no leader has had this node's registration.
-    pub leaderless: watch::Receiver<Option<Instant>>,
+    /// What this node lacks.
+    pub missing: watch::Receiver<Missing>,
     /// The streams of Mesos's scheduler API that this node holds.
     pub streams: Streams,
 }

@@ -6,8 +6,10 @@
 mod beliefs;
 mod claims;
 mod confirm;
+mod reach;
 mod rebuilt;
 mod voters;
+mod voting;
 
 #[cfg(test)]
 mod scene;
@@ -22,7 +24,7 @@ use meshos_membership::{
 };
 use meshos_protocol::{
     ids::{ClusterId, Fence, NodeId, Term},
-    messages::node::{Announcement, Reply, Request},
+    messages::node::Announcement,
 };
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
@@ -30,9 +32,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::net::{Net, Target};
 use beliefs::{Beliefs, Written};
-use claims::{Claims, Confirm, Confirmed};
+use claims::{Claims, Confirmed};
+pub(crate) use reach::Reach;
 use rebuilt::{Held, Rebuilt};
-use voters::{KnownVoters, Source, Told};
+use voters::KnownVoters;
+use voting::{Voting, ask_for_leader};
 
 /// Claims that may wait; more are dropped, since claims are repeated.
 const CLAIMS_MAX: usize = 256;
@@ -42,6 +46,8 @@ const WORDS_MAX: usize = 4;
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often one does that could not confirm a newer claim.
 const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// How often one does whose leader is away: it may hear of the next from nobody else.
+const ASK_AWAY_INTERVAL: Duration = Duration::from_secs(2);
 /// How long one question may take.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -108,6 +114,7 @@ pub(crate) struct LeaderTracker {
     raft: Arc<RaftGroup>,
     cluster: watch::Receiver<Option<ClusterId>>,
     recovery: Held,
+    reach: Reach,
     me: Target,
     http_address: String,
 }
@@ -135,6 +142,7 @@ impl LeaderTracker {
             raft: Arc::clone(&raft),
             cluster: cluster.clone(),
             recovery: held,
+            reach: Reach::default(),
             me: Target { node: Some(net.node()), address: options.agent_address },
             http_address: options.http_address,
         };
@@ -157,6 +165,11 @@ impl LeaderTracker {
     /// The leader that this node follows: confirmed, and its fence on disk.
     pub(crate) fn leader(&self) -> watch::Receiver<Option<Leader>> {
         self.leader.clone()
+    }
+
+    /// Where it is told whether that leader is there.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach.clone()
     }
 
     /// The voters as last told, for a node that is none itself: each with `host:port` of its QUIC port.
@@ -291,6 +304,7 @@ impl Run {
         tokio::spawn(claims_of_gossip(self.gossip.clone(), tracker.clone()));
         let mut ask = tokio::time::interval(ASK_INTERVAL);
         let mut ask_again = tokio::time::interval(ASK_AGAIN_INTERVAL);
+        let mut look = tokio::time::interval(ASK_AWAY_INTERVAL);
         loop {
             let follows = self.publish.borrow().is_some();
             let doubts = self.unwritten || self.claims.gave_up().is_some();
@@ -310,6 +324,9 @@ impl Run {
                 Some(announcement) = self.told.recv() => self.learn_voters(&announcement).await,
                 _ = ask.tick(), if !follows => self.ask_voters(),
                 _ = ask_again.tick(), if doubts => self.ask_voters(),
+                _ = look.tick() => if follows && self.voting.tracker.reach.is_lost() {
+                    self.ask_voters();
+                },
             }
         }
     }
@@ -379,83 +396,6 @@ impl Run {
                 tracker.told_by_leader(announcement);
             }
         });
-    }
-}
-
-/// Asks the claimant and the voters.
-#[derive(Clone)]
-struct Voting {
-    net: Net,
-    tracker: LeaderTracker,
-    beliefs: Beliefs,
-}
-
-impl Confirm for Voting {
-    async fn confirm(&self, claim: &Claim) -> Option<Confirmed> {
-        let basis = self.beliefs.version();
-        let announcement = self.details(claim).await?;
-        if announcement.fence.term != claim.term || announcement.leader != claim.leader {
-            return None;
-        }
-        for voters in self.voters_to_ask() {
-            if self.is_confirmed_by(&voters, claim).await {
-                return Some(Confirmed { announcement, basis });
-            }
-        }
-        let cluster = *self.tracker.cluster.borrow();
-        let voters = self.beliefs.rebuilt_voters(&announcement, cluster).await?;
-        self.is_confirmed_by(&voters, claim).await.then_some(Confirmed { announcement, basis })
-    }
-}
-
-impl Voting {
-    async fn is_confirmed_by(&self, voters: &[Target], claim: &Claim) -> bool {
-        let own = self.tracker.agrees(claim.term, claim.leader);
-        confirm::by_majority(&self.net, own, voters, claim.term, claim.leader).await
-    }
-
-    /// The voters as the raft group has them in this node's own log, or as last told, or both.
-    fn voters_to_ask(&self) -> Vec<Vec<Target>> {
-        let (members, own) = (self.tracker.raft.voters(), self.net.node());
-        let written = self.tracker.raft.members_term();
-        let written = written.filter(|written| !self.tracker.is_superseded(*written));
-        let is_member = members.iter().any(|status| status.voter.node_id == own);
-        let told = match self.beliefs.told_in() {
-            Some(term) => Told::In { term, left_out: self.beliefs.left_out(own) },
-            None => Told::Never,
-        };
-        let sources = voters::sources(written, is_member, told);
-        let group = |source: &Source| match source {
-            Source::Log => confirm::voting(&members),
-            Source::Told => self.beliefs.known_voters(),
-        };
-        sources.iter().map(group).collect()
-    }
-
-    /// A member whose log does not know the leader takes the log from it all the same: it became a
-    /// voter while this node was away, and was confirmed.
-    fn take_log_from(&self, leader: NodeId) {
-        let members = self.tracker.raft.voters();
-        let knows = |node| members.iter().any(|status| status.voter.node_id == node);
-        if knows(self.net.node()) && !knows(leader) {
-            self.tracker.raft.admit([leader]);
-        }
-    }
-
-    async fn details(&self, claim: &Claim) -> Option<Announcement> {
-        if claim.leader == self.net.node() {
-            return self.tracker.own_announcement();
-        }
-        let target = Target { node: Some(claim.leader), address: claim.address.clone() };
-        ask_for_leader(&self.net, &target).await
-    }
-}
-
-async fn ask_for_leader(net: &Net, target: &Target) -> Option<Announcement> {
-    let link = net.link(target).await.ok()?;
-    match link.request(Request::Leader, ASK_LIMIT).await.ok()? {
-        Reply::Leader { announcement } => announcement,
-        _ => None,
     }
 }
 

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Publisher, Snapshot, until};
 use crate::{
     clock::Clock,
-    cluster::{Leader, LeaderEvent, LeaderStream},
+    cluster::{Leader, LeaderEvent, LeaderStream, Reach},
     net::Net,
     storage::{AgentStore, StoreHandle, Written, start_writer},
 };
@@ -58,6 +58,8 @@ pub(crate) struct Options {
     pub containerizer: Arc<dyn Containerizer>,
     pub container_events: mpsc::Receiver<ContainerEvent>,
     pub leader: watch::Receiver<Option<Leader>>,
+    /// Told whether the stream to that leader stands.
+    pub reach: Reach,
     pub net: Net,
     pub clock: Clock,
 }
@@ -132,6 +134,7 @@ pub(crate) struct Service {
     executors: Executors,
     sandboxes: Sandboxes,
     leader: LeaderStream<ToAgentFrame>,
+    reach: Reach,
     publisher: Publisher<View>,
     clock: Clock,
     stopping: Vec<oneshot::Sender<()>>,
@@ -200,6 +203,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         executors,
         sandboxes: handle.sandboxes.clone(),
         leader: LeaderStream::new(options.net, StreamClass::Agent, options.leader),
+        reach: options.reach,
         publisher: Publisher::new(view),
         clock: options.clock,
         stopping: Vec::new(),
@@ -264,6 +268,7 @@ impl Service {
     }
 
     fn take_from_leader(&mut self, event: LeaderEvent<ToAgentFrame>) {
+        self.reach.tell(self.leader.is_open());
         match event {
             LeaderEvent::Follow(leader) => {
                 tracing::info!(leader = %leader.node, term = %leader.fence.term, "agent follows");

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use crate::{
     clock::Clock,
     cluster::RegistryHost,
-    config::{NodeOptions, Seed},
+    config::{KeySource, NodeOptions, Seed},
     net::{Net, Target},
 };
 
@@ -59,6 +59,8 @@ struct Shared {
     registry: RegistryHost,
     seeds: BTreeMap<String, Seed>,
     own: Voter,
+    /// Whether the node has keys of its own making, since it was given none.
+    throwaway: bool,
     events: mpsc::Sender<Event>,
     queue: Mutex<Option<mpsc::Receiver<Event>>>,
 }
@@ -116,6 +118,7 @@ impl Formation {
             registry,
             seeds: seeds.flatten().collect(),
             own,
+            throwaway: matches!(options.keys, KeySource::Loopback(_)),
             events,
             queue: Mutex::new(Some(queue)),
         };
@@ -335,10 +338,14 @@ impl From<String> for Unasked {
     }
 }
 
-impl From<WireError> for Unasked {
-    fn from(error: WireError) -> Self {
+impl Unasked {
+    fn new(error: &WireError, throwaway: bool) -> Self {
         let refused = matches!(error, WireError::Credentials(_));
-        Self { why: error.to_string(), refused }
+        let mut why = error.to_string();
+        if refused && throwaway {
+            why += ": this node was started with neither --keys nor --join-token, and so with throw-away keys of its own";
+        }
+        Self { why, refused }
     }
 }
 
@@ -350,7 +357,7 @@ async fn ask(shared: &Shared, seed: &str, request: &ProbeRequest) -> Result<Seed
     let asked = async {
         shared.net.link(&target).await?.request(Request::Probe { body }, PROBE_LIMIT).await
     };
-    match asked.await? {
+    match asked.await.map_err(|error| Unasked::new(&error, shared.throwaway))? {
         Reply::Bytes { body } => codec::decode::<ProbeAnswer>(&body)
             .map(|answer| answer.answer)
             .map_err(|error| error.to_string().into()),

@@ -16,16 +16,28 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::agent;
+use crate::{
+    cluster::Leader,
+    driver::{agent, master},
+};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// After so long without a leader it is logged: an election takes a second.
-const LEADERLESS_TOLD: Duration = Duration::from_secs(10);
+/// After so long without a leader, or without gossip, a node is ill: an election takes a second.
+pub(crate) const MISSED_FOR_MAX: Duration = Duration::from_secs(10);
 /// A change of pressure below this is not told, in thousandths.
 const PRESSURE_STEP: u32 = 20;
 /// A change of the load below this is not told, in thousandths; of high loads, below a tenth.
 const LOAD_STEP: u32 = 200;
+
+/// What a node lacks, and since when; read by its own API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// No leader has its registration.
+    pub leader: Option<Instant>,
+    /// Gossip hears no other node, though others are there.
+    pub gossip: Option<Instant>,
+}
 
 /// Looks at the machine and says what it sees.
 pub(super) struct HealthWatch {
@@ -35,8 +47,27 @@ pub(super) struct HealthWatch {
     pub agent: agent::Handle,
     /// What this node says of itself; read by its own API, which gossip does not tell.
     pub facts: watch::Sender<NodeFacts>,
-    /// Since when no leader has had this node's registration; read by its own API.
-    pub leaderless: watch::Sender<Option<Instant>>,
+    pub leader: watch::Receiver<Option<Leader>>,
+    pub master: master::Handle,
+    pub missing: watch::Sender<Missing>,
+    /// `host:port` of the node's gossip, for people.
+    pub gossip_address: String,
+}
+
+/// What was logged last.
+#[derive(Debug, Default)]
+struct Told {
+    leaderless: bool,
+    deaf: bool,
+}
+
+/// Why gossip may hear nobody, and what to do.
+pub(crate) fn deaf_for(address: &str) -> String {
+    format!(
+        "gossip hears no other node, though others are there: let UDP through to {address}, see that it is the address \
+         under which others reach this node (--advertise), and that its gossip.key is that of the cluster; until then \
+         nobody is told when this node dies"
+    )
 }
 
 /// What the kernel says, as texts; empty where it says nothing.
@@ -52,46 +83,77 @@ impl HealthWatch {
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut looks = tokio::time::interval(INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = false;
+        let mut told = Told::default();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 _ = looks.tick() => {
-                    let registered = self.agent.view().registered;
-                    self.note_leader(registered);
-                    told = self.log_leaderless(told);
+                    self.note_missing();
+                    self.log_leaderless(&mut told);
+                    self.log_deaf(&mut told);
                     self.look();
                 }
             }
         }
     }
 
-    fn note_leader(&self, registered: bool) {
-        self.leaderless.send_if_modified(|since| {
-            let before = *since;
-            *since = if registered { None } else { before.or_else(|| Some(Instant::now())) };
-            *since != before
+    fn note_missing(&self) {
+        let (leader, gossip) = (!self.agent.view().registered, self.is_deaf());
+        let since = |missing: bool, before: Option<Instant>| {
+            missing.then(|| before.unwrap_or_else(Instant::now))
+        };
+        self.missing.send_modify(|missing| {
+            missing.leader = since(leader, missing.leader);
+            missing.gossip = since(gossip, missing.gossip);
         });
     }
 
-    /// Logs once that there is no leader, and once that there is one again. Returns whether the former
-    /// is what was logged last.
-    fn log_leaderless(&self, told: bool) -> bool {
-        let leaderless = self.leaderless.borrow().map(|since| since.elapsed());
+    /// Whether gossip hears nobody, though others are there: a leader elsewhere, or agents of others
+    /// where this node leads.
+    fn is_deaf(&self) -> bool {
+        let others = match self.leader.borrow().as_ref() {
+            Some(leader) if leader.node == self.node => self.master.view().is_some_and(|view| {
+                view.agents.iter().any(|agent| agent.connected && agent.id != self.node)
+            }),
+            Some(_) => self.agent.view().registered,
+            None => false,
+        };
+        others && self.gossip.view().alive().next().is_none()
+    }
+
+    /// Logs once that there is no leader, and once that there is one again.
+    fn log_leaderless(&self, told: &mut Told) {
+        let leaderless = self.missing.borrow().leader.map(|since| since.elapsed());
         match leaderless {
-            Some(since) if !told && since >= LEADERLESS_TOLD => {
+            Some(since) if !told.leaderless && since >= MISSED_FOR_MAX => {
                 tracing::warn!(
                     seconds = since.as_secs(),
                     "no leader has this node's registration; /health says what is waited for"
                 );
-                true
+                told.leaderless = true;
             }
-            None if told => {
+            None if told.leaderless => {
                 tracing::info!("a leader has this node's registration again");
-                false
+                told.leaderless = false;
             }
-            _ => told,
+            _ => {}
+        }
+    }
+
+    /// The same of gossip.
+    fn log_deaf(&self, told: &mut Told) {
+        let deaf = self.missing.borrow().gossip.map(|since| since.elapsed());
+        match deaf {
+            Some(since) if !told.deaf && since >= MISSED_FOR_MAX => {
+                tracing::warn!(seconds = since.as_secs(), "{}", deaf_for(&self.gossip_address));
+                told.deaf = true;
+            }
+            None if told.deaf => {
+                tracing::info!("gossip hears other nodes again");
+                told.deaf = false;
+            }
+            _ => {}
         }
     }
 

@@ -18,13 +18,16 @@ use meshos_sdk::wire::Idle;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    announce::Announcer, formation::Formation, handler::NodeHandler, health::HealthWatch,
-    identity::Identity, replace::Replacer,
+    announce::Announcer,
+    formation::Formation,
+    handler::NodeHandler,
+    health::{HealthWatch, Missing},
+    identity::Identity,
+    replace::Replacer,
 };
 use crate::{
     api::{self, Api},
@@ -52,8 +55,8 @@ struct Node {
     raft: Arc<RaftGroup>,
     /// What this node says of itself.
     facts: watch::Sender<NodeFacts>,
-    /// Since when no leader has had this node's registration.
-    leaderless: watch::Sender<Option<Instant>>,
+    /// What this node lacks.
+    missing: watch::Sender<Missing>,
 }
 
 /// Runs a node until `shutdown`. Its tasks live on, unless the options say otherwise.
@@ -98,7 +101,7 @@ impl Node {
             gossip,
             raft: Arc::new(raft),
             facts: watch::channel(facts).0,
-            leaderless: watch::channel(None).0,
+            missing: watch::channel(Missing::default()).0,
         };
         Ok((node, service))
     }
@@ -126,6 +129,7 @@ impl Node {
             agent::start(self.agent_options(fence_now, &tracker, containers)).await?;
         let formation = self.formation()?;
         let api = self.api(&tracker, &master, &agent, &formation, &stop);
+        let health = self.health_watch(&tracker, &master, &agent);
         let replacing = (master.clone(), Arc::clone(&api));
         let handler = self.handler(&tracker, master, &api, &formation, &stop);
         let http = http::Service::bind(&self.options, api).await?;
@@ -134,14 +138,6 @@ impl Node {
             raft: Arc::clone(&self.raft),
             gossip: self.gossip.clone(),
             tracker,
-        };
-        let health = HealthWatch {
-            node: node.node_id,
-            gossip: self.gossip.clone(),
-            raft: Arc::clone(&self.raft),
-            agent: agent.clone(),
-            facts: self.facts.clone(),
-            leaderless: self.leaderless.clone(),
         };
         let mut services = JoinSet::new();
         if let Some(replacer) = self.replacer(&replacing) {
@@ -171,6 +167,25 @@ impl Node {
         self.raft.shutdown().await;
         tracing::info!("node stopped");
         ended
+    }
+
+    fn health_watch(
+        &self,
+        tracker: &LeaderTracker,
+        master: &master::Handle,
+        agent: &agent::Handle,
+    ) -> HealthWatch {
+        HealthWatch {
+            node: self.identity.node.node_id,
+            gossip: self.gossip.clone(),
+            raft: Arc::clone(&self.raft),
+            agent: agent.clone(),
+            facts: self.facts.clone(),
+            leader: tracker.leader(),
+            master: master.clone(),
+            missing: self.missing.clone(),
+            gossip_address: self.options.http_address().to_string(),
+        }
     }
 
     fn tracker_options(&self, fence: FenceStore, recovery: RecoveryStore) -> TrackerOptions {
@@ -221,6 +236,7 @@ impl Node {
             containerizer,
             container_events,
             leader: tracker.leader(),
+            reach: tracker.reach(),
             net: self.net.clone(),
             clock: self.clock,
         }
@@ -267,7 +283,7 @@ impl Node {
             registry: self.registry.clone(),
             hints: self.hints.clone(),
             facts: self.facts.subscribe(),
-            leaderless: self.leaderless.subscribe(),
+            missing: self.missing.subscribe(),
             streams,
         }))
     }

@@ -1,6 +1,7 @@
 //! The storm: what is killed when, and started again.
 
 mod frameworks;
+mod keep;
 
 use std::{
     collections::BTreeMap,
@@ -82,9 +83,13 @@ pub(crate) fn run(length: Duration, seed: u64) -> Result<()> {
     let (down, kills) = (BTreeMap::new(), BTreeMap::new());
     let mut storm = Storm { cluster, frameworks, journal, random, down, kills };
     storm.frameworks.iter_mut().for_each(|framework| framework.start(seed));
-    storm.rage(length)?;
-    storm.come_to_rest()?;
-    storm.account()
+    let done =
+        storm.rage(length).and_then(|()| storm.come_to_rest()).and_then(|()| storm.account());
+    if done.is_err() {
+        let kept = keep::logs(storm.cluster.path())?;
+        say(format_args!("logs and books are kept in {}", kept.display()));
+    }
+    done
 }
 
 /// Lets time pass.
@@ -143,7 +148,10 @@ impl Storm {
         }
         for (number, framework) in self.frameworks.iter_mut().enumerate() {
             let is_down = self.down.contains_key(&Down::Framework(number));
-            ensure!(is_down || framework.is_running(), "framework {number} ended by itself");
+            if !is_down && !framework.is_running() {
+                framework.demand_success()?;
+                bail!("framework {number} ended by itself");
+            }
         }
         Ok(())
     }

@@ -243,6 +243,35 @@ fn a_node_with_another_clusters_key_never_joins_and_says_so() {
     assert_refused(&stranger.run_to_end(), &["not of the cluster that the join token names"]);
 }
 
+/// Nobody hears it, and it hears nobody: all it has of the cluster is its voters.
+#[test]
+fn a_node_without_gossip_follows_the_next_leader_too_and_says_what_it_lacks() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (keygen(directory.path(), "ours"), keygen(directory.path(), "theirs"));
+    let deaf = directory.path().join("deaf");
+    fs::create_dir(&deaf).unwrap();
+    for file in fs::read_dir(&ours).unwrap() {
+        let name = file.unwrap().file_name();
+        let from = if name == "gossip.key" { &theirs } else { &ours };
+        fs::copy(from.join(&name), deaf.join(&name)).unwrap();
+    }
+    let mut cluster = Cluster::prepare(ClusterOptions { others: 1, ..ClusterOptions::default() });
+    for (node, keys) in cluster.nodes.iter_mut().zip([&ours, &ours, &ours, &deaf]) {
+        node.arguments().flags.extend(["--keys".to_owned(), keys.display().to_string()]);
+    }
+    cluster.nodes.iter_mut().for_each(Node::start);
+    let before = cluster.wait_until_ready();
+    let node = &cluster.nodes[3];
+    wait_until("the node says that gossip hears nobody", || {
+        let health = node.get("/health").expect("it answers");
+        health.status == 503 && health.text().contains("gossip hears no other node")
+    });
+    node.wait_for_log("gossip.key is that of the cluster");
+    cluster.nodes[before.index].kill();
+    cluster.leader_after(before.term);
+    cluster.wait_until_ready();
+}
+
 /// A small file system of its own.
 struct Tmpfs(TempDir);
 

@@ -45,6 +45,8 @@ struct Cluster {
     running: Vec<Running>,
     /// The nodes that ended while the cluster was in use: somebody may have started them again.
     fell: BTreeSet<usize>,
+    /// Processes of others that were told to end.
+    told: BTreeSet<u32>,
     children: Listener,
     stop: Stop,
 }
@@ -91,14 +93,17 @@ pub(super) async fn run(layout: Layout, command: Option<&str>) -> Result<ExitCod
     let mut cluster = Cluster {
         running: Vec::new(),
         fell: BTreeSet::new(),
+        told: BTreeSet::new(),
         children: signal(SignalKind::child()).context("cannot listen to SIGCHLD")?,
         stop: Stop::new()?,
     };
     let over = cluster.live(&layout, command).await;
+    // All of them at once: those that are left over would look for a leader until they have ended.
+    let others_told = cluster.tell_others(&layout);
     cluster.end().await;
     let others = cluster.end_others(&layout).await;
     let swept = process::sweep().await.context("the cluster's processes were not all ended");
-    let swept = others.and(swept);
+    let swept = others_told.and(others).and(swept);
     let code = match over {
         Over::Asked => ExitCode::SUCCESS,
         Over::Done(Ok(code)) => code,
@@ -259,28 +264,32 @@ impl Cluster {
         }
     }
 
-    /// Ends the nodes that somebody has started again by hand: they are not our children.
+    /// Tells the nodes to end that somebody has started again by hand: they are not our children. The
+    /// index of one that has not ended.
+    fn tell_others(&mut self, layout: &Layout) -> Result<Option<usize>> {
+        self.ended();
+        let held = self.fell.iter().filter_map(|index| layout.nodes.get(*index));
+        let held: Vec<&NodePlace> =
+            held.filter(|place| DataDir::holder(&place.data_dir).is_some()).collect();
+        for place in &held {
+            if let Some(other) = stranger(place)
+                && self.told.insert(other.pid)
+            {
+                output::note(&format!(
+                    "ending node {}, which was started again as process {}",
+                    place.index, other.pid
+                ));
+                other.signal(Signal::SIGTERM).context("it cannot be ended")?;
+            }
+        }
+        Ok(held.first().map(|place| place.index))
+    }
+
+    /// Waits until they have ended.
     async fn end_others(&mut self, layout: &Layout) -> Result<()> {
         let give_up = Instant::now() + STOP_LIMIT;
-        let mut told = BTreeSet::new();
         loop {
-            self.ended();
-            let held = self.fell.iter().filter_map(|index| layout.nodes.get(*index));
-            let held: Vec<&NodePlace> =
-                held.filter(|place| DataDir::holder(&place.data_dir).is_some()).collect();
-            let Some(first) = held.first() else { return Ok(()) };
-            for place in &held {
-                if let Some(other) = stranger(place)
-                    && told.insert(other.pid)
-                {
-                    output::note(&format!(
-                        "ending node {}, which was started again as process {}",
-                        place.index, other.pid
-                    ));
-                    other.signal(Signal::SIGTERM).context("it cannot be ended")?;
-                }
-            }
-            let index = first.index;
+            let Some(index) = self.tell_others(layout)? else { return Ok(()) };
             tokio::select! {
                 biased;
                 () = self.stop.asked() => bail!("node {index}, which was started again by hand, still runs"),

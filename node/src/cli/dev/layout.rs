@@ -83,11 +83,44 @@ pub(super) struct Wanted {
 /// # Errors
 /// Says what does not.
 pub(super) fn check(arguments: &Arguments) -> Result<Wanted> {
+    options(&arguments.options)?;
     Ok(Wanted {
         ports: ports(arguments.nodes, arguments.base_port)?,
         seeds: seeds(arguments.nodes, arguments.seeds)?,
         resources: arguments.resources.as_deref().map(resources).transpose()?,
     })
+}
+
+/// What `dev` says to each node itself, so that nobody may say it again.
+const SAID_BY_DEV: [&str; 12] = [
+    "--data-dir",
+    "--keys",
+    "--listen",
+    "--agent-port",
+    "--advertise",
+    "--hostname",
+    "--resources",
+    "--open-http",
+    "--allow-root-tasks",
+    "--stop-tasks",
+    "--seed",
+    "--timing-factor",
+];
+/// The same that are options of `dev` too.
+const TO_BE_SAID_TO_DEV: [&str; 2] = ["--resources", "--timing-factor"];
+
+/// Options that would be said to a node twice are refused before any is started.
+fn options(options: &[String]) -> Result<()> {
+    for option in options {
+        let name = option.split('=').next().unwrap_or(option);
+        if TO_BE_SAID_TO_DEV.contains(&name) {
+            bail!("{name} is an option of `meshos dev` itself: write it before the `--`");
+        }
+        if SAID_BY_DEV.contains(&name) {
+            bail!("{name} after `--` is not possible: `meshos dev` says it to each node itself");
+        }
+    }
+    Ok(())
 }
 
 impl Layout {
@@ -378,5 +411,24 @@ mod tests {
             format!("{:#}", resources("cpus").unwrap_err())
                 .starts_with("--resources is \"cpus\": ")
         );
+    }
+
+    #[test]
+    fn what_dev_says_itself_cannot_be_said_to_its_nodes() {
+        let refused = |option: &str| {
+            let arguments = Arguments { options: vec![option.into()], ..arguments() };
+            check(&arguments).map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(refused("--resources").contains("write it before the `--`"));
+        assert!(refused("--keys=k").starts_with("--keys after `--` is not possible"));
+        // What it says to nodes is what is refused.
+        let layout = plan(&[7000], 1, &["cpus:1".parse().unwrap()], Path::new("/d"), &arguments());
+        let said = layout.iter().flat_map(|place| &place.arguments);
+        let flags = said
+            .filter_map(|word| word.strip_prefix("--"))
+            .map(|word| format!("--{}", word.split('=').next().unwrap_or_default()));
+        for flag in flags.filter(|flag| flag != "--agent-timeout") {
+            assert!(SAID_BY_DEV.contains(&flag.as_str()), "{flag}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Says on standard error how it goes.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use meshos_protocol::task::TaskState;
+use meshos_protocol::{ids::TaskId, task::TaskState};
 use tokio::time::Instant;
 
 use super::plan::{Counts, Declined, Note, Plan, Step};
@@ -24,11 +24,19 @@ pub(super) struct Progress {
     stops: bool,
     named: bool,
     told: Option<(Instant, Counts)>,
+    /// Tasks that were told to be out of reach, and not yet that they are back.
+    away: BTreeSet<TaskId>,
 }
 
 impl Progress {
     pub(super) fn new(quiet: bool, instances: usize) -> Self {
-        Self { quiet, stops: false, named: instances <= INSTANCES_NAMED, told: None }
+        Self {
+            quiet,
+            stops: false,
+            named: instances <= INSTANCES_NAMED,
+            told: None,
+            away: BTreeSet::new(),
+        }
     }
 
     /// The run is being ended.
@@ -38,7 +46,8 @@ impl Progress {
 
     /// Something happened.
     pub(super) fn note(&mut self, note: &Note) {
-        if self.quiet && !self.is_bad(note) {
+        let is_back = matches!(note, Note::Step(step) if self.comes_back(step));
+        if self.quiet && !is_back && !self.is_bad(note) {
             return;
         }
         let text = match note {
@@ -48,12 +57,22 @@ impl Progress {
             Note::Reconnected => "connected again".to_owned(),
             // The next step follows at once.
             Note::Launched { .. } => return,
+            Note::Step(step) if is_back => back(step),
             Note::Step(step) => match sentence(step) {
                 Some(text) if self.named || is_worth_a_line(step.state) => text,
                 _ => return,
             },
         };
         say(&text);
+    }
+
+    /// Keeps who is away. True when a task that was runs again.
+    fn comes_back(&mut self, step: &Step) -> bool {
+        if step.state == TaskState::Unreachable {
+            self.away.insert(step.task.clone());
+            return false;
+        }
+        self.away.remove(&step.task) && step.state == TaskState::Running
     }
 
     /// Whether something went wrong that nobody asked for.
@@ -117,21 +136,34 @@ fn sentence(step: &Step) -> Option<String> {
         TaskState::Lost => "is lost",
         TaskState::Unknown => "is in a state that is not known",
     };
-    let mut text = format!("task {} {what}", step.task);
-    if !step.hostname.is_empty() {
-        text += &format!(" on {}", step.hostname);
-    }
-    if let Some(node) = step.node {
-        text += &format!(" ({node})");
-    }
+    let mut text = format!("task {} {what}{}", step.task, place(step));
     if step.state != TaskState::Running && step.state != TaskState::Finished && !step.why.is_empty()
     {
         text += &format!(": {}", step.why);
     }
     if step.state == TaskState::Unreachable {
         text += "; it may come back with its node";
+        if let Some(node) = step.node {
+            text += &format!(", or end when `meshos gone {node}` gives the node up");
+        }
     }
     Some(plain(&text))
+}
+
+fn back(step: &Step) -> String {
+    plain(&format!("task {} is back and runs{}", step.task, place(step)))
+}
+
+/// Where a task is, as far as that is known.
+fn place(step: &Step) -> String {
+    let mut text = String::new();
+    if !step.hostname.is_empty() {
+        text += &format!(" on {}", step.hostname);
+    }
+    if let Some(node) = step.node {
+        text += &format!(" ({node})");
+    }
+    text
 }
 
 /// Why instances wait, as far as the plan itself knows.
@@ -180,8 +212,6 @@ fn declined(declined: &Declined) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use meshos_protocol::ids::TaskId;
-
     use super::{
         super::{request::tests::request, shortfall::Shortfall},
         *,
@@ -215,6 +245,19 @@ mod tests {
         for state in TaskState::ALL {
             assert!(sentence(&step(state, "why")).is_none_or(|text| !text.contains('\n')));
         }
+    }
+
+    #[test]
+    fn a_task_that_was_out_of_reach_is_told_to_be_back_once() {
+        let mut progress = Progress::new(true, 100);
+        let mut is_back = |state| progress.comes_back(&step(state, ""));
+        assert!(!is_back(TaskState::Running));
+        assert!(!is_back(TaskState::Unreachable));
+        assert!(is_back(TaskState::Running));
+        assert!(!is_back(TaskState::Running), "told before");
+        assert!(!is_back(TaskState::Unreachable) && !is_back(TaskState::Failed));
+        assert!(!is_back(TaskState::Running));
+        assert_eq!(back(&step(TaskState::Running, "")), "task echo-F3 is back and runs on lab");
     }
 
     #[test]
