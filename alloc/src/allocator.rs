@@ -32,7 +32,7 @@ pub use reclaim::{Rescind, RescindCause};
 pub use views::{AgentState, RoleState};
 pub use wishes::validate_wishes;
 
-use reclaim::Offered;
+use reclaim::{Offered, Wanted};
 
 use crate::{
     agent::Agent,
@@ -111,7 +111,7 @@ pub struct Allocator {
     reclaim_due: bool,
     /// The offers that are wanted back, and those that nobody was told of yet.
     wanted_back: BTreeSet<Offered>,
-    rescinds_untold: BTreeMap<Offered, RescindCause>,
+    rescinds_untold: BTreeMap<Offered, Wanted>,
     /// How often each rule has ended a look.
     skips: SkipCounts,
 }

@@ -47,7 +47,10 @@ pub(crate) enum Standing<'a> {
     /// It refused these resources or less, until then.
     Refused(Mono, &'a Arc<Resources>),
     /// It has had the agent and gave it back, or revived since it refused: others go first.
-    TurnTaken,
+    TurnTaken {
+        /// Whether it has revived since.
+        revived: bool,
+    },
 }
 
 /// The filters on one agent.
@@ -74,7 +77,9 @@ impl Filters {
             Refusal::Until(until, refused) if filter.stamp == membership.stamp => {
                 Standing::Refused(*until, refused)
             }
-            Refusal::Until(..) | Refusal::Turn => Standing::TurnTaken,
+            Refusal::Until(..) | Refusal::Turn => {
+                Standing::TurnTaken { revived: filter.stamp != membership.stamp }
+            }
         }
     }
 
@@ -179,6 +184,13 @@ impl Filters {
     /// The membership is offered a part of the agent.
     pub(crate) fn give_part(&mut self, key: Key<Membership>, memberships: &Arena<Membership>) {
         self.parts.insert(key, (memberships[key].born, false));
+    }
+
+    /// Somebody else was offered the agent meanwhile, and it wants it: its turn is there.
+    pub(crate) fn end_turn(&mut self, key: Key<Membership>, membership: &Membership) {
+        if let Standing::TurnTaken { .. } = self.standing(key, membership) {
+            self.by_membership.remove(&key);
+        }
     }
 
     /// It has declined what it was offered: if that was a part, another part will not do.

@@ -72,7 +72,10 @@ pub enum QuotaError {
         total: Amount,
     },
     /// The role consumes more than the limit already.
-    #[error("role {role} consumes {name}:{consumed} already, more than the limit {name}:{limit}")]
+    #[error(
+        "role {role} consumes {name}:{consumed} already, with what it is offered, more than the limit {name}:{limit}; when it is \
+         forced, offers above it are taken back and tasks stay"
+    )]
     BelowConsumption {
         /// The role.
         role: Role,

@@ -117,7 +117,11 @@ impl Agent {
         headroom: Headroom,
     ) -> Option<Resources> {
         let available = self.available_with(key, lent).ok()?;
-        let open = matches!(self.filters.standing(key, membership), Standing::Open);
+        // Others have gone first: they are offered it now.
+        let open = match self.filters.standing(key, membership) {
+            Standing::Open | Standing::TurnTaken { revived: true } => true,
+            Standing::Refused(..) | Standing::TurnTaken { revived: false } => false,
+        };
         let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         open.then_some(resources)
     }
@@ -267,7 +271,7 @@ fn check_standing<'a>(
 ) -> Result<(), SkipRule> {
     match standing {
         Standing::Refused(_, refused) if covers(refused) => Err(SkipRule::Refused),
-        Standing::TurnTaken if turns => Err(SkipRule::TurnTaken),
-        Standing::Refused(..) | Standing::TurnTaken | Standing::Open => Ok(()),
+        Standing::TurnTaken { .. } if turns => Err(SkipRule::TurnTaken),
+        Standing::Refused(..) | Standing::TurnTaken { .. } | Standing::Open => Ok(()),
     }
 }

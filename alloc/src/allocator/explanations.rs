@@ -291,7 +291,7 @@ impl Allocator {
     fn near_miss(&self, rule: SkipRule, page: &Agent, key: Key<Membership>) -> NearMiss {
         let until = match page.filters.standing(key, &self.memberships[key]) {
             Standing::Refused(until, _) if rule == SkipRule::Refused => Some(until),
-            Standing::Refused(..) | Standing::TurnTaken | Standing::Open => None,
+            Standing::Refused(..) | Standing::TurnTaken { .. } | Standing::Open => None,
         };
         let left = until.map(|until| millis(until.since(self.tree.clock())));
         let (free, hostname) = (page.free().clone(), page.profile.hostname.clone());

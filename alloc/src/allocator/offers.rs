@@ -16,6 +16,17 @@ use crate::{
     tree::Charge,
 };
 
+/// How what was offered comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Back {
+    /// Its framework does not want it.
+    Declined,
+    /// It was taken from its framework.
+    Taken,
+    /// Beside what was used, or with its framework.
+    Left,
+}
+
 impl Allocator {
     /// Of `offered`, `used` is allocated now and the rest is free again.
     ///
@@ -40,7 +51,13 @@ impl Allocator {
         let accepted = self.agents[agent].accept(holder, &used);
         self.tree.charge(self.memberships[holder].node, &accepted, Charge::Accept);
         self.demand_answered(agent, holder, &accepted, false);
-        self.return_offered(agent, holder, &offered.saturating_sub(&accepted), refuse_until, false);
+        self.return_offered(
+            agent,
+            holder,
+            &offered.saturating_sub(&accepted),
+            refuse_until,
+            Back::Left,
+        );
         self.offers_settled(agent, holder);
         self.disappoint(agent);
         // When several were offered the same there may be room for another offer now.
@@ -48,7 +65,7 @@ impl Allocator {
         accepted
     }
 
-    /// What was offered is free again: declined, rescinded or timed out.
+    /// What was offered is free again: declined.
     ///
     /// With `refuse_until` the framework is not offered as much of this agent, or less, before then.
     /// Without, others go first on this agent, once; so one who says no, or does not answer, keeps
@@ -62,7 +79,22 @@ impl Allocator {
         refuse_until: Option<Mono>,
     ) {
         let Some((agent, holder)) = self.find(agent, framework, role) else { return };
-        self.return_offered(agent, holder, resources, refuse_until, true);
+        self.return_offered(agent, holder, resources, refuse_until, Back::Declined);
+        self.offers_settled(agent, holder);
+    }
+
+    /// What was offered is free again: rescinded or timed out. As with [`Allocator::recover_offered`]; but
+    /// whoever was offered a part has not said that another part will not do.
+    pub fn take_back_offered(
+        &mut self,
+        agent: AgentId,
+        framework: FrameworkId,
+        role: &Role,
+        resources: &Resources,
+        refuse_until: Option<Mono>,
+    ) {
+        let Some((agent, holder)) = self.find(agent, framework, role) else { return };
+        self.return_offered(agent, holder, resources, refuse_until, Back::Taken);
         self.offers_settled(agent, holder);
     }
 
@@ -113,7 +145,7 @@ impl Allocator {
             .filter(|(_, offered)| !offered.is_empty())
             .collect();
         for (agent, offered) in offers {
-            self.return_offered(agent, holder, &offered, None, false);
+            self.return_offered(agent, holder, &offered, None, Back::Left);
             self.offers_settled(agent, holder);
         }
     }
@@ -133,7 +165,7 @@ impl Allocator {
         holder: Key<Membership>,
         resources: &Resources,
         refuse_until: Option<Mono>,
-        pass: bool,
+        back: Back,
     ) {
         let returned = self.agents[agent].return_offered(holder, resources);
         if returned.resources.is_empty() {
@@ -142,14 +174,14 @@ impl Allocator {
         if self.memberships[holder].subscribed {
             let page = &mut self.agents[agent];
             let expiry = page.filters.next_expiry();
-            if pass {
+            if back == Back::Declined {
                 page.filters.refuse_part(holder);
             }
             match refuse_until {
                 Some(until) => {
                     page.filters.refuse(holder, &self.memberships, &returned.resources, until);
                 }
-                None if pass => page.filters.pass(holder, &self.memberships),
+                None if back != Back::Left => page.filters.pass(holder, &self.memberships),
                 None => {}
             }
             self.expiry_changed(agent, expiry);

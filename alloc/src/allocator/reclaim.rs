@@ -28,6 +28,8 @@ pub struct Rescind {
     pub agent: AgentId,
     /// Why.
     pub cause: RescindCause,
+    /// Who is guaranteed it.
+    pub wanted_by: Option<(FrameworkId, Role)>,
 }
 
 /// Why offers are wanted back.
@@ -43,6 +45,8 @@ pub enum RescindCause {
 
 /// An agent and who is offered something of it.
 pub(super) type Offered = (Key<Agent>, Key<Membership>);
+/// Why offers are wanted back, and who is guaranteed them.
+pub(super) type Wanted = (RescindCause, Option<Key<Membership>>);
 
 impl Allocator {
     /// The offers that are wanted back and were not named before. The caller takes them back with
@@ -52,13 +56,17 @@ impl Allocator {
             self.enforce_limits();
         }
         let rescinds = std::mem::take(&mut self.rescinds_untold);
-        let rescind = |((agent, holder), cause): (Offered, RescindCause)| {
+        let rescind = |((agent, holder), (cause, needy)): (Offered, Wanted)| {
             let membership = self.memberships.get(holder)?;
             Some(Rescind {
                 framework: membership.framework,
                 role: membership.role.clone(),
                 agent: self.agents.get(agent)?.id,
                 cause,
+                wanted_by: needy.and_then(|needy| {
+                    let needy = self.memberships.get(needy)?;
+                    Some((needy.framework, needy.role.clone()))
+                }),
             })
         };
         rescinds.into_iter().filter_map(rescind).collect()
@@ -66,8 +74,17 @@ impl Allocator {
 
     pub(super) fn want_back(&mut self, offered: Offered, cause: RescindCause) {
         if self.wanted_back.insert(offered) {
-            self.rescinds_untold.insert(offered, cause);
+            self.rescinds_untold.insert(offered, (cause, None));
         }
+    }
+
+    /// The same for somebody who is guaranteed it.
+    fn want_back_for(&mut self, offered: Offered, needy: Key<Membership>) {
+        if self.wanted_back.insert(offered) {
+            let wanted = (RescindCause::Guarantee, Some(needy));
+            self.rescinds_untold.insert(offered, wanted);
+        }
+        self.agents[offered.0].filters.end_turn(needy, &self.memberships[needy]);
     }
 
     /// Nothing is offered there any more.
@@ -96,7 +113,7 @@ impl Allocator {
             let mut short = self.tree.shortage(self.memberships[key].node);
             if self.memberships[key].demand().and_then(Demand::together_until).is_some() {
                 for offered in self.wanted_of_gang(key, &lent, &short) {
-                    self.want_back(offered, RescindCause::Guarantee);
+                    self.want_back_for(offered, key);
                     lent.iter_mut().for_each(|(agent, holders)| {
                         holders.retain(|holder| (*agent, *holder) != offered);
                     });
@@ -109,7 +126,7 @@ impl Allocator {
                 }
                 let wanted = self.wanted_of(*agent, holders, key, &mut short);
                 for holder in holders.drain(..wanted) {
-                    self.want_back((*agent, holder), RescindCause::Guarantee);
+                    self.want_back_for((*agent, holder), key);
                 }
             }
         }

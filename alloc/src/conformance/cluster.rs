@@ -287,7 +287,7 @@ impl Cluster {
             std::mem::take(&mut self.offers).into_iter().partition::<Vec<_>, _>(goes);
         self.offers = kept;
         for (framework, role, agent, offered, _) in &gone {
-            self.allocator.recover_offered(*agent, *framework, role, offered, None);
+            self.allocator.take_back_offered(*agent, *framework, role, offered, None);
         }
         for (framework, role, .., gang) in &gone {
             // One of which a part was answered is its framework's matter.

@@ -364,7 +364,7 @@ impl Core {
                     self.allocator.refuse_until(cx.now.mono, self.config.offer_timeout_refusal)
                 }
             };
-            self.allocator.recover_offered(
+            self.allocator.take_back_offered(
                 offer.agent,
                 offer.framework,
                 &offer.role,

@@ -269,8 +269,18 @@ impl History {
             let (wanted, kept) = std::mem::take(&mut self.offers).into_iter().partition(wanted);
             self.offers = kept;
             let wanted: Vec<Grant> = wanted;
+            if let Some(member) = rescind.wanted_by {
+                // Others have gone first.
+                let refusals = &mut self.reference.refusals;
+                let key = (rescind.agent, member);
+                if refusals.get(&key).is_some_and(|(_, refused)| refused.is_none()) {
+                    refusals.remove(&key);
+                }
+            }
             for one in wanted {
-                self.recover(&one, None);
+                let Grant { framework, role, agent, resources, .. } = &one;
+                self.allocator.take_back_offered(*agent, *framework, role, resources, None);
+                self.recovered(&one, None);
             }
         }
     }
@@ -279,6 +289,11 @@ impl History {
     fn recover(&mut self, one: &Grant, until: Option<Mono>) {
         let Grant { framework, role, agent, resources, .. } = one;
         self.allocator.recover_offered(*agent, *framework, role, resources, until);
+        self.recovered(one, until);
+    }
+
+    fn recovered(&mut self, one: &Grant, until: Option<Mono>) {
+        let Grant { framework, role, agent, resources, .. } = one;
         self.give_back(one, 0, resources);
         self.refuse((*agent, (*framework, role.clone())), resources, until, true);
     }

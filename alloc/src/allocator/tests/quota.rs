@@ -175,6 +175,31 @@ fn a_filter_that_ends_on_an_agent_with_nothing_free_takes_lent_offers_back() {
     assert_eq!(wanted_back(&mut cluster), 1);
 }
 
+/// As a framework does that has no work for a while.
+#[test]
+fn whoever_declined_and_revived_is_guaranteed_what_others_were_offered_since() {
+    for until in [None, Some(3_600_000)] {
+        let mut cluster = Cluster::new();
+        set(&mut cluster, "safe", "cpus:1", "");
+        cluster.add_framework(2, &["safe"]);
+        cluster.add_agent(1, "cpus:1;mem:1024");
+        let grant = cluster.run().remove(0);
+        cluster.decline(&grant, until);
+        cluster.allocator.suppress(FrameworkId(2), &[].into());
+        cluster.add_framework(1, &["other"]);
+        let lent = cluster.run();
+        assert_eq!(lent.len(), 1);
+        cluster.allocator.revive(FrameworkId(2), &[].into());
+        assert_eq!(cluster.run(), []);
+        let rescinds = cluster.allocator.take_rescinds();
+        assert_eq!(rescinds.len(), 1, "{until:?}");
+        assert_eq!(rescinds[0].wanted_by, Some((FrameworkId(2), role("safe"))));
+        cluster.decline(&lent[0], None);
+        assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(2, 1)]), "{until:?}");
+        assert_eq!(cluster.allocator.take_rescinds(), []);
+    }
+}
+
 #[test]
 fn offers_are_not_wanted_back_for_those_who_could_not_have_them() {
     let mut cluster = Cluster::new();
@@ -244,6 +269,7 @@ fn offers_above_a_lowered_limit_are_wanted_back() {
         role: role("a/b"),
         agent: agent(number),
         cause: RescindCause::Limit,
+        wanted_by: None,
     };
     assert_eq!(rescinds, [expected(0), expected(1)]);
     assert_eq!(cluster.allocator.take_rescinds(), [], "told once");
@@ -298,7 +324,8 @@ fn a_quota_that_makes_no_sense_is_refused_with_the_reason() {
     );
     assert_eq!(
         refused("b", "", "cpus:2"),
-        "role b consumes cpus:8 already, more than the limit cpus:2"
+        "role b consumes cpus:8 already, with what it is offered, more than the limit cpus:2; when it is forced, offers above it \
+         are taken back and tasks stay"
     );
     let check = |name: &str, guarantee: &str| {
         cluster.allocator.check_quota(&role(name), &quota(guarantee, ""))
