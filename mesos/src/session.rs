@@ -121,6 +121,8 @@ impl Session {
             resume: None,
             demand: None,
             nonce,
+            // Clients of Mesos know nothing of it.
+            can_be_asked: false,
         };
         Self {
             cluster,
@@ -192,7 +194,11 @@ impl Session {
             }
             Event::Answered { request, error } => self.answered(request, error, out),
             Event::Error { error } => self.refused(&error, out),
-            Event::Unfulfilled { .. } | Event::LeaderLost | Event::Heartbeat | Event::Unknown => {}
+            Event::Unfulfilled { .. }
+            | Event::LeaderLost
+            | Event::SubscribeAgain
+            | Event::Heartbeat
+            | Event::Unknown => {}
         }
     }
 

@@ -59,14 +59,25 @@ pub struct ExecutorRecord {
     /// Set when it was told to end.
     #[serde(default)]
     pub shutdown_asked: bool,
-    /// Whether it has ever subscribed: before that it was handed no task. Taken for granted of what
-    /// an earlier release wrote.
-    #[serde(default = "taken_for_granted")]
-    pub subscribed_before: bool,
+    /// The program that subscribed last; before any has, the executor was handed no task.
+    #[serde(default = "somebody")]
+    pub program: Option<u64>,
 }
 
-const fn taken_for_granted() -> bool {
-    true
+/// Nobody knows whether an executor that an earlier release wrote down has subscribed.
+const fn somebody() -> Option<u64> {
+    Some(UNKNOWN_PROGRAM)
+}
+
+/// A program that has not said which it is.
+const UNKNOWN_PROGRAM: u64 = 0;
+
+/// The write that another program than before has subscribed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Introduction {
+    write: WriteId,
+    /// Whether none had before.
+    first: bool,
 }
 
 /// Where an executor is between the launch that starts it and its end.
@@ -90,9 +101,8 @@ pub(super) struct Executor {
     pub(super) phase: ExecutorPhase,
     /// Whether it holds a subscription now.
     pub(super) subscribed: bool,
-    /// The write that it has subscribed for the first time; before that is on disk it is handed no
-    /// task.
-    pub(super) introducing: Option<WriteId>,
+    /// Before that is on disk it is handed no task.
+    introducing: Option<Introduction>,
     /// Whether it was told, or made, to end.
     pub(super) terminating: bool,
     /// Why the agent made it end: told of its tasks.

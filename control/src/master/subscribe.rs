@@ -86,7 +86,15 @@ impl Core {
     ) -> Result<Next, CallError> {
         validate::subscribe(&subscribe).map_err(|why| error(CallErrorKind::Invalid, why))?;
         self.may_propose()?;
-        let Subscribe { framework, info, suppressed_roles, resume, nonce, demand: _ } = subscribe;
+        let Subscribe {
+            framework,
+            info,
+            suppressed_roles,
+            resume,
+            nonce,
+            demand: _,
+            can_be_asked: _,
+        } = subscribe;
         let Some(framework) = framework else {
             let principal = principal.clone();
             let command = Command::AdmitFramework { principal, info, suppressed_roles, nonce };

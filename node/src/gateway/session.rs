@@ -42,6 +42,7 @@ pub(crate) async fn serve(options: Options, opened: Opened, shutdown: Cancellati
         subscribe: None,
         subscription: None,
         fence: None,
+        following: None,
         offers: BTreeMap::new(),
         left: false,
         progress: Progress::new(Instant::now()),
@@ -59,6 +60,8 @@ struct Session {
     subscription: Option<Subscription>,
     /// The newest leader heard of; events under a lower fence are dropped.
     fence: Option<Fence>,
+    /// The leader to which the stream is being opened, or open.
+    following: Option<Fence>,
     /// Offers that the client may believe open, each of one agent in one role.
     offers: BTreeMap<OfferId, (Role, AgentId)>,
     /// The client said good-bye, or was turned away.
@@ -199,7 +202,7 @@ impl Session {
 
     fn take_from_leader(&mut self, event: LeaderEvent<EventFrame>) -> Result<(), WireError> {
         match event {
-            LeaderEvent::Follow(_) => {}
+            LeaderEvent::Follow(leader) => self.following = Some(leader.fence),
             LeaderEvent::Opened => self.resume(),
             LeaderEvent::Closed => self.leader_lost(),
             LeaderEvent::Frame(frame) => {
@@ -241,6 +244,7 @@ impl Session {
             | Event::ExecutorLost { .. }
             | Event::Answered { .. }
             | Event::LeaderLost
+            | Event::SubscribeAgain
             | Event::Heartbeat
             | Event::Unknown => {}
         }
@@ -249,6 +253,13 @@ impl Session {
     /// Subscribes at a leader: anew when no leader has answered yet, else under the number held.
     fn resume(&mut self) {
         let Some(subscribe) = self.subscribe.as_ref().filter(|_| !self.left) else { return };
+        let takes_over = subscribe.framework.is_some()
+            && subscribe.resume.is_none()
+            && self.subscription.is_none();
+        if let Some(fence) = self.following.filter(|_| takes_over && subscribe.can_be_asked) {
+            // It may have died since, and another instance may be in its place by now.
+            return self.tell(EventFrame { fence, event: Event::SubscribeAgain });
+        }
         let mut subscribe = subscribe.clone();
         if self.subscription.is_some() {
             subscribe.resume = self.subscription;

@@ -99,6 +99,7 @@ fn subscribe() -> Call {
         suppressed_roles: [].into(),
         resume: None,
         nonce: "n".into(),
+        can_be_asked: false,
         demand: None,
     })
 }
@@ -324,6 +325,29 @@ async fn a_framework_that_goes_is_told_to_the_leader_at_once() {
     let last = leader.called().await.unwrap();
     assert_eq!((last.call, last.subscription), (Call::Disconnect, Subscription(1)));
     assert!(leader.called().await.is_none(), "the stream ends with it");
+}
+
+/// The client may have died before there was a leader, and another instance have taken its place.
+#[tokio::test]
+async fn a_take_over_that_no_leader_has_answered_is_asked_for_again_and_not_repeated() {
+    let mut world = World::new().await;
+    let Call::Subscribe(subscribe) = subscribe() else { panic!("it subscribes") };
+    let take_over =
+        Call::Subscribe(Subscribe { framework: Some(FRAMEWORK), can_be_asked: true, ..subscribe });
+    world.client.call(0, None, take_over.clone());
+    let mut first = world.elect(0, 1).await;
+    assert_eq!(world.client.event().await.event, Event::SubscribeAgain);
+    world.client.call(0, None, take_over.clone());
+    let asked = first.called().await.expect("it subscribes by itself");
+    assert_eq!(asked.call, take_over);
+    // The leader dies before it answers.
+    let mut second = world.elect(1, 2).await;
+    let told = world.client.event().await.event;
+    let told = if told == Event::LeaderLost { world.client.event().await.event } else { told };
+    assert_eq!(told, Event::SubscribeAgain);
+    world.client.call(0, None, take_over);
+    let taken = second.subscribed(2, 5).await;
+    assert_eq!((taken.framework, taken.resume), (Some(FRAMEWORK), None));
 }
 
 #[tokio::test]

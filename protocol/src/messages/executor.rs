@@ -88,8 +88,11 @@ pub struct Subscribe {
     pub executor: ExecutorId,
     /// Its container.
     pub container: ContainerId,
-    /// Whether this program was subscribed before: then it may have been handed tasks. When another
-    /// program in the same container was, the tasks of that one fail.
+    /// Random; drawn once when the program starts. Another one in the same container has nothing of what
+    /// the one before it was handed, so those tasks fail. 0 is not known.
+    #[serde(default)]
+    pub program: u64,
+    /// Whether this program was subscribed before: then it may have been handed tasks.
     #[serde(default)]
     pub again: bool,
     /// The tasks that it was handed and whose end is not acknowledged.

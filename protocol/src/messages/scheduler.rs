@@ -180,6 +180,11 @@ pub struct Subscribe {
     /// recognised as the same: a random text of the client, at most 64 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nonce: String,
+    /// Whether the client subscribes once more when it is told [`Event::SubscribeAgain`]. A gateway does
+    /// not repeat a take-over of such a client by itself: the client may be dead by then, and another
+    /// instance in its place.
+    #[serde(default)]
+    pub can_be_asked: bool,
 }
 
 /// Changes what a framework says of itself. Offers stay open, but for those in roles that it leaves,
@@ -320,6 +325,9 @@ pub enum Event {
     },
     /// The gateway has lost the leader; it goes on when there is one.
     LeaderLost,
+    /// There is a leader, and nobody has answered the subscribe: a client that lives says it once more.
+    /// Told to those alone that said [`Subscribe::can_be_asked`].
+    SubscribeAgain,
     /// The subscription is over and must not be tried again as it is.
     Error {
         /// For programs.

@@ -157,6 +157,7 @@ fn subscribe() -> Subscribe {
         framework: FRAMEWORK,
         executor: executor_id(),
         container: container(),
+        program: 77,
         again: true,
         tasks: vec![task_id()],
         updates: statuses(),

@@ -286,6 +286,7 @@ fn subscribe() -> Subscribe {
         suppressed_roles: [role()].into(),
         resume: Some(Subscription(3)),
         nonce: "n-1".into(),
+        can_be_asked: true,
         demand: Some(Box::new(demand())),
     }
 }
@@ -513,6 +514,7 @@ fn events() -> Vec<Event> {
         Event::Rescind { offers: vec![offer_id()] },
         Event::AgentLost { agent: agent() },
         Event::LeaderLost,
+        Event::SubscribeAgain,
         Event::Unfulfilled { role: role() },
         Event::Heartbeat,
         Event::Unknown,

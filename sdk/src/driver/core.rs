@@ -207,6 +207,7 @@ impl Core {
             resume: self.subscription,
             demand: Some(Box::new(self.wants.subscribing(&self.info.roles))),
             nonce: self.nonce.clone(),
+            can_be_asked: true,
         };
         self.send(Call::Subscribe(subscribe), out);
     }
@@ -259,6 +260,8 @@ impl Core {
                 out.push(Output::Tell(Tell::ExecutorLost(agent, executor, exit)));
             }
             Event::LeaderLost => self.disconnected(out),
+            Event::SubscribeAgain if self.subscribed => {}
+            Event::SubscribeAgain => self.connected(out),
             Event::Error { error } => {
                 // Another subscribe may be tried when there is a leader again.
                 if error.kind != CallErrorKind::NoLeader {

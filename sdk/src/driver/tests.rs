@@ -168,6 +168,19 @@ fn the_first_subscribe_is_new_and_later_ones_resume() {
 }
 
 #[test]
+fn a_subscribe_that_nobody_answered_is_said_again_when_it_is_asked_for() {
+    let mut core = core();
+    step(&mut core, Core::connected);
+    let ask =
+        |core: &mut Core| step(core, |core, out| core.event(frame(1, Event::SubscribeAgain), out));
+    let out = ask(&mut core);
+    let [Call::Subscribe(again)] = calls(&out)[..] else { panic!("{out:?}") };
+    assert!(again.can_be_asked && again.resume.is_none());
+    step(&mut core, |core, out| core.event(subscribed(1), out));
+    assert!(ask(&mut core).is_empty(), "it is subscribed");
+}
+
+#[test]
 fn an_update_is_delivered_once_and_acknowledged_each_time() {
     let mut core = ready();
     let first = step(&mut core, |core, out| core.event(update("a", TaskState::Running, 1), out));

@@ -79,7 +79,7 @@ pub(super) enum UpdateError {
 #[derive(Debug)]
 pub(super) struct Core {
     options: ExecutorOptions,
-    /// Makes the ids of updates those of this process.
+    /// Tells this process from others: in its subscriptions, and in the ids of its updates.
     seed: u64,
     updates_minted: u64,
     subscribed: bool,
@@ -129,6 +129,7 @@ impl Core {
             framework: self.options.framework,
             executor: self.options.executor.clone(),
             container: self.options.container.clone(),
+            program: self.seed,
             again: self.registered_before,
             tasks: self.tasks.keys().cloned().collect(),
             updates,

@@ -198,6 +198,7 @@ impl Driver {
             suppressed_roles: BTreeSet::new(),
             resume: self.subscription,
             nonce: format!("nonce {} of d{}", self.lives_lived, self.index),
+            can_be_asked: true,
             demand: None,
         })
     }
@@ -389,6 +390,10 @@ impl World {
             Event::Update { status } => self.driver_updated(index, status),
             Event::Answered { request, error } => self.driver_answered(index, request, error),
             Event::LeaderLost => self.drivers[index].offers.clear(),
+            Event::SubscribeAgain => {
+                let call = self.drivers[index].subscribe();
+                self.call(index, call, None);
+            }
             Event::Error { error } => self.driver_refused(index, &error),
             Event::OperationStatus { status } => self.driver_told_of_operation(index, status),
             Event::ExecutorLost { agent, executor, .. } => {

@@ -46,6 +46,8 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Program {
     executor: ExecutorId,
+    /// Which it is of those that were in its container.
+    number: u64,
     /// Whether it ever speaks to its agent.
     speaks: bool,
     registered_before: bool,
@@ -66,6 +68,7 @@ impl Program {
     pub(crate) fn new(executor: ExecutorId, speaks: bool, now_ms: u64) -> Self {
         Self {
             executor,
+            number: 1,
             speaks,
             registered_before: false,
             tasks: BTreeMap::new(),
@@ -151,6 +154,7 @@ impl World {
         program.outbox.clear();
         let (executor, again) = (program.executor.clone(), program.registered_before);
         let (tasks, updates) = (program.tasks.keys().cloned().collect(), program.waiting.clone());
+        let program = program.number;
         let framework = self.nodes[node].launcher.containers[container].framework;
         let subscribe = Subscribe {
             version: 1,
@@ -159,6 +163,7 @@ impl World {
             framework,
             executor,
             container: container.clone(),
+            program,
             again,
             tasks,
             updates,
@@ -359,7 +364,8 @@ impl World {
         self.cut_an_executor(node, container);
         let now_ms = self.now_ms;
         let Some(program) = self.program(node, container) else { return };
-        *program = Program::new(program.executor.clone(), program.speaks, now_ms);
+        let anew = Program::new(program.executor.clone(), program.speaks, now_ms);
+        *program = Program { number: program.number + 1, ..anew };
     }
 
     /// The containers of executors that run, with their nodes.

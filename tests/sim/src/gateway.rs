@@ -27,6 +27,8 @@ pub struct Caller {
     pub relay: Option<StreamId>,
     /// The driver's subscribe.
     pub subscribe: Option<CallFrame>,
+    /// Whether the driver says it at this moment.
+    pub fresh: bool,
     /// What the subscription has come to, for resuming it at the next leader.
     pub held: Option<(FrameworkId, Subscription)>,
     /// Whether the leader has answered the subscribe on this relay.
@@ -54,6 +56,7 @@ impl World {
                     driver,
                     relay: None,
                     subscribe: None,
+                    fresh: false,
                     held: None,
                     ready: false,
                     waiting: VecDeque::new(),
@@ -72,7 +75,11 @@ impl World {
         match (&frame.call, caller.relay.filter(|_| caller.ready)) {
             (Call::Subscribe(_), _) => {
                 caller.subscribe = Some(frame);
+                caller.fresh = true;
                 self.open_relay(node, generation, id);
+                if let Some(caller) = self.caller_mut(node, id) {
+                    caller.fresh = false;
+                }
             }
             (_, Some(relay)) => self.send(relay, Side::Acceptor, Frame::Call(frame)),
             // Never repeated: the driver asks what became of it.
@@ -105,11 +112,20 @@ impl World {
             return;
         };
         let (None, Some(mut frame)) = (caller.relay, caller.subscribe.clone()) else { return };
-        if let (Call::Subscribe(subscribe), Some((framework, subscription))) =
-            (&mut frame.call, caller.held)
-        {
-            subscribe.framework = Some(framework);
-            subscribe.resume = Some(subscription);
+        if let Call::Subscribe(subscribe) = &mut frame.call {
+            if let Some((framework, subscription)) = caller.held {
+                subscribe.framework = Some(framework);
+                subscribe.resume = Some(subscription);
+            }
+            let takes_over = subscribe.framework.is_some() && subscribe.resume.is_none();
+            if takes_over && !caller.fresh {
+                // The driver may be dead, and another instance in its place.
+                let fence = Fence { cluster: CLUSTER, term };
+                let again = EventFrame { fence, event: Event::SubscribeAgain };
+                let driver = caller.stream;
+                self.send(driver, Side::Opener, Frame::Event(again));
+                return;
+            }
         }
         let class = Class::Relay(term, id, caller.driver);
         let stream = self.open_stream(class, [Host::Node(node), Host::Node(leader)]);

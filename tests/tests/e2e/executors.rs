@@ -277,6 +277,7 @@ fn nobody_speaks_for_an_executor_without_its_token() {
         framework: FrameworkId(number),
         executor: pool().id,
         container: ContainerId::new(&container).unwrap(),
+        program: 1,
         again: true,
         tasks: Vec::new(),
         updates: vec![status],

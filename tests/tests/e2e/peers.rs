@@ -197,6 +197,7 @@ async fn a_framework_may_schedule(framework: &Peer) {
         resume: None,
         demand: None,
         nonce: "n".into(),
+        can_be_asked: false,
     });
     let frame = CallFrame { request: None, subscription: Subscription(0), call };
     in_time(send.write_all(&wire::frame(&frame).unwrap())).await.unwrap();

@@ -25,7 +25,8 @@ use super::{
         storage::Waiter,
         task::{Phase, TaskKey},
     },
-    Executor, ExecutorKey, ExecutorPhase, MESSAGES_OF_AGENT, MESSAGES_OF_EXECUTOR,
+    Executor, ExecutorKey, ExecutorPhase, Introduction, MESSAGES_OF_AGENT, MESSAGES_OF_EXECUTOR,
+    UNKNOWN_PROGRAM,
 };
 
 /// What an executor that subscribes knows of the tasks that it was handed.
@@ -38,6 +39,20 @@ enum Memory<'a> {
     /// Its program was started anew in its container, and knows nothing of what the one before it was
     /// handed, which may have begun any of it.
     Lost,
+}
+
+impl<'a> Memory<'a> {
+    /// That of a program that says which it is, whether it was subscribed before, and what it has;
+    /// `recorded` is the one that subscribed last.
+    fn of(recorded: Option<u64>, (program, again): (u64, bool), had: &'a BTreeSet<TaskId>) -> Self {
+        match recorded {
+            None => Self::Blank,
+            Some(UNKNOWN_PROGRAM) if again => Self::Of(had),
+            Some(_) if program == UNKNOWN_PROGRAM && again => Self::Of(had),
+            Some(known) if known == program && known != UNKNOWN_PROGRAM => Self::Of(had),
+            Some(_) => Self::Lost,
+        }
+    }
 }
 
 impl Agent {
@@ -115,7 +130,6 @@ impl Agent {
         subscribe: Subscribe,
         effects: &mut Vec<Effect>,
     ) {
-        let first = self.introduce(key, effects);
         let Some(executor) = self.executors.get_mut(key) else { return };
         executor.subscribed = true;
         let (record, terminating) = (std::sync::Arc::clone(&executor.record), executor.terminating);
@@ -130,18 +144,16 @@ impl Agent {
             container: record.container.clone(),
         };
         self.tell_executor(key, ExecutorEvent::Subscribed(Box::new(subscribed)), effects);
-        let Subscribe { again, tasks, updates, .. } = subscribe;
+        let Subscribe { program, again, tasks, updates, .. } = subscribe;
         let had: BTreeSet<TaskId> =
             tasks.into_iter().chain(updates.iter().map(|status| status.task.clone())).collect();
         for status in updates {
             self.executor_update(now, key, status, effects);
         }
-        let memory = match (again, first) {
-            (true, _) => Memory::Of(&had),
-            (false, true) => Memory::Blank,
-            (false, false) => Memory::Lost,
-        };
+        let memory = Memory::of(record.program, (program, again), &had);
         self.compare_tasks(now, key, memory, effects);
+        // Behind what was said of the tasks of the program before it.
+        self.introduce(key, program, effects);
         if terminating {
             let grace_ms = millis(self.shutdown_grace(&record.info));
             self.tell_executor(key, ExecutorEvent::Shutdown { grace_ms }, effects);
@@ -150,20 +162,19 @@ impl Agent {
         self.hand_over_all(key, effects);
     }
 
-    /// Notes that an executor subscribes. True when it is for the first time.
-    fn introduce(&mut self, key: &ExecutorKey, effects: &mut Vec<Effect>) -> bool {
-        let Some(executor) = self.executors.get_mut(key) else { return false };
-        if executor.record.subscribed_before {
-            return false;
+    /// Writes down which program of an executor is subscribed, if it is another than before.
+    fn introduce(&mut self, key: &ExecutorKey, program: u64, effects: &mut Vec<Effect>) {
+        let Some(executor) = self.executors.get_mut(key) else { return };
+        if executor.record.program == Some(program) {
+            return;
         }
         let record = std::sync::Arc::make_mut(&mut executor.record);
-        record.subscribed_before = true;
+        let first = record.program.replace(program).is_none();
         let change = Change::Executor(Box::new(record.clone()));
         let write = self.write_waited_for(Waiter::Executor(key.clone()), change, effects);
         if let Some(executor) = self.executors.get_mut(key) {
-            executor.introducing = Some(write);
+            executor.introducing = Some(Introduction { write, first });
         }
-        true
     }
 
     /// That an executor has subscribed is on disk: from now on it is handed tasks.
@@ -171,6 +182,7 @@ impl Agent {
         &mut self,
         now: Now,
         key: &ExecutorKey,
+        first: bool,
         effects: &mut Vec<Effect>,
     ) {
         let Some(executor) = self.executors.get_mut(key) else { return };
@@ -179,7 +191,7 @@ impl Agent {
             return;
         }
         self.hand_over_all(key, effects);
-        if self.live_tasks_of(key).is_empty() {
+        if first && self.live_tasks_of(key).is_empty() {
             // Its tasks were killed before it was there, so nobody knows of it who would end it.
             self.shut_down_executor(now, key, effects);
         }

@@ -82,7 +82,7 @@ impl Agent {
             container: self.mint_container('e'),
             launched_at: now.wall,
             shutdown_asked: false,
-            subscribed_before: false,
+            program: None,
         };
         let key = (framework, record.info.id.clone());
         let change = Change::Executor(Box::new(record.clone()));
@@ -140,8 +140,8 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) {
         let Some(executor) = self.executors.get(key) else { return };
-        if executor.introducing == Some(durable) {
-            return self.executor_introduced(now, key, effects);
+        if let Some(introduction) = executor.introducing.filter(|it| it.write == durable) {
+            return self.executor_introduced(now, key, introduction.first, effects);
         }
         match &executor.phase {
             ExecutorPhase::Recording { write } if *write == durable => {
@@ -208,7 +208,7 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) {
         let Some(executor) = self.executors.get_mut(key) else { return };
-        let (reason, message) = if executor.record.subscribed_before {
+        let (reason, message) = if executor.record.program.is_some() {
             let ms = millis(self.config.executor_recovery_timeout);
             let why = format!("the executor did not come back to its agent within {ms} ms");
             (Reason::ExecutorReregistrationTimeout, why)

@@ -68,7 +68,7 @@ impl Agent {
                 // How much of its time is over cannot be said.
                 Some(None) if ending => self.destroy_executor(now, &key, effects),
                 Some(None) => {
-                    let timeout = if executor.record.subscribed_before {
+                    let timeout = if executor.record.program.is_some() {
                         self.config.executor_recovery_timeout
                     } else {
                         self.config.executor_registration_timeout

@@ -71,17 +71,28 @@ fn subscribes(
     updates: Vec<ExecutorStatus>,
 ) {
     let subscribe = Subscribe {
+        again,
+        tasks: tasks.iter().map(|task| task_id(task)).collect(),
+        updates,
+        ..subscription(container, 1)
+    };
+    says(rig, container, Call::Subscribe(subscribe));
+}
+
+/// What a program says that has nothing yet.
+fn subscription(container: &ContainerId, program: u64) -> Subscribe {
+    Subscribe {
         version: 1,
         version_min: 1,
         token: String::new(),
         framework: F1,
         executor: pool(),
         container: container.clone(),
-        again,
-        tasks: tasks.iter().map(|task| task_id(task)).collect(),
-        updates,
-    };
-    says(rig, container, Call::Subscribe(subscribe));
+        program,
+        again: false,
+        tasks: Vec::new(),
+        updates: Vec::new(),
+    }
 }
 
 /// That it has subscribed is on disk too.
@@ -458,21 +469,34 @@ fn a_program_that_is_started_anew_in_its_container_is_handed_nothing_again() {
         update(&mut rig, &container, told("b", TaskState::Running, 1));
         rig.flush();
         rig.told.clear();
+        let anew = subscription(&container, 2);
+        says(&mut rig, &container, Call::Subscribe(anew.clone()));
         if crash {
+            // What it said of the tasks of the one before it is lost, and that it is there too.
             rig.crash();
             rig.register_again(2);
+            rig.told.clear();
+            says(&mut rig, &container, Call::Subscribe(Subscribe { again: true, ..anew }));
         }
-        rig.said.clear();
-        introduces_itself(&mut rig, &container);
-        assert_eq!(heard(&mut rig), ["subscribed"], "crash: {crash}");
+        rig.tell(launch_of(F1, vec![executor_task("c", false)]));
+        rig.flush();
+        assert_eq!(heard(&mut rig), ["subscribed", "launch c"], "crash: {crash}");
         for task in ["a", "b"] {
             let found = record(&rig, task);
             assert_eq!(found.state, TaskState::Failed, "{task}, crash: {crash}");
         }
-        rig.tell(launch_of(F1, vec![executor_task("c", false)]));
-        rig.flush();
-        assert_eq!(heard(&mut rig), ["launch c"], "it takes new ones");
+        assert_eq!(record(&rig, "c").state, TaskState::Staging);
     }
+}
+
+#[test]
+fn a_program_that_never_heard_that_it_is_subscribed_never_heard_of_tasks_either() {
+    let mut rig = Rig::registered();
+    let container = running(&mut rig, "a");
+    rig.event(Event::ExecutorDisconnected { container: container.clone() });
+    introduces_itself(&mut rig, &container);
+    assert_eq!(heard(&mut rig), ["subscribed"]);
+    assert_eq!(record(&rig, "a").state, TaskState::Dropped);
 }
 
 #[test]

@@ -80,6 +80,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// An executor's process, which does what it should.
 #[derive(Debug, Default)]
 struct Program {
+    /// Which it is of all that there were.
+    number: u64,
     registered_before: bool,
     /// How many steps of each task it has told, of those whose end is not acknowledged.
     tasks: BTreeMap<TaskId, usize>,
@@ -185,7 +187,7 @@ impl World {
             }
             Step::StartsAnew => {
                 if let Some((container, program)) = self.program() {
-                    *program = Program::default();
+                    *program = Program { number: program.number + 1, ..Program::default() };
                     self.rig.event(Event::ExecutorDisconnected { container });
                 }
             }
@@ -236,7 +238,8 @@ impl World {
         let mut running = self.rig.containers.values().filter(|it| it.ended.is_none());
         let found = running.find(|it| it.container.as_str().starts_with('e'))?;
         let container = found.container.clone();
-        Some((container.clone(), self.programs.entry(container).or_default()))
+        let first = || Program { number: 1, ..Program::default() };
+        Some((container.clone(), self.programs.entry(container).or_insert_with(first)))
     }
 
     fn says(&mut self, container: &ContainerId, call: Call) {
@@ -252,6 +255,7 @@ impl World {
             framework: F1,
             executor: ExecutorId::new("pool").unwrap(),
             container: container.clone(),
+            program: program.number,
             again: program.registered_before,
             tasks: program.tasks.keys().cloned().collect(),
             updates: program.waiting.clone(),

@@ -278,6 +278,7 @@ impl World {
             }
             FrameworkEvent::Error { error } => format!("error {:?}", error.kind),
             other @ (FrameworkEvent::LeaderLost
+            | FrameworkEvent::SubscribeAgain
             | FrameworkEvent::Heartbeat
             | FrameworkEvent::Unknown) => format!("{other:?}"),
         }
@@ -429,6 +430,7 @@ pub(super) fn subscribe(name: &str) -> Subscribe {
         suppressed_roles: BTreeSet::new(),
         resume: None,
         nonce: String::new(),
+        can_be_asked: false,
         demand: None,
     }
 }
