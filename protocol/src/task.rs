@@ -81,6 +81,17 @@ pub struct TaskLaunch {
     pub executor_resources: Option<Resources>,
 }
 
+/// How a task ends whose node an operator drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainKill {
+    /// The longest time between SIGTERM and SIGKILL, whatever the task itself asks for.
+    pub grace_max_ms: u64,
+    /// Whether the node is to be declared gone once it is empty: then the task's end is told as
+    /// [`TaskState::GoneByOperator`].
+    #[serde(default)]
+    pub mark_gone: bool,
+}
+
 impl TaskDescription {
     /// The id of the executor that runs the task, if one does.
     pub fn executor_id(&self) -> Option<&ExecutorId> {

@@ -7,7 +7,7 @@ use meshos_protocol::{
     ids::{AgentId, ContainerId, ExecutorId, FrameworkId, OperationUuid, TaskId, UpdateId},
     messages::{agent::ToLeader, executor::Event as ExecutorEvent},
     resources::Resources,
-    task::{Exit, StatusUpdate, TaskEnd, TaskLaunch, TaskState},
+    task::{DrainKill, Exit, StatusUpdate, TaskEnd, TaskLaunch, TaskState},
     time::Wall,
 };
 use serde::{Deserialize, Serialize};
@@ -103,10 +103,12 @@ pub enum Effect {
         /// Which.
         container: ContainerId,
     },
-    /// End the node: the cluster does not take it in.
+    /// End the node: the cluster does not take it in, or an operator has given it up.
     Halt {
         /// Why, and what to do, a sentence.
         why: String,
+        /// Whether that is what somebody wanted: else the node has failed.
+        wanted: bool,
     },
     /// Tell the leader, over the open stream.
     SendToLeader(ToLeader),
@@ -180,6 +182,9 @@ pub struct TaskRecord {
     /// Set when someone asked for its end.
     #[serde(default)]
     pub kill_asked: bool,
+    /// Set when that was because its node is drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainKill>,
     /// The ids of the newest updates that its executor told, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates_taken: Vec<UpdateId>,

@@ -3,7 +3,7 @@
 use meshos_protocol::{
     ids::ContainerId,
     messages::{agent::ToLeader, executor::ExecutorStatus},
-    task::{Exit, Reason, StatusUpdate, TaskState},
+    task::{DrainKill, Exit, Reason, Source, StatusUpdate, TaskState},
     time::{Now, Wall},
 };
 
@@ -150,6 +150,9 @@ impl Agent {
         if let Some(told) = end.told {
             fill_in(&mut terminal, *told);
         }
+        if let Some(drain) = record.drain.filter(|_| terminal.state == TaskState::Killed) {
+            tell_of_drain(&mut terminal, drain, task.kill_reason);
+        }
         if let Some(why) = abandoned {
             // Of an agent that was declared gone the leader has told another end already.
             self.acknowledge_end(key, &terminal, effects);
@@ -222,6 +225,19 @@ impl Agent {
             self.tell_ended(key, state, None, effects);
         }
         self.register_when_clear(now, effects);
+    }
+}
+
+/// A task was killed because its node is drained, unless the node was stopped altogether meanwhile.
+fn tell_of_drain(terminal: &mut StatusUpdate, drain: DrainKill, other: Option<Reason>) {
+    if drain.mark_gone {
+        terminal.state = TaskState::GoneByOperator;
+    }
+    if other.is_none() {
+        terminal.reason = Some(Reason::AgentDraining);
+        if terminal.source != Source::Executor {
+            terminal.message = "the task was ended because its node is drained".to_owned();
+        }
     }
 }
 

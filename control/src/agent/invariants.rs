@@ -165,11 +165,20 @@ impl Agent {
                     assert!(self.executors.contains_key(key), "{key:?} is not there");
                 }
                 Deadline::Destroy(key) => {
-                    let phase = self.tasks.get(key).map(|task| &task.phase);
-                    assert!(
-                        matches!(phase, Some(Phase::Killing { .. })),
-                        "{key:?} is not being killed"
-                    );
+                    let killed = self.tasks.get(key).is_some_and(|task| match task.phase {
+                        Phase::Killing { .. } => true,
+                        // Its executor was asked for its end, and is made to end with it.
+                        Phase::Running { .. } => {
+                            task.executor_key().is_some() && task.record.kill_asked
+                        }
+                        Phase::Recording { .. }
+                        | Phase::Queued
+                        | Phase::Starting
+                        | Phase::Ending { .. }
+                        | Phase::Ended
+                        | Phase::Forgetting { .. } => false,
+                    });
+                    assert!(killed, "{key:?} is not being killed");
                 }
                 Deadline::Retry(key) => {
                     assert!(

@@ -5,8 +5,8 @@ use std::time::Duration;
 use meshos_protocol::{
     ids::FrameworkId,
     messages::agent::ToLeader,
-    task::{KILL_GRACE_MAX_MS, Reason, TaskState},
-    time::Now,
+    task::{DrainKill, KILL_GRACE_MAX_MS, Reason, TaskState},
+    time::{Mono, Now, millis},
 };
 
 use super::{
@@ -18,6 +18,53 @@ use super::{
 };
 
 impl Agent {
+    /// Ends one task because its node is drained. Whoever asked for its end first has the say why it
+    /// ended; the wait for SIGKILL is no longer than the drain allows.
+    pub(super) fn kill_for_drain(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        drain: DrainKill,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(key).filter(|task| task.is_live()) else { return };
+        if !task.record.kill_asked {
+            task.record_mut().drain = Some(drain);
+        }
+        let own = task.record.launch.description.kill_grace_ms;
+        let grace = self.grace(own).min(Duration::from_millis(drain.grace_max_ms));
+        self.kill(now, key, Some(millis(grace)), effects);
+        self.enforce_on_executor(now, key, grace, effects);
+    }
+
+    /// An executor that does not end a task in time is made to end with it: nothing of a node that
+    /// is drained may stay.
+    fn enforce_on_executor(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        grace: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get(key) else { return };
+        if task.executor_key().is_none() || !matches!(task.phase, Phase::Running { .. }) {
+            return;
+        }
+        if grace.is_zero() {
+            self.destroy(now, key, effects);
+            return;
+        }
+        self.destroy_by(key, now.mono.after(grace));
+    }
+
+    /// Sets when a task that is being killed is made to end, unless that is earlier already.
+    fn destroy_by(&mut self, key: &TaskKey, at: Mono) {
+        let deadline = Deadline::Destroy(key.clone());
+        if self.deadlines.get(&deadline).is_none_or(|set| at < set) {
+            self.deadlines.set(deadline, at);
+        }
+    }
+
     /// Ends one task. A repeated kill can only shorten the wait for SIGKILL.
     pub(super) fn kill(
         &mut self,
@@ -35,13 +82,7 @@ impl Agent {
             }
             Phase::Starting => self.kill_while_starting(now, key, effects),
             Phase::Running { pid } => self.kill_running(now, key, pid, grace, effects),
-            Phase::Killing { .. } => {
-                let deadline = Deadline::Destroy(key.clone());
-                let at = now.mono.after(grace);
-                if self.deadlines.get(&deadline).is_none_or(|set| at < set) {
-                    self.deadlines.set(deadline, at);
-                }
-            }
+            Phase::Killing { .. } => self.destroy_by(key, now.mono.after(grace)),
             Phase::Ending { .. } | Phase::Ended | Phase::Forgetting { .. } => {}
         }
     }

@@ -59,6 +59,7 @@ impl Agent {
             unacknowledged: Vec::new(),
             exit: None,
             kill_asked: false,
+            drain: None,
             updates_taken: Vec::new(),
         };
         let write = self.write_for(&key, Change::Task(Box::new(record.clone())), effects);

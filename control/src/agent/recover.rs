@@ -4,7 +4,10 @@
 //! container that it does not list was never started, or has been lost with the launcher's own
 //! records. Nothing is started here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use meshos_protocol::{
     ids::{AgentId, ContainerId, Fence},
@@ -203,7 +206,10 @@ impl Agent {
         let Some(task) = self.tasks.get(key) else { return };
         let Phase::Running { pid } = task.phase else { return };
         if task.record.kill_asked {
-            let grace = self.grace(task.record.launch.description.kill_grace_ms);
+            let mut grace = self.grace(task.record.launch.description.kill_grace_ms);
+            if let Some(drain) = task.record.drain {
+                grace = grace.min(Duration::from_millis(drain.grace_max_ms));
+            }
             self.kill_running(now, key, pid, grace, effects);
         }
     }

@@ -1,5 +1,7 @@
 //! The stream to the leader: the fence, the registration, the end of an agent id.
 
+use std::time::Duration;
+
 use meshos_protocol::{
     ids::{AgentId, Fence},
     messages::agent::{Registration, TASKS_PER_REPORT_MAX, ToAgent, ToAgentFrame, ToLeader},
@@ -80,15 +82,18 @@ impl Agent {
                 self.registered(now, agent, effects);
             }
             ToAgent::Drain { draining } => self.draining = draining,
-            ToAgent::Gone { message: _ } => self.gone(now, effects),
+            ToAgent::Gone { message, leave } => self.gone(now, leave.then_some(message), effects),
             ToAgent::Refused { message } => self.refused(message, effects),
             ToAgent::Launch { framework, user, tasks } => {
                 for launch in tasks {
                     self.launch(now, framework, &user, launch, effects);
                 }
             }
-            ToAgent::Kill { framework, task, grace_ms } => {
+            ToAgent::Kill { framework, task, grace_ms, drain: None } => {
                 self.kill(now, &(framework, task), grace_ms, effects);
+            }
+            ToAgent::Kill { framework, task, grace_ms: _, drain: Some(drain) } => {
+                self.kill_for_drain(now, &(framework, task), drain, effects);
             }
             ToAgent::Operate { uuid, framework, id, operation } => {
                 self.operate(uuid, (framework, id), &operation, effects);
@@ -97,8 +102,9 @@ impl Agent {
             ToAgent::Acknowledge { framework, task, update } => {
                 self.acknowledged(now, &(framework, task), update, effects);
             }
-            ToAgent::ShutdownExecutor { framework, executor } => {
-                self.shut_down_executor(now, &(framework, executor), effects);
+            ToAgent::ShutdownExecutor { framework, executor, grace_max_ms } => {
+                let grace_max = grace_max_ms.map(Duration::from_millis);
+                self.shut_down_executor(now, &(framework, executor), grace_max, effects);
             }
             ToAgent::ExecutorMessage { framework, executor, data } => {
                 self.message_to_executor(framework, executor, data, effects);
@@ -190,17 +196,22 @@ impl Agent {
         if self.link == Link::Registering {
             self.link = Link::Waiting;
             self.held.clear();
-            effects.push(Effect::Halt { why });
+            effects.push(Effect::Halt { why, wanted: false });
         }
     }
 
     /// The agent id has ended, and every task under it: all of it is ended and forgotten, then the
-    /// node registers as a new agent.
-    fn gone(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    /// node registers as a new agent, or ends.
+    fn gone(&mut self, now: Now, leave: Option<String>, effects: &mut Vec<Effect>) {
         self.id = None;
         self.draining = false;
-        self.held.clear();
-        self.link = Link::Waiting;
+        if leave.is_some() {
+            // It would be a new agent before it is stopped.
+            self.disconnected();
+        } else {
+            self.held.clear();
+            self.link = Link::Waiting;
+        }
         self.write(Change::Agent(None), effects);
         self.forget_operations(effects);
         let keys: Vec<TaskKey> = self.tasks.keys().cloned().collect();
@@ -209,6 +220,9 @@ impl Agent {
         }
         self.destroy_executors(now, effects);
         self.register_when_clear(now, effects);
+        if let Some(why) = leave {
+            effects.push(Effect::Halt { why, wanted: true });
+        }
     }
 
     /// Nobody waits for a task's updates any more: it is ended, and then forgotten.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use meshos_protocol::{
     ids::UpdateId,
     messages::agent::ToLeader,
-    task::{Source, StatusUpdate, TaskState},
+    task::{Reason, Source, StatusUpdate, TaskState},
     time::Now,
 };
 
@@ -59,6 +59,9 @@ impl Agent {
         status.update = Some(self.mint_update());
         let Some(task) = self.tasks.get_mut(key) else { return };
         let abandoned = task.abandoned.is_some();
+        if state == TaskState::Killing && task.record.drain.is_some() {
+            status.reason = Some(Reason::AgentDraining);
+        }
         let record = task.record_mut();
         record.state = state;
         if state == TaskState::Running && record.started_at.is_none() {

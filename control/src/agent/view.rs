@@ -120,7 +120,8 @@ impl Counters {
         match state {
             TaskState::Finished => self.tasks_finished += 1,
             TaskState::Failed => self.tasks_failed += 1,
-            TaskState::Killed => self.tasks_killed += 1,
+            // Of a node that is drained to be gone.
+            TaskState::Killed | TaskState::GoneByOperator => self.tasks_killed += 1,
             TaskState::Dropped => self.tasks_dropped += 1,
             TaskState::Staging
             | TaskState::Starting
@@ -128,7 +129,6 @@ impl Counters {
             | TaskState::Killing
             | TaskState::Error
             | TaskState::Gone
-            | TaskState::GoneByOperator
             | TaskState::Unreachable
             | TaskState::Lost
             | TaskState::Unknown => {}

@@ -27,7 +27,6 @@ use super::{
     updates::Told,
     validate,
 };
-use crate::registry::AgentState;
 
 /// The most tasks in one frame to an agent.
 const LAUNCHES_PER_FRAME_MAX: usize = 1_000;
@@ -142,7 +141,7 @@ impl Core {
         let agent = agent.ok_or_else(|| "no offer is named".to_owned())?;
         let online =
             self.agents.get(&agent).is_some_and(|it| matches!(it.link, Link::Online { .. }));
-        if !online || self.registry.agent(agent) != Some(AgentState::Active) {
+        if !online || !self.registry.takes_tasks(agent) {
             return Err(format!("agent {agent} takes no tasks now"));
         }
         Ok(agent)

@@ -22,7 +22,6 @@ use super::{
     tasks::{Task, TaskKey, TaskPhase},
     updates::{Told, hint_over},
 };
-use crate::registry::AgentState;
 
 impl Core {
     /// Takes over what an earlier leader told of its tasks. It is believed until their agents
@@ -87,12 +86,12 @@ impl Core {
             domain: facts.domain.clone(),
         };
         self.allocator.add_agent(agent, facts.resources.clone(), profile, &used);
-        let takes_tasks = self.registry.agent(agent) == Some(AgentState::Active);
-        self.allocator.set_agent_active(agent, takes_tasks);
+        self.allocator.set_agent_active(agent, self.registry.takes_tasks(agent));
         for framework in ended {
             self.tell_agent(cx, agent, ToAgent::CloseFramework { framework });
         }
         self.repeat_kills(cx, agent);
+        self.go_on_draining(cx, agent);
         self.take_operations(cx, agent, operations);
         self.agent_has_reported(cx, agent);
         for status in early {
@@ -239,7 +238,6 @@ impl Core {
 const fn as_reported(state: TaskState) -> TaskState {
     match state {
         TaskState::Unreachable | TaskState::Lost | TaskState::Unknown => TaskState::Staging,
-        TaskState::GoneByOperator => TaskState::Gone,
         TaskState::Staging
         | TaskState::Starting
         | TaskState::Running
@@ -249,6 +247,7 @@ const fn as_reported(state: TaskState) -> TaskState {
         | TaskState::Killed
         | TaskState::Error
         | TaskState::Dropped
-        | TaskState::Gone => state,
+        | TaskState::Gone
+        | TaskState::GoneByOperator => state,
     }
 }

@@ -68,6 +68,8 @@ pub(super) enum InFlight {
     Active,
     /// It will take no new tasks.
     Draining,
+    /// It will be held by an operator, or no more.
+    Held,
     /// It will be gone.
     Gone,
 }

@@ -122,12 +122,31 @@ pub enum OperatorCall {
         /// Which.
         agent: meshos_protocol::ids::AgentId,
     },
-    /// Stops offering an agent, or offers it again. Its tasks go on either way.
+    /// Stops offering an agent, whose tasks go on; or ends a drain of either kind.
     SetDraining {
         /// Which.
         agent: meshos_protocol::ids::AgentId,
         /// It is offered no more.
         draining: bool,
+    },
+    /// Stops offering an agent and ends its tasks.
+    Drain {
+        /// Which.
+        agent: meshos_protocol::ids::AgentId,
+        /// The longest time between SIGTERM and SIGKILL, whatever a task itself asks for.
+        grace_max_ms: u64,
+        /// Whether the agent is declared gone once it has no task any more.
+        mark_gone: bool,
+    },
+    /// Stops offering an agent; its tasks go on.
+    Deactivate {
+        /// Which.
+        agent: meshos_protocol::ids::AgentId,
+    },
+    /// Offers an agent again that was drained or deactivated.
+    Reactivate {
+        /// Which.
+        agent: meshos_protocol::ids::AgentId,
     },
     /// Does something to what nobody uses on an agent; answered when the agent has done it.
     Operate {

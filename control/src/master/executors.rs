@@ -69,6 +69,11 @@ impl Executors {
         self.map.range(first_of(agent)..).take_while(move |(key, _)| key.0 == agent)
     }
 
+    /// The executors on one agent.
+    pub(super) fn names_on(&self, agent: AgentId) -> Vec<(FrameworkId, ExecutorId)> {
+        self.of_agent(agent).map(|((_, framework, id), _)| (*framework, id.clone())).collect()
+    }
+
     /// What the executors on one agent hold.
     pub(super) fn held_on(
         &self,
@@ -192,6 +197,7 @@ impl Core {
         self.counters.executors_ended += 1;
         let event = FrameworkEvent::ExecutorLost { agent, executor, exit, message };
         self.tell_framework(cx, framework, event);
+        self.conclude_drain(cx, agent);
     }
 
     /// Takes over what an agent reports of executors, in place of what was known of them. The agent is
@@ -214,7 +220,11 @@ impl Core {
             self.executors.insert(key, Executor { role, resources, fingerprint, shutdown });
             self.pictures.framework_changed(framework);
             if shutdown {
-                self.tell_agent(cx, agent, ToAgent::ShutdownExecutor { framework, executor });
+                self.tell_agent(
+                    cx,
+                    agent,
+                    ToAgent::ShutdownExecutor { framework, executor, grace_max_ms: None },
+                );
             }
         }
         for ((_, framework, executor), _) in before {
@@ -245,7 +255,11 @@ impl Core {
         let known = self.executors.map.get_mut(&key);
         let known = known.ok_or_else(|| unknown(agent, &executor))?;
         known.shutdown = true;
-        self.tell_agent(cx, agent, ToAgent::ShutdownExecutor { framework, executor });
+        self.tell_agent(
+            cx,
+            agent,
+            ToAgent::ShutdownExecutor { framework, executor, grace_max_ms: None },
+        );
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use meshos_protocol::{
 use serde::Serialize;
 
 use super::{agents::Link, frameworks::Presence, state::Core};
-use crate::registry::{AgentState, Lookup, Registry};
+use crate::registry::{AgentState, Hold, Lookup, Registry};
 
 /// What may be explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +170,9 @@ pub struct AgentCounts {
     /// Agents that drain.
     #[serde(rename = "agents_draining")]
     pub draining: usize,
+    /// Agents that operators deactivated.
+    #[serde(rename = "agents_deactivated")]
+    pub deactivated: usize,
     /// Agents that take part.
     #[serde(rename = "agents_active")]
     pub active: usize,
@@ -206,8 +209,12 @@ pub enum AgentObstacle {
     Disconnected,
     /// It has not yet reported to this leader.
     NotReported,
-    /// It drains.
+    /// It drains; its tasks go on.
     Draining,
+    /// It drains, and its tasks are ended.
+    DrainingTasks,
+    /// An operator deactivated it.
+    Deactivated,
 }
 
 /// A picture of all that explanations are made of: made by the master's loop, read by anybody, and
@@ -318,6 +325,11 @@ impl Explainer {
             Some(Link::Awaited { .. }) => Some(AgentObstacle::NotReported),
             Some(Link::Online { .. }) | None => None,
         });
+        obstacles.extend(match self.registry.hold(agent) {
+            Some(Hold::Drain { .. }) => Some(AgentObstacle::DrainingTasks),
+            Some(Hold::Deactivated | Hold::Unknown) => Some(AgentObstacle::Deactivated),
+            None => None,
+        });
         if matches!(state, AgentState::Draining | AgentState::Unreachable { draining: true, .. }) {
             obstacles.push(AgentObstacle::Draining);
         }
@@ -360,10 +372,12 @@ impl Explainer {
     fn agent_counts(&self) -> AgentCounts {
         let mut counts = AgentCounts::default();
         for (id, link) in &self.links {
-            let draining = self.registry.agent(*id) == Some(AgentState::Draining);
+            let hold = self.registry.hold(*id);
+            let deactivated = matches!(hold, Some(Hold::Deactivated | Hold::Unknown));
             let count = match link {
-                Link::Online { .. } if draining => &mut counts.draining,
-                Link::Online { .. } => &mut counts.active,
+                Link::Online { .. } if self.registry.takes_tasks(*id) => &mut counts.active,
+                Link::Online { .. } if deactivated => &mut counts.deactivated,
+                Link::Online { .. } => &mut counts.draining,
                 Link::Awaited { .. } => &mut counts.not_reported,
                 Link::Lost { .. } => &mut counts.disconnected,
                 Link::Unreachable => &mut counts.unreachable,

@@ -13,6 +13,7 @@ use super::{
     ConnectionId, Effect,
     agents::{ConnectionPhase, InFlight, Link},
     proposals::Caller,
+    registration::DRAINED_AND_GONE,
     state::{Core, Cx},
     timers::Timer,
     updates::Told,
@@ -190,8 +191,12 @@ impl Core {
             if let Some(stream) = self.connections.get_mut(&connection) {
                 stream.phase = ConnectionPhase::Opened;
             }
-            let message = "an operator declared the agent gone: end its tasks, register anew";
-            let message = ToAgent::Gone { message: message.to_owned() };
+            let leave = self.is_to_leave(agent);
+            let message = match leave {
+                true => DRAINED_AND_GONE,
+                false => "an operator declared the agent gone: end its tasks, register anew",
+            };
+            let message = ToAgent::Gone { message: message.to_owned(), leave };
             cx.out.push(Effect::SendToAgent { connection, message });
         }
         for key in self.tasks.of_agent(agent) {

@@ -8,7 +8,8 @@
 //! the registry and the hints of its predecessor and learns the rest from the agents as they
 //! register. Agents, frameworks, offers and tasks each have a file for their states and others for
 //! what moves them: `registration`, `adoption` and `loss` for agents, `subscribe`, `presence`
-//! and `framework_update` for frameworks, `accept` and `updates` for tasks. `convert` and `operations` are about
+//! and `framework_update` for frameworks, `accept` and `updates` for tasks. `holds` is about agents
+//! that operators hold. `convert` and `operations` are about
 //! reservations and volumes.
 
 mod accept;
@@ -27,6 +28,7 @@ mod framework_update;
 mod frameworks;
 mod hints;
 mod history;
+mod holds;
 mod invariants;
 mod loss;
 mod machine;
@@ -64,7 +66,8 @@ pub use operations::{OperationEnd, OperationKind};
 pub use releases::VoterRelease;
 pub use table::Table;
 pub use view::{
-    AgentView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView, View,
+    AgentView, DrainView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView,
+    View,
 };
 pub use wishes::judge_wishes;
 

@@ -1,7 +1,10 @@
 //! What operators ask of the master.
 
-use meshos_protocol::ids::{AgentId, FrameworkId, RequestId, TaskId};
-use meshos_protocol::messages::scheduler::CallError;
+use meshos_protocol::{
+    ids::{AgentId, FrameworkId, RequestId, TaskId},
+    messages::scheduler::CallError,
+    task::KILL_GRACE_MAX_MS,
+};
 
 use super::{
     OperatorCall,
@@ -40,6 +43,12 @@ impl Core {
             OperatorCall::SetDraining { agent, draining } => {
                 self.set_draining(cx, agent, draining, caller);
             }
+            OperatorCall::Drain { agent, grace_max_ms, mark_gone } => {
+                let grace_max_ms = grace_max_ms.min(KILL_GRACE_MAX_MS);
+                self.drain_agent(cx, agent, (grace_max_ms, mark_gone), caller);
+            }
+            OperatorCall::Deactivate { agent } => self.deactivate_agent(cx, agent, caller),
+            OperatorCall::Reactivate { agent } => self.reactivate_agent(cx, agent, caller),
             OperatorCall::Operate { agent, operation } => {
                 self.operate_by_operator(cx, agent, operation, caller);
             }
@@ -93,7 +102,7 @@ impl Core {
         if self.is_connected(agent) {
             let node = agent.node;
             let error = invalid(format!(
-                "node {node} is connected, and would come back at once under another agent id: to empty it, `meshos drain {node}`; to give it up, stop it first"
+                "node {node} is connected, and would come back at once under another agent id: to empty it, `meshos drain {node}`; to give it up, stop it first, or drain it with --grace and --mark-gone"
             ));
             self.answer(cx, caller, Err(error));
             return;
@@ -102,7 +111,13 @@ impl Core {
         self.propose_agent_state(cx, agent, state, InFlight::Gone, caller);
     }
 
-    fn set_draining(&mut self, cx: &mut Cx<'_>, agent: AgentId, draining: bool, caller: Caller) {
+    pub(super) fn set_draining(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: AgentId,
+        draining: bool,
+        caller: Caller,
+    ) {
         let current = match self.may_change_agent(agent) {
             Ok(current) => current,
             Err(error) => {
@@ -110,7 +125,14 @@ impl Core {
                 return;
             }
         };
+        if let Some(error) = self.hold_against(agent, draining) {
+            self.answer(cx, caller, Err(error));
+            return;
+        }
         match (current, draining) {
+            (_, false) if self.registry.hold(agent).is_some() => {
+                self.propose_hold(cx, agent, None, caller);
+            }
             (AgentState::Active, true) => {
                 self.propose_agent_state(
                     cx,
@@ -143,7 +165,7 @@ impl Core {
     }
 
     /// The state on record of an agent whose state may be changed.
-    fn may_change_agent(&self, agent: AgentId) -> Result<AgentState, CallError> {
+    pub(super) fn may_change_agent(&self, agent: AgentId) -> Result<AgentState, CallError> {
         let changing = self.agents.get(&agent).is_some_and(|agent| agent.in_flight.is_some());
         match self.registry.agent(agent) {
             None => Err(invalid(format!("agent {agent} is not on record"))),

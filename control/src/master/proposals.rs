@@ -177,6 +177,7 @@ impl Core {
                 AgentState::Gone { .. } => self.agent_gone(cx, *agent),
                 AgentState::Unknown => {}
             },
+            Command::SetHold { agent, .. } => self.hold_recorded(cx, *agent),
             Command::AdmitFramework { .. } | Command::Resubscribe { .. } => {
                 if let Outcome::Subscribed { framework, .. } = outcome {
                     self.framework_recorded(cx, *framework);

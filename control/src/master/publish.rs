@@ -131,6 +131,12 @@ impl Core {
             self.pictures.framework_changed(framework);
             self.pictures.agent_changed(agent);
         }
+        for agent in self.tasks.take_shrunk() {
+            // Only of those it is shown how many ends are not acknowledged.
+            if self.registry.hold(agent).is_some() {
+                self.pictures.agent_changed(agent);
+            }
+        }
         let agents = std::mem::take(&mut self.pictures.agents_changed);
         let frameworks = std::mem::take(&mut self.pictures.frameworks_changed);
         self.pictures.roles_changed |= !agents.is_empty() || !frameworks.is_empty();
@@ -161,6 +167,7 @@ impl Core {
         row.connected = matches!(agent.link, Link::Online { .. });
         row.leader = id.node == self.me;
         row.tasks = self.tasks.live_of_agent(id);
+        row.drain = self.shown_drain(id);
         if let Some(facts) = &agent.facts {
             row.hostname.clone_from(&facts.hostname);
             row.address.clone_from(&facts.http_address);
@@ -196,8 +203,10 @@ impl Core {
 
     fn shown_state(&self, agent: AgentId) -> (NodeState, Option<meshos_protocol::time::Wall>) {
         match self.registry.agent(agent) {
-            Some(AgentState::Active) => (NodeState::Active, None),
-            Some(AgentState::Draining) => (NodeState::Draining, None),
+            Some(AgentState::Active) => (self.shown_held(agent).unwrap_or(NodeState::Active), None),
+            Some(AgentState::Draining) => {
+                (self.shown_held(agent).unwrap_or(NodeState::Draining), None)
+            }
             Some(AgentState::Unreachable { since, .. }) => (NodeState::Unreachable, Some(since)),
             Some(AgentState::Gone { at }) => (NodeState::Gone, Some(at)),
             Some(AgentState::Unknown) | None => (NodeState::Unreachable, None),
@@ -290,6 +299,7 @@ fn blank_agent(agent: AgentId) -> AgentView {
         connected: false,
         leader: false,
         tasks: 0,
+        drain: None,
     }
 }
 

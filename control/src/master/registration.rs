@@ -16,6 +16,9 @@ use super::{
 };
 use crate::registry::{AgentState, Command};
 
+/// What a node is told that was given up, and ends.
+pub(super) const DRAINED_AND_GONE: &str = "an operator drained the node to give it up, and it is declared gone: started again, it joins as a new agent";
+
 impl Core {
     /// Takes an agent up that is on record.
     pub(super) fn insert_agent(&mut self, agent: AgentId, link: Link) {
@@ -259,8 +262,13 @@ impl Core {
         if let Some(stream) = self.connections.get_mut(&connection) {
             stream.phase = ConnectionPhase::Opened;
         }
-        let message = format!("agent {claimed} is gone or unknown: register without an id");
-        let message = ToAgent::Gone { message };
+        let leave = self.is_to_leave(claimed);
+        let message = if leave {
+            DRAINED_AND_GONE.to_owned()
+        } else {
+            format!("agent {claimed} is gone or unknown: register without an id")
+        };
+        let message = ToAgent::Gone { message, leave };
         cx.out.push(Effect::SendToAgent { connection, message });
     }
 
@@ -290,6 +298,7 @@ impl Core {
                 self.arm_agent_timer(agent);
             }
         }
+        self.conclude_drain(cx, agent);
         self.advance_node(cx, agent.node);
     }
 
@@ -336,8 +345,9 @@ impl Core {
             self.arm_agent_timer(agent);
         } else if entry.link.is_in_ledger() {
             let online = matches!(entry.link, Link::Online { .. });
-            self.allocator.set_agent_active(agent, online);
-            self.tell_agent(cx, agent, ToAgent::Drain { draining: false });
+            let offered = self.registry.takes_tasks(agent);
+            self.allocator.set_agent_active(agent, online && offered);
+            self.tell_agent(cx, agent, ToAgent::Drain { draining: !offered });
         }
     }
 
@@ -351,7 +361,7 @@ impl Core {
         };
         self.counters.agents_registered += 1;
         self.timers.clear(Timer::AgentLost(agent));
-        let draining = self.registry.agent(agent) == Some(AgentState::Draining);
+        let draining = !self.registry.takes_tasks(agent);
         let message = ToAgent::Registered { agent, draining };
         cx.out.push(Effect::SendToAgent { connection, message });
         self.adopt(cx, connection, agent, *report);

@@ -49,6 +49,11 @@ impl Releases {
         self.voters.iter().filter(|voter| voter.counts())
     }
 
+    /// Whether a node is one of the voters, or is about to be.
+    pub(super) fn is_member(&self, node: NodeId) -> bool {
+        self.voters.iter().any(|voter| voter.node == node)
+    }
+
     /// The level that all voters know, as they answer now; absent while one does not.
     fn known_by_all(&self) -> Option<u32> {
         let level = |voter: &VoterRelease| {

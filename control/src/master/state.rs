@@ -216,6 +216,9 @@ impl Core {
                 Timer::HistoryOf(agent) => self.history_concluded(cx, agent),
             }
         }
+        for agent in self.tasks.take_emptied() {
+            self.tasks_of_agent_ended(cx, agent);
+        }
         if self.offers.next_deadline(self.config.offer_timeout).is_some_and(|at| at <= cx.now.mono)
         {
             self.expire_offers(cx);

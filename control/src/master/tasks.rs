@@ -165,6 +165,11 @@ pub(super) struct Tasks {
     ended: EndedTasks,
     /// Whose sums have changed since they were last asked for.
     changed: BTreeSet<(FrameworkId, AgentId)>,
+    /// Agents whose last live task ended, or whose last task was forgotten, since they were last
+    /// asked for.
+    emptied: BTreeSet<AgentId>,
+    /// Agents of which a task was forgotten since they were last asked for.
+    shrunk: BTreeSet<AgentId>,
 }
 
 impl Tasks {
@@ -178,6 +183,8 @@ impl Tasks {
             live: TableWriter::default(),
             ended: EndedTasks::new(ended_max),
             changed: BTreeSet::new(),
+            emptied: BTreeSet::new(),
+            shrunk: BTreeSet::new(),
         }
     }
 
@@ -290,12 +297,14 @@ impl Tasks {
         }
         self.count_out(key);
         let task = self.map.remove(key)?;
+        self.shrunk.insert(key.agent);
         if let Some(slot) = task.slot {
             self.live.remove(slot);
         }
         if let Some(keys) = self.by_agent.get_mut(&key.agent) {
             keys.remove(key);
             if keys.is_empty() {
+                self.emptied.insert(key.agent);
                 self.by_agent.remove(&key.agent);
             }
         }
@@ -350,6 +359,7 @@ impl Tasks {
         if let Some(live) = self.live_by_agent.get_mut(&key.agent) {
             *live -= 1;
             if *live == 0 {
+                self.emptied.insert(key.agent);
                 self.live_by_agent.remove(&key.agent);
             }
         }
@@ -386,6 +396,16 @@ impl Tasks {
         if task.holds() {
             sum.held += &amounts(&task.resources);
         }
+    }
+
+    /// Agents that may have no live task, or no task, any more since the last call.
+    pub(super) fn take_emptied(&mut self) -> BTreeSet<AgentId> {
+        std::mem::take(&mut self.emptied)
+    }
+
+    /// Agents that have fewer tasks than at the last call, those counted that have ended.
+    pub(super) fn take_shrunk(&mut self) -> BTreeSet<AgentId> {
+        std::mem::take(&mut self.shrunk)
     }
 
     /// Frameworks and agents whose sums have changed since the last call.

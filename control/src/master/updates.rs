@@ -62,9 +62,10 @@ const fn is_agents(state: TaskState) -> bool {
         | TaskState::Killed
         | TaskState::Error
         | TaskState::Dropped
-        | TaskState::Gone => true,
-        TaskState::GoneByOperator
-        | TaskState::Unreachable
+        | TaskState::Gone
+        // Of a node that is drained to be gone.
+        | TaskState::GoneByOperator => true,
+        TaskState::Unreachable
         | TaskState::Lost
         | TaskState::Unknown => false,
     }
@@ -148,7 +149,11 @@ impl Core {
         let forward = rank(status.state) >= rank(task.state) && !task.state.is_terminal();
         let held = task.holds();
         let (role, resources) = (task.role.clone(), task.resources.clone());
-        let head = status.update.is_some().then(|| Box::new(status.clone()));
+        // Nothing comes behind the end: what was sent before and arrives once more must not hide that
+        // the end is what waits for its acknowledgement.
+        let over = task.head.as_ref().is_some_and(|head| head.state.is_terminal());
+        let is_head = status.update.is_some() && (!over || status.state.is_terminal());
+        let head = is_head.then(|| Box::new(status.clone()));
         if forward {
             self.tasks.change(key, |task| {
                 task.phase = TaskPhase::Known;
@@ -328,7 +333,8 @@ impl Core {
     /// Asks an agent for the end of a task.
     pub(super) fn send_kill(&mut self, cx: &mut Cx<'_>, key: &TaskKey, grace_ms: Option<u64>) {
         let (framework, task) = (key.framework, key.task.clone());
-        if self.tell_agent(cx, key.agent, ToAgent::Kill { framework, task, grace_ms }) {
+        if self.tell_agent(cx, key.agent, ToAgent::Kill { framework, task, grace_ms, drain: None })
+        {
             self.counters.kills += 1;
         }
     }

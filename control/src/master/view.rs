@@ -62,8 +62,12 @@ pub struct View {
 pub enum NodeState {
     /// It is admitted and expected to be there.
     Active,
-    /// It takes no new tasks.
+    /// It takes no new tasks; those that it has go on, or are being ended.
     Draining,
+    /// It takes no new tasks, and those that it had were ended and that is acknowledged.
+    Drained,
+    /// An operator deactivated it: it takes no new tasks, those that it has go on.
+    Deactivated,
     /// It has not been heard of for too long.
     Unreachable,
     /// It was declared gone.
@@ -111,6 +115,25 @@ pub struct AgentView {
     pub leader: bool,
     /// How many tasks it has that have not ended.
     pub tasks: usize,
+    /// How far it is with a drain that ends its tasks, if an operator wants that.
+    pub drain: Option<DrainView>,
+}
+
+/// How far an agent is with a drain that ends its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DrainView {
+    /// The longest time between SIGTERM and SIGKILL.
+    pub grace_ms: u64,
+    /// Whether the agent is declared gone once it is drained.
+    pub mark_gone: bool,
+    /// When the operator asked for it.
+    pub since: Wall,
+    /// How many tasks have not ended.
+    pub tasks_left: usize,
+    /// How many tasks have ended, and their frameworks have yet to acknowledge that.
+    pub ends_left: usize,
+    /// How many executors are still there.
+    pub executors_left: usize,
 }
 
 /// Where a framework stands.

@@ -11,8 +11,8 @@ use meshos_protocol::{
 };
 
 use super::{
-    AgentState, Closing, Command, Entry, FrameworkRecord, Lookup, Outcome, Registry, level::Level,
-    state::WEIGHT_DEFAULT_MILLIS,
+    AgentState, Closing, Command, Entry, FrameworkRecord, Hold, Lookup, Outcome, Registry,
+    level::Level, state::WEIGHT_DEFAULT_MILLIS,
 };
 
 /// The subscription of a framework that has just been admitted.
@@ -85,6 +85,7 @@ impl Registry {
                 record.update(info, suppressed_roles, wishes.as_ref());
                 Ok(Outcome::Done)
             }
+            Command::SetHold { agent, hold } => self.set_hold(*agent, *hold),
             Command::RaiseLevel { level } => {
                 self.level = self.level.max(Level(*level));
                 Ok(Outcome::Done)
@@ -147,8 +148,35 @@ impl Registry {
         };
         self.agents.insert(agent, state);
         if matches!(state, AgentState::Gone { .. }) {
+            // Kept of one that was drained to be gone: should it ask, it hears that it was meant.
+            let meant = matches!(self.hold(agent), Some(Hold::Drain { mark_gone: true, .. }));
+            if !meant {
+                self.holds.remove(&agent);
+            }
             self.forget_gone_agents();
         }
+        Ok(Outcome::Done)
+    }
+
+    fn set_hold(&mut self, agent: AgentId, hold: Option<Hold>) -> Applied {
+        let Some(state) = self.agents.get_mut(&agent) else {
+            return Err(format!("agent {agent} is not on record"));
+        };
+        match state {
+            AgentState::Gone { .. } => {
+                return Err(format!("agent {agent} is gone, which is final"));
+            }
+            AgentState::Draining => *state = AgentState::Active,
+            AgentState::Unreachable { draining, .. } => *draining = false,
+            AgentState::Active | AgentState::Unknown => {}
+        }
+        match hold {
+            Some(Hold::Unknown) => {
+                return Err(format!("this release does not know how agent {agent} is held"));
+            }
+            Some(hold) => self.holds.insert(agent, hold),
+            None => self.holds.remove(&agent),
+        };
         Ok(Outcome::Done)
     }
 

@@ -127,6 +127,7 @@ impl Registry {
     /// Forgets one agent, in a way that its id is never given out again.
     fn forget_agent(&mut self, agent: AgentId) {
         self.agents.remove(&agent);
+        self.holds.remove(&agent);
         self.registration_floor = self.registration_floor.max(agent.registration);
     }
 

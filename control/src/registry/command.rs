@@ -150,6 +150,15 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         wishes: Option<BTreeMap<Role, OfferWishes>>,
     },
+    /// Changes at what an operator holds an agent, in place of what was there before and of
+    /// [`AgentState::Draining`].
+    SetHold {
+        /// Which.
+        agent: AgentId,
+        /// Absent: it is offered again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hold: Option<Hold>,
+    },
     /// All voters know the records of this level; see [`super::LEVEL`].
     RaiseLevel {
         /// The level on record from now on, unless it is higher already.
@@ -166,7 +175,7 @@ pub enum Command {
 pub enum AgentState {
     /// Admitted and expected to be there.
     Active,
-    /// Admitted; takes no new tasks, its tasks are being moved away.
+    /// Admitted; takes no new tasks, its tasks go on until they end.
     Draining,
     /// Not heard of for too long.
     Unreachable {
@@ -182,6 +191,26 @@ pub enum AgentState {
         at: Wall,
     },
     /// A state that this build does not know; offered nothing.
+    #[serde(other)]
+    Unknown,
+}
+
+/// At what an operator holds an agent, whatever its state: it is offered no more until that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Hold {
+    /// Its tasks go on.
+    Deactivated,
+    /// Its tasks are ended.
+    Drain {
+        /// The longest time between SIGTERM and SIGKILL, whatever a task itself asks for.
+        grace_max_ms: u64,
+        /// Whether it is declared gone once it has no task any more.
+        mark_gone: bool,
+        /// When the operator asked for it.
+        since: Wall,
+    },
+    /// Something that this build does not know.
     #[serde(other)]
     Unknown,
 }

@@ -18,13 +18,14 @@ use meshos_protocol::{
     wishes::{AgentConstraint, OfferWishes, Predicate, Selector},
 };
 
-use super::{AgentState, Command, Entry, Registry};
+use super::{AgentState, Command, Entry, Hold, Registry};
 
 /// The level of this release.
 ///
 /// 1: agents, frameworks and weights. 2: levels, quota, priorities, the policy, wishes, and
-/// frameworks that go to other regions or ask for gangs. 3: updates of frameworks.
-pub const LEVEL: u32 = 3;
+/// frameworks that go to other regions or ask for gangs. 3: updates of frameworks. 4: agents that
+/// operators hold.
+pub const LEVEL: u32 = 4;
 
 /// The level of registries that say none, and of releases that know no levels.
 pub const LEVEL_FIRST: u32 = 1;
@@ -82,9 +83,14 @@ impl Command {
                 let wishes = wishes.as_ref().map(level_of_wishes);
                 wishes.filter(|(level, _)| *level > 3).unwrap_or((3, "updates of frameworks"))
             }
+            Self::SetHold { hold: None | Some(Hold::Deactivated | Hold::Drain { .. }), .. } => {
+                (4, "drains with a grace period and deactivated nodes")
+            }
             Self::RaiseLevel { level } => (*level, "this change"),
             // No release knows what this one cannot read.
-            Self::Unknown => (u32::MAX, "this change"),
+            Self::SetHold { hold: Some(Hold::Unknown), .. } | Self::Unknown => {
+                (u32::MAX, "this change")
+            }
         }
     }
 }

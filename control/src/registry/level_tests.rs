@@ -14,7 +14,9 @@ use meshos_protocol::{
 };
 use serde_json::Value;
 
-use super::{AgentState, Command, Entry, LEVEL, LEVEL_FIRST, NotUnderstood, Outcome, Registry};
+use super::{
+    AgentState, Command, Entry, Hold, LEVEL, LEVEL_FIRST, NotUnderstood, Outcome, Registry,
+};
 
 fn entry(proposal: u64, command: Command) -> Entry {
     Entry { term: Term(1), proposal: ProposalId(proposal), command }
@@ -74,6 +76,10 @@ fn a_record_that_nobody_announced_stops_a_voter_too() {
     let agent = AgentId::new(NodeId::from_bits(1), 1);
     let state = entry(1, Command::SetAgentState { agent, state });
     assert_eq!(state.check_understood(), Err(NotUnderstood::Record));
+    let newer = serde_json::json!({ "t": "resting", "until": 5 });
+    let hold: Option<Hold> = serde_json::from_value(newer).unwrap();
+    let hold = entry(1, Command::SetHold { agent, hold });
+    assert_eq!(hold.check_understood(), Err(NotUnderstood::Record));
 }
 
 #[test]
@@ -125,7 +131,13 @@ fn a_snapshot_says_which_level_it_takes_to_read_it() {
     assert!(why.starts_with("the cluster's registry is at level"), "{why}");
 }
 
-/// One of each command, with everything in it that can be left out.
+/// Each way in which operators hold an agent.
+fn each_hold(agent: AgentId) -> [Command; 3] {
+    let drain = Hold::Drain { grace_max_ms: 1, mark_gone: true, since: Wall(1) };
+    [None, Some(Hold::Deactivated), Some(drain)].map(|hold| Command::SetHold { agent, hold })
+}
+
+/// One of each command but for holds, with everything in it that can be left out.
 fn one_of_each() -> Vec<Command> {
     let (agent, framework) = (AgentId::new(NodeId::from_bits(1), 1), FrameworkId(1));
     let (subscription, at) = (Subscription(1), Wall(1));
@@ -244,7 +256,8 @@ fn fields(value: &Value, inside: &str, found: &mut Vec<String>) {
 /// change needs a level of its own ([`LEVEL`], [`Command::level`]).
 #[test]
 fn what_each_level_knows() {
-    let lines = one_of_each().into_iter().map(|command| {
+    let holds = each_hold(AgentId::new(NodeId::from_bits(1), 1));
+    let lines = one_of_each().into_iter().chain(holds).map(|command| {
         let value = serde_json::to_value(&command).unwrap();
         let mut found = Vec::new();
         fields(&value, "", &mut found);

@@ -18,7 +18,7 @@ mod snapshot;
 mod state;
 
 pub use bounds::Limits;
-pub use command::{AgentState, Command, Entry, Outcome};
+pub use command::{AgentState, Command, Entry, Hold, Outcome};
 pub use level::{LEVEL, LEVEL_FIRST, NotUnderstood};
 pub use record::{Closing, FrameworkRecord, Lookup};
 pub use snapshot::SnapshotError;

@@ -14,7 +14,7 @@ use meshos_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AgentState, FrameworkRecord, LEVEL, NotUnderstood, Registry, level::Level};
+use super::{AgentState, FrameworkRecord, Hold, LEVEL, NotUnderstood, Registry, level::Level};
 use crate::framing::{self, LENGTH_BYTES};
 
 /// Why bytes are not a snapshot.
@@ -52,6 +52,10 @@ enum Record {
     Agent {
         agent: AgentId,
         state: AgentState,
+    },
+    Hold {
+        agent: AgentId,
+        hold: Hold,
     },
     Framework {
         framework: FrameworkId,
@@ -110,6 +114,9 @@ impl Registry {
         for (agent, state) in self.agents() {
             writer.put(&Record::Agent { agent, state });
         }
+        for (agent, hold) in self.holds() {
+            writer.put(&Record::Hold { agent, hold });
+        }
         for (framework, record) in self.frameworks() {
             writer.put(&Record::Framework { framework, record: Box::new(record.clone()) });
         }
@@ -159,6 +166,12 @@ impl Registry {
                 Record::Agent { agent, state } => {
                     registry.agents.insert(agent, state);
                 }
+                Record::Hold { hold: Hold::Unknown, .. } | Record::Unknown => {
+                    return Err(NotUnderstood::Record.into());
+                }
+                Record::Hold { agent, hold } => {
+                    registry.holds.insert(agent, hold);
+                }
                 Record::Framework { framework, record } => registry.restore(framework, *record),
                 Record::Weight { role, weight_millis } => {
                     registry.weights.insert(role, weight_millis);
@@ -170,7 +183,6 @@ impl Registry {
                     registry.quotas.insert(role, quota);
                 }
                 Record::Policy { policy } => registry.policy = Some(policy),
-                Record::Unknown => return Err(NotUnderstood::Record.into()),
                 Record::End { records } if records != before => {
                     return Err(SnapshotError::Malformed { what: "records are missing" });
                 }

@@ -9,7 +9,7 @@ use meshos_protocol::{
     time::Wall,
 };
 
-use super::{AgentState, FrameworkRecord, Limits, Lookup, level::Level};
+use super::{AgentState, FrameworkRecord, Hold, Limits, Lookup, level::Level};
 
 /// The weight of a role that has none of its own, in thousandths.
 pub(super) const WEIGHT_DEFAULT_MILLIS: u64 = 1_000;
@@ -25,6 +25,8 @@ pub struct Registry {
     /// The newest date told by any entry; what "two weeks ago" is counted from.
     pub(super) newest_date: Wall,
     pub(super) agents: BTreeMap<AgentId, AgentState>,
+    /// Those of them that operators hold.
+    pub(super) holds: BTreeMap<AgentId, Hold>,
     /// The highest registration number of any agent that was forgotten: numbers given out later
     /// are above it, so that no agent id is ever used twice.
     pub(super) registration_floor: u32,
@@ -70,6 +72,21 @@ impl Registry {
     /// What is on record of an agent.
     pub fn agent(&self, agent: AgentId) -> Option<AgentState> {
         self.agents.get(&agent).copied()
+    }
+
+    /// At what operators hold an agent, if they do.
+    pub fn hold(&self, agent: AgentId) -> Option<Hold> {
+        self.holds.get(&agent).copied()
+    }
+
+    /// The agents that operators hold.
+    pub fn holds(&self) -> impl ExactSizeIterator<Item = (AgentId, Hold)> {
+        self.holds.iter().map(|(agent, hold)| (*agent, *hold))
+    }
+
+    /// Whether nothing on record keeps an agent from new tasks.
+    pub fn takes_tasks(&self, agent: AgentId) -> bool {
+        self.agent(agent) == Some(AgentState::Active) && self.hold(agent).is_none()
     }
 
     /// The newest agent id of a node, gone or not.

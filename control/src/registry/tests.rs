@@ -16,7 +16,7 @@ use meshos_protocol::{
 };
 use proptest::prelude::*;
 
-use super::{AgentState, Command, Entry, LEVEL, Limits, Lookup, Outcome, Registry};
+use super::{AgentState, Command, Entry, Hold, LEVEL, Limits, Lookup, Outcome, Registry};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -308,7 +308,7 @@ fn a_damaged_snapshot_is_refused() {
 
 fn any_command() -> impl Strategy<Value = Command> {
     let node = || (0u64..4).prop_map(node);
-    let agent = (node(), 1u32..4).prop_map(|(node, number)| AgentId::new(node, number));
+    let agent = || (node(), 1u32..4).prop_map(|(node, number)| AgentId::new(node, number));
     let framework = || (1u64..6).prop_map(FrameworkId);
     let subscription = || (1u64..4).prop_map(Subscription);
     let at = || (0u64..40).prop_map(|day| Wall(day * DAY_MS));
@@ -325,7 +325,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         (0u128..2).prop_map(|id| Command::FormCluster { cluster: ClusterId::from_u128(id) }),
         node().prop_map(|node| Command::AdmitAgent { node }),
-        (agent, state).prop_map(|(agent, state)| Command::SetAgentState { agent, state }),
+        (agent(), state).prop_map(|(agent, state)| Command::SetAgentState { agent, state }),
         ("[pq]", "[nm]?").prop_map(|(principal, nonce)| admit(&principal, &nonce)),
         (framework(), roles()).prop_map(|(framework, suppressed_roles)| Command::Resubscribe {
             framework,
@@ -364,8 +364,22 @@ fn any_command() -> impl Strategy<Value = Command> {
                 wishes: wishes.then(BTreeMap::new),
             }
         ),
+        (agent(), hold()).prop_map(|(agent, hold)| Command::SetHold { agent, hold }),
         (1u32..4).prop_map(|level| Command::RaiseLevel { level: level.min(LEVEL) }),
         Just(Command::Unknown),
+    ]
+}
+
+/// How operators hold an agent.
+fn hold() -> impl Strategy<Value = Option<Hold>> {
+    let drain = |mark_gone, day| {
+        Some(Hold::Drain { grace_max_ms: 5_000, mark_gone, since: Wall(day * DAY_MS) })
+    };
+    prop_oneof![
+        Just(None),
+        Just(Some(Hold::Deactivated)),
+        (any::<bool>(), 0u64..40).prop_map(move |(mark_gone, day)| drain(mark_gone, day)),
+        Just(Some(Hold::Unknown)),
     ]
 }
 
@@ -420,6 +434,7 @@ proptest! {
             }
             prop_assert_eq!(&one, &other);
             prop_assert!(one.agents().len() <= 5 && one.weights().len() <= 1);
+            prop_assert!(one.holds().all(|(agent, _)| one.agent(agent).is_some()));
             prop_assert!(one.frameworks().len() <= 4);
         }
     }
@@ -430,4 +445,41 @@ fn an_unreachable_agent_of_an_older_release_is_read_as_one_that_did_not_drain() 
     let old = serde_json::json!({ "t": "unreachable", "since": 5 });
     let state: AgentState = serde_json::from_value(old).unwrap();
     assert_eq!(state, AgentState::Unreachable { since: Wall(5), draining: false });
+}
+
+#[test]
+fn a_hold_outlives_an_absence_takes_the_place_of_a_drain_and_ends_with_its_agent() {
+    let (mut registry, mut leader) = (Registry::new(), Leader::of(1));
+    leader.apply(&mut registry, Command::AdmitAgent { node: node(1) });
+    let agent = AgentId::new(node(1), 1);
+    let state = |state| Command::SetAgentState { agent, state };
+    let set = |hold| Command::SetHold { agent, hold };
+    let drain = |mark_gone| Some(Hold::Drain { grace_max_ms: 5_000, mark_gone, since: Wall(7) });
+    assert!(registry.takes_tasks(agent));
+    leader.apply(&mut registry, state(AgentState::Draining));
+    assert_eq!(leader.apply(&mut registry, set(drain(false))), Outcome::Done);
+    assert_eq!(registry.agent(agent), Some(AgentState::Active));
+    assert!(!registry.takes_tasks(agent));
+    leader.apply(&mut registry, state(AgentState::Unreachable { since: Wall(9), draining: false }));
+    leader.apply(&mut registry, state(AgentState::Active));
+    assert_eq!(registry.hold(agent), drain(false));
+    let restored = Registry::from_snapshot(&registry.to_snapshot()).unwrap();
+    assert_eq!(restored, registry);
+    assert_eq!(leader.apply(&mut registry, set(Some(Hold::Deactivated))), Outcome::Done);
+    assert!(refused(&leader.apply(&mut registry, set(Some(Hold::Unknown)))));
+    assert_eq!(registry.hold(agent), Some(Hold::Deactivated));
+    leader.apply(&mut registry, set(None));
+    assert!(registry.takes_tasks(agent));
+
+    // Of one that was given up on purpose that stays known, of another it does not.
+    for (meant, kept) in [(drain(true), drain(true)), (drain(false), None)] {
+        let mut registry = registry.clone();
+        let mut leader = Leader::of(2);
+        leader.apply(&mut registry, set(meant));
+        leader.apply(&mut registry, state(AgentState::Gone { at: Wall(30) }));
+        assert_eq!(registry.hold(agent), kept);
+        assert!(refused(&leader.apply(&mut registry, set(None))));
+    }
+    let nobody = AgentId::new(node(2), 1);
+    assert!(refused(&leader.apply(&mut registry, Command::SetHold { agent: nobody, hold: None })));
 }

@@ -145,6 +145,7 @@ const fn reason(reason: Reason) -> Option<TaskStatusReason> {
         Reason::AgentReregistered => TaskStatusReason::AgentReregistered,
         Reason::AgentForgot | Reason::Reconciliation => TaskStatusReason::Reconciliation,
         Reason::AgentGone => TaskStatusReason::AgentRemovedByOperator,
+        Reason::AgentDraining => TaskStatusReason::AgentDraining,
         Reason::AgentStopped | Reason::ExecutorTerminated => TaskStatusReason::ExecutorTerminated,
         Reason::ExecutorRegistrationTimeout => TaskStatusReason::ExecutorRegistrationTimeout,
         Reason::ExecutorReregistrationTimeout => TaskStatusReason::ExecutorReregistrationTimeout,

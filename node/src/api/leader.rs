@@ -265,8 +265,10 @@ impl Api {
             Leading::KillTask => self.kill_task(call, &view).await,
             Leading::Teardown => self.teardown(call).await,
             Leading::NodeGone => self.node_gone(call, &view).await,
-            Leading::DrainNode => self.drain_node(call, &view, true).await,
-            Leading::UndrainNode => self.drain_node(call, &view, false).await,
+            Leading::DrainNode => self.drain_node(call, &view).await,
+            Leading::UndrainNode => self.undrain_node(call, &view).await,
+            Leading::DeactivateNode => self.deactivate_node(call, &view, true).await,
+            Leading::ReactivateNode => self.deactivate_node(call, &view, false).await,
             Leading::SetWeight => self.set_weight(call).await,
             Leading::Reservations(page) => {
                 self.list(*page, move || Ok(Rows::Reservations(reservations::reservations(&view))))

@@ -141,6 +141,7 @@ pub(super) mod tests {
             connected: true,
             leader: bits == 1,
             tasks: 0,
+            drain: None,
         })
     }
 

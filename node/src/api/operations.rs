@@ -1,7 +1,7 @@
 //! What operators change of nodes and roles. Each change is committed before it is answered.
 
 use meshos_control::master::{AgentView, NodeState, OperatorCall, RoleView, View};
-use meshos_protocol::{ids::NodeId, resources::Amount, role::Role};
+use meshos_protocol::{ids::NodeId, resources::Amount, role::Role, task::KILL_GRACE_MAX_MS};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,6 +18,19 @@ use super::{
 struct WeightBody {
     role: Role,
     weight: String,
+}
+
+/// Names a node, and how its tasks are ended, if they are.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DrainBody {
+    node_id: String,
+    /// The longest time between SIGTERM and SIGKILL; absent: the tasks go on.
+    #[serde(default)]
+    grace_ms: Option<u64>,
+    /// Whether the node is declared gone once it is empty.
+    #[serde(default)]
+    mark_gone: bool,
 }
 
 /// A role and its weight.
@@ -41,22 +54,66 @@ fn weight_row(role: &RoleView) -> WeightRow<'_> {
 
 impl Api {
     pub(super) async fn node_gone(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
-        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(call, view)?;
+        let NodeBody { node_id: name } = bodies::read(&call.body)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(&name, view)?;
         tracing::info!(node = %node_id, principal = %call.principal, "an operator declares a node gone");
         self.operate(OperatorCall::MarkAgentGone { agent }).await?;
         Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "gone": true }))
     }
 
-    pub(super) async fn drain_node(
+    pub(super) async fn drain_node(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
+        let DrainBody { node_id: name, grace_ms, mark_gone } = bodies::read(&call.body)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(&name, view)?;
+        tracing::info!(node = %node_id, grace_ms, mark_gone, principal = %call.principal, "an operator drains a node");
+        let Some(grace_max_ms) = grace_ms else {
+            if mark_gone {
+                return Err(Failure::invalid(
+                    "mark_gone stands beside grace_ms: without it, nothing says when the node is empty",
+                ));
+            }
+            self.operate(OperatorCall::SetDraining { agent, draining: true }).await?;
+            return Answer::json(
+                &json!({ "node_id": node_id, "agent_id": agent, "draining": true }),
+            );
+        };
+        if grace_max_ms > KILL_GRACE_MAX_MS {
+            return Err(Failure::invalid(format!(
+                "grace_ms is {grace_max_ms}: no task has longer than a day, {KILL_GRACE_MAX_MS}"
+            )));
+        }
+        self.operate(OperatorCall::Drain { agent, grace_max_ms, mark_gone }).await?;
+        Answer::json(&json!({
+            "node_id": node_id,
+            "agent_id": agent,
+            "draining": true,
+            "grace_ms": grace_max_ms,
+            "mark_gone": mark_gone,
+        }))
+    }
+
+    pub(super) async fn undrain_node(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
+        let NodeBody { node_id: name } = bodies::read(&call.body)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(&name, view)?;
+        tracing::info!(node = %node_id, principal = %call.principal, "an operator ends a drain");
+        self.operate(OperatorCall::SetDraining { agent, draining: false }).await?;
+        Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "draining": false }))
+    }
+
+    pub(super) async fn deactivate_node(
         &self,
         call: &Call,
         view: &View,
-        draining: bool,
+        deactivated: bool,
     ) -> Result<Answer, Failure> {
-        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(call, view)?;
-        tracing::info!(node = %node_id, draining, principal = %call.principal, "an operator drains a node or ends that");
-        self.operate(OperatorCall::SetDraining { agent, draining }).await?;
-        Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "draining": draining }))
+        let NodeBody { node_id: name } = bodies::read(&call.body)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(&name, view)?;
+        tracing::info!(node = %node_id, deactivated, principal = %call.principal, "an operator deactivates or reactivates a node");
+        self.operate(match deactivated {
+            true => OperatorCall::Deactivate { agent },
+            false => OperatorCall::Reactivate { agent },
+        })
+        .await?;
+        Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "deactivated": deactivated }))
     }
 
     pub(super) async fn set_weight(&self, call: &Call) -> Result<Answer, Failure> {
@@ -67,10 +124,9 @@ impl Api {
         Answer::json(&json!({ "role": role, "weight": weight_text(weight_millis) }))
     }
 
-    /// The node that the body names, if it may be operated on.
-    fn node_to_change(&self, call: &Call, view: &View) -> Result<AgentView, Failure> {
-        let NodeBody { node_id: name } = bodies::read(&call.body)?;
-        let node = self.node_named(view, &name)?;
+    /// The node that is called so, if it may be operated on.
+    fn node_to_change(&self, name: &str, view: &View) -> Result<AgentView, Failure> {
+        let node = self.node_named(view, name)?;
         if node.state == NodeState::Gone {
             return Err(Failure::invalid(format!("node {} is gone already", node.id)));
         }
@@ -135,5 +191,10 @@ mod tests {
             assert!(bodies::read::<WeightBody>(body).is_err());
         }
         assert!(bodies::read::<NodeBody>(br#"{"node_id":7}"#).is_err());
+        let drain: DrainBody = bodies::read(br#"{"node_id":"lab","grace_ms":5000}"#).unwrap();
+        assert_eq!((drain.grace_ms, drain.mark_gone), (Some(5_000), false));
+        for body in [&br#"{"grace_ms":5}"#[..], br#"{"node_id":"a","grace":"5s"}"#] {
+            assert!(bodies::read::<DrainBody>(body).is_err());
+        }
     }
 }

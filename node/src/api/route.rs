@@ -65,6 +65,8 @@ pub(super) enum Leading {
     NodeGone,
     DrainNode,
     UndrainNode,
+    DeactivateNode,
+    ReactivateNode,
     SetWeight,
     SetPriority,
     SetQuota,
@@ -113,6 +115,8 @@ impl Leading {
             | Self::NodeGone
             | Self::DrainNode
             | Self::UndrainNode
+            | Self::DeactivateNode
+            | Self::ReactivateNode
             | Self::SetWeight
             | Self::SetPriority
             | Self::SetQuota
@@ -253,6 +257,8 @@ fn fixed_change(segments: &[&str]) -> Option<Route> {
         ["api", "nodes", "gone"] => Route::Leader(Leading::NodeGone),
         ["api", "nodes", "drain"] => Route::Leader(Leading::DrainNode),
         ["api", "nodes", "undrain"] => Route::Leader(Leading::UndrainNode),
+        ["api", "nodes", "deactivate"] => Route::Leader(Leading::DeactivateNode),
+        ["api", "nodes", "reactivate"] => Route::Leader(Leading::ReactivateNode),
         ["api", "weights", "set"] => Route::Leader(Leading::SetWeight),
         ["api", "priorities", "set"] => Route::Leader(Leading::SetPriority),
         ["api", "quotas", "set"] => Route::Leader(Leading::SetQuota),
@@ -368,6 +374,8 @@ mod tests {
             ("POST", "/api/nodes/gone", Route::Leader(Leading::NodeGone)),
             ("POST", "/api/nodes/drain", Route::Leader(Leading::DrainNode)),
             ("POST", "/api/nodes/undrain", Route::Leader(Leading::UndrainNode)),
+            ("POST", "/api/nodes/deactivate", Route::Leader(Leading::DeactivateNode)),
+            ("POST", "/api/nodes/reactivate", Route::Leader(Leading::ReactivateNode)),
             ("GET", "/api/weights", Route::Leader(Leading::Weights)),
             ("POST", "/api/weights/set", Route::Leader(Leading::SetWeight)),
             ("GET", "/api/roles", Route::Leader(Leading::Roles)),

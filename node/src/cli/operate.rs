@@ -1,10 +1,10 @@
 //! Commands with which operators change nodes and roles.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
-use meshos_protocol::{resources::Amount, role::Role};
+use meshos_protocol::{resources::Amount, role::Role, task::KILL_GRACE_MAX_MS, time::millis};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use super::{
     output,
     table::Table,
 };
+use crate::config::{parse_duration, print_duration};
 
 const WEIGHTS_HELP: &str = "\
 Examples:
@@ -20,6 +21,24 @@ Examples:
   meshos weights set batch 2      let role batch have twice the share of a role of weight 1
 
 A role that is not listed has the weight 1.";
+
+const DRAIN_HELP: &str = "\
+Examples:
+  meshos drain lab7                       offer nothing more of it, and let its tasks end by themselves
+  meshos drain lab7 --grace 5m            end its tasks, each within five minutes, before the machine is rebooted
+  meshos drain lab7 --grace 5m --mark-gone
+                                          the same, and give the machine up once it is empty
+  meshos nodes                            how many tasks are left; `drained` once all is over and acknowledged
+  meshos undrain lab7                     offer it again
+
+It drains on when the leader changes, and when a node that is away comes back.";
+
+const DEACTIVATE_HELP: &str = "\
+Examples:
+  meshos deactivate lab7      keep it from new tasks, for example while something on it is looked into
+  meshos reactivate lab7      offer it again
+
+To have its tasks ended as well: `meshos drain NODE --grace DURATION`.";
 
 /// Declare a node gone for good that is not connected: its tasks are over, its place is free
 #[derive(Debug, Args)]
@@ -33,18 +52,45 @@ pub(super) struct Gone {
     common: Common,
 }
 
-/// Offer nothing more of a node; its tasks go on
+/// Empty a node: it is offered no more; its tasks go on until they end, or end within --grace
 #[derive(Debug, Args)]
+#[command(after_help = DRAIN_HELP)]
 pub(super) struct Drain {
+    #[command(flatten)]
+    subject: Subject,
+    /// End its tasks: SIGTERM now, and SIGKILL when a task's own grace period is over, or this one if that is
+    /// shorter (at most 1d; 0s: at once). Without it tasks go on until they end
+    #[arg(long, value_name = "DURATION", value_parser = grace)]
+    grace: Option<Duration>,
+    /// Declare the node gone once it is empty: its tasks end as gone_by_operator, and its process ends
+    #[arg(long, requires = "grace")]
+    mark_gone: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Offer a node again that drains or was drained; tasks that were asked to end still do
+#[derive(Debug, Args)]
+pub(super) struct Undrain {
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]
     common: Common,
 }
 
-/// Offer a node again that was drained
+/// Offer nothing more of a node until it is reactivated; its tasks go on
 #[derive(Debug, Args)]
-pub(super) struct Undrain {
+#[command(after_help = DEACTIVATE_HELP)]
+pub(super) struct Deactivate {
+    #[command(flatten)]
+    subject: Subject,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Offer a node again that was deactivated, drains or was drained
+#[derive(Debug, Args)]
+pub(super) struct Reactivate {
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]
@@ -101,12 +147,47 @@ impl Gone {
 
 impl Drain {
     pub(super) async fn execute(self) -> Result<ExitCode> {
+        let mut body = json!({ "node_id": self.subject.node });
+        if let Some(grace) = self.grace {
+            body["grace_ms"] = millis(grace).into();
+            body["mark_gone"] = self.mark_gone.into();
+        }
+        let sentence = |answer: &_| {
+            let node = node_changed(&self.subject.node, answer);
+            let Some(grace) = self.grace else {
+                return format!("node {node} drains: it is offered no more, its tasks go on");
+            };
+            let grace = print_duration(grace);
+            let after = match self.mark_gone {
+                true => "; once it is empty it is declared gone and its process ends",
+                false => "",
+            };
+            format!(
+                "node {node} drains: it is offered no more, its tasks are ended within {grace}{after}"
+            )
+        };
+        self.common.change("/api/nodes/drain", &body, sentence).await
+    }
+}
+
+impl Deactivate {
+    pub(super) async fn execute(self) -> Result<ExitCode> {
         let body = json!({ "node_id": self.subject.node });
         let sentence = |answer: &_| {
             let node = node_changed(&self.subject.node, answer);
-            format!("node {node} drains: it is offered no more, its tasks go on")
+            format!("node {node} is deactivated: it is offered no more, its tasks go on")
         };
-        self.common.change("/api/nodes/drain", &body, sentence).await
+        self.common.change("/api/nodes/deactivate", &body, sentence).await
+    }
+}
+
+impl Reactivate {
+    pub(super) async fn execute(self) -> Result<ExitCode> {
+        let body = json!({ "node_id": self.subject.node });
+        let sentence = |answer: &_| {
+            format!("node {} is offered again", node_changed(&self.subject.node, answer))
+        };
+        self.common.change("/api/nodes/reactivate", &body, sentence).await
     }
 }
 
@@ -134,6 +215,15 @@ impl Weights {
             }
         }
     }
+}
+
+/// A grace period, when it is one that tasks may have.
+fn grace(text: &str) -> Result<Duration, String> {
+    let grace = parse_duration(text)?;
+    if grace <= Duration::from_millis(KILL_GRACE_MAX_MS) {
+        return Ok(grace);
+    }
+    Err("it is longer than 1d, which is the longest that any task may have".to_owned())
 }
 
 /// A weight as it was written, when it is one.

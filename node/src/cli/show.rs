@@ -81,6 +81,45 @@ struct NodeRow {
     attributes: Amounts,
     domain: Option<Domain>,
     tasks: usize,
+    drain: Option<DrainCell>,
+}
+
+/// How far a node is with a drain that ends its tasks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DrainCell {
+    tasks_left: usize,
+    ends_left: usize,
+    executors_left: usize,
+}
+
+impl DrainCell {
+    /// What is waited for.
+    fn left(&self) -> Option<String> {
+        let Self { tasks_left, ends_left, executors_left } = *self;
+        match (tasks_left, executors_left, ends_left) {
+            (0, 0, 0) => None,
+            (0, 0, ends) => Some(format!("{} not acknowledged", count(ends, "end"))),
+            (0, executors, _) => Some(format!("{} left", count(executors, "executor"))),
+            (tasks, _, _) => Some(format!("{} left", count(tasks, "task"))),
+        }
+    }
+}
+
+impl NodeRow {
+    fn state(&self) -> String {
+        let left = self.drain.as_ref().and_then(DrainCell::left);
+        let left = left.filter(|_| self.state == "draining");
+        let state = match (self.state.as_str(), self.connected) {
+            // It is taken to be alive for a while, and offered to nobody.
+            ("active", false) => return "not connected".to_owned(),
+            ("draining" | "drained" | "deactivated", false) => {
+                format!("{}, not connected", self.state)
+            }
+            (state, _) => state.to_owned(),
+        };
+        left.map_or_else(|| state.clone(), |left| format!("{state}, {left}"))
+    }
 }
 
 /// Where a node stands.
@@ -299,12 +338,7 @@ fn nodes_table(rows: Vec<NodeRow>) -> Table {
         let other = row.resources.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         let other = other.map(|(name, value)| format!("{name}:{}", amount(value)));
         let other = other.collect::<Vec<_>>().join(";");
-        let state = match (row.state.as_str(), row.connected) {
-            // It is taken to be alive for a while, and offered to nobody.
-            ("active", false) => "not connected".to_owned(),
-            ("draining", false) => "draining, not connected".to_owned(),
-            (state, _) => state.to_owned(),
-        };
+        let state = row.state();
         let leader = if row.leader { "yes" } else { "" }.to_owned();
         let attributes = amounts(&row.attributes);
         let domain = row.domain.unwrap_or_default();
@@ -399,6 +433,26 @@ mod tests {
             lines[2],
             ["bbbbbbbbbbbb", "127.0.0.1:5060", "not connected", "0", "0/1", "0/64", "lab"]
         );
+    }
+
+    #[test]
+    fn a_drain_shows_what_it_waits_for() {
+        let state = |state: &str, connected: bool, drain: Value| {
+            let row = json!({ "state": state, "connected": connected, "drain": drain });
+            serde_json::from_value::<NodeRow>(row).unwrap().state()
+        };
+        let left = |tasks: u64, executors: u64, ends: u64| {
+            json!({ "tasks_left": tasks, "executors_left": executors, "ends_left": ends,
+                "grace_ms": 5_000, "mark_gone": false, "since": 1 })
+        };
+        assert_eq!(state("draining", true, left(2, 1, 1)), "draining, 2 tasks left");
+        assert_eq!(state("draining", true, left(0, 1, 1)), "draining, 1 executor left");
+        assert_eq!(state("draining", true, left(0, 0, 1)), "draining, 1 end not acknowledged");
+        assert_eq!(state("draining", false, left(1, 0, 0)), "draining, not connected, 1 task left");
+        assert_eq!(state("draining", true, Value::Null), "draining");
+        assert_eq!(state("drained", true, left(0, 0, 0)), "drained");
+        assert_eq!(state("deactivated", false, Value::Null), "deactivated, not connected");
+        assert_eq!(state("unreachable", false, left(3, 0, 0)), "unreachable");
     }
 
     #[test]

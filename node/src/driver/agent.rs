@@ -84,12 +84,21 @@ pub(crate) struct Handle {
     sandboxes: Sandboxes,
     store_writes: Arc<AtomicU64>,
     /// Why the node is to end, once it is.
-    halted: watch::Receiver<Option<String>>,
+    halted: watch::Receiver<Option<Halt>>,
+}
+
+/// Why a node is to end.
+#[derive(Debug, Clone)]
+pub(crate) struct Halt {
+    /// For people.
+    pub(crate) why: String,
+    /// Whether that is what somebody wanted: else the node has failed.
+    pub(crate) wanted: bool,
 }
 
 impl Handle {
     /// Waits until the agent wants its node to end, and tells why.
-    pub(crate) async fn halted(&self) -> String {
+    pub(crate) async fn halted(&self) -> Halt {
         let mut halted = self.halted.clone();
         let why = halted.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         match why {
@@ -138,7 +147,7 @@ pub(crate) struct Service {
     publisher: Publisher<View>,
     clock: Clock,
     stopping: Vec<oneshot::Sender<()>>,
-    halt: watch::Sender<Option<String>>,
+    halt: watch::Sender<Option<Halt>>,
     effects: Vec<Effect>,
 }
 
@@ -348,8 +357,8 @@ impl Service {
                 self.executors.forget(&container);
                 self.containers.release(container);
             }
-            Effect::Halt { why } => {
-                self.halt.send_replace(Some(why));
+            Effect::Halt { why, wanted } => {
+                self.halt.send_replace(Some(Halt { why, wanted }));
             }
             Effect::SendToLeader(ToLeader::ExecutorMessage { .. })
                 if self.leader.sender().is_some_and(|sender| !sender.has_room()) =>

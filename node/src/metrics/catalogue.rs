@@ -53,13 +53,13 @@ macro_rules! catalogue {
 
 catalogue! {
     CLUSTER_CPUS = Gauge "meshos_cluster_cpus" ["amount"] ByLeader
-        "CPUs of the agents that are active or draining; amount is total, offered or used";
+        "CPUs of the agents that are neither unreachable nor gone; amount is total, offered or used";
     CLUSTER_MEMORY = Gauge "meshos_cluster_memory_bytes" ["amount"] ByLeader
-        "Memory of the agents that are active or draining; amount is total, offered or used";
+        "Memory of the agents that are neither unreachable nor gone; amount is total, offered or used";
     CLUSTER_DISK = Gauge "meshos_cluster_disk_bytes" ["amount"] ByLeader
-        "Disk of the agents that are active or draining; amount is total, offered or used";
+        "Disk of the agents that are neither unreachable nor gone; amount is total, offered or used";
     CLUSTER_GPUS = Gauge "meshos_cluster_gpus" ["amount"] ByLeader
-        "GPUs of the agents that are active or draining; amount is total, offered or used";
+        "GPUs of the agents that are neither unreachable nor gone; amount is total, offered or used";
     CLUSTER_AGENTS = Gauge "meshos_cluster_agents" ["state"] ByLeader
         "Agents on record, by state";
     CLUSTER_AGENTS_CONNECTED = Gauge "meshos_cluster_agents_connected" [] ByLeader
@@ -238,5 +238,5 @@ catalogue! {
     NODE_PRESSURE = Gauge "meshos_node_pressure_ratio" ["resource"] Everywhere
         "Share of ten seconds in which something waited for the resource, memory or disk, as the node last told it";
     NODE_DRAINING = Gauge "meshos_node_draining" [] Everywhere
-        "1 while the node is offered no more because an operator drains it";
+        "1 while the node is offered no more because an operator drains or deactivated it";
 }

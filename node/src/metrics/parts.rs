@@ -45,15 +45,21 @@ pub(super) fn cluster(canvas: &Canvas, view: &View) {
 pub(super) fn agents(canvas: &Canvas, agents: Rows<'_, AgentView>) {
     let mut sums =
         [("total", Sum::default()), ("offered", Sum::default()), ("used", Sum::default())];
-    let mut states: BTreeMap<&str, usize> =
-        [NodeState::Active, NodeState::Draining, NodeState::Unreachable, NodeState::Gone]
-            .map(|state| (node_state(state), 0))
-            .into();
+    let mut states: BTreeMap<&str, usize> = [
+        NodeState::Active,
+        NodeState::Draining,
+        NodeState::Drained,
+        NodeState::Deactivated,
+        NodeState::Unreachable,
+        NodeState::Gone,
+    ]
+    .map(|state| (node_state(state), 0))
+    .into();
     let mut connected = 0;
     for agent in agents {
         *states.entry(node_state(agent.state)).or_default() += 1;
         connected += usize::from(agent.connected);
-        if matches!(agent.state, NodeState::Active | NodeState::Draining) {
+        if !matches!(agent.state, NodeState::Unreachable | NodeState::Gone) {
             let parts = [&agent.resources, &agent.offered, &agent.used];
             sums.iter_mut().zip(parts).for_each(|((_, sum), resources)| sum.add(resources));
         }
@@ -91,6 +97,8 @@ const fn node_state(state: NodeState) -> &'static str {
     match state {
         NodeState::Active => "active",
         NodeState::Draining => "draining",
+        NodeState::Drained => "drained",
+        NodeState::Deactivated => "deactivated",
         NodeState::Unreachable => "unreachable",
         NodeState::Gone => "gone",
     }

@@ -257,6 +257,7 @@ fn agent_row(bits: u64, state: NodeState, used: &str) -> Arc<AgentView> {
         connected: state == NodeState::Active,
         leader: false,
         tasks: 0,
+        drain: None,
     })
 }
 
@@ -277,6 +278,8 @@ fn what_is_unreachable_or_gone_is_not_counted_as_capacity() {
         agent_row(2, NodeState::Draining, "cpus:1"),
         agent_row(3, NodeState::Unreachable, "cpus:3"),
         agent_row(4, NodeState::Gone, "cpus:4"),
+        agent_row(5, NodeState::Drained, "cpus:2"),
+        agent_row(6, NodeState::Deactivated, "cpus:2"),
     ];
     parts::agents(&canvas, Box::new(agents.iter()));
     let text = canvas.render(ALL.iter().copied());

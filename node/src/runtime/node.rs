@@ -154,7 +154,7 @@ impl Node {
             () = shutdown.cancelled() => Ok(()),
             ended = formation.run(&self.identity.data_dir, node, &self.gossip) => ended,
             failed = raft_failed(&self.raft) => Err(failed),
-            why = agent.halted() => Err(anyhow::Error::msg(why)),
+            halt = agent.halted() => conclude(halt),
         };
         if self.options.stop_tasks {
             agent.stop_tasks().await;
@@ -416,6 +416,16 @@ fn facts(options: &NodeOptions) -> NodeFacts {
         health: Health::default(),
         cluster: None,
     }
+}
+
+/// How a node ends that is told to: as a failure, unless somebody wanted it.
+fn conclude(halt: agent::Halt) -> Result<()> {
+    let agent::Halt { why, wanted } = halt;
+    if wanted {
+        tracing::info!(why, "the node ends");
+        return Ok(());
+    }
+    Err(anyhow::Error::msg(why))
 }
 
 fn agent_config(options: &NodeOptions, node: &NodeIdentity) -> AgentConfig {

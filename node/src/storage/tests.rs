@@ -68,6 +68,7 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         unacknowledged: vec![update],
         exit: Some(Exit::Code { code: 3 }),
         kill_asked: true,
+        drain: None,
         updates_taken: Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     operation::{Operation, OperationReport},
     resources::Resources,
     role::Role,
-    task::{Exit, StatusUpdate, TaskEnd, TaskLaunch, TaskReport, TaskState},
+    task::{DrainKill, Exit, StatusUpdate, TaskEnd, TaskLaunch, TaskReport, TaskState},
     time::Wall,
     wishes::FaultDomain,
 };
@@ -206,6 +206,10 @@ pub enum ToAgent {
     Gone {
         /// Why, for people.
         message: String,
+        /// Whether its node is to end instead of registering anew: an operator has drained it to give
+        /// it up. Agents of earlier releases register anew.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        leave: bool,
     },
     /// Start tasks. A task that the agent knows is answered with its state.
     Launch {
@@ -226,6 +230,10 @@ pub enum ToAgent {
         /// Overrides the task's own grace period.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grace_ms: Option<u64>,
+        /// Set when it ends because its node is drained: then the grace period is the task's own, and no
+        /// longer than this says. Agents of earlier releases go by `grace_ms`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain: Option<DrainKill>,
     },
     /// Do something to the agent's own resources. One that the agent knows is answered again.
     Operate {
@@ -260,6 +268,9 @@ pub enum ToAgent {
         framework: FrameworkId,
         /// The executor.
         executor: ExecutorId,
+        /// The longest time that it has for it, whatever it asks for itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_max_ms: Option<u64>,
     },
     /// From a scheduler for one of its executors; best effort.
     ExecutorMessage {

@@ -73,6 +73,8 @@ reasons! {
     TooManyTasks = "too_many_tasks",
     /// The agent's node was stopped with its tasks.
     AgentStopped = "agent_stopped",
+    /// An operator drains the agent's node.
+    AgentDraining = "agent_draining",
     /// The leader changed before the launch was passed on.
     LeaderChanged = "leader_changed",
     /// The task's executor is over.

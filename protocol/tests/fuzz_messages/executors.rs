@@ -99,7 +99,8 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
     let (framework, executor) = (FRAMEWORK, executor_id());
     vec![
         ToAgent::Launch { framework, user: "nobody".into(), tasks: vec![launch()] },
-        ToAgent::ShutdownExecutor { framework, executor: executor.clone() },
+        ToAgent::ShutdownExecutor { framework, executor: executor.clone(), grace_max_ms: None },
+        ToAgent::ShutdownExecutor { framework, executor: executor.clone(), grace_max_ms: Some(1) },
         ToAgent::ExecutorMessage { framework, executor, data: vec![9, 200] },
     ]
 }

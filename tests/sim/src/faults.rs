@@ -1,5 +1,7 @@
 //! What goes wrong, dealt out by the dice.
 
+use meshos_protocol::ids::NodeId;
+
 use crate::{
     net::Host,
     operators::an_operator_calls,
@@ -89,6 +91,27 @@ impl World {
 
     fn any_node(&mut self) -> usize {
         self.dice.index(self.nodes.len())
+    }
+}
+
+impl World {
+    /// In the middle of a drain the leader changes, or the node or its leader dies, one or more of it.
+    pub fn disturb_a_drain(&mut self, drained: NodeId) {
+        for _ in 0..=self.dice.index(3) {
+            let for_ms = self.dice.skewed(100..=4_000);
+            match self.dice.index(4) {
+                0 => elect_another_leader(self),
+                1 => kill_the_leader(self),
+                2 => {
+                    if let Some(node) = self.nodes.iter().position(|node| node.id == drained) {
+                        self.kill_node(node, for_ms);
+                    }
+                }
+                _ => crash_a_framework(self),
+            }
+            let pause = self.dice.skewed(1..=1_500);
+            self.run_ms(pause);
+        }
     }
 }
 

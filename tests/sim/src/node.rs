@@ -347,7 +347,7 @@ impl World {
                         "n{index} releases {container}, which runs"
                     );
                 }
-                Effect::Halt { why } => {
+                Effect::Halt { why, .. } => {
                     self.note(format_args!("n{index} ends: {why}"));
                     let generation = self.nodes[index].generation;
                     self.plan(0, Happening::NodeDies { node: index, generation });

@@ -16,6 +16,15 @@ use meshos_protocol::{
 
 use crate::{node::Leading, world::World};
 
+/// An agent that an operator drains on purpose, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Emptied {
+    /// Which.
+    pub agent: AgentId,
+    grace_max_ms: u64,
+    mark_gone: bool,
+}
+
 /// The roles that frameworks are in.
 pub const ROLES: [&str; 3] = ["*", "batch", "batch/low"];
 
@@ -31,14 +40,40 @@ impl World {
         }
     }
 
-    /// An operator ends all draining.
-    pub fn undrain(&mut self) {
+    /// An operator has all nodes offered again, but for the one that is being drained on purpose.
+    pub fn reactivate_all(&mut self) {
         let Some(view) = self.master_view() else { return };
-        let drains = |state| state == NodeState::Draining;
-        let draining = view.agents.iter().filter(|agent| drains(agent.state));
-        let draining: Vec<AgentId> = draining.map(|agent| agent.agent_id).collect();
-        for agent in draining {
-            self.operate(OperatorCall::SetDraining { agent, draining: false });
+        let held = |agent: &AgentView| {
+            let state = agent.state;
+            let held =
+                matches!(state, NodeState::Draining | NodeState::Drained | NodeState::Deactivated);
+            (held || agent.drain.is_some()) && state != NodeState::Gone
+        };
+        let held = view.agents.iter().filter(|agent| held(agent)).map(|agent| agent.agent_id);
+        let kept = self.emptied.map(|emptied| emptied.agent);
+        let held: Vec<AgentId> = held.filter(|agent| kept != Some(*agent)).collect();
+        for agent in held {
+            self.operate(OperatorCall::Reactivate { agent });
+        }
+    }
+
+    /// An operator chooses a node to be drained; one that does not vote may be given up by it.
+    pub fn choose_to_empty(&mut self) {
+        let Some(view) = self.master_view() else { return };
+        let voters: Vec<_> = self.raft.voters.iter().map(|voter| self.nodes[*voter].id).collect();
+        let agents = view.agents.iter().filter(|agent| agent.connected);
+        let agents: Vec<AgentId> = agents.map(|agent| agent.agent_id).collect();
+        let Some(agent) = self.dice.pick(&agents).copied() else { return };
+        let mark_gone = !voters.contains(&agent.node) && self.dice.chance(500);
+        let grace_max_ms = self.dice.number(0..=3_000);
+        self.emptied = Some(Emptied { agent, grace_max_ms, mark_gone });
+        self.insist_on_drain();
+    }
+
+    /// The operator asks for the drain, or asks again: whether it was heard is not known.
+    pub fn insist_on_drain(&mut self) {
+        if let Some(Emptied { agent, grace_max_ms, mark_gone }) = self.emptied {
+            self.operate(OperatorCall::Drain { agent, grace_max_ms, mark_gone });
         }
     }
 
@@ -78,7 +113,8 @@ impl Leading {
         let view = self.master.view();
         // Nothing is known of an agent's host before it reports.
         let awaited = |row: &&std::sync::Arc<AgentView>| {
-            row.hostname.is_empty() && matches!(row.state, NodeState::Active | NodeState::Draining)
+            let gone = matches!(row.state, NodeState::Unreachable | NodeState::Gone);
+            row.hostname.is_empty() && !gone
         };
         let awaited: BTreeSet<AgentId> =
             view.agents.iter().filter(awaited).map(|row| row.agent_id).collect();
@@ -96,7 +132,7 @@ pub fn an_operator_calls(world: &mut World) {
     let away: Vec<AgentId> = away.collect();
     let given_up = world.dice.pick(&away).copied().unwrap_or(agent);
     let role = Role::new(world.dice.pick(&ROLES).expect("there are roles")).expect("a valid role");
-    let call = match world.dice.number(0..=11) {
+    let call = match world.dice.number(0..=17) {
         0 => OperatorCall::MarkAgentGone { agent: given_up },
         1 => OperatorCall::SetWeight { role, weight_millis: world.dice.number(500..=3_000) },
         2 | 3 => OperatorCall::SetPriority {
@@ -111,7 +147,14 @@ pub fn an_operator_calls(world: &mut World) {
             let quota = quota(world);
             OperatorCall::SetQuota { role, quota, force: world.dice.chance(500) }
         }
-        number => OperatorCall::SetDraining { agent, draining: number < 11 },
+        number @ 9..=11 => OperatorCall::SetDraining { agent, draining: number < 11 },
+        12..=14 => OperatorCall::Drain {
+            agent,
+            grace_max_ms: world.dice.number(0..=3_000),
+            mark_gone: world.dice.chance(200),
+        },
+        15 => OperatorCall::Deactivate { agent },
+        _ => OperatorCall::Reactivate { agent },
     };
     world.operate(call);
 }

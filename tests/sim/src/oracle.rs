@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_control::agent::Effect;
 use meshos_protocol::{
-    ids::{Fence, FrameworkId, OfferId, TaskId, Term, UpdateId},
+    ids::{AgentId, Fence, FrameworkId, OfferId, TaskId, Term, UpdateId},
     task::{StatusUpdate, TaskState},
 };
 
@@ -79,6 +79,8 @@ pub struct Oracle {
     pub executor_updates: u64,
     /// How many callers gateways, and agents from executors, have had.
     pub callers: u64,
+    /// The agents that the newest leader showed as drained a step ago.
+    pub drained: BTreeSet<AgentId>,
     /// What the registry was made of.
     pub registry: RegistryMemory,
 }

@@ -48,6 +48,7 @@ pub fn seed(seed: u64, verbose: bool) -> Summary {
     world.plan(0, Happening::Fault);
     world.run_ms(SAFETY_MS);
     rest(&mut world);
+    empty(&mut world);
     hunger(&mut world);
     settle(&mut world);
     end_frameworks(&mut world);
@@ -82,6 +83,32 @@ pub fn rest(world: &mut World) {
     for index in 0..world.drivers.len() {
         world.drivers[index].thinking = true;
         world.plan_act(index, 0, Act::Think);
+    }
+}
+
+/// Ends all faults but changes of leader, has every framework want more than there is, drains a node
+/// meanwhile, and demands that nothing is left of it.
+///
+/// # Panics
+/// When that does not come to pass in time.
+pub fn empty(world: &mut World) {
+    calm(world);
+    for driver in &mut world.drivers {
+        driver.demand = HUNGER;
+    }
+    world.run_ms(HUNGER_MS / 2);
+    let until = world.now_ms + LIVENESS_MS;
+    while world.emptied.is_none() && world.now_ms < until {
+        world.choose_to_empty();
+        world.run_ms(250);
+    }
+    if let (true, Some(emptied)) = (world.dice.chance(700), world.emptied) {
+        world.disturb_a_drain(emptied.agent.node);
+    }
+    await_all(world, invariants::not_yet_emptied);
+    world.emptied = None;
+    for driver in &mut world.drivers {
+        driver.demand = 0;
     }
 }
 
@@ -154,7 +181,8 @@ fn await_all(world: &mut World, not_yet: impl Fn(&World) -> Option<String>) {
     let until = world.now_ms + LIVENESS_MS;
     while let Some(why) = not_yet(world) {
         assert!(world.now_ms < until, "after {LIVENESS_MS} ms of calm: {why}");
-        world.undrain();
+        world.reactivate_all();
+        world.insist_on_drain();
         if !world.reserving {
             world.unreserve_all();
         }

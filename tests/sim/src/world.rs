@@ -16,6 +16,7 @@ use crate::{
     invariants,
     net::{Class, Frame, Host, Net, Side, StreamId},
     node::Node,
+    operators::Emptied,
     oracle::Oracle,
     raft::Raft,
     setup::Setup,
@@ -114,6 +115,8 @@ pub struct World {
     pub faults: bool,
     /// Whether frameworks leave their offers unanswered.
     pub resting: bool,
+    /// The agent that an operator is draining on purpose.
+    pub emptied: Option<Emptied>,
     /// Whether frameworks reserve; once they do not, operators undo what they did.
     pub reserving: bool,
 }
@@ -141,6 +144,7 @@ impl World {
             believed_dead: BTreeSet::new(),
             faults: false,
             resting: false,
+            emptied: None,
             reserving: true,
             setup,
         };

@@ -6,6 +6,7 @@ mod clock;
 mod common;
 mod containers;
 mod disks;
+mod draining;
 mod election;
 mod executors;
 mod explain;

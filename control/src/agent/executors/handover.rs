@@ -193,7 +193,7 @@ impl Agent {
         self.hand_over_all(key, effects);
         if first && self.live_tasks_of(key).is_empty() {
             // Its tasks were killed before it was there, so nobody knows of it who would end it.
-            self.shut_down_executor(now, key, effects);
+            self.shut_down_executor(now, key, None, effects);
         }
     }
 

@@ -221,15 +221,18 @@ impl Agent {
         self.destroy_executor(now, key, effects);
     }
 
-    /// Tells an executor to end, and sets when it is made to.
+    /// Tells an executor to end, and sets when it is made to: after the time that it asks for, or
+    /// `grace_max` when that is less. Asked for again, that can only come earlier.
     pub(in crate::agent) fn shut_down_executor(
         &mut self,
         now: Now,
         key: &ExecutorKey,
+        grace_max: Option<Duration>,
         effects: &mut Vec<Effect>,
     ) {
         let Some(executor) = self.executors.get_mut(key) else { return };
         if executor.terminating {
+            self.hurry_executor(now, key, grace_max);
             return;
         }
         match executor.phase {
@@ -242,7 +245,8 @@ impl Agent {
                 executor.terminating = true;
                 std::sync::Arc::make_mut(&mut executor.record).shutdown_asked = true;
                 let record = Box::new(executor.record.as_ref().clone());
-                let grace = self.shutdown_grace(&record.info);
+                let asked = self.shutdown_grace(&record.info);
+                let grace = grace_max.map_or(asked, |most| asked.min(most));
                 self.write(Change::Executor(record), effects);
                 self.deadlines.clear(&Deadline::ExecutorAwaited(key.clone()));
                 let grace_ms = millis(grace);
@@ -251,6 +255,13 @@ impl Agent {
             }
             ExecutorPhase::Running => self.destroy_executor(now, key, effects),
             ExecutorPhase::Ending { .. } => {}
+        }
+    }
+
+    fn hurry_executor(&mut self, now: Now, key: &ExecutorKey, grace_max: Option<Duration>) {
+        let deadline = Deadline::ExecutorDestroy(key.clone());
+        if let (Some(grace), Some(set)) = (grace_max, self.deadlines.get(&deadline)) {
+            self.deadlines.set(deadline, set.min(now.mono.after(grace)));
         }
     }
 
@@ -388,7 +399,7 @@ impl Agent {
         let keys: Vec<ExecutorKey> =
             self.executors.keys().filter(|key| wanted(key)).cloned().collect();
         for key in keys {
-            self.shut_down_executor(now, &key, effects);
+            self.shut_down_executor(now, &key, None, effects);
         }
     }
 }

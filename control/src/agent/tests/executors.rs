@@ -14,7 +14,7 @@ use crate::agent::{Event, TaskRecord};
 
 const EXIT_1: Exit = Exit::Code { code: 1 };
 
-fn pool() -> ExecutorId {
+pub(super) fn pool() -> ExecutorId {
     ExecutorId::new("pool").unwrap()
 }
 
@@ -35,7 +35,7 @@ pub(super) fn told(task: &str, state: TaskState, number: u8) -> ExecutorStatus {
 }
 
 /// Names of what an executor was told since the last look.
-fn heard(rig: &mut Rig) -> Vec<String> {
+pub(super) fn heard(rig: &mut Rig) -> Vec<String> {
     let told = std::mem::take(&mut rig.told).into_iter();
     told.map(|(_, event)| match event {
         ExecutorEvent::Subscribed(_) => "subscribed".to_owned(),
@@ -59,7 +59,7 @@ fn says(rig: &mut Rig, container: &ContainerId, call: Call) {
     rig.event(Event::ExecutorCalled { container: container.clone(), call });
 }
 
-fn update(rig: &mut Rig, container: &ContainerId, status: ExecutorStatus) {
+pub(super) fn update(rig: &mut Rig, container: &ContainerId, status: ExecutorStatus) {
     says(rig, container, Call::Update { status });
 }
 
@@ -112,7 +112,7 @@ fn started(rig: &mut Rig, task: &str) -> ContainerId {
 }
 
 /// The same, and the executor has subscribed and runs the task.
-fn running(rig: &mut Rig, task: &str) -> ContainerId {
+pub(super) fn running(rig: &mut Rig, task: &str) -> ContainerId {
     let container = started(rig, task);
     introduces_itself(rig, &container);
     assert_eq!(heard(rig), ["subscribed".to_owned(), format!("launch {task}")]);
@@ -247,7 +247,7 @@ fn an_executor_tells_only_what_it_may_of_what_it_has() {
 fn a_kill_goes_through_the_executor_and_again_when_it_comes_back() {
     let mut rig = Rig::registered();
     let container = running(&mut rig, "a");
-    let kill = ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None };
+    let kill = ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None, drain: None };
     rig.tell(kill.clone());
     assert_eq!(heard(&mut rig), ["kill a"]);
     rig.event(Event::ExecutorDisconnected { container: container.clone() });
@@ -264,7 +264,7 @@ fn a_kill_goes_through_the_executor_and_again_when_it_comes_back() {
 fn tasks_that_are_killed_before_their_executor_is_there_end_at_once_and_it_is_not_kept() {
     let mut rig = Rig::registered();
     let container = started(&mut rig, "a");
-    rig.tell(ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None });
+    rig.tell(ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None, drain: None });
     rig.flush();
     assert_eq!(rig.update().reason, Some(Reason::KilledDuringLaunch));
     introduces_itself(&mut rig, &container);
@@ -361,7 +361,7 @@ fn an_executor_that_cannot_be_started_fails_its_tasks_with_the_reason() {
 fn a_shutdown_gives_time_and_then_none() {
     let mut rig = Rig::registered();
     let container = running(&mut rig, "a");
-    rig.tell(ToAgent::ShutdownExecutor { framework: F1, executor: pool() });
+    rig.tell(ToAgent::ShutdownExecutor { framework: F1, executor: pool(), grace_max_ms: None });
     assert_eq!(heard(&mut rig), ["shutdown"]);
     // It takes nothing more.
     rig.tell(launch_of(F1, vec![executor_task("b", false)]));
@@ -382,7 +382,7 @@ fn executors_end_with_their_framework_and_with_their_agent_id() {
         let container = running(&mut rig, "a");
         rig.said.clear();
         if gone {
-            rig.tell(ToAgent::Gone { message: String::new() });
+            rig.tell(ToAgent::Gone { message: String::new(), leave: false });
             assert_eq!(rig.destroyed, std::slice::from_ref(&container));
         } else {
             rig.tell(ToAgent::CloseFramework { framework: F1 });

@@ -11,7 +11,7 @@ use crate::agent::Event;
 const TERM: Exit = Exit::Signal { signal: 15 };
 
 fn kill(rig: &mut Rig, name: &str, grace_ms: Option<u64>) {
-    rig.tell(ToAgent::Kill { framework: F1, task: task_id(name), grace_ms });
+    rig.tell(ToAgent::Kill { framework: F1, task: task_id(name), grace_ms, drain: None });
 }
 
 #[test]

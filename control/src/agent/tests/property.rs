@@ -9,7 +9,7 @@ use meshos_protocol::{
         agent::{ToAgent, ToLeader},
         executor::{Call, Event as ExecutorEvent, ExecutorStatus, Subscribe},
     },
-    task::{Exit, TaskReport, TaskState},
+    task::{DrainKill, Exit, TaskReport, TaskState},
 };
 use proptest::prelude::*;
 
@@ -20,6 +20,8 @@ use crate::agent::Event;
 enum Step {
     Launch(u8),
     Kill(u8),
+    /// The same because the node is drained.
+    Drain(u8, bool),
     Acknowledge,
     /// The oldest so many writes become durable.
     Flush(usize),
@@ -53,6 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0u8..6).prop_map(Step::Launch),
         3 => (0u8..6).prop_map(Step::Kill),
+        2 => (0u8..6, any::<bool>()).prop_map(|(task, gone)| Step::Drain(task, gone)),
         8 => Just(Step::Acknowledge),
         8 => (1usize..4).prop_map(Step::Flush),
         6 => Just(Step::ComesUp),
@@ -139,7 +142,12 @@ impl World {
             Step::Launch(number) => self.launch(*number),
             Step::Kill(number) => {
                 let task = task_id(&format!("t{number}"));
-                self.say(ToAgent::Kill { framework: F1, task, grace_ms: Some(5_000) });
+                self.say(ToAgent::Kill { framework: F1, task, grace_ms: Some(5_000), drain: None });
+            }
+            Step::Drain(number, mark_gone) => {
+                let task = task_id(&format!("t{number}"));
+                let drain = Some(DrainKill { grace_max_ms: 2_000, mark_gone: *mark_gone });
+                self.say(ToAgent::Kill { framework: F1, task, grace_ms: None, drain });
             }
             Step::Acknowledge => self.acknowledge(),
             Step::Flush(count) => self.rig.flush_some(*count),
@@ -164,7 +172,7 @@ impl World {
                 self.term += 1;
                 self.connect();
             }
-            Step::Gone => self.say(ToAgent::Gone { message: String::new() }),
+            Step::Gone => self.say(ToAgent::Gone { message: String::new(), leave: false }),
             Step::CloseFramework => self.say(ToAgent::CloseFramework { framework: F1 }),
             Step::DiskFails => {
                 self.rig.event(Event::StorageFailed { why: "full".to_owned() });
@@ -193,7 +201,7 @@ impl World {
             }
             Step::ShutDown => {
                 let executor = ExecutorId::new("pool").unwrap();
-                self.say(ToAgent::ShutdownExecutor { framework: F1, executor });
+                self.say(ToAgent::ShutdownExecutor { framework: F1, executor, grace_max_ms: None });
             }
         }
         self.hear_agent();

@@ -140,7 +140,7 @@ fn after_a_reboot_every_task_is_over_and_none_is_said_to_have_been_dropped() {
 fn a_kill_goes_on_after_a_crash() {
     let mut rig = Rig::registered();
     let container = rig.run_acknowledged("a");
-    rig.tell(ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None });
+    rig.tell(ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None, drain: None });
     rig.flush();
     rig.terminated.clear();
     rig.crash();
@@ -157,7 +157,7 @@ fn a_kill_while_starting_that_ended_in_a_crash_is_a_kill() {
     let mut rig = Rig::registered();
     rig.launch("a");
     rig.flush();
-    rig.tell(ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None });
+    rig.tell(ToAgent::Kill { framework: F1, task: task_id("a"), grace_ms: None, drain: None });
     rig.flush();
     let updates = crash_and_tell(&mut rig);
     assert_eq!(updates.last().unwrap().state, TaskState::Killed);

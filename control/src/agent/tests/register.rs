@@ -90,7 +90,7 @@ fn an_agent_id_that_ended_takes_its_tasks_along_before_the_node_registers_anew()
     rig.launch("waits");
     rig.connect(2);
     rig.said.clear();
-    rig.tell(ToAgent::Gone { message: "declared gone".to_owned() });
+    rig.tell(ToAgent::Gone { message: "declared gone".to_owned(), leave: false });
     rig.flush();
     assert_eq!(rig.disk.agent, None);
     assert_eq!(rig.destroyed, [runs.clone(), starts.clone()]);
@@ -146,7 +146,7 @@ fn what_an_ended_agent_id_left_is_cleared_after_a_crash_too() {
     let over = rig.run("over");
     rig.exits(&over, CODE_0);
     rig.flush();
-    rig.tell(ToAgent::Gone { message: String::new() });
+    rig.tell(ToAgent::Gone { message: String::new(), leave: false });
     rig.flush_some(1);
     rig.crash();
     rig.connect(2);

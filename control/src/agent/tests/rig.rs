@@ -278,7 +278,7 @@ impl Rig {
                 }
                 Effect::Terminate { container } => self.terminated.push(container),
                 Effect::Destroy { container } => self.destroyed.push(container),
-                Effect::Halt { why } => self.halted = Some(why),
+                Effect::Halt { why, .. } => self.halted = Some(why),
                 Effect::Release { container } => {
                     let known = self.containers.remove(&container);
                     assert!(
@@ -528,7 +528,7 @@ impl Rig {
     /// The agent id has ended: it registers anew.
     pub(super) fn tell_gone(&mut self) {
         self.register_again(2);
-        self.tell(ToAgent::Gone { message: String::new() });
+        self.tell(ToAgent::Gone { message: String::new(), leave: false });
         self.flush();
     }
 

@@ -35,7 +35,7 @@ fn tasks_run_on_and_can_be_killed_but_their_ends_wait_for_a_restart() {
     let b = rig.run_acknowledged("b");
     fail(&mut rig);
     rig.exits(&a, CODE_0);
-    rig.tell(ToAgent::Kill { framework: F1, task: task_id("b"), grace_ms: None });
+    rig.tell(ToAgent::Kill { framework: F1, task: task_id("b"), grace_ms: None, drain: None });
     assert_eq!(rig.terminated, std::slice::from_ref(&b));
     assert_eq!(rig.states(), [TaskState::Killing]);
     rig.exits(&b, CODE_0);

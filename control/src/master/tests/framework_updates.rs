@@ -250,7 +250,7 @@ fn an_update_waits_for_the_voters_to_be_upgraded() {
     world.expect(&["s1 refused Busy"]);
     world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL))]);
     world.call(session, call);
-    world.expect(&["propose level 3", "propose update F1", "s1 ok"]);
+    world.expect(&[&format!("propose level {LEVEL}"), "propose update F1", "s1 ok"]);
     world.event(Event::SessionClosed { session });
     assert_eq!(world.log.framework(FrameworkId(1)).unwrap().info.roles, roles(&["a"]));
 }

@@ -135,12 +135,29 @@ pub(super) enum Said {
 
 #[derive(Debug, Clone)]
 pub(super) enum Operation {
-    Kill { framework: u64, task: u8 },
+    Kill {
+        framework: u64,
+        task: u8,
+    },
     Teardown(u64),
     Gone(u64, u32),
-    Drain { node: u64, registration: u32, draining: bool },
+    Drain {
+        node: u64,
+        registration: u32,
+        draining: bool,
+    },
+    /// Deactivated, drained in one of two ways, or offered again.
+    Hold {
+        node: u64,
+        registration: u32,
+        kind: u8,
+    },
     Weight(u64),
-    Reserve { node: u64, cpus: i64, undo: bool },
+    Reserve {
+        node: u64,
+        cpus: i64,
+        undo: bool,
+    },
 }
 
 fn any_tasks() -> impl Strategy<Value = Vec<(u8, u8)>> {
@@ -174,18 +191,16 @@ fn any_call() -> impl Strategy<Value = Said> {
     ]
 }
 
-pub(super) fn any_step() -> impl Strategy<Value = Step> {
-    let quote = prop_oneof![
-        4 => Just(Quote::OnRecord),
-        1 => Just(Quote::Nothing),
-        1 => (1u32..3).prop_map(Quote::Made),
-    ];
-    let operation = prop_oneof![
+fn any_operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
         (1u64..3, 0u8..4).prop_map(|(framework, task)| Operation::Kill { framework, task }),
         (1u64..3).prop_map(Operation::Teardown),
         (1u64..4, 1u32..3).prop_map(|(node, number)| Operation::Gone(node, number)),
         (1u64..4, 1u32..3, any::<bool>()).prop_map(|(node, registration, draining)| {
             Operation::Drain { node, registration, draining }
+        }),
+        (1u64..4, 1u32..3, 0u8..5).prop_map(|(node, registration, kind)| {
+            Operation::Hold { node, registration, kind }
         }),
         (0u64..3_000).prop_map(Operation::Weight),
         (1u64..4, 1i64..4, any::<bool>()).prop_map(|(node, cpus, undo)| Operation::Reserve {
@@ -193,7 +208,16 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
             cpus,
             undo
         }),
+    ]
+}
+
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
+    let quote = prop_oneof![
+        4 => Just(Quote::OnRecord),
+        1 => Just(Quote::Nothing),
+        1 => (1u32..3).prop_map(Quote::Made),
     ];
+    let operation = any_operation();
     let number = || prop::option::of(0u8..4);
     prop_oneof![
         8 => (1u64..4, prop::bool::weighted(0.2))

@@ -8,6 +8,7 @@ mod framework_updates;
 mod frameworks;
 mod hints;
 mod history;
+mod holds;
 mod leaders;
 mod operations;
 mod random;

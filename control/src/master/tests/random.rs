@@ -381,6 +381,14 @@ impl Player {
                 agent: agent(*node, *registration),
                 draining: *draining,
             },
+            Operation::Hold { node, registration, kind } => {
+                let agent = agent(*node, *registration);
+                match kind {
+                    0 => OperatorCall::Deactivate { agent },
+                    1 => OperatorCall::Reactivate { agent },
+                    _ => OperatorCall::Drain { agent, grace_max_ms: 5_000, mark_gone: *kind == 4 },
+                }
+            }
             Operation::Reserve { node, cpus, undo } => {
                 let resources = reserved(&format!("cpus:{cpus}"));
                 let operation = match undo {

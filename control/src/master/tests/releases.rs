@@ -61,7 +61,7 @@ fn what_an_older_voter_does_not_know_is_not_put_on_record() {
     world.expect(&["propose weight * 2000", "operator 4 ok"]);
     world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL)), (7, Some(LEVEL + 1))]);
     set_quota(&mut world, 5);
-    world.expect(&["propose level 3", "propose quota *", "operator 5 ok"]);
+    world.expect(&[&format!("propose level {LEVEL}"), "propose quota *", "operator 5 ok"]);
     // Once on record it stays: whoever comes back with an older release stops by itself.
     let mut next = world.next_leader();
     next.voters(&[(8, Some(LEVEL)), (7, None)]);
@@ -103,7 +103,7 @@ fn nothing_new_overtakes_the_raise_of_the_level() {
     world.voters(&[(9, Some(LEVEL)), (8, Some(LEVEL))]);
     set_quota(&mut world, 1);
     let told = world.told();
-    assert_eq!(told[0], "propose level 3");
+    assert_eq!(told[0], format!("propose level {LEVEL}"));
     assert!(told[1].starts_with("operator 1 Busy") && told.len() == 2, "{told:?}");
     world.commit();
     set_quota(&mut world, 2);

@@ -532,7 +532,7 @@ fn to_agent(message: &ToAgent) -> String {
             format!("registered {}{draining}", agent_name(*agent))
         }
         ToAgent::Drain { draining } => format!("drain {draining}"),
-        ToAgent::Gone { .. } => "gone".to_owned(),
+        ToAgent::Gone { leave, .. } => if *leave { "gone, leave" } else { "gone" }.to_owned(),
         ToAgent::Refused { message } => format!("refused: {message}"),
         ToAgent::Launch { framework, tasks, .. } => {
             let tasks: Vec<String> = tasks
@@ -550,12 +550,19 @@ fn to_agent(message: &ToAgent) -> String {
             format!("operate {uuid} {kind}")
         }
         ToAgent::SettleOperation { uuid } => format!("settle {uuid}"),
-        ToAgent::Kill { framework, task, .. } => format!("kill {framework} {task}"),
+        ToAgent::Kill { framework, task, drain, .. } => {
+            let drain = drain.map(|drain| {
+                let gone = if drain.mark_gone { ", gone" } else { "" };
+                format!(" (drain {}{gone})", drain.grace_max_ms)
+            });
+            format!("kill {framework} {task}{}", drain.unwrap_or_default())
+        }
         ToAgent::Acknowledge { framework, task, update } => {
             format!("acknowledge {framework} {task} u{}", update.as_bytes()[0])
         }
-        ToAgent::ShutdownExecutor { framework, executor } => {
-            format!("shutdown {framework} {executor}")
+        ToAgent::ShutdownExecutor { framework, executor, grace_max_ms } => {
+            let most = grace_max_ms.map(|most| format!(" within {most}")).unwrap_or_default();
+            format!("shutdown {framework} {executor}{most}")
         }
         ToAgent::ExecutorMessage { framework, executor, data } => {
             format!("message {data:?} for {framework} {executor}")
@@ -576,6 +583,10 @@ fn proposal(command: &Command) -> String {
         Command::SetAgentState { agent, state } => {
             let state = serde_json::to_value(state).unwrap()["t"].as_str().unwrap().to_owned();
             format!("{} {state}", agent_name(*agent))
+        }
+        Command::SetHold { agent, hold } => {
+            let kind = serde_json::to_value(hold).unwrap()["t"].as_str().map(str::to_owned);
+            format!("{} held {}", agent_name(*agent), kind.as_deref().unwrap_or("no more"))
         }
         Command::AdmitFramework { info, .. } => format!("admit framework {}", info.name),
         Command::Resubscribe { framework, .. } => format!("resubscribe {framework}"),

@@ -68,6 +68,13 @@ fn obstacle(name: &str) -> String {
         "disconnected" => "has lost its connection".to_owned(),
         "not_reported" => "has not yet reported to this leader".to_owned(),
         "draining" => "drains: its tasks go on, and it is offered no more".to_owned(),
+        "draining_tasks" => {
+            "drains: its tasks are being ended, and it is offered no more".to_owned()
+        }
+        "deactivated" => {
+            "is deactivated: its tasks go on, and it is offered no more until `meshos reactivate`"
+                .to_owned()
+        }
         other => plain(other),
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct Circumstances {
     pub agents_disconnected: usize,
     pub agents_unreachable: usize,
     pub agents_draining: usize,
+    pub agents_deactivated: usize,
     pub agents_active: usize,
 }
 
@@ -104,6 +105,7 @@ impl Circumstances {
             (self.agents_disconnected, "has lost its connection", "have lost their connections"),
             (self.agents_unreachable, "is unreachable", "are unreachable"),
             (self.agents_draining, "drains", "drain"),
+            (self.agents_deactivated, "is deactivated", "are deactivated"),
         ];
         let told = agents.into_iter().filter(|(number, ..)| *number > 0);
         told.map(|(number, one, many)| {

@@ -1,9 +1,9 @@
 //! Which rule is looked at when.
 
 use super::{
-    accounted, capacity, conserved, demand, fair_shares, fencing, known_records, known_tasks,
-    no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets, remembered,
-    reservations, start_once, terminal_final, truthful, update_order, updates_settled,
+    accounted, capacity, conserved, demand, drained, fair_shares, fencing, known_records,
+    known_tasks, no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets,
+    remembered, reservations, start_once, terminal_final, truthful, update_order, updates_settled,
 };
 use crate::world::World;
 
@@ -17,6 +17,7 @@ pub fn check_always(world: &mut World) {
     no_double_allocation::check(world);
     quota_limits::check(world);
     reservations::check(world);
+    drained::check(world);
     for key in std::mem::take(&mut world.oracle.touched) {
         let Some(life) = world.oracle.lives.get(&key) else { continue };
         start_once::check(&key, life);
@@ -30,6 +31,11 @@ pub fn check_always(world: &mut World) {
 /// Tells the first that does not hold yet.
 pub fn not_yet_offered(world: &World) -> Option<String> {
     offered_at_rest::not_yet(world)
+}
+
+/// What must come to hold of a node that is being drained. Tells the first that does not hold yet.
+pub fn not_yet_emptied(world: &World) -> Option<String> {
+    drained::not_yet(world)
 }
 
 /// What must come to hold once nothing goes wrong any more, while every framework wants more than

@@ -10,6 +10,7 @@ mod checks;
 mod conserved;
 mod constraints;
 mod demand;
+mod drained;
 mod fair_shares;
 mod fencing;
 mod known_records;
@@ -28,7 +29,9 @@ mod truthful;
 mod update_order;
 mod updates_settled;
 
-pub use checks::{check_always, not_yet_fair, not_yet_offered, not_yet_quiet, not_yet_settled};
+pub use checks::{
+    check_always, not_yet_emptied, not_yet_fair, not_yet_offered, not_yet_quiet, not_yet_settled,
+};
 pub use constraints::check as check_made;
 pub use registry_forgets::Memory as RegistryMemory;
 pub use replayed::{BYTES_MAX as RECORDED_BYTES_MAX, check as check_replayed};
