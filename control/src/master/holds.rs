@@ -13,7 +13,7 @@ use meshos_protocol::{
 use super::{
     DrainView, NodeState,
     agents::{InFlight, Link},
-    calls::invalid,
+    calls::{busy, invalid},
     proposals::{Caller, Purpose},
     state::{Core, Cx},
     tasks::TaskKey,
@@ -51,8 +51,13 @@ impl Core {
             self.answer(cx, caller, Err(error));
             return;
         }
-        if mark_gone && self.releases.is_member(agent.node) {
-            self.answer(cx, caller, Err(no_voter_leaves(agent.node)));
+        let refusal = match self.releases.is_member(agent.node) {
+            Some(true) => Some(no_voter_leaves(agent.node)),
+            None => Some(busy("it is just being found out which nodes vote: try again")),
+            Some(false) => None,
+        };
+        if let Some(error) = refusal.filter(|_| mark_gone) {
+            self.answer(cx, caller, Err(error));
             return;
         }
         match self.registry.hold(agent) {
@@ -174,11 +179,13 @@ impl Core {
         self.conclude_drain(cx, agent);
     }
 
-    /// Declares an agent gone that was drained for that, once nothing is left of it.
+    /// Declares an agent gone that was drained for that, once nothing is left of it and its node does not
+    /// vote, whatever it did when the drain began.
     pub(super) fn conclude_drain(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
         let gone = self.drain_of(agent).is_some_and(|drain| drain.mark_gone);
         let changing = self.agents.get(&agent).is_none_or(|entry| entry.in_flight.is_some());
-        if gone && !changing && self.is_online(agent) && self.is_empty(agent) {
+        let votes = self.releases.is_member(agent.node) != Some(false);
+        if gone && !votes && !changing && self.is_online(agent) && self.is_empty(agent) {
             let state = AgentState::Gone { at: cx.now.wall };
             self.propose_agent_state(cx, agent, state, InFlight::Gone, Caller::Nobody);
         }

@@ -1,7 +1,7 @@
 //! What the voters' releases know, and so what may be put on record.
 
 use meshos_protocol::{
-    ids::NodeId,
+    ids::{AgentId, NodeId},
     messages::{
         node::Release,
         scheduler::{CallError, CallErrorKind},
@@ -49,9 +49,10 @@ impl Releases {
         self.voters.iter().filter(|voter| voter.counts())
     }
 
-    /// Whether a node is one of the voters, or is about to be.
-    pub(super) fn is_member(&self, node: NodeId) -> bool {
-        self.voters.iter().any(|voter| voter.node == node)
+    /// Whether a node is one of the voters, or is about to be; absent as long as nobody has told.
+    pub(super) fn is_member(&self, node: NodeId) -> Option<bool> {
+        let told = !self.voters.is_empty();
+        told.then(|| self.voters.iter().any(|voter| voter.node == node))
     }
 
     /// The level that all voters know, as they answer now; absent while one does not.
@@ -95,6 +96,11 @@ impl Core {
     /// The voters, or what is known of their releases, have changed.
     pub(super) fn on_voters(&mut self, cx: &mut Cx<'_>, voters: Vec<VoterRelease>) {
         self.releases.voters = voters;
+        // One that votes no more may have been waited for.
+        let held: Vec<AgentId> = self.registry.holds().map(|(agent, _)| agent).collect();
+        for agent in held {
+            self.conclude_drain(cx, agent);
+        }
         let Some(known) = self.releases.known_by_all() else { return };
         let level = known.min(LEVEL);
         if level > self.registry.level().max(self.releases.raising) {

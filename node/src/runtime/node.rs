@@ -154,13 +154,11 @@ impl Node {
             () = shutdown.cancelled() => Ok(()),
             ended = formation.run(&self.identity.data_dir, node, &self.gossip) => ended,
             failed = raft_failed(&self.raft) => Err(failed),
-            halt = agent.halted() => conclude(halt),
+            halt = agent.halted() => self.conclude(halt, &containerizer).await,
         };
         if self.options.stop_tasks {
             agent.stop_tasks().await;
-            if let Err(error) = containerizer.stop_launcher(true).await {
-                tracing::warn!(%error, "the launcher could not be ended");
-            }
+            stop_launcher(&containerizer).await;
         }
         stop.cancel();
         while services.join_next().await.is_some() {}
@@ -186,6 +184,20 @@ impl Node {
             missing: self.missing.clone(),
             gossip_address: self.options.http_address().to_string(),
         }
+    }
+
+    /// How a node ends that is told to: as a failure, unless somebody wanted it.
+    async fn conclude(&self, halt: agent::Halt, containerizer: &NativeContainerizer) -> Result<()> {
+        let agent::Halt { why, wanted } = halt;
+        if !wanted {
+            return Err(anyhow::Error::msg(why));
+        }
+        tracing::info!(why, "the node ends");
+        // Nothing runs there any more, and there is nothing to come back to.
+        if !self.options.stop_tasks {
+            stop_launcher(containerizer).await;
+        }
+        Ok(())
     }
 
     fn tracker_options(&self, fence: FenceStore, recovery: RecoveryStore) -> TrackerOptions {
@@ -418,14 +430,10 @@ fn facts(options: &NodeOptions) -> NodeFacts {
     }
 }
 
-/// How a node ends that is told to: as a failure, unless somebody wanted it.
-fn conclude(halt: agent::Halt) -> Result<()> {
-    let agent::Halt { why, wanted } = halt;
-    if wanted {
-        tracing::info!(why, "the node ends");
-        return Ok(());
+async fn stop_launcher(containerizer: &NativeContainerizer) {
+    if let Err(error) = containerizer.stop_launcher(true).await {
+        tracing::warn!(%error, "the launcher could not be ended");
     }
-    Err(anyhow::Error::msg(why))
 }
 
 fn agent_config(options: &NodeOptions, node: &NodeIdentity) -> AgentConfig {

@@ -154,6 +154,7 @@ fn a_node_that_is_given_up_ends_when_it_is_empty_and_is_gone() {
     framework
         .wait_for_all("the tasks are gone", &tasks, |state| state == TaskState::GoneByOperator);
     assert_eq!(cluster.nodes[drained].wait_for_end(), 0, "it was wanted");
+    assert!(cluster.nodes[drained].launcher().is_none(), "nothing of it stays");
     wait_until("it is gone", || row(&cluster, asked, &id)["state"] == "gone");
     assert_ended_once(&framework, &journal, &tasks, TaskState::GoneByOperator);
 

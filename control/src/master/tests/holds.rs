@@ -307,6 +307,29 @@ fn voters_are_not_given_up() {
 }
 
 #[test]
+fn a_node_that_came_to_vote_after_its_drain_began_stays_until_it_votes_no_more() {
+    let mut world = World::new();
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.commits = false;
+    drain(&mut world, 5_000, true);
+    world.voters(&[(9, Some(LEVEL)), (1, Some(LEVEL))]);
+    world.commits = true;
+    world.commit();
+    world.pass(60_000);
+    assert_eq!(left(&world), (NodeState::Drained, 0, 0));
+    world.told();
+    world.voters(&[(9, Some(LEVEL))]);
+    world.expect(&["propose n1.1 gone", "n1 gone, leave"]);
+    // Nor is one that may vote for all that a new leader knows.
+    let mut unsure = World::amid_an_upgrade();
+    unsure.register(1, "cpus:4;mem:4096", vec![]);
+    unsure.told();
+    drain(&mut unsure, 5_000, true);
+    let told = unsure.told().pop().unwrap();
+    assert!(told.contains("Busy: it is just being found out which nodes vote"), "{told}");
+}
+
+#[test]
 fn a_drain_ends_at_any_time_and_another_takes_its_place() {
     let (mut world, n1, _) = with_tasks();
     drain(&mut world, 60_000, false);
