@@ -71,6 +71,7 @@ impl Core {
             entry.link = Link::Online { connection };
             entry.facts = Some(Arc::clone(&facts));
             entry.reported = true;
+            entry.registered.note(cx.now.wall);
         }
         self.awaited.remove(&agent);
         self.pictures.agent_changed(agent);

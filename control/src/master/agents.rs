@@ -8,7 +8,7 @@ use meshos_protocol::{
     messages::agent::Registration,
     resources::Resources,
     task::{StatusUpdate, TaskReport},
-    time::Mono,
+    time::{Mono, Wall},
     wishes::FaultDomain,
 };
 
@@ -23,9 +23,29 @@ pub(super) struct Agent {
     /// Whether it has reported all its tasks to this master at least once: what it was sent since
     /// is known here, so a task that is not known was never sent.
     pub(super) reported: bool,
+    /// When it registered in this term.
+    pub(super) registered: Times,
     /// A change of its state on its way through the registry.
     pub(super) in_flight: Option<InFlight>,
     pub(super) slot: Slot,
+}
+
+/// When somebody came in this term, and came again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) first: Option<Wall>,
+    pub(super) again: Option<Wall>,
+}
+
+impl Times {
+    /// It has come.
+    pub(super) fn note(&mut self, now: Wall) {
+        if self.first.is_some() {
+            self.again = Some(now);
+        } else {
+            self.first = Some(now);
+        }
+    }
 }
 
 /// How an agent is connected.

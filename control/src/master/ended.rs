@@ -160,6 +160,7 @@ fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
         name: end.name,
         role: end.role,
         resources: end.resources,
+        extras: None,
         state: end.state,
         reason: end.reason,
         message: end.message.into(),

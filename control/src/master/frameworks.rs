@@ -8,7 +8,7 @@ use meshos_protocol::{
     time::Mono,
 };
 
-use super::table::Slot;
+use super::{agents::Times, table::Slot};
 
 /// A framework that has not ended. What it says of itself is in the registry.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Framework {
     pub(super) updating: Option<(ProposalId, BTreeSet<Role>)>,
     /// Offers taken back while nobody listened: told to whoever resumes the subscription.
     pub(super) rescinds_untold: Vec<OfferId>,
+    /// When it subscribed in this term.
+    pub(super) registered: Times,
     pub(super) slot: Slot,
 }
 

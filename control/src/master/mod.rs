@@ -66,8 +66,8 @@ pub use operations::{OperationEnd, OperationKind};
 pub use releases::VoterRelease;
 pub use table::Table;
 pub use view::{
-    AgentView, DrainView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView,
-    View,
+    AgentView, DrainView, FrameworkDetails, FrameworkState, FrameworkView, NodeState, OfferView,
+    RoleView, TaskExtras, TaskView, View,
 };
 pub use wishes::judge_wishes;
 

@@ -14,7 +14,7 @@ use meshos_protocol::{
 
 use super::{
     Effect,
-    agents::Link,
+    agents::{Link, Times},
     frameworks::{Framework, Presence, SessionPhase},
     proposals::{Caller, Purpose},
     state::{Core, Cx},
@@ -42,6 +42,7 @@ impl Core {
             suppressing: None,
             updating: None,
             rescinds_untold: Vec::new(),
+            registered: Times::default(),
             slot,
         };
         self.frameworks.insert(id, framework);

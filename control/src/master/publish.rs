@@ -13,8 +13,8 @@ use meshos_protocol::{
 };
 
 use super::{
-    AgentView, Counters, FrameworkState, FrameworkView, MasterConfig, NodeState, RoleView, Table,
-    Tally, View,
+    AgentView, Counters, FrameworkDetails, FrameworkState, FrameworkView, MasterConfig, NodeState,
+    RoleView, Table, Tally, View,
     agents::Link,
     frameworks::Presence,
     state::Core,
@@ -79,7 +79,7 @@ impl Pictures {
     /// A row for a new framework.
     pub(super) fn framework_slot(&mut self, id: FrameworkId, record: &FrameworkRecord) -> Slot {
         self.frameworks_changed.insert(id);
-        self.frameworks.insert(framework_row(id, record))
+        self.frameworks.insert(framework_row(id, record, None))
     }
 
     /// The framework has ended.
@@ -90,13 +90,17 @@ impl Pictures {
         slot: Option<Slot>,
         record: Option<&FrameworkRecord>,
     ) {
+        let before = slot.and_then(|slot| self.frameworks.row(slot)).cloned();
         if let Some(slot) = slot {
             self.frameworks.remove(slot);
         }
         self.frameworks_changed.remove(&id);
         let Some(record) = record else { return };
+        let mut row = framework_row(id, record, before.as_ref().map(|before| &before.details));
+        row.registered_at = before.as_ref().and_then(|before| before.registered_at);
+        row.reregistered_at = before.and_then(|before| before.reregistered_at);
         let closed = Arc::make_mut(&mut self.closed);
-        closed.push_back(Arc::new(framework_row(id, record)));
+        closed.push_back(Arc::new(row));
         while closed.len() > config.closed_frameworks_shown_max {
             closed.pop_front();
         }
@@ -168,6 +172,8 @@ impl Core {
         row.leader = id.node == self.me;
         row.tasks = self.tasks.live_of_agent(id);
         row.drain = self.shown_drain(id);
+        row.registered_at = agent.registered.first;
+        row.reregistered_at = agent.registered.again;
         if let Some(facts) = &agent.facts {
             row.hostname.clone_from(&facts.hostname);
             row.address.clone_from(&facts.http_address);
@@ -216,7 +222,10 @@ impl Core {
     fn redraw_framework(&mut self, id: FrameworkId) {
         let Some(framework) = self.frameworks.get(&id) else { return };
         let Some(record) = self.registry.framework(id) else { return };
-        let mut row = framework_row(id, record);
+        let before = self.pictures.frameworks.row(framework.slot);
+        let mut row = framework_row(id, record, before.map(|before| &before.details));
+        row.registered_at = framework.registered.first;
+        row.reregistered_at = framework.registered.again;
         let session = framework.presence.session();
         row.state = match framework.presence {
             Presence::Subscribed { .. } => FrameworkState::Subscribed,
@@ -239,6 +248,7 @@ impl Core {
         View {
             leader: self.me,
             fence: self.fence,
+            led_since: self.led_since,
             deposed: false,
             agents: self.pictures.agents.picture(),
             frameworks: self.pictures.frameworks.picture(),
@@ -260,10 +270,11 @@ impl Core {
 
 impl View {
     /// What is left of a master that leads no more: nothing.
-    pub(super) fn deposed(fence: Fence, leader: NodeId) -> Self {
+    pub fn deposed(fence: Fence, leader: NodeId) -> Self {
         Self {
             leader,
             fence,
+            led_since: meshos_protocol::time::Wall(0),
             deposed: true,
             agents: Table::default(),
             frameworks: Table::default(),
@@ -296,6 +307,8 @@ fn blank_agent(agent: AgentId) -> AgentView {
         domain: None,
         state: NodeState::Active,
         since: None,
+        registered_at: None,
+        reregistered_at: None,
         connected: false,
         leader: false,
         tasks: 0,
@@ -303,9 +316,22 @@ fn blank_agent(agent: AgentId) -> AgentView {
     }
 }
 
-/// The row of a framework as far as the registry knows it.
-fn framework_row(id: FrameworkId, record: &FrameworkRecord) -> FrameworkView {
+/// The row of a framework as far as the registry knows it. What has not changed `before` is shared.
+fn framework_row(
+    id: FrameworkId,
+    record: &FrameworkRecord,
+    before: Option<&Arc<FrameworkDetails>>,
+) -> FrameworkView {
     let closing = record.closed.as_ref();
+    let is_same = |known: &&Arc<FrameworkDetails>| {
+        known.capabilities == record.info.capabilities && known.labels == record.info.labels
+    };
+    let details = before.filter(is_same).cloned().unwrap_or_else(|| {
+        Arc::new(FrameworkDetails {
+            capabilities: record.info.capabilities,
+            labels: record.info.labels.clone(),
+        })
+    });
     FrameworkView {
         id,
         name: record.info.name.clone(),
@@ -323,6 +349,9 @@ fn framework_row(id: FrameworkId, record: &FrameworkRecord) -> FrameworkView {
         subscription: record.subscription,
         gateway: None,
         failover_timeout_ms: record.info.failover_timeout_ms,
+        details,
+        registered_at: None,
+        reregistered_at: None,
         disconnected_at: record.disconnected_at,
         closed_at: closing.map(|closing| closing.at),
         closed_why: closing.map(|closing| closing.why.clone()).unwrap_or_default(),

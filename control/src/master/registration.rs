@@ -9,7 +9,7 @@ use meshos_protocol::{
 
 use super::{
     ConnectionId, DropReason, Effect,
-    agents::{Agent, Connection, ConnectionPhase, InFlight, Link, Report},
+    agents::{Agent, Connection, ConnectionPhase, InFlight, Link, Report, Times},
     proposals::{Caller, Purpose},
     state::{Core, Cx},
     timers::Timer,
@@ -23,7 +23,14 @@ impl Core {
     /// Takes an agent up that is on record.
     pub(super) fn insert_agent(&mut self, agent: AgentId, link: Link) {
         let slot = self.pictures.agent_slot(agent);
-        let entry = Agent { link, facts: None, reported: false, in_flight: None, slot };
+        let entry = Agent {
+            link,
+            facts: None,
+            reported: false,
+            registered: Times::default(),
+            in_flight: None,
+            slot,
+        };
         self.agents.insert(agent, entry);
     }
 

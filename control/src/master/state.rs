@@ -12,7 +12,7 @@ use meshos_protocol::{
         agent::{TaskHint, ToAgent},
         scheduler::{CallError, Event as FrameworkEvent},
     },
-    time::{Mono, Now},
+    time::{Mono, Now, Wall},
 };
 
 use super::{
@@ -44,6 +44,7 @@ pub(super) struct Core {
     pub(super) config: MasterConfig,
     pub(super) fence: Fence,
     pub(super) me: NodeId,
+    pub(super) led_since: Wall,
     pub(super) registry: Registry,
     /// The allocation policy in force.
     pub(super) policy: PolicyChoice,
@@ -103,6 +104,7 @@ impl Core {
             config,
             fence,
             me,
+            led_since: now.wall,
             registry: Registry::new(),
             policy,
             proposals: Proposals::default(),

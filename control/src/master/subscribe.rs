@@ -250,6 +250,9 @@ impl Core {
         if let Some(stream) = self.sessions.get_mut(&session) {
             stream.phase = SessionPhase::Subscribed { framework, subscription };
         }
+        if let Some(framework) = self.frameworks.get_mut(&framework) {
+            framework.registered.note(cx.now.wall);
+        }
         self.set_presence(framework, Presence::Subscribed { session });
         self.counters.subscriptions += 1;
         let event = FrameworkEvent::Subscribed {

@@ -62,6 +62,16 @@ impl<T> Table<T> {
     }
 }
 
+impl<T> FromIterator<T> for Table<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(rows: I) -> Self {
+        let mut table = Self::default();
+        for (slot, row) in rows.into_iter().enumerate() {
+            table.set(Slot(slot), Some(Arc::new(row)));
+        }
+        table
+    }
+}
+
 /// The rows as a sequence.
 impl<T: Serialize> Serialize for Table<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -101,6 +111,12 @@ impl<T> TableWriter<T> {
         });
         self.table.set(slot, Some(Arc::new(row)));
         slot
+    }
+
+    /// A row as it is.
+    pub(super) fn row(&self, slot: Slot) -> Option<&Arc<T>> {
+        let (chunk, place) = (slot.0 / CHUNK_ROWS, slot.0 % CHUNK_ROWS);
+        self.table.chunks.get(chunk)?.get(place)?.as_ref()
     }
 
     /// Replaces a row.

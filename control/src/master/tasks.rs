@@ -14,7 +14,7 @@ use meshos_protocol::{
 };
 
 use super::{
-    Tally, TaskView,
+    Tally, TaskExtras, TaskView,
     ended::EndedTasks,
     table::{Slot, TableWriter},
 };
@@ -34,6 +34,8 @@ pub(super) struct Task {
     pub(super) name: Arc<str>,
     pub(super) role: Role,
     pub(super) resources: Resources,
+    /// For readers.
+    extras: Option<Arc<TaskExtras>>,
     pub(super) phase: TaskPhase,
     pub(super) state: TaskState,
     pub(super) reason: Option<Reason>,
@@ -69,6 +71,7 @@ impl Task {
             name: launch.description.name.as_str().into(),
             role: launch.role.clone(),
             resources: launch.description.resources.clone(),
+            extras: extras_of(launch),
             phase,
             state: match phase {
                 TaskPhase::Hinted => TaskState::Unknown,
@@ -127,6 +130,7 @@ impl Task {
             name: self.name.to_string(),
             role: self.role.clone(),
             resources: self.resources.clone(),
+            extras: self.extras.clone(),
             state: self.state,
             reason: self.reason,
             message: Arc::clone(&self.message),
@@ -440,6 +444,16 @@ impl Tasks {
         let indexed: usize = self.by_agent.values().map(BTreeSet::len).sum();
         assert_eq!(indexed, self.map.len(), "every task stands in its agent's index");
     }
+}
+
+fn extras_of(launch: &TaskLaunch) -> Option<Arc<TaskExtras>> {
+    let description = &launch.description;
+    let extras = TaskExtras {
+        labels: description.labels.clone(),
+        executor: description.executor_id().cloned(),
+        user: description.command.user.clone(),
+    };
+    (extras != TaskExtras::default()).then(|| Arc::new(extras))
 }
 
 /// What of some resources adds up over machines.

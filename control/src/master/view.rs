@@ -11,7 +11,10 @@ use std::{
 use meshos_alloc::{Quota, RoleState, Share};
 use meshos_protocol::{
     attributes::Attributes,
-    ids::{AgentId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId},
+    framework::Capabilities,
+    ids::{
+        AgentId, ExecutorId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId,
+    },
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
     shown::{amounts_as_map, attributes_as_map, exit_as_map, quantities_as_map, resources_as_map},
@@ -30,6 +33,9 @@ pub struct View {
     pub leader: NodeId,
     /// Its cluster and term.
     pub fence: Fence,
+    /// When its term began here.
+    #[serde(skip)]
+    pub led_since: Wall,
     /// Set once it leads no more; everything else is empty then.
     pub deposed: bool,
     /// The agents; a gone one only until its node is admitted again.
@@ -109,6 +115,12 @@ pub struct AgentView {
     pub state: NodeState,
     /// Since when it is unreachable or gone.
     pub since: Option<Wall>,
+    /// When it first registered in this term.
+    #[serde(skip)]
+    pub registered_at: Option<Wall>,
+    /// When it last registered again in this term.
+    #[serde(skip)]
+    pub reregistered_at: Option<Wall>,
     /// Whether its stream to this leader is open and all its tasks are reported.
     pub connected: bool,
     /// Whether this node leads.
@@ -150,6 +162,15 @@ pub enum FrameworkState {
     Closed,
 }
 
+/// What a framework says of itself beyond its row: mostly the same for long, and shared by its rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FrameworkDetails {
+    /// What it understands.
+    pub capabilities: Capabilities,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// A framework as readers see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FrameworkView {
@@ -177,6 +198,15 @@ pub struct FrameworkView {
     pub gateway: Option<NodeId>,
     /// How long its tasks live on after it disconnected.
     pub failover_timeout_ms: u64,
+    /// What else it says of itself.
+    #[serde(skip)]
+    pub details: Arc<FrameworkDetails>,
+    /// When it first subscribed in this term.
+    #[serde(skip)]
+    pub registered_at: Option<Wall>,
+    /// When it last subscribed again in this term.
+    #[serde(skip)]
+    pub reregistered_at: Option<Wall>,
     /// Since when it is disconnected.
     pub disconnected_at: Option<Wall>,
     /// When it ended.
@@ -190,6 +220,17 @@ pub struct FrameworkView {
     pub used: Resources,
     /// How many offers it has open.
     pub offers: usize,
+}
+
+/// What few tasks have, so that the others cost nothing for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskExtras {
+    /// Opaque to meshos.
+    pub labels: BTreeMap<String, String>,
+    /// The executor that runs it.
+    pub executor: Option<ExecutorId>,
+    /// Whom it runs as, when it says so itself.
+    pub user: Option<String>,
 }
 
 /// A task as readers see it.
@@ -210,6 +251,9 @@ pub struct TaskView {
     /// What it holds.
     #[serde(serialize_with = "resources_as_map")]
     pub resources: Resources,
+    /// What only some tasks have; absent also of tasks whose launch this leader has not seen.
+    #[serde(skip)]
+    pub extras: Option<Arc<TaskExtras>>,
     /// Its newest state.
     pub state: TaskState,
     /// Why it is in that state, by name.

@@ -138,6 +138,8 @@ pub(super) mod tests {
             domain: Some("eu/a".parse().unwrap()),
             state: NodeState::Active,
             since: None,
+            registered_at: None,
+            reregistered_at: None,
             connected: true,
             leader: bits == 1,
             tasks: 0,

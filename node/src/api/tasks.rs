@@ -102,6 +102,7 @@ mod tests {
             name: String::new(),
             role: Default::default(),
             resources: "cpus:1".parse().unwrap(),
+            extras: None,
             state,
             reason: state.is_terminal().then_some(Reason::CommandFailed),
             message: "".into(),

@@ -78,6 +78,7 @@ mod tests {
             name: String::new(),
             role: Default::default(),
             resources: Default::default(),
+            extras: None,
             state: TaskState::Running,
             reason: None,
             message: "".into(),

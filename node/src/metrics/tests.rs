@@ -254,6 +254,8 @@ fn agent_row(bits: u64, state: NodeState, used: &str) -> Arc<AgentView> {
         domain: None,
         state,
         since: None,
+        registered_at: None,
+        reregistered_at: None,
         connected: state == NodeState::Active,
         leader: false,
         tasks: 0,

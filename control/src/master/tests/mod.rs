@@ -11,6 +11,7 @@ mod history;
 mod holds;
 mod leaders;
 mod operations;
+mod pictures;
 mod random;
 mod recordings;
 mod releases;
