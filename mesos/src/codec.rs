@@ -243,6 +243,14 @@ pub fn write<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {
     }
 }
 
+/// Any value as JSON, in the same form.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_json<W: io::Write, T: Serialize>(writer: W, value: &T) -> serde_json::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(writer, Ascii))
+}
+
 /// The message as a record of a stream.
 #[must_use]
 pub fn record<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {

@@ -24,7 +24,7 @@ fn labels(labels: Option<&schema::Labels>) -> BTreeMap<String, String> {
     labels.iter().map(|label| (label.key().to_owned(), label.value().to_owned())).collect()
 }
 
-fn labels_of(labels: &BTreeMap<String, String>) -> Option<schema::Labels> {
+pub(crate) fn labels_of(labels: &BTreeMap<String, String>) -> Option<schema::Labels> {
     let label = |(key, value): (&String, &String)| schema::Label {
         key: Some(key.clone()),
         value: Some(value.clone()),

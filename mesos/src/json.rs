@@ -8,7 +8,7 @@ mod kinds;
 mod labels;
 
 pub(crate) use kinds::{Bool, Boxed, Bytes, Double, Enum, Msg, Text, Whole};
-pub(crate) use labels::{map, opt, rep, req};
+pub(crate) use labels::{all, map, opt, rep, req};
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Mesos's v1 messages, each field once: its number for protobuf, its name for JSON.
 //!
-//! A field is written as `NUMBER name: LABEL KIND = DEFAULT;`. The label is `req`, `opt`, `rep` or
-//! `map` (from text to a message). What is required is an option here too: protobuf tells nobody what
+//! A field is written as `NUMBER name: LABEL KIND = DEFAULT;`. The label is `req`, `opt`, `rep`, `all` (a list
+//! that JSON shows when it is empty too) or `map` (from text to a message). What is required is an option here too: protobuf tells nobody what
 //! was missing, so [`crate::codec`] looks for it after either decoding.
 
 #[macro_use]
@@ -12,6 +12,7 @@ mod common;
 mod container;
 mod event;
 mod framework;
+mod master;
 mod offer;
 mod resources;
 mod status;
@@ -22,6 +23,7 @@ pub use common::*;
 pub use container::*;
 pub use event::*;
 pub use framework::*;
+pub use master::*;
 pub use offer::*;
 pub use resources::*;
 pub use status::*;

@@ -13,9 +13,11 @@ mod explain;
 mod health;
 mod leader;
 mod logs;
+mod mesos;
 mod names;
 mod nodes;
 mod operations;
+pub(crate) mod packing;
 mod pages;
 mod query;
 mod reservations;
@@ -28,5 +30,6 @@ mod tasks;
 mod voters;
 
 pub(crate) use call::{Answer, Call};
+pub(crate) use mesos::ANSWER_BYTES_MAX;
 pub(crate) use scheduler::{Body, Scheduled, SchedulerRequest};
 pub(crate) use service::{Api, Options};

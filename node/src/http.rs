@@ -10,6 +10,7 @@
 mod address;
 mod gate;
 mod principals;
+mod reads;
 mod routes;
 mod secret;
 mod service;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     time::Instant,
 };
 
@@ -20,8 +20,10 @@ pub struct Response {
     pub status: u16,
     /// The headers, their names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// The body; of a stream, nothing.
+    /// The body as text; of a stream, nothing.
     pub body: String,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
 }
 
 /// A request: what differs from a good one.
@@ -72,13 +74,12 @@ impl<'a> Request<'a> {
     }
 
     /// Sends it, and reads the head of the answer; the rest is read from what comes back.
-    fn send(&self, node: &Node) -> io::Result<(BufReader<TcpStream>, Response)> {
-        let mut stream = TcpStream::connect(node.http())?;
+    fn send(&self, address: SocketAddr) -> io::Result<(BufReader<TcpStream>, Response)> {
+        let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let Self { method, path, .. } = self;
         let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
-            node.http(),
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
             self.body.len()
         );
         for (name, value) in &self.headers {
@@ -105,8 +106,22 @@ impl<'a> Request<'a> {
     /// # Errors
     /// When there is no answer.
     pub fn try_answer(&self, node: &Node) -> io::Result<Response> {
-        let (mut reader, mut response) = self.send(node)?;
-        reader.read_to_string(&mut response.body)?;
+        Self::read(self.send(node.http())?)
+    }
+
+    /// The same at the agent's port.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[must_use]
+    pub fn answer_of_agent(&self, node: &Node) -> Response {
+        let answered = self.send(node.quic()).and_then(Self::read);
+        answered.unwrap_or_else(|error| panic!("no answer to {self:?}: {error}"))
+    }
+
+    fn read((mut reader, mut response): (BufReader<TcpStream>, Response)) -> io::Result<Response> {
+        reader.read_to_end(&mut response.bytes)?;
+        response.body = String::from_utf8_lossy(&response.bytes).into_owned();
         Ok(response)
     }
 
@@ -116,7 +131,7 @@ impl<'a> Request<'a> {
     /// When it is answered otherwise.
     #[must_use]
     pub fn stream(&self, node: &Node) -> MesosStream {
-        let (reader, response) = self.send(node).expect("the node answers");
+        let (reader, response) = self.send(node.http()).expect("the node answers");
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.headers["transfer-encoding"], "chunked");
         MesosStream { reader, response, offers: Vec::new() }
@@ -134,7 +149,7 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Response> {
         line.clear();
         reader.read_line(&mut line)?;
         if line == "\r\n" {
-            return Ok(Response { status, headers, body: String::new() });
+            return Ok(Response { status, headers, body: String::new(), bytes: Vec::new() });
         }
         let (name, value) = line.split_once(':').ok_or_else(|| garbled(&line))?;
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());

@@ -42,15 +42,11 @@ pub fn master(fence: Fence, leader: Option<&Place>) -> schema::MasterInfo {
         Some(std::net::IpAddr::V4(ip)) => u32::from_le_bytes(ip.octets()),
         Some(std::net::IpAddr::V6(_)) | None => 0,
     };
-    let host_port = |place: &Place| match place.ip {
-        Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]:{}", place.port),
-        Some(std::net::IpAddr::V4(_)) | None => format!("{}:{}", place.hostname, place.port),
-    };
     schema::MasterInfo {
         id: Some(ids::master(fence.cluster, fence.term)),
         ip: Some(ip),
         port: place.as_ref().map(|place| u32::from(place.port)).or(Some(5050)),
-        pid: place.as_ref().map(|place| format!("master@{}", host_port(place))),
+        pid: place.as_ref().map(|place| format!("master@{}", place.host_port())),
         hostname: place.as_ref().map(|place| place.hostname.clone()),
         version: Some(MESOS_VERSION.to_owned()),
         address: place.as_ref().map(Place::address),

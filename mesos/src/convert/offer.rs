@@ -33,6 +33,15 @@ impl Place {
         Some(Self { hostname: host.to_owned(), ip: host.parse().ok(), port: port.parse().ok()? })
     }
 
+    /// `host:port`; IPv6 addresses in brackets.
+    #[must_use]
+    pub fn host_port(&self) -> String {
+        match self.ip {
+            Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]:{}", self.port),
+            Some(std::net::IpAddr::V4(_)) | None => format!("{}:{}", self.hostname, self.port),
+        }
+    }
+
     /// The place as messages have it.
     #[must_use]
     pub fn address(&self) -> schema::Address {
@@ -76,7 +85,7 @@ pub fn write(
     }
 }
 
-fn attribute(attribute: &Attribute) -> schema::Attribute {
+pub(crate) fn attribute(attribute: &Attribute) -> schema::Attribute {
     let mut written =
         schema::Attribute { name: Some(attribute.name().to_owned()), ..Default::default() };
     let kind = match attribute.value() {
@@ -101,7 +110,7 @@ fn attribute(attribute: &Attribute) -> schema::Attribute {
     written
 }
 
-fn domain(domain: &FaultDomain) -> schema::DomainInfo {
+pub(crate) fn domain(domain: &FaultDomain) -> schema::DomainInfo {
     let region = schema::DomainInfoFaultDomainRegionInfo { name: Some(domain.region.clone()) };
     let zone = schema::DomainInfoFaultDomainZoneInfo { name: Some(domain.zone.clone()) };
     let fault_domain =

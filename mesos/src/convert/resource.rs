@@ -172,11 +172,24 @@ pub fn write_all(resources: &Resources, role: &Role, refined: bool) -> Vec<schem
     resources.iter().map(|resource| write(resource, role, refined)).collect()
 }
 
+/// The resource as those see it who look at its agent.
+pub(crate) fn write_plain(resource: &Resource) -> schema::Resource {
+    written(resource, None, false)
+}
+
 fn write(resource: &Resource, role: &Role, refined: bool) -> schema::Resource {
+    written(resource, allocated_to(role), refined)
+}
+
+fn written(
+    resource: &Resource,
+    allocation_info: Option<schema::ResourceAllocationInfo>,
+    refined: bool,
+) -> schema::Resource {
     let metadata = resource.metadata();
     let mut written = schema::Resource {
         name: Some(resource.name().as_str().to_owned()),
-        allocation_info: allocated_to(role),
+        allocation_info,
         disk: metadata.disk.as_ref().map(|disk| Box::new(write_disk(disk))),
         revocable: metadata.revocable.then_some(schema::ResourceRevocableInfo {}),
         shared: metadata.shared.then_some(schema::ResourceSharedInfo {}),

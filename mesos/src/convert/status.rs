@@ -82,7 +82,7 @@ pub fn refused(
 }
 
 /// Containers share the network of their agent.
-fn container_status(place: Option<&Place>) -> schema::ContainerStatus {
+pub(crate) fn container_status(place: Option<&Place>) -> schema::ContainerStatus {
     let address = |ip: std::net::IpAddr| schema::NetworkInfoIpAddress {
         protocol: Some(
             if ip.is_ipv4() {
@@ -99,12 +99,12 @@ fn container_status(place: Option<&Place>) -> schema::ContainerStatus {
     schema::ContainerStatus { network_infos: vec![network], ..Default::default() }
 }
 
-fn time(at: Wall) -> schema::TimeInfo {
+pub(crate) fn time(at: Wall) -> schema::TimeInfo {
     let nanos = i64::try_from(at.0).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     schema::TimeInfo { nanoseconds: Some(nanos) }
 }
 
-const fn written_state(state: TaskState) -> schema::TaskState {
+pub(crate) const fn written_state(state: TaskState) -> schema::TaskState {
     match state {
         TaskState::Staging => schema::TaskState::Staging,
         TaskState::Starting => schema::TaskState::Starting,
@@ -124,7 +124,7 @@ const fn written_state(state: TaskState) -> schema::TaskState {
 }
 
 /// Mesos's name for it: the nearest one where Mesos has no such reason.
-const fn reason(reason: Reason) -> Option<TaskStatusReason> {
+pub(crate) const fn reason(reason: Reason) -> Option<TaskStatusReason> {
     Some(match reason {
         Reason::CommandFailed | Reason::ExitStatusUnreadable => {
             TaskStatusReason::CommandExecutorFailed

@@ -137,13 +137,30 @@ pub(crate) mod rep {
         object.serialize_entry(plain(field), &List::<K>(values))
     }
 
-    struct List<'a, K: Kind>(&'a [K::Value]);
+    pub(super) struct List<'a, K: Kind>(pub(super) &'a [K::Value]);
 
     impl<K: Kind> Serialize for List<'_, K> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let known = self.0.iter().filter(|value| K::is_known(value));
             serializer.collect_seq(known.map(Shown::<K>))
         }
+    }
+}
+
+/// Fields that are lists which are written when they are empty too.
+pub(crate) mod all {
+    use serde::ser::SerializeMap;
+
+    pub(crate) use super::rep::{find_missing, read, weigh};
+    use crate::json::{kinds::Kind, plain};
+
+    pub(crate) fn write<K: Kind, M: SerializeMap>(
+        object: &mut M,
+        field: &'static str,
+        values: &[K::Value],
+        _default: Option<K::Value>,
+    ) -> Result<(), M::Error> {
+        object.serialize_entry(plain(field), &super::rep::List::<K>(values))
     }
 }
 

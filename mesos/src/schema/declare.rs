@@ -75,6 +75,10 @@ macro_rules! message {
         message! { @next $n { $($d)* #[prost($($p)*, repeated, tag = $tag)] pub $field: Vec<$t>, }
             [ $($f)* ($field $tag rep { $($k)* } $default) ] $($rest)* }
     };
+    (@all $n:ident { $($d:tt)* } [ $($f:tt)* ] $tag:tt $field:ident { $($p:tt)* } { $t:ty } { $($k:tt)* } $default:tt ; $($rest:tt)*) => {
+        message! { @next $n { $($d)* #[prost($($p)*, repeated, tag = $tag)] pub $field: Vec<$t>, }
+            [ $($f)* ($field $tag all { $($k)* } $default) ] $($rest)* }
+    };
     (@map $n:ident { $($d:tt)* } [ $($f:tt)* ] $tag:tt $field:ident $of:ident ; $($rest:tt)*) => {
         message! { @next $n
             { $($d)* #[prost(btree_map = "string, message", tag = $tag)] pub $field: ::std::collections::BTreeMap<String, $of>, }

@@ -6,6 +6,8 @@ use meshos_protocol::messages::{
 };
 use serde::Serialize;
 
+use super::packing;
+
 /// The largest answer: with room to spare below the largest frame between nodes.
 const ANSWER_BYTES_MAX: usize = 12 << 20;
 
@@ -54,18 +56,29 @@ pub(crate) struct Answer {
     pub allow: Option<&'static str>,
     /// Where the caller finds what it looks for, in answers with status 307.
     pub location: Option<String>,
+    /// Whether the body is compressed with gzip.
+    pub packed: bool,
 }
+
+/// Between nodes: what stands behind the media type of a body that is compressed.
+const PACKED: &str = "; packed";
 
 impl Answer {
     /// As the reply to another node.
     pub(crate) fn into_reply(self) -> Reply {
-        let Self { status, content_type, body, allow: _, location: _ } = self;
+        let Self { status, mut content_type, body, allow: _, location: _, packed } = self;
+        if packed {
+            content_type += PACKED;
+        }
         Reply::Http { status, content_type, body }
     }
 
     /// An answer that another node gave.
     pub(super) fn forwarded(status: u16, content_type: String, body: Vec<u8>) -> Self {
-        Self { status, content_type, body, allow: None, location: None }
+        let plain = content_type.strip_suffix(PACKED).map(str::to_owned);
+        let packed = plain.is_some();
+        let content_type = plain.unwrap_or(content_type);
+        Self { status, content_type, body, allow: None, location: None, packed }
     }
 
     /// The way to another node.
@@ -91,9 +104,35 @@ impl Answer {
         Ok(Self::new(200, JSON, body))
     }
 
+    /// The same, compressed when it would not fit between nodes otherwise.
+    ///
+    /// # Errors
+    /// When it does not fit even so.
+    pub(super) fn packed_for_a_frame(self) -> Result<Self, Failure> {
+        if self.body.len() <= ANSWER_BYTES_MAX {
+            return Ok(self);
+        }
+        let body = packing::pack(&self.body).map_err(|error| {
+            Failure::unavailable(format!("the answer cannot be packed: {error}"))
+        })?;
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(Failure::invalid(format!(
+                "the answer has {} bytes when it is compressed, and at most {ANSWER_BYTES_MAX} go from node to node: ask \
+                 the leader itself, or for less",
+                body.len()
+            )));
+        }
+        Ok(Self { body, packed: true, ..self })
+    }
+
     /// What is JSON already.
     pub(super) fn json_text(body: Vec<u8>) -> Self {
         Self::new(200, JSON, body)
+    }
+
+    /// What is in the form of this media type.
+    pub(crate) fn of_media(content_type: &str, body: Vec<u8>) -> Self {
+        Self::new(200, content_type, body)
     }
 
     /// Bytes of a file.
@@ -118,7 +157,7 @@ impl Answer {
     }
 
     /// What an error says, as a sentence; else the body as it is.
-    pub(super) fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let parsed: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
         let said = parsed.as_ref().and_then(|value| value["error"].as_str());
         said.map_or_else(|| String::from_utf8_lossy(&self.body).into_owned(), str::to_owned)
@@ -146,7 +185,7 @@ impl Answer {
 
     fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
         let content_type = content_type.to_owned();
-        Self { status, content_type, body, allow: None, location: None }
+        Self { status, content_type, body, allow: None, location: None, packed: false }
     }
 }
 

@@ -254,6 +254,7 @@ impl Api {
                 let agent = view.agents.iter().find(|agent| agent.id == task.node_id);
                 Answer::json(&tasks::located(task, agent.map(AsRef::as_ref)))
             }
+            Leading::Mesos(reading) => self.read_for_mesos(reading, call.forwarded, view).await,
             Leading::Offers(page) => {
                 self.list(*page, move || Ok(Rows::Offers(nodes::offers(&view)))).await
             }
@@ -316,7 +317,7 @@ impl Api {
 }
 
 /// Runs what takes long on a large cluster beside the threads that serve everybody.
-async fn beside<F>(work: F) -> Result<Answer, Failure>
+pub(super) async fn beside<F>(work: F) -> Result<Answer, Failure>
 where
     F: FnOnce() -> Result<Answer, Failure> + Send + 'static,
 {

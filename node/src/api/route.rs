@@ -8,6 +8,7 @@ use meshos_protocol::{
 use super::{
     call::Failure,
     explain::Asked,
+    mesos::{self, Own, Reading},
     query::{Query, Target},
 };
 
@@ -39,6 +40,8 @@ pub(super) enum Here {
     Redirect,
     Metrics,
     Agent,
+    /// Of this node, as Mesos tells it.
+    Mesos(Own),
     Credentials,
     /// The leader asks this node to take its log.
     AdmitLeader,
@@ -53,6 +56,8 @@ pub(super) enum Leading {
     Tasks(TaskFilter),
     Task(TaskName),
     Offers(Option<Page>),
+    /// As Mesos tells it.
+    Mesos(Reading),
     Explain(Asked),
     Voters,
     Weights,
@@ -89,6 +94,7 @@ impl Leading {
             Self::Frameworks(_)
                 | Self::Tasks(_)
                 | Self::Offers(_)
+                | Self::Mesos(_)
                 | Self::Reservations(_)
                 | Self::Volumes(_)
         )
@@ -103,6 +109,7 @@ impl Leading {
             | Self::Tasks(_)
             | Self::Task(_)
             | Self::Offers(_)
+            | Self::Mesos(_)
             | Self::Explain(_)
             | Self::Voters
             | Self::Weights
@@ -195,6 +202,10 @@ impl Route {
             change()?;
             query.only(&[])?;
             return Ok(route);
+        }
+        if let ["mesos", rest @ ..] = segments.as_slice() {
+            read()?;
+            return mesos::route(rest, &query).unwrap_or_else(|| Err(unknown(path)));
         }
         match segments.as_slice() {
             ["api", list @ ("nodes" | "frameworks" | "offers" | "reservations" | "volumes")] => {

@@ -9,10 +9,12 @@ use tokio::sync::watch;
 
 use super::{
     call::{Answer, Call, Failure},
+    mesos::{ANSWER_BYTES_MAX, Started, Statistics},
     pages::Pages,
     route::{Here, Route},
 };
 use crate::{
+    budget::Budget,
     cluster::{HintStore, LeaderTracker, RegistryHost},
     config::NodeOptions,
     driver::{agent, master},
@@ -21,6 +23,9 @@ use crate::{
     net::Net,
     runtime::{Formation, Missing},
 };
+
+/// Long answers that are made for other nodes at once.
+const ANSWERS_AT_ONCE: usize = 2;
 
 /// The parts of the node that answer calls.
 pub(crate) struct Options {
@@ -51,6 +56,12 @@ pub(crate) struct Api {
     pub(super) options: Options,
     metrics: Metrics,
     pub(super) pages: Arc<Pages>,
+    /// When and how this process was started.
+    pub(super) started: Arc<Started>,
+    /// What the containers used when somebody last asked.
+    pub(super) statistics: Statistics,
+    /// Memory for long answers that other nodes ask for.
+    pub(super) answers: Budget,
 }
 
 #[derive(Serialize)]
@@ -59,6 +70,10 @@ struct Version {
     meshos_version: &'static str,
     /// The release of Mesos whose API is served, for its clients, which look here for what they may use.
     version: &'static str,
+    /// Nothing is known of the build.
+    build_date: &'static str,
+    build_time: f64,
+    build_user: &'static str,
     /// The newest wire version that this build speaks, and the oldest that it understands.
     wire_version: u32,
     wire_version_min: u32,
@@ -77,7 +92,14 @@ impl Api {
             facts: options.facts.clone(),
             hints: options.hints.clone(),
         });
-        Self { options, metrics, pages: Arc::default() }
+        Self {
+            started: Arc::new(Started::now(&options.options)),
+            options,
+            metrics,
+            pages: Arc::default(),
+            statistics: Statistics::default(),
+            answers: Budget::new(ANSWERS_AT_ONCE * ANSWER_BYTES_MAX),
+        }
     }
 
     /// What this node measures.
@@ -112,12 +134,16 @@ impl Api {
                     name: "meshos",
                     meshos_version: env!("CARGO_PKG_VERSION"),
                     version: meshos_mesos::convert::event::MESOS_VERSION,
+                    build_date: "",
+                    build_time: 0.0,
+                    build_user: "",
                     wire_version: WIRE_VERSION,
                     wire_version_min: WIRE_VERSION_MIN,
                 })
             }
             Here::Metrics => Ok(Answer::metrics(self.metrics.render().await)),
             Here::Agent => self.agent_state(),
+            Here::Mesos(own) => self.own_for_mesos(own).await,
             Here::Credentials => self.framework_credentials(call).await,
             Here::AdmitLeader => self.admit_leader(call),
         }

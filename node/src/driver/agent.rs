@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use meshos_control::agent::{Agent, AgentConfig, Effect, Event, View};
-use meshos_isolation::{ContainerEvent, Containerizer, garbage::Rule};
+use meshos_isolation::{ContainerEvent, Containerizer, Usage, garbage::Rule};
 use meshos_protocol::{
     ids::{ContainerId, Fence},
     messages::{
@@ -82,6 +82,7 @@ pub(crate) struct Handle {
     mailbox: mpsc::Sender<Input>,
     view: Snapshot<View>,
     sandboxes: Sandboxes,
+    containerizer: Arc<dyn Containerizer>,
     store_writes: Arc<AtomicU64>,
     /// Why the node is to end, once it is.
     halted: watch::Receiver<Option<Halt>>,
@@ -116,6 +117,11 @@ impl Handle {
     /// How many durable transactions the agent's records have cost since the node started.
     pub(crate) fn store_writes(&self) -> u64 {
         self.store_writes.load(Ordering::Relaxed)
+    }
+
+    /// What a container uses now; nothing when that cannot be told.
+    pub(crate) async fn usage(&self, container: &ContainerId) -> Option<Usage> {
+        self.containerizer.usage(&containers::as_isolated(container)).await.ok()
     }
 
     /// The sandboxes.
@@ -160,13 +166,8 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         .context("cannot learn from the launcher which containers there are")?;
     let boot_changed = containers::boot_changed(&options.data_dir, !loaded.tasks.is_empty())?;
     containers::warn_of_strays(&found, &loaded.tasks, &loaded.executors);
-    tracing::info!(
-        tasks = loaded.tasks.len(),
-        executors = loaded.executors.len(),
-        containers = found.len(),
-        boot_changed,
-        "agent recovers"
-    );
+    let (tasks, executors) = (loaded.tasks.len(), loaded.executors.len());
+    tracing::info!(tasks, executors, containers = found.len(), boot_changed, "agent recovers");
     let sandboxes = Sandboxes::new(options.data_dir.join("sandboxes"), options.sandbox_rule);
     containers::hold(&sandboxes, &found, &loaded.tasks, &loaded.executors);
     let mut effects = Vec::new();
@@ -192,7 +193,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     let executors = Executors::new(dir("executors"), sandboxes.clone(), sender.clone(), times);
     let volumes = Volumes::new(dir("volumes"), disks, sender.clone());
     let containers = Containers::new(
-        options.containerizer,
+        Arc::clone(&options.containerizer),
         options.container_events,
         sandboxes.clone(),
         volumes.clone(),
@@ -201,8 +202,14 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     );
     let view = Snapshot::new(agent.view());
     let (halt, halted) = watch::channel(None);
-    let handle =
-        Handle { mailbox: sender.clone(), view: view.clone(), sandboxes, store_writes, halted };
+    let handle = Handle {
+        mailbox: sender.clone(),
+        view: view.clone(),
+        sandboxes,
+        containerizer: options.containerizer,
+        store_writes,
+        halted,
+    };
     let service = Service {
         agent,
         mailbox,

@@ -7,7 +7,7 @@ use meshos_protocol::ids::Principal;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{address::Names, principals::Principals, token::Token};
-use crate::budget::Budget;
+use crate::{api::ANSWER_BYTES_MAX, budget::Budget};
 
 /// The path that needs no credential, so that whoever watches over processes needs none: it tells
 /// whether the node is well and nothing of what runs.
@@ -18,6 +18,8 @@ pub(super) const FRAMEWORKS_BYTES_MAX: usize = 32 << 20;
 pub(super) const OTHERS_BYTES_MAX: usize = 32 << 20;
 /// A framework's body that counts as small.
 const SMALL_BYTES_MAX: usize = 16 << 10;
+/// Bytes of the long answers that are made or sent: four of the longest.
+const ANSWERS_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// Who calls with the token alone.
 pub(crate) const OPERATOR: &str = "operator";
@@ -30,6 +32,7 @@ pub(super) struct Gate {
     /// Absent when no credential is asked for.
     keys: Option<Keys>,
     bodies: Bodies,
+    answers: Budget,
 }
 
 /// What credentials are held against.
@@ -88,7 +91,7 @@ pub(super) struct Refused {
 
 impl Gate {
     pub(super) fn new(names: Names, keys: Option<Keys>) -> Self {
-        Self { names, keys, bodies: Bodies::default() }
+        Self { names, keys, bodies: Bodies::default(), answers: Budget::new(ANSWERS_BYTES_MAX) }
     }
 
     /// With other bounds for bodies.
@@ -100,6 +103,11 @@ impl Gate {
     /// Bounds of bodies.
     pub(super) const fn bodies(&self) -> &Bodies {
         &self.bodies
+    }
+
+    /// Memory for long answers, from before they are made until they are sent.
+    pub(super) const fn answers(&self) -> &Budget {
+        &self.answers
     }
 
     /// Says who calls.

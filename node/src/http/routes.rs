@@ -11,13 +11,17 @@ use warp::{
     http::{
         HeaderMap, HeaderValue, Method,
         header::{
-            ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE,
+            ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION,
+            VARY, WWW_AUTHENTICATE,
         },
     },
     reply::Response,
 };
 
-use super::gate::{Bodies, Caller, Gate, Refused};
+use super::{
+    gate::{Bodies, Caller, Gate, Refused},
+    reads::Wanted,
+};
 use crate::{
     api::{Answer, Api, Body, Call, Scheduled, SchedulerRequest},
     budget::Permit,
@@ -29,7 +33,7 @@ pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 const AGENT_PATHS: [&str; 4] = ["/health", "/version", "/metrics", "/api/agent"];
 
 /// What credentials are asked for.
-const REALM: &str = "meshos";
+pub(super) const REALM: &str = "meshos";
 const SCHEDULER_REALM: &str = "mesos-master-scheduler";
 /// Names the stream that a call of the scheduler API belongs to.
 const STREAM_ID: &str = "mesos-stream-id";
@@ -91,10 +95,10 @@ pub(super) fn routes<A: Answers>(
         .boxed()
 }
 
-struct Handler<A> {
-    port: Port,
-    gate: Arc<Gate>,
-    answers: Arc<A>,
+pub(super) struct Handler<A> {
+    pub(super) port: Port,
+    pub(super) gate: Arc<Gate>,
+    pub(super) answers: Arc<A>,
 }
 
 impl<A: Answers> Handler<A> {
@@ -113,12 +117,19 @@ impl<A: Answers> Handler<A> {
         if self.port == Port::Cluster && Api::is_scheduler_path(path.as_str()) {
             return self.schedule(method, &path, &headers, body).await;
         }
+        if self.port == Port::Cluster && Api::is_operator_path(path.as_str()) {
+            return self.read_by_call(&method, path.as_str(), &headers, body).await;
+        }
+        if let Some(here) = self.mesos_path(path.as_str()) {
+            return self.read_older(&method, (path.as_str(), here), &query, &headers).await;
+        }
+        let wanted = Wanted::of(&headers);
         let answer = match self.call(method, &path, &query, &headers, body).await {
             Ok((call, _permit)) => self.answers.answer(call).await,
             Err(Refused { status, message }) => Answer::error(status, &message),
         };
         self.answers.answered(answer.status);
-        respond(answer, REALM)
+        respond(wanted.form(answer).await, REALM)
     }
 
     /// Mesos's scheduler API: its errors are plain texts, and it may answer with a stream.
@@ -221,7 +232,7 @@ impl<A: Answers> Handler<A> {
     }
 
     /// The body, and the permit for its memory.
-    async fn read_body<S, B>(
+    pub(super) async fn read_body<S, B>(
         &self,
         is_post: bool,
         of_framework: bool,
@@ -299,8 +310,8 @@ where
     })
 }
 
-fn respond(answer: Answer, realm: &str) -> Response {
-    let Answer { status, content_type, body, allow, location } = answer;
+pub(super) fn respond(answer: Answer, realm: &str) -> Response {
+    let Answer { status, content_type, body, allow, location, packed } = answer;
     let mut response = body.into_response();
     *response.status_mut() =
         warp::http::StatusCode::from_u16(status).unwrap_or(warp::http::StatusCode::BAD_GATEWAY);
@@ -317,6 +328,10 @@ fn respond(answer: Answer, realm: &str) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(Ok(location)) = location.as_deref().map(HeaderValue::from_str) {
         headers.insert(LOCATION, location);
+    }
+    if packed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     }
     if let Some(allow) = allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));

@@ -48,7 +48,7 @@ impl Answers for Echo {
         assert!(!call.forwarded);
         let Call { method, path, principal, body, .. } = call;
         let body = format!("{method} {path} {principal} {}", body.len()).into_bytes();
-        Answer { status: 200, content_type: "text/plain".into(), body, allow: None, location: None }
+        Answer::of_media("text/plain", body)
     }
 
     async fn schedule(&self, request: SchedulerRequest) -> Scheduled {
@@ -511,4 +511,85 @@ async fn large_bodies_of_frameworks_keep_no_others_out() {
         let answer = post(&running, path).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn what_mesos_tools_read_is_asked_for_under_one_name_and_with_credentials() {
+    let cluster = open(Port::Cluster);
+    for (method, path, told) in [
+        ("GET", "/state", "GET /mesos/state local 0"),
+        ("POST", "/master/tasks.json?limit=5&_=1", "GET /mesos/tasks?limit=5&_=1 local 0"),
+        ("GET", "/slave(1)/state", "GET /mesos/agent local 0"),
+        ("GET", "/master/version?x=1", "GET /version local 0"),
+    ] {
+        let response = request(method, path).reply(&cluster).await;
+        assert_eq!(response.body(), told, "{path}");
+    }
+    let agent = open(Port::Agent { cluster: 5050 });
+    let response = request("GET", "/state").reply(&agent).await;
+    assert_eq!(response.body(), "GET /mesos/agent local 0");
+    assert_eq!(request("GET", "/tasks").reply(&agent).await.status(), 404);
+    assert_eq!(request("POST", "/api/v1").body("{}").reply(&agent).await.status(), 404);
+
+    let (guarded, token) = guarded();
+    for path in ["/state", "/metrics/snapshot", "/api/v1", "/slave(1)/state"] {
+        let response = request("POST", path).body("{}").reply(&guarded).await;
+        assert_eq!(response.status(), 401, "{path}");
+        assert!(response.headers().contains_key("www-authenticate"), "{path}");
+        assert!(!response.body().starts_with(b"{"), "{path}: Mesos's errors are plain texts");
+    }
+    let with = |path| request("GET", path).header("authorization", format!("Bearer {token}"));
+    let response = with("/state").reply(&guarded).await;
+    assert_eq!(response.body(), "GET /mesos/state operator 0");
+}
+
+#[tokio::test]
+async fn calls_of_the_operator_api_are_reads_under_their_name() {
+    let routes = open(Port::Cluster);
+    let call = |body: &'static str| {
+        request("POST", "/master/api/v1/").header("content-type", "application/json").body(body)
+    };
+    let response = call(r#"{"type":"GET_STATE"}"#).reply(&routes).await;
+    assert_eq!(response.body(), "GET /mesos/call?type=GET_STATE&as=json local 0");
+    let response = call(r#"{"type":"TEARDOWN"}"#).reply(&routes).await;
+    assert_eq!(response.status(), 501);
+    assert_eq!(response.body(), "Call TEARDOWN is not supported by this release");
+    let response = request("GET", "/api/v1").reply(&routes).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["allow"]),
+        (405, &"POST".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn long_answers_are_sent_whole_and_give_their_memory_back() {
+    struct Long;
+
+    #[async_trait]
+    impl Answers for Long {
+        async fn answer(&self, _call: Call) -> Answer {
+            Answer::of_media("application/json", vec![b'1'; 1 << 20])
+        }
+
+        async fn schedule(&self, _request: SchedulerRequest) -> Scheduled {
+            Scheduled::Answer(Answer::plain(501, ""))
+        }
+
+        fn answered(&self, _status: u16) {}
+    }
+
+    let gate = Arc::new(Gate::new(Names::default(), None));
+    let routes = routes(Port::Cluster, Arc::clone(&gate), Arc::new(Long));
+    // More often than there is memory for.
+    for _ in 0..10 {
+        let response = request("GET", "/state").reply(&routes).await;
+        assert_eq!(response.headers()["content-length"], (1_usize << 20).to_string());
+        assert_eq!(response.body().len(), 1 << 20);
+        let packed = request("GET", "/state").header("accept-encoding", "gzip");
+        let packed = packed.reply(&routes).await;
+        assert_eq!(packed.headers()["content-encoding"], "gzip");
+        assert!(packed.body().len() < 1 << 13);
+    }
+    let all = gate.answers().take(4 * crate::api::ANSWER_BYTES_MAX).await;
+    assert!(all.is_some(), "everything has come back");
 }

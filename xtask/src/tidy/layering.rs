@@ -15,7 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("meshos-membership", &["meshos-protocol", "meshos-disk"]),
     ("base2histogram", &[]),
     ("meshos-isolation", &["meshos-protocol"]),
-    ("meshos-mesos", &["meshos-protocol"]),
+    ("meshos-mesos", &["meshos-protocol", "meshos-alloc", "meshos-control"]),
     ("meshos-sdk", &["meshos-protocol"]),
     (
         "meshos-node",

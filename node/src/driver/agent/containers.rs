@@ -305,7 +305,7 @@ fn limits(resources: &Resources, pids_max: Option<u32>) -> isolation::Limits {
     isolation::Limits { cpus_millis, memory_bytes: (memory > 0).then_some(memory), pids_max }
 }
 
-fn as_isolated(container: &ContainerId) -> isolation::ContainerId {
+pub(super) fn as_isolated(container: &ContainerId) -> isolation::ContainerId {
     isolation::ContainerId::new(container.as_str()).expect("both ids follow the same rule")
 }
 

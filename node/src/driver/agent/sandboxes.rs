@@ -63,7 +63,7 @@ impl Sandboxes {
     }
 
     /// Where the sandbox of a task or executor is.
-    pub(super) fn path(
+    pub(crate) fn path(
         &self,
         framework: FrameworkId,
         name: &str,

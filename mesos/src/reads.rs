@@ -1,0 +1,27 @@
+//! What tools made for Mesos read, written from the leader's picture: the older JSON endpoints.
+//!
+//! Everything is written row by row while it is sent: of a hundred thousand tasks only the one that is
+//! being written has a form of its own.
+
+mod agents;
+mod amounts;
+mod frameworks;
+mod master;
+mod metrics;
+mod node;
+pub mod operator;
+mod picture;
+mod roles;
+mod rows;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+pub use agents::agents;
+pub use frameworks::frameworks;
+pub use master::{Build, Master, state, summary};
+pub use metrics::{Machine, metrics};
+pub use node::{Node, Usage, running};
+pub use picture::Picture;
+pub use roles::{quota, roles, weights};
+pub use tasks::{Order, TaskQuery, tasks};

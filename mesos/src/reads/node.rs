@@ -1,0 +1,441 @@
+//! One node's agent, as Mesos's agents tell of themselves.
+
+use std::collections::BTreeMap;
+
+use meshos_control::agent::{ExecutorRecord, TaskRecord, View};
+use meshos_protocol::{
+    ids::{ClusterId, ContainerId, FrameworkId},
+    resources::{Amount, Resource, ResourceName, Resources},
+    task::{CommandLine, TaskState},
+    time::Wall,
+    wishes::FaultDomain,
+};
+use serde::Serialize;
+
+use super::{
+    agents::{CAPABILITIES, pid},
+    amounts::{Amounts, Reserved, ReservedFull, all, unreserved, unreserved_full},
+    frameworks::Owned,
+    master::Build,
+    rows::{AttributeRows, DomainRow, LabelRow, domain, labels, name_of, seconds, state_name},
+};
+use crate::{
+    convert::{ids, number, offer::Place, status},
+    schema,
+};
+
+/// The most of a command that names its executor, in characters.
+const COMMAND_CHARS_MAX: usize = 60;
+
+/// What a node says of itself and of its agent.
+pub struct Node<'a> {
+    /// Its agent.
+    pub view: &'a View,
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Where its agent's HTTP server listens.
+    pub place: Place,
+    /// Its host name, for people.
+    pub hostname: &'a str,
+    /// Where it stands.
+    pub domain: Option<&'a FaultDomain>,
+    /// When its process started.
+    pub started_at: Wall,
+    /// The leader's host, if one is known.
+    pub leader: Option<String>,
+    /// How it was started.
+    pub flags: &'a BTreeMap<&'static str, String>,
+    /// Where the sandbox of a task or executor is.
+    pub sandbox: &'a dyn Fn(FrameworkId, &str, &ContainerId) -> String,
+}
+
+impl std::fmt::Debug for Node<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Node").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+type All<'a> = Amounts<std::slice::Iter<'a, Resource>>;
+
+#[derive(Serialize)]
+struct State<'a, F, A> {
+    #[serde(flatten)]
+    build: Build,
+    start_time: f64,
+    id: String,
+    pid: String,
+    hostname: &'a str,
+    capabilities: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<DomainRow<'a>>,
+    resources: All<'a>,
+    reserved_resources: Reserved<'a>,
+    unreserved_resources: F,
+    reserved_resources_full: ReservedFull<'a>,
+    unreserved_resources_full: Vec<schema::Resource>,
+    reserved_resources_allocated: Reserved<'a>,
+    unreserved_resources_allocated: A,
+    resource_providers: [(); 0],
+    attributes: AttributeRows<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    master_hostname: Option<&'a str>,
+    flags: &'a BTreeMap<&'static str, String>,
+    frameworks: Vec<FrameworkRow<'a>>,
+    completed_frameworks: [(); 0],
+}
+
+/// What an agent knows of a framework.
+#[derive(Serialize)]
+struct FrameworkRow<'a> {
+    id: String,
+    /// The agent is not told what it is called.
+    name: &'static str,
+    user: &'a str,
+    failover_timeout: f64,
+    checkpoint: bool,
+    hostname: &'static str,
+    roles: Vec<&'a str>,
+    executors: Vec<ExecutorRow<'a>>,
+    completed_executors: [(); 0],
+}
+
+#[derive(Serialize)]
+struct ExecutorRow<'a> {
+    id: &'a str,
+    name: String,
+    source: &'a str,
+    container: &'a str,
+    directory: String,
+    resources: Owned,
+    role: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<LabelRow<'a>>>,
+    r#type: &'static str,
+    tasks: Vec<TaskRow<'a>>,
+    queued_tasks: [(); 0],
+    completed_tasks: [(); 0],
+}
+
+#[derive(Serialize)]
+struct TaskRow<'a> {
+    id: &'a str,
+    name: &'a str,
+    framework_id: String,
+    executor_id: &'a str,
+    slave_id: String,
+    state: &'static str,
+    resources: All<'a>,
+    role: &'a str,
+    statuses: Vec<StatusRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<LabelRow<'a>>>,
+}
+
+#[derive(Serialize)]
+struct StatusRow {
+    state: &'static str,
+    timestamp: f64,
+    container_status: schema::ContainerStatus,
+}
+
+/// A container and what runs in it: an executor, or the task that has none.
+struct Container<'a> {
+    framework: FrameworkId,
+    user: &'a str,
+    executor: Option<&'a ExecutorRecord>,
+    tasks: Vec<&'a TaskRecord>,
+}
+
+impl<'a> Container<'a> {
+    fn id(&self) -> Option<&'a ContainerId> {
+        let of_task = || self.tasks.first().map(|task| &task.container);
+        self.executor.map(|executor| &executor.container).or_else(of_task)
+    }
+
+    fn name(&self) -> &'a str {
+        let of_task = || self.tasks.first().map(|task| task.launch.description.task_id.as_str());
+        self.executor.map(|it| it.info.id.as_str()).or_else(of_task).unwrap_or_default()
+    }
+
+    fn source(&self) -> &'a str {
+        self.executor.map_or_else(|| self.name(), |executor| &executor.info.source)
+    }
+
+    fn title(&self) -> String {
+        if let Some(executor) = self.executor {
+            return executor.info.name.clone();
+        }
+        let line = self.tasks.first().map(|task| &task.launch.description.command.line);
+        let line = match line {
+            Some(CommandLine::Shell { line }) => line.as_str(),
+            Some(CommandLine::Exec { program, .. }) => program.as_str(),
+            Some(CommandLine::Unknown) | None => "",
+        };
+        let line: String = line.chars().take(COMMAND_CHARS_MAX).collect();
+        format!("Command Executor (Task: {}) (Command: {line})", self.name())
+    }
+
+    /// What it holds: an executor's own, and that of the tasks that are not over.
+    fn resources(&self) -> Resources {
+        let own = self.executor.map(|executor| executor.resources.clone()).unwrap_or_default();
+        let live = self.tasks.iter().filter(|task| !task.state.is_terminal());
+        live.fold(own, |sum, task| sum + &task.launch.description.resources)
+    }
+
+    fn role(&self) -> &'a str {
+        let of_task = || self.tasks.first().map(|task| &task.launch.role);
+        let role = self.executor.map(|executor| &executor.role).or_else(of_task);
+        role.map(|role| role.as_str()).unwrap_or_default()
+    }
+}
+
+fn containers(view: &View) -> BTreeMap<(FrameworkId, &str), Container<'_>> {
+    let mut all: BTreeMap<(FrameworkId, &str), Container<'_>> = BTreeMap::new();
+    for executor in &view.executors {
+        let record = executor.record.as_ref();
+        let of = Container {
+            framework: record.framework,
+            user: &record.user,
+            executor: Some(record),
+            tasks: Vec::new(),
+        };
+        all.insert((record.framework, record.container.as_str()), of);
+    }
+    for task in &view.tasks {
+        let record = task.record.as_ref();
+        let of = all.entry((record.framework, record.container.as_str()));
+        let of = of.or_insert_with(|| Container {
+            framework: record.framework,
+            user: &record.user,
+            executor: None,
+            tasks: Vec::new(),
+        });
+        of.tasks.push(record);
+    }
+    all
+}
+
+impl Node<'_> {
+    fn agent_text(&self) -> String {
+        let agent = self.view.agent.map(|agent| ids::agent(self.cluster, agent));
+        agent.and_then(|agent| agent.value).unwrap_or_default()
+    }
+
+    fn framework_text(&self, id: FrameworkId) -> String {
+        ids::framework(self.cluster, id).value.unwrap_or_default()
+    }
+
+    fn task<'a>(&self, record: &'a TaskRecord, executor: &'a str) -> TaskRow<'a> {
+        let description = &record.launch.description;
+        let name = |state| state_name(status::written_state(state));
+        let status = |(state, at): (TaskState, Wall)| {
+            let mut container = status::container_status(Some(&self.place));
+            container.container_id = Some(schema::ContainerId {
+                value: Some(record.container.as_str().to_owned()),
+                parent: None,
+            });
+            StatusRow { state: name(state), timestamp: seconds(at), container_status: container }
+        };
+        let started = record.started_at.map(|at| (TaskState::Running, at));
+        let newest = record.unacknowledged.last().map(|last| (last.state, last.at));
+        let newest = newest.filter(|(state, _)| started.is_none() || *state != TaskState::Running);
+        TaskRow {
+            id: description.task_id.as_str(),
+            name: &description.name,
+            framework_id: self.framework_text(record.framework),
+            executor_id: executor,
+            slave_id: self.agent_text(),
+            state: name(record.state),
+            resources: all(&description.resources),
+            role: record.launch.role.as_str(),
+            statuses: started.into_iter().chain(newest).map(status).collect(),
+            labels: labels(&description.labels),
+        }
+    }
+
+    fn executor<'a>(&self, of: &Container<'a>) -> ExecutorRow<'a> {
+        let container = of.id();
+        let own = of.executor.map(|executor| executor.info.id.as_str());
+        let directory = container.map(|id| (self.sandbox)(of.framework, of.name(), id));
+        ExecutorRow {
+            id: of.name(),
+            name: of.title(),
+            source: of.source(),
+            container: container.map(|id| id.as_str()).unwrap_or_default(),
+            directory: directory.unwrap_or_default(),
+            resources: Owned(of.resources()),
+            role: of.role(),
+            labels: of.executor.and_then(|executor| labels(&executor.info.labels)),
+            r#type: "CUSTOM",
+            tasks: of.tasks.iter().map(|task| self.task(task, own.unwrap_or_default())).collect(),
+            queued_tasks: [],
+            completed_tasks: [],
+        }
+    }
+
+    fn frameworks(&self) -> Vec<FrameworkRow<'_>> {
+        let mut rows: BTreeMap<FrameworkId, FrameworkRow<'_>> = BTreeMap::new();
+        for of in containers(self.view).values() {
+            let row = rows.entry(of.framework).or_insert_with(|| FrameworkRow {
+                id: self.framework_text(of.framework),
+                name: "",
+                user: of.user,
+                failover_timeout: 0.0,
+                checkpoint: true,
+                hostname: "",
+                roles: Vec::new(),
+                executors: Vec::new(),
+                completed_executors: [],
+            });
+            if !row.roles.contains(&of.role()) {
+                row.roles.push(of.role());
+            }
+            row.executors.push(self.executor(of));
+        }
+        rows.into_values().collect()
+    }
+
+    /// `/state` of the agent.
+    pub fn state(&self) -> impl Serialize + '_ {
+        let view = self.view;
+        State {
+            build: Build::THIS,
+            start_time: seconds(self.started_at),
+            id: self.agent_text(),
+            pid: pid(&self.place.host_port()),
+            hostname: self.hostname,
+            capabilities: CAPABILITIES
+                .map(|it| name_of::<schema::AgentInfoCapabilityType>(it as i32))
+                .into(),
+            domain: domain(self.domain),
+            resources: all(&view.resources),
+            reserved_resources: Reserved(&view.resources),
+            unreserved_resources: unreserved(&view.resources),
+            reserved_resources_full: ReservedFull(&view.resources),
+            unreserved_resources_full: unreserved_full(&view.resources),
+            reserved_resources_allocated: Reserved(&view.used),
+            unreserved_resources_allocated: unreserved(&view.used),
+            resource_providers: [],
+            attributes: AttributeRows(&view.attributes),
+            master_hostname: self.leader.as_deref(),
+            flags: self.flags,
+            frameworks: self.frameworks(),
+            completed_frameworks: [],
+        }
+    }
+
+    /// The containers that run: `/monitor/statistics`, and `/containers` with their status too. `usage` says what each uses.
+    pub fn statistics<'a>(
+        &'a self,
+        usage: &'a BTreeMap<ContainerId, Usage>,
+        with_status: bool,
+    ) -> impl Serialize + 'a {
+        let mut rows = Vec::new();
+        for of in containers(self.view).values() {
+            let Some(id) = of.id() else { continue };
+            let Some(used) = usage.get(id) else { continue };
+            rows.push(ContainerRow {
+                executor_id: of.name().to_owned(),
+                executor_name: of.title(),
+                framework_id: self.framework_text(of.framework),
+                source: of.source().to_owned(),
+                container_id: with_status.then(|| id.as_str().to_owned()),
+                status: with_status.then(|| status::container_status(Some(&self.place))),
+                statistics: Statistics::of(used, &of.resources()),
+            });
+        }
+        rows
+    }
+}
+
+/// The containers that run.
+pub fn running(view: &View) -> impl Iterator<Item = ContainerId> + '_ {
+    let tasks = view.tasks.iter().filter(|task| task.pid.is_some());
+    let of_tasks = tasks.map(|task| task.record.container.clone());
+    let of_executors = view.executors.iter().filter(|executor| executor.subscribed);
+    of_tasks.chain(of_executors.map(|executor| executor.record.container.clone()))
+}
+
+/// What a container uses; absent what its isolators cannot tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// When it was looked at.
+    pub at: Wall,
+    /// Processor time in user mode, in microseconds.
+    pub cpu_user_us: Option<u64>,
+    /// Processor time in the kernel, in microseconds.
+    pub cpu_system_us: Option<u64>,
+    /// Periods in which it was held back by its quota.
+    pub cpu_throttled_periods: Option<u64>,
+    /// Memory, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// The limit on it, in bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// Processes, and threads where they are counted.
+    pub processes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ContainerRow {
+    executor_id: String,
+    executor_name: String,
+    framework_id: String,
+    source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<schema::ContainerStatus>,
+    statistics: Statistics,
+}
+
+/// What it may use is what it was given; what is not known is left out.
+#[derive(Serialize)]
+struct Statistics {
+    timestamp: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus_user_time_secs: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus_system_time_secs: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus_nr_throttled: Option<u64>,
+    cpus_limit: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mem_rss_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mem_total_bytes: Option<u64>,
+    mem_limit_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk_limit_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<u64>,
+}
+
+impl Statistics {
+    fn of(usage: &Usage, given: &Resources) -> Self {
+        // To the millisecond, as all times here.
+        let seconds = |us: Option<u64>| us.map(|us| number::seconds(us / 1_000));
+        let bytes = |name| megabytes(given.amount_of(&name));
+        let disk = bytes(ResourceName::Disk);
+        Self {
+            timestamp: number::seconds(usage.at.0),
+            cpus_user_time_secs: seconds(usage.cpu_user_us),
+            cpus_system_time_secs: seconds(usage.cpu_system_us),
+            cpus_nr_throttled: usage.cpu_throttled_periods,
+            cpus_limit: number::double(given.cpus()),
+            mem_rss_bytes: usage.memory_bytes,
+            mem_total_bytes: usage.memory_bytes,
+            mem_limit_bytes: usage.memory_limit_bytes.unwrap_or_else(|| bytes(ResourceName::Mem)),
+            disk_limit_bytes: (disk > 0).then_some(disk),
+            processes: usage.processes,
+        }
+    }
+}
+
+/// Megabytes in bytes.
+fn megabytes(amount: Amount) -> u64 {
+    let millis = u64::try_from(amount.millis()).unwrap_or(0);
+    (millis / 1_000).saturating_mul(1 << 20)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,476 @@
+//! The reading half of the operator API: the same picture in Mesos's v1 messages.
+
+use std::collections::BTreeMap;
+
+use meshos_control::master::{
+    AgentView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView,
+};
+use meshos_protocol::{ids::FrameworkId, resources::Resources, task::TaskState, time::Wall};
+
+use super::{
+    Master, Picture,
+    agents::{self, CAPABILITIES, pid},
+    frameworks::capabilities,
+    roles,
+    rows::name_of,
+    tasks::steps,
+};
+use crate::{
+    codec::{self, Media, Refused},
+    convert::{
+        event::{self, MESOS_VERSION},
+        ids, labels_of, number,
+        offer::{Place, attribute, domain},
+        resource, status,
+    },
+    schema::{self, MasterCallType as Call, MasterResponse, MasterResponseType as Type},
+};
+
+/// A call that is answered from the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// `GET_HEALTH`.
+    Health,
+    /// `GET_FLAGS`.
+    Flags,
+    /// `GET_VERSION`.
+    Version,
+    /// `GET_METRICS`.
+    Metrics,
+    /// `GET_LOGGING_LEVEL`.
+    LoggingLevel,
+    /// `GET_STATE`.
+    State,
+    /// `GET_AGENTS`.
+    Agents,
+    /// `GET_FRAMEWORKS`.
+    Frameworks,
+    /// `GET_EXECUTORS`.
+    Executors,
+    /// `GET_TASKS`.
+    Tasks,
+    /// `GET_ROLES`.
+    Roles,
+    /// `GET_WEIGHTS`.
+    Weights,
+    /// `GET_MASTER`.
+    Master,
+    /// `GET_MAINTENANCE_STATUS`.
+    MaintenanceStatus,
+    /// `GET_MAINTENANCE_SCHEDULE`.
+    MaintenanceSchedule,
+    /// `GET_QUOTA`.
+    Quota,
+}
+
+impl Read {
+    /// All of them with their names.
+    const NAMES: [(Self, &'static str); 16] = [
+        (Self::Health, "GET_HEALTH"),
+        (Self::Flags, "GET_FLAGS"),
+        (Self::Version, "GET_VERSION"),
+        (Self::Metrics, "GET_METRICS"),
+        (Self::LoggingLevel, "GET_LOGGING_LEVEL"),
+        (Self::State, "GET_STATE"),
+        (Self::Agents, "GET_AGENTS"),
+        (Self::Frameworks, "GET_FRAMEWORKS"),
+        (Self::Executors, "GET_EXECUTORS"),
+        (Self::Tasks, "GET_TASKS"),
+        (Self::Roles, "GET_ROLES"),
+        (Self::Weights, "GET_WEIGHTS"),
+        (Self::Master, "GET_MASTER"),
+        (Self::MaintenanceStatus, "GET_MAINTENANCE_STATUS"),
+        (Self::MaintenanceSchedule, "GET_MAINTENANCE_SCHEDULE"),
+        (Self::Quota, "GET_QUOTA"),
+    ];
+
+    /// The call of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(read, _)| *read)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(read, _)| *read == self).map_or("", |(_, name)| name)
+    }
+
+    /// Reads a call. Of its body only that it is there matters.
+    ///
+    /// # Errors
+    /// When the bytes are no such message, something is missing in it, or the call is none that is answered here.
+    pub fn of_call(media: Media, body: &[u8]) -> Result<Self, Refused> {
+        let (call, _) = codec::read::<schema::MasterCall>(media, body, "Call")?;
+        let missing = |what: &str| Refused::new(400, format!("Expecting '{what}' to be present"));
+        let kind = call.r#type.and_then(|number| Call::try_from(number).ok());
+        let name = name_of::<Call>(kind.ok_or_else(|| missing("type"))? as i32);
+        let read = Self::named(name).ok_or_else(|| {
+            Refused::new(501, format!("Call {name} is not supported by this release"))
+        })?;
+        if read == Self::Metrics && call.get_metrics.is_none() {
+            return Err(missing("get_metrics"));
+        }
+        Ok(read)
+    }
+}
+
+/// What cannot be read from the picture.
+#[derive(Debug)]
+pub struct Beside {
+    /// Whether the leader's node is well.
+    pub healthy: bool,
+    /// What it measures, by Mesos's names.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// Answers a read.
+#[must_use]
+pub fn answer(
+    read: Read,
+    picture: &Picture<'_>,
+    master: &Master<'_>,
+    beside: &Beside,
+) -> MasterResponse {
+    let mut answer = MasterResponse::default();
+    let kind = match read {
+        Read::Health => {
+            let healthy = Some(beside.healthy);
+            answer.get_health = Some(schema::ResponseGetHealth { healthy });
+            Type::GetHealth
+        }
+        Read::Flags => {
+            answer.get_flags = Some(flags(master));
+            Type::GetFlags
+        }
+        Read::Version => {
+            answer.get_version = Some(version());
+            Type::GetVersion
+        }
+        Read::Metrics => {
+            answer.get_metrics = Some(metrics(beside));
+            Type::GetMetrics
+        }
+        Read::LoggingLevel => {
+            answer.get_logging_level = Some(schema::ResponseGetLoggingLevel { level: Some(0) });
+            Type::GetLoggingLevel
+        }
+        Read::Master => {
+            answer.get_master = Some(leader(picture, master));
+            Type::GetMaster
+        }
+        Read::MaintenanceStatus => {
+            let status = Some(schema::ClusterStatus {});
+            answer.get_maintenance_status = Some(schema::ResponseGetMaintenanceStatus { status });
+            Type::GetMaintenanceStatus
+        }
+        Read::MaintenanceSchedule => {
+            let schedule = Some(schema::Schedule {});
+            let get = schema::ResponseGetMaintenanceSchedule { schedule };
+            answer.get_maintenance_schedule = Some(get);
+            Type::GetMaintenanceSchedule
+        }
+        Read::State
+        | Read::Agents
+        | Read::Frameworks
+        | Read::Executors
+        | Read::Tasks
+        | Read::Roles
+        | Read::Weights
+        | Read::Quota => of_cluster(read, picture, &mut answer),
+    };
+    answer.set_type(kind);
+    answer
+}
+
+fn of_cluster(read: Read, picture: &Picture<'_>, answer: &mut MasterResponse) -> Type {
+    match read {
+        Read::Agents => {
+            answer.get_agents = Some(agents_of(picture));
+            Type::GetAgents
+        }
+        Read::Frameworks => {
+            answer.get_frameworks = Some(frameworks(picture));
+            Type::GetFrameworks
+        }
+        Read::Executors => {
+            answer.get_executors = Some(schema::ResponseGetExecutors::default());
+            Type::GetExecutors
+        }
+        Read::Tasks => {
+            answer.get_tasks = Some(tasks(picture));
+            Type::GetTasks
+        }
+        Read::Roles => {
+            answer.get_roles = Some(roles_of(picture));
+            Type::GetRoles
+        }
+        Read::Weights => {
+            answer.get_weights = Some(weights(picture));
+            Type::GetWeights
+        }
+        Read::Quota => {
+            answer.get_quota = Some(quota(picture));
+            Type::GetQuota
+        }
+        Read::State
+        | Read::Health
+        | Read::Flags
+        | Read::Version
+        | Read::Metrics
+        | Read::LoggingLevel
+        | Read::Master
+        | Read::MaintenanceStatus
+        | Read::MaintenanceSchedule => {
+            answer.get_state = Some(Box::new(schema::ResponseGetState {
+                get_tasks: Some(tasks(picture)),
+                get_executors: Some(schema::ResponseGetExecutors::default()),
+                get_frameworks: Some(frameworks(picture)),
+                get_agents: Some(agents_of(picture)),
+            }));
+            Type::GetState
+        }
+    }
+}
+
+fn flags(master: &Master<'_>) -> schema::ResponseGetFlags {
+    let flag = |(name, value): (&&'static str, &String)| schema::Flag {
+        name: Some((*name).to_owned()),
+        value: Some(value.clone()),
+    };
+    schema::ResponseGetFlags { flags: master.flags.iter().map(flag).collect() }
+}
+
+fn version() -> schema::ResponseGetVersion {
+    let version = Some(MESOS_VERSION.to_owned());
+    let info = schema::VersionInfo { version, ..schema::VersionInfo::default() };
+    schema::ResponseGetVersion { version_info: Some(info) }
+}
+
+fn metrics(beside: &Beside) -> schema::ResponseGetMetrics {
+    let metric = |(name, value): (&String, &f64)| schema::Metric {
+        name: Some(name.clone()),
+        value: Some(*value),
+    };
+    schema::ResponseGetMetrics { metrics: beside.metrics.iter().map(metric).collect() }
+}
+
+fn leader(picture: &Picture<'_>, master: &Master<'_>) -> schema::ResponseGetMaster {
+    let mut info = event::master(picture.view.fence, Some(&master.place));
+    info.domain = master.domain.map(domain);
+    schema::ResponseGetMaster {
+        master_info: Some(info),
+        start_time: Some(number::seconds(master.started_at.0)),
+        elected_time: Some(number::seconds(picture.view.led_since.0)),
+    }
+}
+
+fn agent_info(picture: &Picture<'_>, agent: &AgentView) -> schema::AgentInfo {
+    let port = Place::read(&agent.agent_address).map(|place| i32::from(place.port));
+    schema::AgentInfo {
+        hostname: Some(agent.hostname.clone()),
+        port: port.or(Some(5051)),
+        resources: plain(&agent.resources),
+        attributes: agent.attributes.iter().map(attribute).collect(),
+        id: Some(ids::agent(picture.cluster(), agent.agent_id)),
+        domain: agent.domain.as_ref().map(domain),
+    }
+}
+
+fn agents_of(picture: &Picture<'_>) -> schema::ResponseGetAgents {
+    let shown = |agent: &AgentView| {
+        let draining = agent.state == NodeState::Draining;
+        let state = if agent.tasks == 0 {
+            schema::DrainState::Drained
+        } else {
+            schema::DrainState::Draining
+        };
+        let config = schema::DrainConfig { mark_gone: Some(false), ..Default::default() };
+        let capability = |it: schema::AgentInfoCapabilityType| schema::AgentInfoCapability {
+            r#type: Some(it.into()),
+        };
+        schema::ResponseGetAgentsAgent {
+            agent_info: Some(agent_info(picture, agent)),
+            active: Some(agents::is_active(agent)),
+            deactivated: Some(draining),
+            version: Some(MESOS_VERSION.to_owned()),
+            pid: Some(pid(&agent.agent_address)),
+            registered_time: agent.registered_at.map(status::time),
+            reregistered_time: agent.reregistered_at.map(status::time),
+            total_resources: plain(&agent.resources),
+            allocated_resources: plain(&agent.used),
+            offered_resources: plain(&agent.offered),
+            capabilities: CAPABILITIES.map(capability).into(),
+            drain_info: draining
+                .then_some(schema::DrainInfo { state: Some(state.into()), config: Some(config) }),
+        }
+    };
+    schema::ResponseGetAgents {
+        agents: picture.registered().map(shown).collect(),
+        recovered_agents: picture.awaited().map(|agent| agent_info(picture, agent)).collect(),
+    }
+}
+
+fn plain(resources: &Resources) -> Vec<schema::Resource> {
+    resources.iter().map(resource::write_plain).collect()
+}
+
+fn framework_info(picture: &Picture<'_>, framework: &FrameworkView) -> schema::FrameworkInfo {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let capability = |it: schema::FrameworkInfoCapabilityType| schema::FrameworkInfoCapability {
+        r#type: Some(it.into()),
+    };
+    let capabilities = capabilities(framework.details.capabilities).into_iter();
+    schema::FrameworkInfo {
+        user: Some(framework.user.clone()),
+        name: Some(framework.name.clone()),
+        id: Some(ids::framework(picture.cluster(), framework.id)),
+        failover_timeout: Some(number::seconds(framework.failover_timeout_ms)),
+        checkpoint: Some(true),
+        role: None,
+        roles: framework.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+        hostname: text(&framework.hostname),
+        principal: text(framework.principal.as_str()),
+        webui_url: text(&framework.webui_url),
+        capabilities: capabilities.map(capability).collect(),
+        labels: labels_of(&framework.details.labels),
+        offer_filters: BTreeMap::new(),
+    }
+}
+
+fn offer(picture: &Picture<'_>, offer: &OfferView) -> schema::Offer {
+    let agent = picture.agents.get(&offer.agent_id);
+    schema::Offer {
+        id: Some(ids::offer(picture.cluster(), offer.id)),
+        framework_id: Some(ids::framework(picture.cluster(), offer.framework_id)),
+        agent_id: Some(ids::agent(picture.cluster(), offer.agent_id)),
+        hostname: Some(agent.map(|agent| agent.hostname.clone()).unwrap_or_default()),
+        domain: offer.domain.as_ref().map(domain),
+        resources: resource::write_all(&offer.resources, &offer.role, false),
+        attributes: agent
+            .map(|agent| agent.attributes.iter().map(attribute).collect())
+            .unwrap_or_default(),
+        allocation_info: resource::allocated_to(&offer.role),
+        ..schema::Offer::default()
+    }
+}
+
+fn framework(
+    picture: &Picture<'_>,
+    framework: &FrameworkView,
+) -> schema::ResponseGetFrameworksFramework {
+    let offers = &picture.of(framework.id).offers;
+    let connected = framework.state == FrameworkState::Subscribed;
+    let recovered = framework.registered_at.is_none() && framework.state != FrameworkState::Closed;
+    let offered =
+        offers.iter().flat_map(|offer| resource::write_all(&offer.resources, &offer.role, false));
+    schema::ResponseGetFrameworksFramework {
+        framework_info: Some(framework_info(picture, framework)),
+        active: Some(connected),
+        connected: Some(connected),
+        recovered: Some(recovered),
+        registered_time: framework.registered_at.map(status::time),
+        reregistered_time: framework.reregistered_at.map(status::time),
+        unregistered_time: framework.closed_at.map(status::time),
+        offers: offers.iter().map(|it| offer(picture, it)).collect(),
+        inverse_offers: Vec::new(),
+        allocated_resources: plain(&framework.used),
+        offered_resources: offered.collect(),
+    }
+}
+
+fn frameworks(picture: &Picture<'_>) -> schema::ResponseGetFrameworks {
+    let closed = picture.view.frameworks_closed.iter();
+    schema::ResponseGetFrameworks {
+        frameworks: picture.frameworks.values().map(|it| framework(picture, it)).collect(),
+        completed_frameworks: closed.map(|it| framework(picture, it)).collect(),
+        recovered_frameworks: Vec::new(),
+    }
+}
+
+fn task(picture: &Picture<'_>, task: &TaskView) -> schema::Task {
+    let cluster = picture.cluster();
+    let extras = task.extras.as_deref();
+    let newest = picture.state_of(task);
+    let named = |state: TaskState| if state == task.state { newest } else { state };
+    let id = schema::TaskId { value: Some(task.id.as_str().to_owned()) };
+    let executor = extras.and_then(|extras| extras.executor.as_ref());
+    let step = |(state, at): (TaskState, Wall)| {
+        let last = state == task.state;
+        let place = picture.place_of(task.agent_id);
+        schema::TaskStatus {
+            task_id: Some(id.clone()),
+            state: Some(status::written_state(named(state)).into()),
+            message: (last && !task.message.is_empty()).then(|| task.message.to_string()),
+            reason: task.reason.filter(|_| last).and_then(status::reason).map(Into::into),
+            agent_id: Some(ids::agent(cluster, task.agent_id)),
+            timestamp: Some(number::seconds(at.0)),
+            container_status: place.map(|place| status::container_status(Some(&place))),
+            ..schema::TaskStatus::default()
+        }
+    };
+    schema::Task {
+        name: Some(task.name.clone()),
+        task_id: Some(id.clone()),
+        framework_id: Some(ids::framework(cluster, task.framework_id)),
+        executor_id: executor
+            .map(|executor| schema::ExecutorId { value: Some(executor.as_str().to_owned()) }),
+        agent_id: Some(ids::agent(cluster, task.agent_id)),
+        state: Some(status::written_state(newest).into()),
+        resources: resource::write_all(&task.resources, &task.role, false),
+        statuses: steps(task).map(step).collect(),
+        labels: extras.and_then(|extras| labels_of(&extras.labels)),
+        user: extras.and_then(|extras| extras.user.clone()),
+        ..schema::Task::default()
+    }
+}
+
+fn tasks(picture: &Picture<'_>) -> schema::ResponseGetTasks {
+    let of = || picture.of.values();
+    schema::ResponseGetTasks {
+        tasks: of().flat_map(|of| &of.live).map(|it| task(picture, it)).collect(),
+        unreachable_tasks: of()
+            .flat_map(|of| &of.unreachable)
+            .map(|it| task(picture, it))
+            .collect(),
+        completed_tasks: of().flat_map(|of| &of.ended).map(|it| task(picture, it)).collect(),
+        ..schema::ResponseGetTasks::default()
+    }
+}
+
+fn roles_of(picture: &Picture<'_>) -> schema::ResponseGetRoles {
+    let shown = |facts: roles::RoleFacts<'_>| {
+        let id = |id: &FrameworkId| ids::framework(picture.cluster(), *id);
+        schema::Role {
+            name: Some(facts.role.as_str().to_owned()),
+            weight: Some(roles::weight(facts.view)),
+            frameworks: facts.frameworks.iter().map(id).collect(),
+            resources: plain(&(facts.allocated + &facts.offered)),
+        }
+    };
+    schema::ResponseGetRoles { roles: roles::facts(picture).into_iter().map(shown).collect() }
+}
+
+fn weights(picture: &Picture<'_>) -> schema::ResponseGetWeights {
+    let info = |view: &RoleView| schema::WeightInfo {
+        weight: Some(roles::weight(Some(view))),
+        role: Some(view.role.as_str().to_owned()),
+    };
+    schema::ResponseGetWeights { weight_infos: roles::weighted(picture).map(info).collect() }
+}
+
+fn quota(picture: &Picture<'_>) -> schema::ResponseGetQuota {
+    let role = |view: &RoleView| Some(view.role.as_str().to_owned());
+    let infos = roles::limited(picture).map(|view| schema::QuotaInfo {
+        role: role(view),
+        principal: None,
+        guarantee: plain(&roles::resources(&view.guarantee)),
+    });
+    let configs = roles::limited(picture).map(|view| schema::QuotaConfig {
+        role: role(view),
+        guarantees: roles::scalars(view.guarantee.iter()),
+        limits: roles::scalars(view.limit.iter().map(|(name, amount)| (name, *amount))),
+    });
+    let status = schema::QuotaStatus { infos: infos.collect(), configs: configs.collect() };
+    schema::ResponseGetQuota { status: Some(status) }
+}

@@ -1,0 +1,13 @@
+//! What tools made for Mesos read: the older endpoints, and the reading half of the operator API.
+//!
+//! They stand under `/mesos/` here, whatever they are called outside: so nodes pass them on to the leader.
+
+mod cluster;
+mod own;
+mod read;
+
+pub(super) use own::{Started, Statistics};
+pub(super) use read::{Own, Reading, route};
+
+/// The longest answer, in bytes, before it is compressed.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;

@@ -1,0 +1,165 @@
+//! What the leader tells of the cluster.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use meshos_control::master::View;
+use meshos_mesos::{
+    codec::{self, Media},
+    convert::offer::Place,
+    reads::{self, Master, Picture, operator},
+    schema::MasterResponse,
+};
+use serde::Serialize;
+
+use super::{ANSWER_BYTES_MAX, Reading, Started};
+use crate::{
+    api::{
+        Api,
+        call::{Answer, Failure},
+        leader::beside,
+    },
+    config::NodeOptions,
+};
+
+/// Bytes, up to a limit.
+struct Capped {
+    bytes: Vec<u8>,
+    max: usize,
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + part.len() > self.max {
+            return Err(io::Error::other("it is too long"));
+        }
+        self.bytes.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn too_long() -> Failure {
+    Failure::invalid(format!(
+        "the answer would have more than {ANSWER_BYTES_MAX} bytes: ask for less, such as /tasks with limit and offset, or \
+         /state-summary"
+    ))
+}
+
+/// A value as JSON, if it is not too long.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<Answer, Failure> {
+    let mut written = Capped { bytes: Vec::new(), max: ANSWER_BYTES_MAX };
+    codec::write_json(&mut written, value).map_err(|_| too_long())?;
+    Ok(Answer::json_text(written.bytes))
+}
+
+impl Api {
+    /// Answers from the leader's picture.
+    pub(in crate::api) async fn read_for_mesos(
+        &self,
+        reading: &Reading,
+        forwarded: bool,
+        view: Arc<View>,
+    ) -> Result<Answer, Failure> {
+        // Of calls that came in here, whoever took them in holds the memory.
+        let held = if forwarded {
+            let busy = "the leader makes too many long answers at once: try again";
+            let held = self.answers.take(ANSWER_BYTES_MAX).await;
+            Some(held.ok_or_else(|| Failure::unavailable(busy))?)
+        } else {
+            None
+        };
+        let leader = Leader {
+            options: self.options.options.clone(),
+            started: Arc::clone(&self.started),
+            healthy: self.health().is_ok_and(|answer| answer.status == 200),
+        };
+        let measured = self.measured();
+        let reading = reading.clone();
+        beside(move || {
+            let answer = leader.tell(&reading, &view, measured)?;
+            let answer = if forwarded { answer.packed_for_a_frame() } else { Ok(answer) };
+            drop(held);
+            answer
+        })
+        .await
+    }
+}
+
+/// What the leader's node knows beside the picture.
+struct Leader {
+    options: NodeOptions,
+    started: Arc<Started>,
+    healthy: bool,
+}
+
+impl Leader {
+    fn tell(
+        &self,
+        reading: &Reading,
+        view: &View,
+        measured: impl FnOnce() -> BTreeMap<String, f64>,
+    ) -> Result<Answer, Failure> {
+        let options = &self.options;
+        let picture = Picture::new(view);
+        let address = options.http_address();
+        let place = Place {
+            hostname: address.ip().to_string(),
+            ip: Some(address.ip()),
+            port: address.port(),
+        };
+        let master = Master {
+            place,
+            hostname: &options.hostname,
+            domain: options.domain.as_ref(),
+            started_at: self.started.at,
+            flags: &self.started.flags,
+        };
+        match reading {
+            Reading::State => json(&reads::state(&picture, &master)),
+            Reading::Summary => json(&reads::summary(&picture, &master)),
+            Reading::Agents(only) => json(&reads::agents(&picture, only.as_deref())),
+            Reading::Frameworks(only) => json(&reads::frameworks(&picture, only.as_deref())),
+            Reading::Tasks(query) => json(&reads::tasks(&picture, query)),
+            Reading::Roles => json(&reads::roles(&picture)),
+            Reading::Weights => json(&reads::weights(&picture)),
+            Reading::Quota => json(&reads::quota(&picture)),
+            Reading::Call(read, media) => {
+                let wanted = *read == operator::Read::Metrics;
+                let metrics = if wanted { measured() } else { BTreeMap::new() };
+                let beside = operator::Beside { healthy: self.healthy, metrics };
+                in_media(*media, &operator::answer(*read, &picture, &master, &beside))
+            }
+        }
+    }
+}
+
+fn in_media(media: Media, response: &MasterResponse) -> Result<Answer, Failure> {
+    match media {
+        Media::Json => json(response),
+        Media::Protobuf => {
+            let body = codec::write(media, response);
+            if body.len() > ANSWER_BYTES_MAX {
+                return Err(too_long());
+            }
+            Ok(Answer::of_media(media.name(), body))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_not_written_to_its_end() {
+        let mut written = Capped { bytes: Vec::new(), max: 10 };
+        assert!(codec::write_json(&mut written, &"x".repeat(9)).is_err());
+        assert!(written.bytes.len() <= 10);
+        let mut written = Capped { bytes: Vec::new(), max: 10 };
+        codec::write_json(&mut written, &"x".repeat(8)).unwrap();
+        assert_eq!(written.bytes.len(), 10);
+    }
+}

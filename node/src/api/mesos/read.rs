@@ -1,0 +1,260 @@
+//! Which read is which.
+
+use meshos_mesos::{
+    codec::Media,
+    reads::{Order, TaskQuery, operator},
+};
+
+use super::super::{call::Failure, query::Query, route::Route};
+use crate::api::{
+    Api,
+    route::{Here, Leading},
+};
+
+/// How many tasks are told unless it is said how many.
+const TASKS_USUAL: usize = 100;
+
+/// What the leader answers from its picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::api) enum Reading {
+    State,
+    Summary,
+    Agents(Option<String>),
+    Frameworks(Option<String>),
+    Tasks(TaskQuery),
+    Roles,
+    Weights,
+    Quota,
+    /// A call of the operator API, to be answered in this encoding.
+    Call(operator::Read, Media),
+}
+
+/// What each node answers for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::api) enum Own {
+    Flags,
+    Metrics,
+    /// Nobody plans maintenance.
+    Schedule,
+    Maintenance,
+    Agent,
+    AgentFlags,
+    Statistics,
+    Containers,
+}
+
+/// What Mesos's masters and agents both serve.
+const BOTH: [(&str, &str); 2] = [("health", "/master/health"), ("version", "/version")];
+
+/// What its masters serve: the name there, and the path here.
+const OF_MASTER: [(&str, &str); 13] = [
+    ("state", "/mesos/state"),
+    ("state-summary", "/mesos/state-summary"),
+    ("slaves", "/mesos/agents"),
+    ("frameworks", "/mesos/frameworks"),
+    ("tasks", "/mesos/tasks"),
+    ("roles", "/mesos/roles"),
+    ("weights", "/mesos/weights"),
+    ("quota", "/mesos/quota"),
+    ("flags", "/mesos/flags"),
+    ("metrics/snapshot", "/mesos/metrics"),
+    ("stats", "/mesos/metrics"),
+    ("maintenance/schedule", "/mesos/schedule"),
+    ("maintenance/status", "/mesos/maintenance"),
+];
+
+/// What its agents serve.
+const OF_AGENT: [(&str, &str); 6] = [
+    ("state", "/mesos/agent"),
+    ("flags", "/mesos/agent/flags"),
+    ("monitor/statistics", "/mesos/agent/statistics"),
+    ("containers", "/mesos/agent/containers"),
+    ("metrics/snapshot", "/mesos/metrics"),
+    ("stats", "/mesos/metrics"),
+];
+
+impl Api {
+    /// The path here of one that tools made for Mesos read, on the agent's port or the cluster's; nothing when it is none of
+    /// them. With or without the process's name in front, slashes or `.json` at the end.
+    pub(crate) fn mesos_path(path: &str, agent_port: bool) -> Option<&'static str> {
+        let path = path.strip_prefix('/')?.trim_end_matches('/');
+        let (agent, named, name) = match path.split_once('/') {
+            Some(("master", rest)) if !agent_port => (false, true, rest),
+            Some(("slave(1)" | "slave%281%29", rest)) => (true, true, rest),
+            // Its metrics have a process of their own.
+            _ => (agent_port, false, path),
+        };
+        let name = name.strip_suffix(".json").unwrap_or(name);
+        let own: &[(&str, &str)] = if agent { &OF_AGENT } else { &OF_MASTER };
+        let both = BOTH.iter().filter(|_| named);
+        both.chain(own).find(|(known, _)| *known == name).map(|(_, here)| *here)
+    }
+
+    /// Whether a path is that of the operator API.
+    pub(crate) fn is_operator_path(path: &str) -> bool {
+        let path = path.strip_prefix("/master").unwrap_or(path);
+        path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The path here of a call of the operator API.
+    ///
+    /// # Errors
+    /// The status and why, when it is no call that is answered here.
+    pub(crate) fn operator_path(
+        content_type: Option<&str>,
+        accept: Option<&str>,
+        body: &[u8],
+    ) -> Result<String, (u16, String)> {
+        let refused = |refused: meshos_mesos::codec::Refused| (refused.status, refused.message);
+        let media = Media::of_content(content_type).map_err(refused)?;
+        let read = operator::Read::of_call(media, body).map_err(refused)?;
+        let encoding = match Media::acceptable(accept).map_err(refused)? {
+            Media::Json => "json",
+            Media::Protobuf => "protobuf",
+        };
+        Ok(format!("/mesos/call?type={}&as={encoding}", read.name()))
+    }
+}
+
+/// The route of a path below `/mesos/`. What a query names beside what is looked for is ignored, as Mesos ignores it.
+pub(in crate::api) fn route(segments: &[&str], query: &Query) -> Option<Result<Route, Failure>> {
+    let own = |own| Some(Ok(Route::Here(Here::Mesos(own))));
+    let of_leader = |reading| Some(Ok(Route::Leader(Leading::Mesos(reading))));
+    let text = |name| query.get::<String>(name);
+    match segments {
+        ["state"] => of_leader(Reading::State),
+        ["state-summary"] => of_leader(Reading::Summary),
+        ["roles"] => of_leader(Reading::Roles),
+        ["weights"] => of_leader(Reading::Weights),
+        ["quota"] => of_leader(Reading::Quota),
+        ["flags"] => own(Own::Flags),
+        ["metrics"] => own(Own::Metrics),
+        ["schedule"] => own(Own::Schedule),
+        ["maintenance"] => own(Own::Maintenance),
+        ["agent"] => own(Own::Agent),
+        ["agent", "flags"] => own(Own::AgentFlags),
+        ["agent", "statistics"] => own(Own::Statistics),
+        ["agent", "containers"] => own(Own::Containers),
+        ["agents"] => Some(text("slave_id").map(|only| leading(Reading::Agents(only)))),
+        ["frameworks"] => Some(text("framework_id").map(|only| leading(Reading::Frameworks(only)))),
+        ["tasks"] => Some(tasks(query).map(|wanted| leading(Reading::Tasks(wanted)))),
+        ["call"] => Some(call(query).map(leading)),
+        _ => None,
+    }
+}
+
+fn leading(reading: Reading) -> Route {
+    Route::Leader(Leading::Mesos(reading))
+}
+
+fn tasks(query: &Query) -> Result<TaskQuery, Failure> {
+    let limit = query.get::<i64>("limit")?;
+    let offset = query.get::<usize>("offset")?.unwrap_or(0);
+    let order = match query.get::<String>("order")?.as_deref() {
+        Some("asc") => Order::Ascending,
+        Some(_) | None => Order::Descending,
+    };
+    Ok(TaskQuery {
+        framework: query.get("framework_id")?,
+        task: query.get("task_id")?,
+        // A negative one is none.
+        limit: limit.map_or(Some(TASKS_USUAL), |limit| usize::try_from(limit).ok()),
+        offset,
+        order,
+    })
+}
+
+fn call(query: &Query) -> Result<Reading, Failure> {
+    let named = query.get::<String>("type")?.and_then(|name| operator::Read::named(&name));
+    let read = named.ok_or_else(|| Failure::invalid("this release does not know that call"))?;
+    let encoding = query.get::<String>("as")?;
+    let media = if encoding.as_deref() == Some("protobuf") { Media::Protobuf } else { Media::Json };
+    Ok(Reading::Call(read, media))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_known_with_and_without_the_process_and_what_old_tools_put_behind() {
+        let on = |agent: bool| move |path: &str| Api::mesos_path(path, agent);
+        let (master, agent) = (on(false), on(true));
+        for path in ["/state", "/master/state", "/state.json", "/master/state.json", "/state///"] {
+            assert_eq!(master(path), Some("/mesos/state"), "{path}");
+        }
+        for path in ["/state", "/slave(1)/state", "/slave%281%29/state.json", "/state/"] {
+            assert_eq!(agent(path), Some("/mesos/agent"), "{path}");
+        }
+        assert_eq!(master("/slave(1)/state"), Some("/mesos/agent"));
+        assert_eq!(agent("/monitor/statistics.json"), Some("/mesos/agent/statistics"));
+        assert_eq!(agent("/metrics/snapshot"), Some("/mesos/metrics"));
+        assert_eq!(master("/metrics/snapshot/"), Some("/mesos/metrics"));
+        assert_eq!(master("/master/slaves.json"), Some("/mesos/agents"));
+        assert_eq!(master("/master/version"), Some("/version"));
+        assert_eq!(agent("/slave(1)/health"), Some("/master/health"));
+        // These have forms of meshos's own.
+        for path in ["/health", "/version", "/metrics", "/", "", "/api/nodes", "/master", "/states"]
+        {
+            assert_eq!(master(path), None, "{path}");
+        }
+        assert_eq!(agent("/master/state"), None);
+        assert_eq!(agent("/tasks"), None);
+    }
+
+    #[test]
+    fn the_operator_api_takes_whatever_stands_behind_it() {
+        for path in ["/api/v1", "/api/v1/", "/master/api/v1", "/api/v1/operator"] {
+            assert!(Api::is_operator_path(path), "{path}");
+        }
+        for path in ["/api", "/api/v10", "/api/nodes", "/master", "/state"] {
+            assert!(!Api::is_operator_path(path), "{path}");
+        }
+    }
+
+    fn reading(path: &str) -> Reading {
+        match Route::of("GET", path).unwrap() {
+            Route::Leader(Leading::Mesos(reading)) => reading,
+            other => panic!("{path} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn tasks_are_asked_for_as_mesos_has_it() {
+        let usual = TaskQuery { limit: Some(100), ..TaskQuery::default() };
+        assert_eq!(reading("/mesos/tasks"), Reading::Tasks(usual.clone()));
+        let all = TaskQuery { limit: None, ..usual.clone() };
+        assert_eq!(reading("/mesos/tasks?limit=-1&_=1234"), Reading::Tasks(all));
+        let some = TaskQuery {
+            framework: Some("f".into()),
+            task: Some("t".into()),
+            limit: Some(5),
+            offset: 7,
+            order: Order::Ascending,
+        };
+        let path = "/mesos/tasks?framework_id=f&task_id=t&limit=5&offset=7&order=asc";
+        assert_eq!(reading(path), Reading::Tasks(some));
+        assert!(Route::of("GET", "/mesos/tasks?limit=many").is_err());
+    }
+
+    #[test]
+    fn a_call_is_read_where_it_comes_in_and_passed_on_by_name() {
+        let json = Some("application/json");
+        let path =
+            Api::operator_path(json, Some("application/x-protobuf"), br#"{"type":"GET_TASKS"}"#);
+        let path = path.unwrap();
+        assert_eq!(path, "/mesos/call?type=GET_TASKS&as=protobuf");
+        assert_eq!(reading(&path), Reading::Call(operator::Read::Tasks, Media::Protobuf));
+        let status = |body: &[u8]| Api::operator_path(json, None, body).unwrap_err().0;
+        assert_eq!(status(br#"{"type":"TEARDOWN"}"#), 501);
+        assert_eq!(status(br#"{"type":"GET_METRICS"}"#), 400);
+        assert_eq!(status(b"{}"), 400);
+        assert_eq!(status(b"x"), 400);
+        let no_type = Api::operator_path(None, None, b"{}").unwrap_err();
+        assert_eq!(no_type, (400, "Expecting 'Content-Type' to be present".to_owned()));
+        assert_eq!(Api::operator_path(Some("text/plain"), None, b"{}").unwrap_err().0, 415);
+        let html = Some("text/html");
+        let body = br#"{"type":"GET_TASKS"}"#;
+        assert_eq!(Api::operator_path(json, html, body).unwrap_err().0, 406);
+    }
+}
