@@ -64,8 +64,13 @@ pub(crate) struct Answer {
 const PACKED: &str = "; packed";
 
 impl Answer {
-    /// As the reply to another node.
+    /// As the reply to another node, or to an operator.
     pub(crate) fn into_reply(self) -> Reply {
+        if self.body.len() > ANSWER_BYTES_MAX {
+            // Nodes are answered with what fits.
+            let what = "the answer is too long for this connection: ask the node's HTTP port";
+            return Self::error(400, what).into_reply();
+        }
         let Self { status, mut content_type, body, allow: _, location: _, packed } = self;
         if packed {
             content_type += PACKED;
@@ -302,6 +307,27 @@ mod tests {
         }
         assert!(!Answer::from(Failure::unavailable("the disk is full")).is_no_leader());
         assert!(!Answer::error(400, NO_LEADER).is_no_leader());
+    }
+
+    #[test]
+    fn a_long_answer_goes_from_node_to_node_compressed() {
+        let long =
+            || Answer::of_media("application/json", b"{\"id\":1}".repeat(ANSWER_BYTES_MAX / 4));
+        let Reply::Http { status, content_type, body } = long().into_reply() else {
+            panic!("not an answer");
+        };
+        assert_eq!((status, content_type.as_str()), (400, JSON), "{}", body.len());
+        let packed = long().packed_for_a_frame().unwrap();
+        let Reply::Http { status, content_type, body } = packed.clone().into_reply() else {
+            panic!("not an answer");
+        };
+        assert!(body.len() < 1 << 20, "{}", body.len());
+        let there = Answer::forwarded(status, content_type, body);
+        assert_eq!(there, packed);
+        assert_eq!(there.content_type, JSON);
+        assert_eq!(packing::unpack(&there.body, 64 << 20).unwrap(), long().body);
+        let short = Answer::of_media("application/json", b"{}".to_vec());
+        assert_eq!(short.clone().packed_for_a_frame().unwrap(), short);
     }
 
     #[test]

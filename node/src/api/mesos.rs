@@ -6,6 +6,7 @@ mod cluster;
 mod own;
 mod read;
 
+pub(super) use cluster::MESSAGES_BYTES_MAX;
 pub(super) use own::{Started, Statistics};
 pub(super) use read::{Own, Reading, route};
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     call::{Answer, Call, Failure},
-    mesos::{ANSWER_BYTES_MAX, Started, Statistics},
+    mesos::{ANSWER_BYTES_MAX, MESSAGES_BYTES_MAX, Started, Statistics},
     pages::Pages,
     route::{Here, Route},
 };
@@ -62,6 +62,8 @@ pub(crate) struct Api {
     pub(super) statistics: Statistics,
     /// Memory for long answers that other nodes ask for.
     pub(super) answers: Budget,
+    /// Memory for messages that are made as a whole.
+    pub(super) messages: Budget,
 }
 
 #[derive(Serialize)]
@@ -99,6 +101,7 @@ impl Api {
             pages: Arc::default(),
             statistics: Statistics::default(),
             answers: Budget::new(ANSWERS_AT_ONCE * ANSWER_BYTES_MAX),
+            messages: Budget::new(MESSAGES_BYTES_MAX),
         }
     }
 

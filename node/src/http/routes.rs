@@ -224,6 +224,11 @@ impl<A: Answers> Handler<A> {
             );
             return Err(Refused { status: 404, message });
         }
+        if path.starts_with("/mesos/") {
+            // Nodes' own names for what has others outside, which take care of how much memory it needs.
+            let message = format!("there is nothing at {path:?}");
+            return Err(Refused { status: 404, message });
+        }
         let is_post = method == Method::POST;
         let (body, permit) = self.read_body(is_post, false, headers, body).await?;
         let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };

@@ -525,6 +525,9 @@ async fn what_mesos_tools_read_is_asked_for_under_one_name_and_with_credentials(
         let response = request(method, path).reply(&cluster).await;
         assert_eq!(response.body(), told, "{path}");
     }
+    for path in ["/mesos/state", "/mesos/call?type=GET_STATE&as=json"] {
+        assert_eq!(request("GET", path).reply(&cluster).await.status(), 404, "{path}");
+    }
     let agent = open(Port::Agent { cluster: 5050 });
     let response = request("GET", "/state").reply(&agent).await;
     assert_eq!(response.body(), "GET /mesos/agent local 0");

@@ -18,8 +18,14 @@ use crate::{
         call::{Answer, Failure},
         leader::beside,
     },
+    budget::Permit,
     config::NodeOptions,
 };
+
+/// About what a row takes as a message: a task of three resources and one step 1.6 KB.
+const ROW_BYTES: usize = 2 << 10;
+/// The most that messages may take at once.
+pub(in crate::api) const MESSAGES_BYTES_MAX: usize = 256 << 20;
 
 /// Bytes, up to a limit.
 struct Capped {
@@ -71,6 +77,10 @@ impl Api {
         } else {
             None
         };
+        let tree = match reading {
+            Reading::Call(..) => Some(self.memory_for_messages(&view).await?),
+            _ => None,
+        };
         let leader = Leader {
             options: self.options.options.clone(),
             started: Arc::clone(&self.started),
@@ -81,10 +91,26 @@ impl Api {
         beside(move || {
             let answer = leader.tell(&reading, &view, measured)?;
             let answer = if forwarded { answer.packed_for_a_frame() } else { Ok(answer) };
-            drop(held);
+            drop((held, tree));
             answer
         })
         .await
+    }
+
+    /// Memory for messages that are made as a whole before they are written, as those of the operator API are.
+    async fn memory_for_messages(&self, view: &View) -> Result<Permit, Failure> {
+        let rows = view.tasks.len() + view.tasks_ended.len() + view.offers.len();
+        let rows = rows + view.frameworks.len() + view.frameworks_closed.len() + view.agents.len();
+        let bytes = rows.saturating_mul(ROW_BYTES);
+        if bytes > MESSAGES_BYTES_MAX {
+            return Err(Failure::invalid(format!(
+                "the cluster has {rows} tasks, frameworks, agents and offers, and at most {} are told by this API: ask \
+                 /state, or /tasks with limit and offset",
+                MESSAGES_BYTES_MAX / ROW_BYTES
+            )));
+        }
+        let busy = "the leader makes too many long answers at once: try again";
+        self.messages.take(bytes).await.ok_or_else(|| Failure::unavailable(busy))
     }
 }
 
