@@ -75,7 +75,7 @@ pub(super) fn row<'a>(
     picture: &Picture<'_>,
     agent: &'a AgentView,
 ) -> AgentRow<'a, impl Serialize + 'a> {
-    let draining = agent.state == NodeState::Draining;
+    let draining = matches!(agent.state, NodeState::Draining | NodeState::Drained);
     let state = if agent.tasks == 0 { "DRAINED" } else { "DRAINING" };
     AgentRow {
         id: picture.agent_text(agent.agent_id),

@@ -65,6 +65,7 @@ pub(super) fn agent(bits: u64, state: NodeState) -> AgentView {
         connected: true,
         leader: bits == 1,
         tasks: 1,
+        drain: None,
     }
 }
 

@@ -40,6 +40,7 @@ fn record(task: &str, container: &str, executor: Option<&ExecutorInfo>) -> TaskR
         unacknowledged: Vec::new(),
         exit: None,
         kill_asked: false,
+        drain: None,
         updates_taken: Vec::new(),
     }
 }
@@ -64,6 +65,7 @@ pub(in crate::reads) fn view() -> View {
         container: ContainerId::new("c2").unwrap(),
         launched_at: Wall(1_000),
         shutdown_asked: false,
+        program: None,
     };
     let task =
         |record: TaskRecord, pid| TaskView { record: Arc::new(record), pid, holds_resources: true };
