@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use meshos_control::{
     agent,
-    master::{FrameworkState, NodeState, View},
+    master::{FrameworkState, FrameworkView, NodeState, View},
 };
 use meshos_protocol::{
     ids::{ClusterId, Fence, Term},
@@ -154,6 +154,36 @@ fn of_frameworks(sheet: &mut Sheet, picture: &Picture<'_>) {
     sheet.many("master/frameworks_connected", connected);
     sheet.many("master/frameworks_disconnected", away);
     sheet.many("master/outstanding_offers", picture.view.offers.len());
+    picture.frameworks.values().for_each(|framework| of_framework(sheet, picture, framework));
+}
+
+fn of_framework(sheet: &mut Sheet, picture: &Picture<'_>, framework: &FrameworkView) {
+    let id = picture.framework_text(framework.id);
+    let area = format!("master/frameworks/{}/{id}", encoded(&framework.name));
+    sheet.flag(&format!("{area}/subscribed"), framework.state == FrameworkState::Subscribed);
+    let of = picture.of(framework.id);
+    let tasks = || of.live.iter().chain(&of.unreachable);
+    for (state, name) in LIVE {
+        let count = tasks().filter(|task| task.state == state).count();
+        sheet.many(format!("{area}/tasks/active/task_{name}"), count);
+    }
+    for role in &framework.roles {
+        let suppressed = framework.suppressed_roles.contains(role);
+        sheet.flag(&format!("{area}/roles/{role}/suppressed"), suppressed);
+    }
+}
+
+/// A framework's name as part of a metric's, in which slashes part the others.
+fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 /// The states that a task can be in and go on.

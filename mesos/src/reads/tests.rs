@@ -120,7 +120,7 @@ fn task(framework: u64, id: &str, state: TaskState, started: Option<u64>) -> Tas
     }
 }
 
-fn view() -> View {
+pub(super) fn view() -> View {
     let fence = Fence { cluster: ClusterId::from_u128(0xab), term: Term(3) };
     let labelled = TaskExtras {
         labels: [("k".to_owned(), "v".to_owned())].into(),

@@ -65,6 +65,11 @@ impl Api {
             (Leading::Voters, Err(failure)) if !call.forwarded => {
                 self.voters_without_leader().unwrap_or(Err(failure))
             }
+            // Among these there is none that a leader of this release does not know.
+            (Leading::Mesos(_), Ok(answer)) if answer.status == 404 => {
+                let why = "the leader runs a release that does not answer this yet: upgrade it";
+                Err(Failure::unavailable(why))
+            }
             (_, answered) => answered,
         }
     }

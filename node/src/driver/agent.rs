@@ -114,6 +114,11 @@ impl Handle {
         self.view.get()
     }
 
+    /// A picture that shows all that anybody has been told of.
+    pub(crate) async fn caught_up(&self) -> Arc<View> {
+        self.view.caught_up().await
+    }
+
     /// How many durable transactions the agent's records have cost since the node started.
     pub(crate) fn store_writes(&self) -> u64 {
         self.store_writes.load(Ordering::Relaxed)
@@ -272,6 +277,8 @@ impl Service {
                 self.take(input);
             }
             self.handle(Event::Tick);
+            // Others may hear of it from now on.
+            self.publisher.touch();
             self.flush();
             self.publisher.changed(|| self.agent.view());
             if self.agent.unfinished_tasks() == 0 {

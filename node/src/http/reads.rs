@@ -1,7 +1,7 @@
 //! Requests of tools made for Mesos, and answers in the form that whoever asks wants: compressed, or as a script for a
 //! page.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
@@ -279,9 +279,16 @@ impl<A: Answers> Handler<A> {
                 "this node makes too many long answers at once: try again, or ask another node";
             return (Answer::plain(503, busy), None);
         };
-        let answer = wanted.form(self.answers.answer(call).await).await;
-        held.keep(answer.body.len());
-        (answer, Some(held))
+        let answers = Arc::clone(&self.answers);
+        // Beside the connection: one that is closed meanwhile must not give back the memory of what is still being made.
+        let made = tokio::spawn(async move {
+            let answer = wanted.form(answers.answer(call).await).await;
+            held.keep(answer.body.len());
+            (answer, Some(held))
+        });
+        made.await.unwrap_or_else(|error| {
+            (Answer::plain(503, &format!("the answer was not made: {error}")), None)
+        })
     }
 }
 

@@ -596,3 +596,42 @@ async fn long_answers_are_sent_whole_and_give_their_memory_back() {
     let all = gate.answers().take(4 * crate::api::ANSWER_BYTES_MAX).await;
     assert!(all.is_some(), "everything has come back");
 }
+
+#[tokio::test]
+async fn a_connection_that_is_closed_keeps_the_memory_of_its_answer_until_that_is_made() {
+    use futures_util::FutureExt as _;
+
+    /// Answers when it is told to.
+    struct Slow {
+        begun: tokio::sync::Semaphore,
+        go: tokio::sync::Semaphore,
+    }
+
+    #[async_trait]
+    impl Answers for Slow {
+        async fn answer(&self, _call: Call) -> Answer {
+            self.begun.add_permits(1);
+            self.go.acquire().await.unwrap().forget();
+            Answer::of_media("application/json", b"{}".to_vec())
+        }
+
+        async fn schedule(&self, _request: SchedulerRequest) -> Scheduled {
+            Scheduled::Answer(Answer::plain(501, ""))
+        }
+
+        fn answered(&self, _status: u16) {}
+    }
+
+    let gate = Arc::new(Gate::new(Names::default(), None));
+    let [begun, go] = [0, 0].map(tokio::sync::Semaphore::new);
+    let slow = Arc::new(Slow { begun, go });
+    let routes = routes(Port::Cluster, Arc::clone(&gate), Arc::clone(&slow));
+    let asked = tokio::spawn(async move { request("GET", "/state").reply(&routes).await.status() });
+    slow.begun.acquire().await.unwrap().forget();
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    let all = || gate.answers().take(4 * crate::api::ANSWER_BYTES_MAX);
+    assert!(all().now_or_never().is_none(), "it is still being made");
+    slow.go.add_permits(1);
+    assert!(all().await.is_some());
+}

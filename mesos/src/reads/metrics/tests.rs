@@ -108,6 +108,23 @@ fn a_leader_measures_the_cluster() {
 }
 
 #[test]
+fn each_framework_has_its_own() {
+    let view = crate::reads::tests::view();
+    let mut named = (**view.frameworks.iter().next().unwrap()).clone();
+    named.name = "a/b c\u{f6}".to_owned();
+    named.suppressed_roles = [Role::new("db").unwrap()].into();
+    let view = View { frameworks: [named].into_iter().collect(), ..view };
+    let metrics = metrics(Some(&view), &agent_view(), &machine());
+    let area = "master/frameworks/a%2Fb%20c%C3%B6/00000000-0000-0000-0000-0000000000ab-0007";
+    let own = |name: &str| metrics[&format!("{area}/{name}")];
+    assert_eq!(own("subscribed"), 1.0);
+    assert_eq!(own("tasks/active/task_running"), 1.0);
+    assert_eq!(own("tasks/active/task_unreachable"), 1.0);
+    assert_eq!(own("tasks/active/task_killing"), 0.0);
+    assert_eq!((own("roles/db/suppressed"), own("roles/web/suppressed")), (1.0, 0.0));
+}
+
+#[test]
 fn who_does_not_lead_has_the_same_names_and_zeros_of_the_master() {
     let led = View { roles: Default::default(), ..leading() };
     let leader = metrics(Some(&led), &agent_view(), &machine());

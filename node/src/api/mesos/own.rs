@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use meshos_control::agent::View;
 use meshos_mesos::{
     convert::offer::Place,
     reads::{self, Machine, Node, Usage},
@@ -104,20 +105,22 @@ impl Api {
             Own::Maintenance => {
                 cluster::json(&json!({ "draining_machines": [], "down_machines": [] }))
             }
-            Own::Agent => self.of_node(|node| cluster::json(&node.state())),
-            Own::Statistics => {
-                let used = self.used_by_containers().await;
-                self.of_node(|node| cluster::json(&node.statistics(&used, false)))
+            Own::Agent => {
+                let view = self.options.agent.caught_up().await;
+                self.of_node(&view, |node| cluster::json(&node.state()))
             }
-            Own::Containers => {
-                let used = self.used_by_containers().await;
-                self.of_node(|node| cluster::json(&node.statistics(&used, true)))
+            Own::Statistics | Own::Containers => {
+                let with_status = own == Own::Containers;
+                let view = self.options.agent.caught_up().await;
+                let used = self.used_by_containers(&view).await;
+                self.of_node(&view, |node| cluster::json(&node.statistics(&used, with_status)))
             }
         }
     }
 
     fn of_node(
         &self,
+        view: &View,
         tell: impl FnOnce(Node<'_>) -> Result<Answer, Failure>,
     ) -> Result<Answer, Failure> {
         let cluster = *self.options.registry.cluster().borrow();
@@ -125,7 +128,6 @@ impl Api {
             Failure::unavailable("this node belongs to no cluster yet: try again in a moment")
         })?;
         let options = &self.options.options;
-        let view = self.options.agent.view();
         let address = options.agent_address();
         let leader = self.options.tracker.leader().borrow().as_ref().map(|leader| {
             let place = Place::read(&leader.http_address);
@@ -133,7 +135,7 @@ impl Api {
         });
         let sandboxes = self.options.agent.sandboxes();
         tell(Node {
-            view: &view,
+            view,
             cluster,
             place: Place {
                 hostname: address.ip().to_string(),
@@ -152,15 +154,14 @@ impl Api {
     }
 
     /// What the containers that run use: looked at once for all who ask within half a second.
-    async fn used_by_containers(&self) -> Arc<BTreeMap<ContainerId, Usage>> {
+    async fn used_by_containers(&self, view: &View) -> Arc<BTreeMap<ContainerId, Usage>> {
         let mut last = self.statistics.0.lock().await;
         if let Some((_, known)) = last.as_ref().filter(|(at, _)| at.elapsed() < USAGE_AGE) {
             return Arc::clone(known);
         }
-        let view = self.options.agent.view();
         let mut used = BTreeMap::new();
         let look = async {
-            for container in reads::running(&view) {
+            for container in reads::running(view) {
                 let Some(usage) = self.options.agent.usage(&container).await else { continue };
                 let usage = Usage {
                     at: Clock::start().now().wall,
