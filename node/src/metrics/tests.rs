@@ -286,11 +286,14 @@ fn what_is_unreachable_or_gone_is_not_counted_as_capacity() {
     parts::agents(&canvas, Box::new(agents.iter()));
     let text = canvas.render(ALL.iter().copied());
     let values = values(&text);
-    assert_eq!(values["meshos_cluster_cpus{amount=\"total\"}"], 8.0);
-    assert_eq!(values["meshos_cluster_cpus{amount=\"used\"}"], 2.25);
-    assert_eq!(values["meshos_cluster_cpus{amount=\"offered\"}"], 1.0);
+    assert_eq!(values["meshos_cluster_cpus{amount=\"total\"}"], 16.0);
+    assert_eq!(values["meshos_cluster_cpus{amount=\"used\"}"], 6.25);
+    assert_eq!(values["meshos_cluster_cpus{amount=\"offered\"}"], 2.0);
     assert_eq!(values["meshos_cluster_memory_bytes{amount=\"used\"}"], 512.0 * 1_048_576.0);
     assert_eq!(values["meshos_cluster_agents{state=\"unreachable\"}"], 1.0);
+    for state in ["draining", "drained", "deactivated"] {
+        assert_eq!(values[format!("meshos_cluster_agents{{state=\"{state}\"}}").as_str()], 1.0);
+    }
     assert_eq!(values["meshos_cluster_agents_connected"], 1.0);
     assert!(text.contains("# TYPE meshos_cluster_cpus gauge"));
 }
