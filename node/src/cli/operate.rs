@@ -24,12 +24,12 @@ A role that is not listed has the weight 1.";
 
 const DRAIN_HELP: &str = "\
 Examples:
-  meshos drain lab7                       offer nothing more of it, and let its tasks end by themselves
-  meshos drain lab7 --grace 5m            end its tasks, each within five minutes, before the machine is rebooted
+  meshos drain lab7              offer nothing more of it, and let its tasks end by themselves
+  meshos drain lab7 --grace 5m   end its tasks, each within five minutes
   meshos drain lab7 --grace 5m --mark-gone
-                                          the same, and give the machine up once it is empty
-  meshos nodes                            how many tasks are left; `drained` once all is over and acknowledged
-  meshos undrain lab7                     offer it again
+                                 the same, and give the machine up once it is empty
+  meshos nodes                   what is left; `drained` once all is over and acknowledged
+  meshos undrain lab7            offer it again
 
 It drains on when the leader changes, and when a node that is away comes back.";
 
