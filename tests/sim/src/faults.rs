@@ -199,6 +199,7 @@ fn fill_a_disk(world: &mut World) {
     let node = world.any_node();
     world.note(format_args!("the disk of n{node} is full"));
     world.nodes[node].disk.crash(0);
+    world.nodes[node].disk_refused = true;
     let why = "no space left on device".to_owned();
     world.agent_event(node, meshos_control::agent::Event::StorageFailed { why });
     let until = world.now_ms + world.dice.number(100..=3_000);

@@ -62,6 +62,8 @@ pub struct Node {
     pub boot_changed: bool,
     /// How much longer than usual its disk takes.
     pub disk_factor: u64,
+    /// Whether its disk has refused writes since its process last started.
+    pub disk_refused: bool,
 }
 
 /// A node's process.
@@ -144,6 +146,7 @@ impl Node {
             skew_ms: 0,
             boot_changed: false,
             disk_factor: 1,
+            disk_refused: false,
         }
     }
 
@@ -188,6 +191,7 @@ impl World {
             return;
         }
         node.generation += 1;
+        node.disk_refused = false;
         let generation = node.generation;
         let mut config = AgentConfig::new(node.id, Generation(generation), node.capacity.clone());
         config.hostname = format!("n{index}");

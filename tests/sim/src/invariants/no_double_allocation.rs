@@ -45,12 +45,10 @@ pub(super) fn check(world: &World) {
     }
 }
 
-/// Whether an agent's disk refuses writes: it has told that it could not reserve something, and that
-/// it drops the tasks that stood on that is yet to be heard.
+/// Whether an agent's disk refuses writes, or did until its process ended: it has told that it could not
+/// reserve something, and that it drops the tasks that stood on that is yet to be heard.
 fn refuses_writes(world: &World, id: NodeId) -> bool {
-    let node = world.nodes.iter().find(|node| node.id == id);
-    let process = node.and_then(|node| node.process.as_ref());
-    process.is_some_and(|process| process.agent.view().storage_failure.is_some())
+    world.nodes.iter().any(|node| node.id == id && node.disk_refused)
 }
 
 fn offers_by_holder(view: &View) -> Vec<&OfferView> {
