@@ -1,6 +1,6 @@
 //! Agents.
 
-use meshos_control::master::{AgentView, NodeState};
+use meshos_control::master::{AgentView, DrainView, NodeState};
 use meshos_protocol::resources::Resource;
 use serde::Serialize;
 
@@ -53,6 +53,8 @@ pub(super) struct AgentRow<'a, F> {
     capabilities: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     drain_info: Option<DrainRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_drain_start_time_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -63,7 +65,13 @@ struct DrainRow {
 
 #[derive(Serialize)]
 struct DrainConfigRow {
+    max_grace_period: GraceRow,
     mark_gone: bool,
+}
+
+#[derive(Serialize)]
+struct GraceRow {
+    nanoseconds: u64,
 }
 
 /// Whether it is offered.
@@ -71,12 +79,25 @@ pub(super) fn is_active(agent: &AgentView) -> bool {
     agent.connected && agent.state == NodeState::Active
 }
 
+/// Whether an operator keeps it from being offered.
+pub(super) const fn is_deactivated(agent: &AgentView) -> bool {
+    matches!(agent.state, NodeState::Draining | NodeState::Drained | NodeState::Deactivated)
+}
+
+/// Whether all that ran there has ended, and everybody knows.
+pub(super) fn is_drained(agent: &AgentView) -> bool {
+    agent.state == NodeState::Drained
+}
+
 pub(super) fn row<'a>(
     picture: &Picture<'_>,
     agent: &'a AgentView,
 ) -> AgentRow<'a, impl Serialize + 'a> {
-    let draining = matches!(agent.state, NodeState::Draining | NodeState::Drained);
-    let state = if agent.tasks == 0 { "DRAINED" } else { "DRAINING" };
+    let state = if is_drained(agent) { "DRAINED" } else { "DRAINING" };
+    let config = |drain: &DrainView| DrainConfigRow {
+        max_grace_period: GraceRow { nanoseconds: drain.grace_ms.saturating_mul(1_000_000) },
+        mark_gone: drain.mark_gone,
+    };
     AgentRow {
         id: picture.agent_text(agent.agent_id),
         hostname: &agent.hostname,
@@ -92,14 +113,15 @@ pub(super) fn row<'a>(
         reserved_resources: Reserved(&agent.resources),
         unreserved_resources: unreserved(&agent.resources),
         active: is_active(agent),
-        deactivated: draining,
+        deactivated: is_deactivated(agent),
         // Of Mesos, whose agents it is taken for.
         version: MESOS_VERSION,
         capabilities: CAPABILITIES
             .map(|it| name_of::<schema::AgentInfoCapabilityType>(it as i32))
             .into(),
-        drain_info: draining
-            .then_some(DrainRow { state, config: DrainConfigRow { mark_gone: false } }),
+        // A drain that ends nothing is none of Mesos's.
+        drain_info: agent.drain.as_ref().map(|drain| DrainRow { state, config: config(drain) }),
+        estimated_drain_start_time_seconds: agent.drain.as_ref().map(|drain| seconds(drain.since)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meshos_control::master::{
-    AgentView, FrameworkState, FrameworkView, NodeState, OfferView, RoleView, TaskView,
+    AgentView, DrainView, FrameworkState, FrameworkView, OfferView, RoleView, TaskView,
 };
 use meshos_protocol::{ids::FrameworkId, resources::Resources, task::TaskState, time::Wall};
 
@@ -94,6 +94,15 @@ impl Read {
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(read, _)| *read == self).map_or("", |(_, name)| name)
+    }
+
+    /// Whether its answer grows with the tasks, frameworks and agents of the cluster.
+    #[must_use]
+    pub const fn is_long(self) -> bool {
+        matches!(
+            self,
+            Self::State | Self::Agents | Self::Frameworks | Self::Executors | Self::Tasks
+        )
     }
 
     /// Reads a call. Of its body only that it is there matters.
@@ -279,20 +288,26 @@ fn agent_info(picture: &Picture<'_>, agent: &AgentView) -> schema::AgentInfo {
 
 fn agents_of(picture: &Picture<'_>) -> schema::ResponseGetAgents {
     let shown = |agent: &AgentView| {
-        let draining = agent.state == NodeState::Draining;
-        let state = if agent.tasks == 0 {
+        let state = if agents::is_drained(agent) {
             schema::DrainState::Drained
         } else {
             schema::DrainState::Draining
         };
-        let config = schema::DrainConfig { mark_gone: Some(false), ..Default::default() };
+        let config = |drain: &DrainView| schema::DrainConfig {
+            max_grace_period: Some(schema::DurationInfo {
+                nanoseconds: Some(
+                    i64::try_from(drain.grace_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000),
+                ),
+            }),
+            mark_gone: Some(drain.mark_gone),
+        };
         let capability = |it: schema::AgentInfoCapabilityType| schema::AgentInfoCapability {
             r#type: Some(it.into()),
         };
         schema::ResponseGetAgentsAgent {
             agent_info: Some(agent_info(picture, agent)),
             active: Some(agents::is_active(agent)),
-            deactivated: Some(draining),
+            deactivated: Some(agents::is_deactivated(agent)),
             version: Some(MESOS_VERSION.to_owned()),
             pid: Some(pid(&agent.agent_address)),
             registered_time: agent.registered_at.map(status::time),
@@ -301,8 +316,11 @@ fn agents_of(picture: &Picture<'_>) -> schema::ResponseGetAgents {
             allocated_resources: plain(&agent.used),
             offered_resources: plain(&agent.offered),
             capabilities: CAPABILITIES.map(capability).into(),
-            drain_info: draining
-                .then_some(schema::DrainInfo { state: Some(state.into()), config: Some(config) }),
+            drain_info: agent.drain.as_ref().map(|drain| schema::DrainInfo {
+                state: Some(state.into()),
+                config: Some(config(drain)),
+            }),
+            estimated_drain_start_time: agent.drain.as_ref().map(|drain| status::time(drain.since)),
         }
     };
     schema::ResponseGetAgents {

@@ -46,6 +46,12 @@ pub struct Picture<'a> {
     nothing: Of<'a>,
 }
 
+/// Whether the leader knows in which state a task is: of one that only an earlier leader told of, it hears when its
+/// agent has reported, and says nothing before.
+pub(super) fn is_known(task: &TaskView) -> bool {
+    task.state != TaskState::Unknown
+}
+
 impl<'a> Picture<'a> {
     /// Of what the leader has published.
     #[must_use]
@@ -53,6 +59,9 @@ impl<'a> Picture<'a> {
         let mut of: BTreeMap<FrameworkId, Of<'_>> = BTreeMap::new();
         for task in view.tasks.iter() {
             let its = of.entry(task.framework_id).or_default();
+            if !is_known(task) {
+                continue;
+            }
             if task.state == TaskState::Unreachable {
                 its.unreachable.push(task);
             } else {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     amounts::{Amounts, all},
-    picture::Picture,
+    picture::{Picture, is_known},
     rows::{LabelRow, Rows, labels, seconds, state_name},
 };
 use crate::{
@@ -124,7 +124,7 @@ pub fn tasks<'a>(picture: &'a Picture<'_>, query: &TaskQuery) -> impl Serialize 
         framework.is_none_or(|framework| framework == Some(task.framework_id))
             && query.task.as_ref().is_none_or(|id| *id == task.id.as_str())
     };
-    let live = picture.view.tasks.iter().map(AsRef::as_ref);
+    let live = picture.view.tasks.iter().map(AsRef::as_ref).filter(|task| is_known(task));
     let ended = picture.view.tasks_ended.iter().map(AsRef::as_ref);
     let mut found: Vec<&TaskView> = live.chain(ended).filter(wanted).collect();
     let first = |task: &TaskView| steps(task).next().map_or(Wall(0), |(_, at)| at);

@@ -7,8 +7,8 @@ use std::{
 
 use meshos_alloc::Share;
 use meshos_control::master::{
-    AgentView, Counters, FrameworkDetails, FrameworkState, FrameworkView, NodeState, OfferView,
-    RoleView, TaskExtras, TaskView, View,
+    AgentView, Counters, DrainView, FrameworkDetails, FrameworkState, FrameworkView, NodeState,
+    OfferView, RoleView, TaskExtras, TaskView, View,
 };
 use meshos_protocol::{
     framework::Capabilities,
@@ -186,6 +186,48 @@ pub(super) fn view() -> View {
     }
 }
 
+#[test]
+fn agents_that_operators_empty_say_how_far_they_are() {
+    let drain = |left| DrainView {
+        grace_ms: 2_000,
+        mark_gone: true,
+        since: Wall(3_000),
+        tasks_left: left,
+        ends_left: 0,
+        executors_left: 0,
+    };
+    let agents: Vec<AgentView> = vec![
+        AgentView { drain: Some(drain(1)), tasks: 0, ..agent(1, NodeState::Draining) },
+        AgentView { drain: Some(drain(0)), ..agent(2, NodeState::Drained) },
+        agent(3, NodeState::Deactivated),
+    ];
+    let view = View { agents: agents.into_iter().collect(), ..view() };
+    let picture = Picture::new(&view);
+    let rows = shown(&super::agents(&picture, None));
+    let config = json!({"max_grace_period": {"nanoseconds": 2_000_000_000_u64}, "mark_gone": true});
+    let told = |index: usize| {
+        let row = &rows["slaves"][index];
+        assert_eq!((&row["active"], &row["deactivated"]), (&json!(false), &json!(true)));
+        (row["drain_info"].clone(), row["estimated_drain_start_time_seconds"].clone())
+    };
+    assert_eq!(told(0), (json!({"state": "DRAINING", "config": config}), json!(3.0)));
+    assert_eq!(told(1), (json!({"state": "DRAINED", "config": config}), json!(3.0)));
+    assert_eq!(told(2), (Value::Null, Value::Null));
+}
+
+/// An earlier leader told of it, and its agent has yet to report.
+#[test]
+fn of_a_task_that_the_leader_does_not_know_nothing_is_told() {
+    let hinted = Arc::new(task(7, "hinted", TaskState::Unknown, None));
+    let view = View { tasks: [hinted.as_ref().clone()].into_iter().collect(), ..view() };
+    let picture = Picture::new(&view);
+    assert!(picture.of(FrameworkId(7)).live.is_empty());
+    let all =
+        TaskQuery { limit: None, offset: 0, order: Order::Ascending, framework: None, task: None };
+    let listed = shown(&tasks(&picture, &all)).to_string();
+    assert!(!listed.contains("hinted"), "{listed}");
+}
+
 fn shown(value: &impl Serialize) -> Value {
     let mut bytes = Vec::new();
     codec::write_json(&mut bytes, value).unwrap();
@@ -319,8 +361,7 @@ fn an_agent_has_its_resources_by_name_and_by_role() {
     assert_eq!((&row["active"], &row["deactivated"]), (&json!(true), &json!(false)));
     let draining = &all["slaves"][1];
     assert_eq!((&draining["active"], &draining["deactivated"]), (&json!(false), &json!(true)));
-    let drain = json!({"state": "DRAINING", "config": {"mark_gone": false}});
-    assert_eq!(draining["drain_info"], drain);
+    assert_eq!(draining["drain_info"], Value::Null, "nothing is ended there");
     let one = shown(&agents(&picture, Some(&agent_text(2))));
     assert_eq!(one["slaves"].as_array().unwrap().len(), 1);
     let none = shown(&agents(&picture, Some("elsewhere-S1")));

@@ -189,6 +189,7 @@ messages! {
         9 offered_resources: rep msg Resource;
         10 capabilities: rep msg AgentInfoCapability;
         13 drain_info: opt msg DrainInfo;
+        14 estimated_drain_start_time: opt msg TimeInfo;
     }
 
     AgentInfo {

@@ -27,10 +27,14 @@ use crate::{
 const PACKED_BYTES_MIN: usize = 1 << 10;
 /// The longest name of a function that a script calls.
 const CALLBACK_BYTES_MAX: usize = 256;
+/// Answers that do not grow with the tasks of a cluster are about so long at most.
+const SHORT_BYTES: usize = 1 << 20;
 /// A long body is handed to its connection in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 << 10;
-/// What the older endpoints take. Mesos looks at the method of none of them; some tools read with POST.
+/// What the older endpoints take. Some tools read with POST.
 const READ: &str = "GET, HEAD, POST, OPTIONS";
+/// Where a POST changes something in Mesos.
+const CHANGED_BY_POST: [&str; 3] = ["/mesos/weights", "/mesos/quota", "/mesos/schedule"];
 
 /// How an answer is wanted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -196,6 +200,12 @@ impl<A: Answers> Handler<A> {
         headers: &HeaderMap,
     ) -> Result<Option<(Call, Wanted)>, Refused> {
         let caller = self.gate.admit(path, headers)?;
+        if *method == Method::POST && CHANGED_BY_POST.contains(&here) {
+            let message =
+                "405 Method Not Allowed. This is changed with the commands of meshos alone."
+                    .to_owned();
+            return Err(Refused { status: 405, message });
+        }
         match *method {
             Method::GET | Method::HEAD | Method::POST => {}
             Method::OPTIONS => return Ok(None),
@@ -274,7 +284,8 @@ impl<A: Answers> Handler<A> {
 
     /// The answer in its form, and the memory that it takes.
     async fn answer_held(&self, call: Call, wanted: Wanted) -> (Answer, Option<Permit>) {
-        let Some(mut held) = self.gate.answers().take(ANSWER_BYTES_MAX).await else {
+        let most = if Api::may_be_long(&call.path) { ANSWER_BYTES_MAX } else { SHORT_BYTES };
+        let Some(mut held) = self.gate.answers().take(most).await else {
             let busy =
                 "this node makes too many long answers at once: try again, or ask another node";
             return (Answer::plain(503, busy), None);

@@ -220,11 +220,12 @@ impl<A: Answers> Handler<A> {
         {
             let paths = AGENT_PATHS.join(", ");
             let message = format!(
-                "this is a node's agent port, which serves {paths}; all else is at its cluster port, {cluster}"
+                "this is a node's agent port, which serves {paths} and what Mesos's agents let tools read; all else is at \
+                 its cluster port, {cluster}"
             );
             return Err(Refused { status: 404, message });
         }
-        if path.starts_with("/mesos/") {
+        if Api::is_inner(path) {
             // Nodes' own names for what has others outside, which take care of how much memory it needs.
             let message = format!("there is nothing at {path:?}");
             return Err(Refused { status: 404, message });

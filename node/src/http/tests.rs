@@ -525,8 +525,12 @@ async fn what_mesos_tools_read_is_asked_for_under_one_name_and_with_credentials(
         let response = request(method, path).reply(&cluster).await;
         assert_eq!(response.body(), told, "{path}");
     }
-    for path in ["/mesos/state", "/mesos/call?type=GET_STATE&as=json"] {
+    for path in ["/mesos/state", "/%6desos/state", "/mesos/call?type=GET_STATE&as=json"] {
         assert_eq!(request("GET", path).reply(&cluster).await.status(), 404, "{path}");
+    }
+    for path in ["/quota", "/master/weights", "/maintenance/schedule"] {
+        // These change something in Mesos.
+        assert_eq!(request("POST", path).body("[]").reply(&cluster).await.status(), 405, "{path}");
     }
     let agent = open(Port::Agent { cluster: 5050 });
     let response = request("GET", "/state").reply(&agent).await;

@@ -133,6 +133,9 @@ impl NodeHandler {
         match request {
             // Who calls is what the certificate says, whatever the request says.
             Request::Http { method, path, principal: _, body } => {
+                if Api::is_inner(&path) {
+                    return Err(format!("there is nothing at {path:?}"));
+                }
                 let principal = name.to_string();
                 let call = Call { method, path, principal, body, forwarded: false };
                 Ok(self.api.answer(call).await.into_reply())

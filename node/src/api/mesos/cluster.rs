@@ -78,7 +78,9 @@ impl Api {
             None
         };
         let tree = match reading {
-            Reading::Call(..) => Some(self.memory_for_messages(&view).await?),
+            Reading::Call(read, _) if read.is_long() => {
+                Some(self.memory_for_messages(&view).await?)
+            }
             _ => None,
         };
         let leader = Leader {

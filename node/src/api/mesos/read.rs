@@ -5,7 +5,11 @@ use meshos_mesos::{
     reads::{Order, TaskQuery, operator},
 };
 
-use super::super::{call::Failure, query::Query, route::Route};
+use super::super::{
+    call::Failure,
+    query::{Query, Target},
+    route::Route,
+};
 use crate::api::{
     Api,
     route::{Here, Leading},
@@ -100,6 +104,34 @@ impl Api {
     ///
     /// # Errors
     /// The status and why, when it is no call that is answered here.
+    /// Whether what is at one of those paths grows with the tasks of the cluster, or of the node.
+    pub(crate) fn may_be_long(path: &str) -> bool {
+        const SHORT: [&str; 9] = [
+            "/mesos/roles",
+            "/mesos/weights",
+            "/mesos/quota",
+            "/mesos/flags",
+            "/mesos/agent/flags",
+            "/mesos/metrics",
+            "/mesos/schedule",
+            "/mesos/maintenance",
+            "/version",
+        ];
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        if path == "/mesos/call" {
+            let named = query.split('&').find_map(|pair| pair.strip_prefix("type="));
+            return named.and_then(operator::Read::named).is_none_or(operator::Read::is_long);
+        }
+        path != "/master/health" && !SHORT.contains(&path)
+    }
+
+    /// Whether a path is one of the nodes' own names for what has others outside.
+    pub(crate) fn is_inner(path: &str) -> bool {
+        // As it is routed: a part of it may be encoded.
+        Target::parse(path)
+            .is_ok_and(|target| target.segments.first().is_some_and(|part| part == "mesos"))
+    }
+
     pub(crate) fn operator_path(
         content_type: Option<&str>,
         accept: Option<&str>,
