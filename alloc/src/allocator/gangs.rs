@@ -155,7 +155,7 @@ impl Allocator {
         if fits { wanted } else { Vec::new() }
     }
 
-    /// All offers of a gang have been taken back ([`Allocator::recover_offered`]) before its framework
+    /// All offers of a gang have been taken back ([`Allocator::take_back_offered`]) before its framework
     /// has answered one of them: it is tried for once more, for the rest of its time, after all
     /// others have been served. Nothing happens when the framework has said by now that it wants
     /// something else.

@@ -50,7 +50,7 @@ pub(super) type Wanted = (RescindCause, Option<Key<Membership>>);
 
 impl Allocator {
     /// The offers that are wanted back and were not named before. The caller takes them back with
-    /// [`Allocator::recover_offered`]; until it does they stay held.
+    /// [`Allocator::take_back_offered`]; until it does they stay held.
     pub fn take_rescinds(&mut self) -> Vec<Rescind> {
         if std::mem::take(&mut self.limit_exceeded) {
             self.enforce_limits();

@@ -233,7 +233,8 @@ fn tell_of_drain(terminal: &mut StatusUpdate, drain: DrainKill, other: Option<Re
     if drain.mark_gone {
         terminal.state = TaskState::GoneByOperator;
     }
-    if other.is_none() {
+    // A restart of the machine was faster.
+    if other.is_none() && terminal.reason != Some(Reason::AgentRebooted) {
         terminal.reason = Some(Reason::AgentDraining);
         if terminal.source != Source::Executor {
             terminal.message = "the task was ended because its node is drained".to_owned();

@@ -14,7 +14,7 @@ use super::{
     deadlines::Deadline,
     end::End,
     register::Link,
-    task::{Abandoned, Phase, TaskKey},
+    task::{Abandoned, Phase, Task, TaskKey},
 };
 
 impl Agent {
@@ -28,13 +28,20 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) {
         let Some(task) = self.tasks.get_mut(key).filter(|task| task.is_live()) else { return };
-        if !task.record.kill_asked {
+        let (asked_before, drained_before) = (task.record.kill_asked, task.record.drain);
+        // Of two drains the later one has the say.
+        if !asked_before || drained_before.is_some() {
             task.record_mut().drain = Some(drain);
         }
-        let own = task.record.launch.description.kill_grace_ms;
-        let grace = self.grace(own).min(Duration::from_millis(drain.grace_max_ms));
+        let changed = drained_before.is_some_and(|before| before != drain);
+        let (own, most) = (task.record.launch.description.kill_grace_ms, drain.grace_max_ms);
+        let grace = self.grace(own).min(Duration::from_millis(most));
         self.kill(now, key, Some(millis(grace)), effects);
-        self.enforce_on_executor(now, key, grace, effects);
+        if changed && self.tasks.get(key).is_some_and(Task::is_live) {
+            self.write_record(key, effects);
+        }
+        // Not after the task's own time: the others of its executor may have more.
+        self.enforce_on_executor(now, key, Duration::from_millis(most), effects);
     }
 
     /// An executor that does not end a task in time is made to end with it: nothing of a node that

@@ -78,6 +78,7 @@ impl Agent {
             deadlines: Deadlines::default(),
             storage: Storage::default(),
             stopping: false,
+            leaving: None,
             draining: false,
             held: Vec::new(),
             updates_minted: 0,

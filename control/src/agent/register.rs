@@ -13,6 +13,7 @@ use super::{
     Agent, Change, Effect,
     deadlines::Deadline,
     executors::Executor,
+    storage::Waiter,
     task::{Abandoned, Phase, TaskKey},
 };
 use crate::pages::pages;
@@ -120,7 +121,7 @@ impl Agent {
         let anything = !self.tasks.is_empty() || !self.executors.is_empty();
         let leftovers = self.id.is_none() && anything;
         let Some(fence) = self.fence else { return };
-        if self.link != Link::Waiting || leftovers {
+        if self.link != Link::Waiting || leftovers || self.leaving.is_some() {
             return;
         }
         self.link = Link::Registering;
@@ -212,7 +213,14 @@ impl Agent {
             self.held.clear();
             self.link = Link::Waiting;
         }
-        self.write(Change::Agent(None), effects);
+        let leaves = leave.is_some();
+        self.leaving = leave;
+        if leaves && self.storage.failure().is_none() {
+            // Else it would still be the old agent when it is started again.
+            self.write_waited_for(Waiter::Leaving, Change::Agent(None), effects);
+        } else {
+            self.write(Change::Agent(None), effects);
+        }
         self.forget_operations(effects);
         let keys: Vec<TaskKey> = self.tasks.keys().cloned().collect();
         for key in &keys {
@@ -220,7 +228,11 @@ impl Agent {
         }
         self.destroy_executors(now, effects);
         self.register_when_clear(now, effects);
-        if let Some(why) = leave {
+    }
+
+    /// That the agent id has ended is on disk: the node that was told to leave ends.
+    pub(super) fn leave(&self, effects: &mut Vec<Effect>) {
+        if let Some(why) = self.leaving.clone() {
             effects.push(Effect::Halt { why, wanted: true });
         }
     }

@@ -48,6 +48,8 @@ pub struct Agent {
     pub(super) storage: Storage,
     /// The node is being stopped together with its tasks.
     pub(super) stopping: bool,
+    /// Why the node ends, once it was told to leave: it registers no more.
+    pub(super) leaving: Option<String>,
     /// The leader offers the agent no more.
     pub(super) draining: bool,
     /// What is to be said once the registration that is under way is through.

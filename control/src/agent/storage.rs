@@ -24,6 +24,8 @@ pub(super) enum Waiter {
     Executor(ExecutorKey),
     /// An update of a task's executor, which is acknowledged then.
     Update(TaskKey, UpdateId),
+    /// The end of the agent id, after which the node ends.
+    Leaving,
 }
 
 /// The agent's writes.
@@ -112,6 +114,7 @@ impl Agent {
                     self.executor_written(now, &key, durable, effects);
                 }
                 (_, Waiter::Update(key, update)) => self.update_written(&key, update, effects),
+                (_, Waiter::Leaving) => self.leave(effects),
             }
         }
         self.operations_written(write, effects);

@@ -159,6 +159,9 @@ impl Registry {
     }
 
     fn set_hold(&mut self, agent: AgentId, hold: Option<Hold>) -> Applied {
+        if hold == Some(Hold::Unknown) {
+            return Err(format!("this release does not know how agent {agent} is held"));
+        }
         let Some(state) = self.agents.get_mut(&agent) else {
             return Err(format!("agent {agent} is not on record"));
         };
@@ -171,9 +174,6 @@ impl Registry {
             AgentState::Active | AgentState::Unknown => {}
         }
         match hold {
-            Some(Hold::Unknown) => {
-                return Err(format!("this release does not know how agent {agent} is held"));
-            }
             Some(hold) => self.holds.insert(agent, hold),
             None => self.holds.remove(&agent),
         };

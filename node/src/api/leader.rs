@@ -17,7 +17,7 @@ use super::{
     nodes, operations,
     pages::Rows,
     reservations,
-    route::{Leading, Page},
+    route::{Leading, Page, TaskName},
     shares, tasks,
     voters::Answering,
 };
@@ -50,6 +50,14 @@ struct LeaderRow {
     /// Where the leader stands; nodes of other regions are offered to those only who go there.
     #[serde(skip_serializing_if = "Option::is_none")]
     domain: Option<FaultDomain>,
+}
+
+fn task_row(view: &View, name: &TaskName) -> Result<Answer, Failure> {
+    let task = tasks::find(view.tasks.iter(), view.tasks_ended.iter(), name);
+    let away = view.agents.iter().filter(|agent| !agent.connected).count();
+    let task = task.map_err(|failure| failure.of_absent(away))?;
+    let agent = view.agents.iter().find(|agent| agent.id == task.node_id);
+    Answer::json(&tasks::located(task, agent.map(AsRef::as_ref)))
 }
 
 impl Api {
@@ -252,13 +260,7 @@ impl Api {
                 })
                 .await
             }
-            Leading::Task(name) => {
-                let task = tasks::find(view.tasks.iter(), view.tasks_ended.iter(), name);
-                let away = view.agents.iter().filter(|agent| !agent.connected).count();
-                let task = task.map_err(|failure| failure.of_absent(away))?;
-                let agent = view.agents.iter().find(|agent| agent.id == task.node_id);
-                Answer::json(&tasks::located(task, agent.map(AsRef::as_ref)))
-            }
+            Leading::Task(name) => task_row(&view, name),
             Leading::Mesos(reading) => self.read_for_mesos(reading, call.forwarded, view).await,
             Leading::Offers(page) => {
                 self.list(*page, move || Ok(Rows::Offers(nodes::offers(&view)))).await

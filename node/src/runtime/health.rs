@@ -99,19 +99,25 @@ impl HealthWatch {
     }
 
     fn note_missing(&self) {
-        let (leader, gossip) = (!self.agent.view().registered, self.is_deaf());
-        let since = |missing: bool, before: Option<Instant>| {
-            missing.then(|| before.unwrap_or_else(Instant::now))
-        };
+        let (leader, deaf) = (!self.agent.view().registered, self.is_deaf());
+        let since = |before: Option<Instant>| Some(before.unwrap_or_else(Instant::now));
         self.missing.send_modify(|missing| {
-            missing.leader = since(leader, missing.leader);
-            missing.gossip = since(gossip, missing.gossip);
+            missing.leader = if leader { since(missing.leader) } else { None };
+            match deaf {
+                Some(true) => missing.gossip = since(missing.gossip),
+                Some(false) => missing.gossip = None,
+                // Neither is known; what was found before stands.
+                None => {}
+            }
         });
     }
 
     /// Whether gossip hears nobody, though others are there: a leader elsewhere, or agents of others
-    /// where this node leads.
-    fn is_deaf(&self) -> bool {
+    /// where this node leads. Unknown when it hears nobody and nothing tells of others either.
+    fn is_deaf(&self) -> Option<bool> {
+        if self.gossip.view().alive().next().is_some() {
+            return Some(false);
+        }
         let others = match self.leader.borrow().as_ref() {
             Some(leader) if leader.node == self.node => self.master.view().is_some_and(|view| {
                 view.agents.iter().any(|agent| agent.connected && agent.id != self.node)
@@ -119,7 +125,7 @@ impl HealthWatch {
             Some(_) => self.agent.view().registered,
             None => false,
         };
-        others && self.gossip.view().alive().next().is_none()
+        others.then_some(true)
     }
 
     /// Logs once that there is no leader, and once that there is one again.

@@ -14,6 +14,7 @@ use crate::book::{Book, Life};
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     ends: BTreeMap<String, usize>,
+    known: BTreeSet<String>,
     pub tasks: usize,
     pub wrong: Vec<String>,
 }
@@ -31,6 +32,7 @@ impl Account {
         for (id, life) in &book.lives {
             let born = births.get(id).map_or(0, Vec::len);
             self.tasks += 1;
+            self.known.insert(id.clone());
             if let Some(end) = end_of(life) {
                 *self.ends.entry(format!("{end:?}").to_lowercase()).or_default() += 1;
             }
@@ -42,6 +44,14 @@ impl Account {
                 self.wrong.push(format!("{id}: its process still runs; {life:?}"));
             }
         }
+    }
+}
+
+impl Account {
+    /// Nothing may have been born that no framework launched.
+    pub(crate) fn demand_that_all_are_known(&mut self, births: &BTreeMap<String, Vec<Birth>>) {
+        let strangers = births.keys().filter(|id| !self.known.contains(*id));
+        self.wrong.extend(strangers.map(|id| format!("{id}: born, and in nobody's book")));
     }
 }
 

@@ -202,11 +202,9 @@ impl Storm {
                 Some(())
             }
             Kill::Executor => {
-                let births = Journal::births_in(&executors_journal(self.journal.path()));
-                let alive: Vec<_> =
-                    births.into_values().flatten().filter(|birth| birth.is_alive()).collect();
+                let alive = self.living_executors();
                 let which = self.between(0, alive.len().checked_sub(1)? as u64);
-                meshos_tests::kill_process(alive[usize::try_from(which).ok()?].pid);
+                meshos_tests::kill_process(alive[usize::try_from(which).ok()?]);
                 Some(())
             }
         }
@@ -252,7 +250,21 @@ impl Storm {
             }
             pass(Duration::from_millis(50));
         }
-        self.frameworks.iter_mut().try_for_each(FrameworkProcess::demand_success)
+        self.frameworks.iter_mut().try_for_each(FrameworkProcess::demand_success)?;
+        // With their frameworks all executors end.
+        while let Some(pid) = self.living_executors().first() {
+            if Instant::now() > until {
+                bail!("executor process {pid} still runs, {} s after the storm", REST.as_secs());
+            }
+            pass(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn living_executors(&self) -> Vec<u32> {
+        let births = Journal::births_in(&executors_journal(self.journal.path()));
+        let alive = births.into_values().flatten().filter(|birth| birth.is_alive());
+        alive.map(|birth| birth.pid).collect()
     }
 
     fn account(&self) -> Result<()> {
@@ -261,6 +273,7 @@ impl Storm {
         for framework in &self.frameworks {
             account.add(&framework.book()?, &births);
         }
+        account.demand_that_all_are_known(&births);
         say(format_args!("{account}; {} starts", births.values().map(Vec::len).sum::<usize>()));
         ensure!(account.tasks > 0, "no task was launched");
         ensure!(

@@ -67,18 +67,19 @@ fn a_drain_with_grace_ends_even_what_ignores_sigterm_when_the_time_is_over() {
     wait_for_running(&framework, &journal, &deaf);
 
     let began = Instant::now();
-    let told = cluster.nodes[asked].command(&["drain", &id, "--grace", "4s"]).run().success();
-    let sentence = "drains: it is offered no more, its tasks are ended within 4s\n";
+    // Long enough to look at it meanwhile, on a busy machine too.
+    let told = cluster.nodes[asked].command(&["drain", &id, "--grace", "8s"]).run().success();
+    let sentence = "drains: it is offered no more, its tasks are ended within 8s\n";
     assert!(told.stdout.ends_with(sentence), "{told:?}");
     framework.wait_for_all("the willing end", &willing, |state| state == TaskState::Killed);
-    wait_until("the others are left, or have had their time", || {
+    wait_until("the others are left", || {
         let row = row(&cluster, asked, &id);
-        assert!(row["drain"]["grace_ms"] == 4_000, "{row}");
+        assert!(row["drain"]["grace_ms"] == 8_000, "{row}");
         let shown = cluster.nodes[asked].command(&["nodes"]).run().success().stdout;
-        shown.contains("draining, 2 tasks left") || began.elapsed() >= Duration::from_secs(4)
+        shown.contains("draining, 2 tasks left")
     });
     framework.wait_for_all("the deaf end too", &deaf, |state| state == TaskState::Killed);
-    assert!(began.elapsed() >= Duration::from_secs(4), "they had their time");
+    assert!(began.elapsed() >= Duration::from_secs(8), "they had their time");
     wait_until("the node is drained", || row(&cluster, asked, &id)["state"] == "drained");
     let all: Vec<String> = willing.into_iter().chain(deaf).collect();
     assert_ended_once(&framework, &journal, &all, TaskState::Killed);

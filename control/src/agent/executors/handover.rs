@@ -169,7 +169,9 @@ impl Agent {
             return;
         }
         let record = std::sync::Arc::make_mut(&mut executor.record);
-        let first = record.program.replace(program).is_none();
+        let unknown = record.program.replace(program).is_none();
+        // The one before it may have come and gone before that was on disk.
+        let first = unknown || executor.introducing.is_some_and(|it| it.first);
         let change = Change::Executor(Box::new(record.clone()));
         let write = self.write_waited_for(Waiter::Executor(key.clone()), change, effects);
         if let Some(executor) = self.executors.get_mut(key) {
@@ -213,7 +215,8 @@ impl Agent {
             match memory {
                 Memory::Of(had) if had.contains(&task_key.1) => {
                     if kill_asked {
-                        self.tell_kill(&task_key, None, effects);
+                        let grace_ms = self.grace_of_drain(&task_key);
+                        self.tell_kill(&task_key, grace_ms, effects);
                     }
                 }
                 Memory::Blank if untouched && kill_asked => {
@@ -234,6 +237,14 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// How long a task has that is ended because its node is drained.
+    fn grace_of_drain(&self, key: &TaskKey) -> Option<u64> {
+        let record = &self.tasks.get(key)?.record;
+        let drain = record.drain?;
+        let own = millis(self.grace(record.launch.description.kill_grace_ms));
+        Some(own.min(drain.grace_max_ms))
     }
 
     /// A task's record is on disk: it goes to its executor as soon as that is subscribed.

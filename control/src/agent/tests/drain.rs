@@ -7,7 +7,7 @@ use meshos_protocol::{
 
 use super::{
     executors::{heard, pool, running, told, update},
-    rig::{CODE_0, F1, Rig, killed, launch_of, task, task_id},
+    rig::{CODE_0, F1, Rig, executor_task, killed, launch_of, task, task_id},
 };
 
 const KILLED: Exit = Exit::Signal { signal: 9 };
@@ -149,6 +149,40 @@ fn an_executor_that_does_not_end_its_task_in_time_ends_with_it() {
     assert_eq!(ends, [(TaskState::GoneByOperator, Some(Reason::AgentDraining))]);
 }
 
+/// The others of the executor have their own time.
+#[test]
+fn an_executor_is_not_ended_before_the_drain_allows_for_a_task_with_a_short_grace() {
+    let mut rig = Rig::registered();
+    let container = running(&mut rig, "a");
+    let mut hasty = executor_task("b", false);
+    hasty.description.kill_grace_ms = Some(0);
+    rig.tell(launch_of(F1, vec![hasty]));
+    rig.flush();
+    rig.told.clear();
+    drain(&mut rig, "b", 2_000, false);
+    assert_eq!(heard(&mut rig), ["kill b"]);
+    rig.wait(1_999);
+    assert!(rig.destroyed.is_empty());
+    rig.wait(1);
+    assert_eq!(rig.destroyed, [container]);
+}
+
+#[test]
+fn of_two_drains_the_later_one_says_what_ends_are_told() {
+    let mut rig = Rig::registered();
+    let container = patient(&mut rig, "a", 60_000);
+    drain(&mut rig, "a", 60_000, false);
+    rig.flush();
+    drain(&mut rig, "a", 1_000, true);
+    rig.flush();
+    rig.crash();
+    rig.register_again(2);
+    rig.updates();
+    rig.exits(&container, KILLED);
+    rig.flush();
+    assert_eq!(rig.disk.records[&(F1, task_id("a"))].state, TaskState::GoneByOperator);
+}
+
 #[test]
 fn an_executor_that_obeys_has_its_words_passed_on_and_is_shut_down_in_time() {
     let mut rig = Rig::registered();
@@ -178,12 +212,15 @@ fn an_executor_that_obeys_has_its_words_passed_on_and_is_shut_down_in_time() {
 fn a_node_that_was_given_up_ends_and_registers_only_when_it_is_started_again() {
     let mut rig = Rig::registered();
     rig.tell(ToAgent::Gone { message: "given up".to_owned(), leave: true });
-    assert_eq!(rig.halted.as_deref(), Some("given up"));
+    assert_eq!(rig.halted, None, "started again it would still be the old agent");
     rig.flush();
+    assert_eq!(rig.halted.as_deref(), Some("given up"));
+    // A leader that comes before the node has ended.
+    rig.connect(2);
     assert!(rig.said.is_empty(), "it would be a new agent before it ends: {:?}", rig.said);
     assert_eq!(rig.disk.agent, None);
     rig.crash();
-    rig.connect(2);
+    rig.connect(3);
     let registers = |it: &ToLeader| matches!(it, ToLeader::Register(it) if it.agent.is_none());
     assert!(rig.said.iter().any(registers), "{:?}", rig.said);
 }

@@ -193,12 +193,7 @@ impl World {
                     self.rig.event(Event::ExecutorDisconnected { container });
                 }
             }
-            Step::StartsAnew => {
-                if let Some((container, program)) = self.program() {
-                    *program = Program { number: program.number + 1, ..Program::default() };
-                    self.rig.event(Event::ExecutorDisconnected { container });
-                }
-            }
+            Step::StartsAnew => self.starts_anew(),
             Step::ShutDown => {
                 let executor = ExecutorId::new("pool").unwrap();
                 self.say(ToAgent::ShutdownExecutor { framework: F1, executor, grace_max_ms: None });
@@ -208,6 +203,13 @@ impl World {
         self.listen();
         let used = self.rig.agent.view().used;
         assert!(self.rig.agent.view().resources.contains(&used), "more is used than there is");
+    }
+
+    fn starts_anew(&mut self) {
+        if let Some((container, program)) = self.program() {
+            *program = Program { number: program.number + 1, ..Program::default() };
+            self.rig.event(Event::ExecutorDisconnected { container });
+        }
     }
 
     fn say(&mut self, message: ToAgent) {
