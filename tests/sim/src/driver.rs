@@ -472,6 +472,12 @@ impl World {
         }
         let told = self.oracle.told(&status);
         let driver = &mut self.drivers[index];
+        if let (Some(agent), Some(executor)) = (status.agent, &status.executor)
+            && !status.state.is_terminal()
+        {
+            // Word of the end of one of that name may have come when another was on its way already.
+            driver.executors.insert((agent, executor.clone()));
+        }
         if let (Told::New, Some(belief)) = (told, driver.beliefs.get_mut(&status.task)) {
             belief.state = Some(status.state);
         }
