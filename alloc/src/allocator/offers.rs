@@ -78,9 +78,7 @@ impl Allocator {
         resources: &Resources,
         refuse_until: Option<Mono>,
     ) {
-        let Some((agent, holder)) = self.find(agent, framework, role) else { return };
-        self.return_offered(agent, holder, resources, refuse_until, Back::Declined);
-        self.offers_settled(agent, holder);
+        self.offers_back((agent, framework, role), resources, refuse_until, Back::Declined);
     }
 
     /// What was offered is free again: rescinded or timed out. As with [`Allocator::recover_offered`]; but
@@ -93,8 +91,18 @@ impl Allocator {
         resources: &Resources,
         refuse_until: Option<Mono>,
     ) {
+        self.offers_back((agent, framework, role), resources, refuse_until, Back::Taken);
+    }
+
+    fn offers_back(
+        &mut self,
+        (agent, framework, role): (AgentId, FrameworkId, &Role),
+        resources: &Resources,
+        refuse_until: Option<Mono>,
+        back: Back,
+    ) {
         let Some((agent, holder)) = self.find(agent, framework, role) else { return };
-        self.return_offered(agent, holder, resources, refuse_until, Back::Taken);
+        self.return_offered(agent, holder, resources, refuse_until, back);
         self.offers_settled(agent, holder);
     }
 

@@ -72,18 +72,15 @@ impl Allocator {
         rescinds.into_iter().filter_map(rescind).collect()
     }
 
-    pub(super) fn want_back(&mut self, offered: Offered, cause: RescindCause) {
+    fn want_back(&mut self, offered: Offered, wanted: Wanted) {
         if self.wanted_back.insert(offered) {
-            self.rescinds_untold.insert(offered, (cause, None));
+            self.rescinds_untold.insert(offered, wanted);
         }
     }
 
-    /// The same for somebody who is guaranteed it.
+    /// The same for somebody who is guaranteed it, and has the next turn there.
     fn want_back_for(&mut self, offered: Offered, needy: Key<Membership>) {
-        if self.wanted_back.insert(offered) {
-            let wanted = (RescindCause::Guarantee, Some(needy));
-            self.rescinds_untold.insert(offered, wanted);
-        }
+        self.want_back(offered, (RescindCause::Guarantee, Some(needy)));
         self.agents[offered.0].filters.end_turn(needy, &self.memberships[needy]);
     }
 
@@ -213,7 +210,7 @@ impl Allocator {
             }
         }
         for offered in excess {
-            self.want_back(offered, RescindCause::Limit);
+            self.want_back(offered, (RescindCause::Limit, None));
         }
     }
 
@@ -221,7 +218,7 @@ impl Allocator {
     pub(super) fn disappoint(&mut self, agent: Key<Agent>) {
         let holders: Vec<_> = self.agents[agent].disappointed().collect();
         for holder in holders {
-            self.want_back((agent, holder), RescindCause::Taken);
+            self.want_back((agent, holder), (RescindCause::Taken, None));
         }
     }
 }
