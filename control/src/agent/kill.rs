@@ -34,14 +34,15 @@ impl Agent {
             task.record_mut().drain = Some(drain);
         }
         let changed = drained_before.is_some_and(|before| before != drain);
-        let (own, most) = (task.record.launch.description.kill_grace_ms, drain.grace_max_ms);
-        let grace = self.grace(own).min(Duration::from_millis(most));
+        let own = task.record.launch.description.kill_grace_ms;
+        let grace = self.grace_in_drain(own, Some(drain));
         self.kill(now, key, Some(millis(grace)), effects);
         if changed && self.tasks.get(key).is_some_and(Task::is_live) {
             self.write_record(key, effects);
         }
         // Not after the task's own time: the others of its executor may have more.
-        self.enforce_on_executor(now, key, Duration::from_millis(most), effects);
+        let most = Duration::from_millis(drain.grace_max_ms);
+        self.enforce_on_executor(now, key, most, effects);
     }
 
     /// An executor that does not end a task in time is made to end with it: nothing of a node that
@@ -98,6 +99,16 @@ impl Agent {
     pub(super) fn grace(&self, asked_ms: Option<u64>) -> Duration {
         let asked = asked_ms.map(|ms| Duration::from_millis(ms.min(KILL_GRACE_MAX_MS)));
         asked.unwrap_or(self.config.kill_grace)
+    }
+
+    /// The same when its node may be drained: no longer than the drain allows.
+    pub(super) fn grace_in_drain(
+        &self,
+        asked_ms: Option<u64>,
+        drain: Option<DrainKill>,
+    ) -> Duration {
+        let grace = self.grace(asked_ms);
+        drain.map_or(grace, |drain| grace.min(Duration::from_millis(drain.grace_max_ms)))
     }
 
     /// Nothing was started, so nothing has to be ended: the task is over.

@@ -4,10 +4,7 @@
 //! container that it does not list was never started, or has been lost with the launcher's own
 //! records. Nothing is started here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     ids::{AgentId, ContainerId, Fence},
@@ -207,10 +204,8 @@ impl Agent {
         let Some(task) = self.tasks.get(key) else { return };
         let Phase::Running { pid } = task.phase else { return };
         if task.record.kill_asked {
-            let mut grace = self.grace(task.record.launch.description.kill_grace_ms);
-            if let Some(drain) = task.record.drain {
-                grace = grace.min(Duration::from_millis(drain.grace_max_ms));
-            }
+            let own = task.record.launch.description.kill_grace_ms;
+            let grace = self.grace_in_drain(own, task.record.drain);
             self.kill_running(now, key, pid, grace, effects);
         }
     }

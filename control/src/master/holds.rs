@@ -14,7 +14,7 @@ use super::{
     DrainView, NodeState,
     agents::{InFlight, Link},
     calls::{busy, invalid},
-    proposals::{Caller, Purpose},
+    proposals::Caller,
     state::{Core, Cx},
     tasks::TaskKey,
 };
@@ -34,10 +34,7 @@ impl Core {
             self.answer(cx, caller, Err(error));
             return;
         }
-        self.propose(cx, command, Purpose::AgentState { agent }, caller);
-        if let Some(agent) = self.agents.get_mut(&agent) {
-            agent.in_flight = Some(InFlight::Held);
-        }
+        self.propose_of_agent(cx, agent, command, InFlight::Held, caller);
     }
 
     pub(super) fn drain_agent(
@@ -115,16 +112,20 @@ impl Core {
     /// At what an agent is held has changed.
     pub(super) fn hold_recorded(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
         self.pictures.agent_changed(agent);
-        let offered = self.registry.takes_tasks(agent);
-        if self.agents.get(&agent).is_some_and(|entry| entry.link.is_in_ledger()) {
-            let online = self.is_online(agent);
-            self.allocator.set_agent_active(agent, offered && online);
-        }
-        if !offered {
+        if !self.registry.takes_tasks(agent) {
             self.rescind_of_agent(cx, agent);
         }
-        self.tell_agent(cx, agent, ToAgent::Drain { draining: !offered });
+        self.offer_as_held(cx, agent);
         self.go_on_draining(cx, agent);
+    }
+
+    /// Has an agent offered again, or not, as it is held and online, and tells it.
+    pub(super) fn offer_as_held(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        let offered = self.registry.takes_tasks(agent);
+        if self.agents.get(&agent).is_some_and(|entry| entry.link.is_in_ledger()) {
+            self.allocator.set_agent_active(agent, offered && self.is_online(agent));
+        }
+        self.tell_agent(cx, agent, ToAgent::Drain { draining: !offered });
     }
 
     fn is_online(&self, agent: AgentId) -> bool {

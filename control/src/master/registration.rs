@@ -289,6 +289,18 @@ impl Core {
         caller: Caller,
     ) {
         let command = Command::SetAgentState { agent, state };
+        self.propose_of_agent(cx, agent, command, in_flight, caller);
+    }
+
+    /// Wishes for a change of one agent, which waits for it.
+    pub(super) fn propose_of_agent(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: AgentId,
+        command: Command,
+        in_flight: InFlight,
+        caller: Caller,
+    ) {
         self.propose(cx, command, Purpose::AgentState { agent }, caller);
         if let Some(agent) = self.agents.get_mut(&agent) {
             agent.in_flight = Some(in_flight);
@@ -351,10 +363,7 @@ impl Core {
             self.awaited.insert(agent);
             self.arm_agent_timer(agent);
         } else if entry.link.is_in_ledger() {
-            let online = matches!(entry.link, Link::Online { .. });
-            let offered = self.registry.takes_tasks(agent);
-            self.allocator.set_agent_active(agent, online && offered);
-            self.tell_agent(cx, agent, ToAgent::Drain { draining: !offered });
+            self.offer_as_held(cx, agent);
         }
     }
 

@@ -242,9 +242,8 @@ impl Agent {
     /// How long a task has that is ended because its node is drained.
     fn grace_of_drain(&self, key: &TaskKey) -> Option<u64> {
         let record = &self.tasks.get(key)?.record;
-        let drain = record.drain?;
-        let own = millis(self.grace(record.launch.description.kill_grace_ms));
-        Some(own.min(drain.grace_max_ms))
+        let own = record.launch.description.kill_grace_ms;
+        record.drain.map(|drain| millis(self.grace_in_drain(own, Some(drain))))
     }
 
     /// A task's record is on disk: it goes to its executor as soon as that is subscribed.
@@ -326,8 +325,7 @@ impl Agent {
         let Some(executor) = self.executors.get_mut(&key) else { return };
         let running = matches!(executor.phase, ExecutorPhase::Running);
         if std::mem::take(&mut executor.subscribed) && running && !executor.terminating {
-            let timeout = self.config.executor_recovery_timeout;
-            self.await_executor(now, &key, timeout);
+            self.await_executor(now, &key);
         }
     }
 

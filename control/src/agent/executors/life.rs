@@ -190,12 +190,17 @@ impl Agent {
         let container = executor.record.container.clone();
         effects.push(Effect::ServeExecutor { container });
         self.follow_limits(key, effects);
-        let timeout = self.config.executor_registration_timeout;
-        self.await_executor(now, key, timeout);
+        self.await_executor(now, key);
     }
 
-    /// Sets by when an executor must have subscribed.
-    pub(super) fn await_executor(&mut self, now: Now, key: &ExecutorKey, timeout: Duration) {
+    /// Sets by when an executor must have subscribed: for the first time, or again.
+    pub(super) fn await_executor(&mut self, now: Now, key: &ExecutorKey) {
+        let Some(executor) = self.executors.get(key) else { return };
+        let timeout = if executor.record.program.is_some() {
+            self.config.executor_recovery_timeout
+        } else {
+            self.config.executor_registration_timeout
+        };
         let at = now.mono.after(timeout.max(Duration::from_millis(1)));
         self.deadlines.set(Deadline::ExecutorAwaited(key.clone()), at);
     }

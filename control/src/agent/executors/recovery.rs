@@ -68,14 +68,9 @@ impl Agent {
                 // How much of its time is over cannot be said.
                 Some(None) if ending => self.destroy_executor(now, &key, effects),
                 Some(None) => {
-                    let timeout = if executor.record.program.is_some() {
-                        self.config.executor_recovery_timeout
-                    } else {
-                        self.config.executor_registration_timeout
-                    };
                     effects.push(Effect::ServeExecutor { container });
                     self.follow_limits(&key, effects);
-                    self.await_executor(now, &key, timeout);
+                    self.await_executor(now, &key);
                 }
                 Some(Some((exit, limitation))) => {
                     self.executor_exited(now, &key, exit, limitation, effects);
