@@ -213,24 +213,23 @@ impl Agent {
             self.held.clear();
             self.link = Link::Waiting;
         }
-        let leaves = leave.is_some();
         self.leaving = leave;
-        if leaves && self.storage.failure().is_none() {
-            // Else it would still be the old agent when it is started again.
-            self.write_waited_for(Waiter::Leaving, Change::Agent(None), effects);
-        } else {
-            self.write(Change::Agent(None), effects);
-        }
+        // Before that is on disk it would still be the old agent when it is started again.
+        self.write_waited_for(Waiter::Leaving, Change::Agent(None), effects);
         self.forget_operations(effects);
         let keys: Vec<TaskKey> = self.tasks.keys().cloned().collect();
         for key in &keys {
             self.abandon(now, key, Abandoned::AgentGone, effects);
         }
         self.destroy_executors(now, effects);
+        if self.storage.failure().is_some() {
+            self.leave(effects);
+        }
         self.register_when_clear(now, effects);
     }
 
-    /// That the agent id has ended is on disk: the node that was told to leave ends.
+    /// That the agent id has ended is on disk, or never will be: the node that was told to leave
+    /// ends. If the disk refuses writes, it is told so again when it is started again.
     pub(super) fn leave(&self, effects: &mut Vec<Effect>) {
         if let Some(why) = self.leaving.clone() {
             effects.push(Effect::Halt { why, wanted: true });

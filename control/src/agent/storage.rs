@@ -24,7 +24,7 @@ pub(super) enum Waiter {
     Executor(ExecutorKey),
     /// An update of a task's executor, which is acknowledged then.
     Update(TaskKey, UpdateId),
-    /// The end of the agent id, after which the node ends.
+    /// The end of the agent id, after which the node ends if it was told to leave.
     Leaving,
 }
 
@@ -147,7 +147,8 @@ impl Agent {
     }
 
     /// The disk refuses writes. What runs goes on; what was not yet started is refused, because its
-    /// launch may not be on disk; ends are not told until a restart has found them again.
+    /// launch may not be on disk; ends are not told until a restart has found them again. A node that
+    /// was told to leave does not wait for its disk any more.
     pub(super) fn storage_failed(&mut self, now: Now, why: String, effects: &mut Vec<Effect>) {
         if self.storage.failed.is_some() {
             return;
@@ -169,5 +170,6 @@ impl Agent {
             status.message = message;
             self.tell(ToLeader::Update { status }, effects);
         }
+        self.leave(effects);
     }
 }

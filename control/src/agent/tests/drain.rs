@@ -6,6 +6,7 @@ use meshos_protocol::{
 };
 
 use super::{
+    super::Event,
     executors::{heard, pool, running, told, update},
     rig::{CODE_0, F1, Rig, executor_task, killed, launch_of, task, task_id},
 };
@@ -223,4 +224,19 @@ fn a_node_that_was_given_up_ends_and_registers_only_when_it_is_started_again() {
     rig.connect(3);
     let registers = |it: &ToLeader| matches!(it, ToLeader::Register(it) if it.agent.is_none());
     assert!(rig.said.iter().any(registers), "{:?}", rig.said);
+}
+
+#[test]
+fn a_node_that_was_given_up_ends_though_its_disk_refuses_writes() {
+    let leave = || ToAgent::Gone { message: "given up".to_owned(), leave: true };
+    let fails = || Event::StorageFailed { why: "no space left on device".to_owned() };
+    let mut failed_before = Rig::registered();
+    failed_before.event(fails());
+    failed_before.tell(leave());
+    assert_eq!(failed_before.halted.as_deref(), Some("given up"));
+    let mut fails_meanwhile = Rig::registered();
+    fails_meanwhile.tell(leave());
+    assert_eq!(fails_meanwhile.halted, None);
+    fails_meanwhile.event(fails());
+    assert_eq!(fails_meanwhile.halted.as_deref(), Some("given up"));
 }
