@@ -9,6 +9,6 @@ mod node;
 mod replace;
 
 pub(crate) use formation::Formation;
-pub(crate) use health::{MISSED_FOR_MAX, Missing, deaf_for};
+pub(crate) use health::{Missing, deaf_for, missed_for};
 pub(crate) use identity::known_authority;
 pub(crate) use node::run;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use meshos_membership::raft::Health;
 use meshos_protocol::ids::NodeId;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::{
     Api,
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::{
     config::print_duration,
-    runtime::{MISSED_FOR_MAX, deaf_for},
+    runtime::{deaf_for, missed_for},
 };
 
 /// What anybody may know of a node, so that probes need no credentials: nothing of what runs here.
@@ -45,13 +44,10 @@ impl Api {
         let leader_known = agent.registered || self.led().is_some();
         let mut problems = problems(&raft, agent.storage_failure.as_deref());
         let missing = *self.options.missing.borrow();
-        let for_long = |since: Option<Instant>| {
-            since.map(|since| since.elapsed()).filter(|since| *since >= MISSED_FOR_MAX)
-        };
-        if let Some(since) = for_long(missing.leader).filter(|_| !leader_known) {
+        if let Some(since) = missed_for(missing.leader).filter(|_| !leader_known) {
             problems.push(leaderless_for(since, &self.why_leaderless()));
         }
-        if for_long(missing.gossip).is_some() {
+        if missed_for(missing.gossip).is_some() {
             problems.push(deaf_for(&self.options.options.http_address().to_string()));
         }
         let voters = self.voters_answering();
@@ -98,7 +94,7 @@ mod tests {
     fn a_node_without_a_leader_says_for_how_long_and_why() {
         let told = leaderless_for(Duration::from_millis(61_900), &["a".into(), "b".into()]);
         assert_eq!(told, "no leader has had this node's registration for 61s: a; b");
-        assert!(leaderless_for(MISSED_FOR_MAX, &[]).ends_with("for 10s"));
+        assert!(leaderless_for(Duration::from_secs(10), &[]).ends_with("for 10s"));
     }
 
     #[test]

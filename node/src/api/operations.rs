@@ -54,8 +54,7 @@ fn weight_row(role: &RoleView) -> WeightRow<'_> {
 
 impl Api {
     pub(super) async fn node_gone(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
-        let NodeBody { node_id: name } = bodies::read(&call.body)?;
-        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(&name, view)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_of_body(call, view)?;
         tracing::info!(node = %node_id, principal = %call.principal, "an operator declares a node gone");
         self.operate(OperatorCall::MarkAgentGone { agent }).await?;
         Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "gone": true }))
@@ -92,8 +91,7 @@ impl Api {
     }
 
     pub(super) async fn undrain_node(&self, call: &Call, view: &View) -> Result<Answer, Failure> {
-        let NodeBody { node_id: name } = bodies::read(&call.body)?;
-        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(&name, view)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_of_body(call, view)?;
         tracing::info!(node = %node_id, principal = %call.principal, "an operator ends a drain");
         self.operate(OperatorCall::SetDraining { agent, draining: false }).await?;
         Answer::json(&json!({ "node_id": node_id, "agent_id": agent, "draining": false }))
@@ -105,8 +103,7 @@ impl Api {
         view: &View,
         deactivated: bool,
     ) -> Result<Answer, Failure> {
-        let NodeBody { node_id: name } = bodies::read(&call.body)?;
-        let AgentView { id: node_id, agent_id: agent, .. } = self.node_to_change(&name, view)?;
+        let AgentView { id: node_id, agent_id: agent, .. } = self.node_of_body(call, view)?;
         tracing::info!(node = %node_id, deactivated, principal = %call.principal, "an operator deactivates or reactivates a node");
         self.operate(match deactivated {
             true => OperatorCall::Deactivate { agent },
@@ -122,6 +119,12 @@ impl Api {
         tracing::info!(%role, weight_millis, principal = %call.principal, "an operator sets a weight");
         self.operate(OperatorCall::SetWeight { role: role.clone(), weight_millis }).await?;
         Answer::json(&json!({ "role": role, "weight": weight_text(weight_millis) }))
+    }
+
+    /// The node that a call names and nothing beside it, if it may be operated on.
+    fn node_of_body(&self, call: &Call, view: &View) -> Result<AgentView, Failure> {
+        let NodeBody { node_id: name } = bodies::read(&call.body)?;
+        self.node_to_change(&name, view)
     }
 
     /// The node that is called so, if it may be operated on.

@@ -137,11 +137,8 @@ impl Gone {
             self.yes,
             "declaring node {node} gone ends all its tasks and cannot be taken back: add --yes if that is meant"
         );
-        let body = json!({ "node_id": node });
-        let sentence = |answer: &_| {
-            format!("node {} is gone: its tasks are over", node_changed(&node, answer))
-        };
-        self.common.change("/api/nodes/gone", &body, sentence).await
+        let sentence = |node: &str| format!("node {node} is gone: its tasks are over");
+        change_node(&self.common, &node, "gone", sentence).await
     }
 }
 
@@ -172,33 +169,39 @@ impl Drain {
 
 impl Deactivate {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let body = json!({ "node_id": self.subject.node });
-        let sentence = |answer: &_| {
-            let node = node_changed(&self.subject.node, answer);
+        let sentence = |node: &str| {
             format!("node {node} is deactivated: it is offered no more, its tasks go on")
         };
-        self.common.change("/api/nodes/deactivate", &body, sentence).await
+        change_node(&self.common, &self.subject.node, "deactivate", sentence).await
     }
 }
 
 impl Reactivate {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let body = json!({ "node_id": self.subject.node });
-        let sentence = |answer: &_| {
-            format!("node {} is offered again", node_changed(&self.subject.node, answer))
-        };
-        self.common.change("/api/nodes/reactivate", &body, sentence).await
+        change_node(&self.common, &self.subject.node, "reactivate", offered_again).await
     }
 }
 
 impl Undrain {
     pub(super) async fn execute(self) -> Result<ExitCode> {
-        let body = json!({ "node_id": self.subject.node });
-        let sentence = |answer: &_| {
-            format!("node {} is offered again", node_changed(&self.subject.node, answer))
-        };
-        self.common.change("/api/nodes/undrain", &body, sentence).await
+        change_node(&self.common, &self.subject.node, "undrain", offered_again).await
     }
+}
+
+fn offered_again(node: &str) -> String {
+    format!("node {node} is offered again")
+}
+
+/// Changes a node in one way, and says so in a sentence.
+async fn change_node(
+    common: &Common,
+    node: &str,
+    change: &str,
+    sentence: impl FnOnce(&str) -> String,
+) -> Result<ExitCode> {
+    let path = format!("/api/nodes/{change}");
+    let sentence = |answer: &_| sentence(&node_changed(node, answer));
+    common.change(&path, &json!({ "node_id": node }), sentence).await
 }
 
 impl Weights {

@@ -24,7 +24,7 @@ use crate::{
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// After so long without a leader, or without gossip, a node is ill: an election takes a second.
-pub(crate) const MISSED_FOR_MAX: Duration = Duration::from_secs(10);
+const MISSED_FOR_MAX: Duration = Duration::from_secs(10);
 /// A change of pressure below this is not told, in thousandths.
 const PRESSURE_STEP: u32 = 20;
 /// A change of the load below this is not told, in thousandths; of high loads, below a tenth.
@@ -68,6 +68,32 @@ pub(crate) fn deaf_for(address: &str) -> String {
          under which others reach this node (--advertise), and that its gossip.key is that of the cluster; until then \
          nobody is told when this node dies"
     )
+}
+
+/// What is to be logged of what a node may lack.
+enum News {
+    MissedFor(Duration),
+    Back,
+}
+
+/// What is to be logged of what is missing since then, and was or was not told to be.
+fn news(told: &mut bool, since: Option<Instant>) -> Option<News> {
+    match (missed_for(since), *told) {
+        (Some(missed), false) => {
+            *told = true;
+            Some(News::MissedFor(missed))
+        }
+        (None, true) if since.is_none() => {
+            *told = false;
+            Some(News::Back)
+        }
+        (None | Some(_), _) => None,
+    }
+}
+
+/// How long something has been missing, when that makes a node ill.
+pub(crate) fn missed_for(since: Option<Instant>) -> Option<Duration> {
+    since.map(|since| since.elapsed()).filter(|since| *since >= MISSED_FOR_MAX)
 }
 
 /// What the kernel says, as texts; empty where it says nothing.
@@ -130,36 +156,24 @@ impl HealthWatch {
 
     /// Logs once that there is no leader, and once that there is one again.
     fn log_leaderless(&self, told: &mut Told) {
-        let leaderless = self.missing.borrow().leader.map(|since| since.elapsed());
-        match leaderless {
-            Some(since) if !told.leaderless && since >= MISSED_FOR_MAX => {
-                tracing::warn!(
-                    seconds = since.as_secs(),
-                    "no leader has this node's registration; /health says what is waited for"
-                );
-                told.leaderless = true;
-            }
-            None if told.leaderless => {
-                tracing::info!("a leader has this node's registration again");
-                told.leaderless = false;
-            }
-            _ => {}
+        match news(&mut told.leaderless, self.missing.borrow().leader) {
+            Some(News::MissedFor(since)) => tracing::warn!(
+                seconds = since.as_secs(),
+                "no leader has this node's registration; /health says what is waited for"
+            ),
+            Some(News::Back) => tracing::info!("a leader has this node's registration again"),
+            None => {}
         }
     }
 
     /// The same of gossip.
     fn log_deaf(&self, told: &mut Told) {
-        let deaf = self.missing.borrow().gossip.map(|since| since.elapsed());
-        match deaf {
-            Some(since) if !told.deaf && since >= MISSED_FOR_MAX => {
+        match news(&mut told.deaf, self.missing.borrow().gossip) {
+            Some(News::MissedFor(since)) => {
                 tracing::warn!(seconds = since.as_secs(), "{}", deaf_for(&self.gossip_address));
-                told.deaf = true;
             }
-            None if told.deaf => {
-                tracing::info!("gossip hears other nodes again");
-                told.deaf = false;
-            }
-            _ => {}
+            Some(News::Back) => tracing::info!("gossip hears other nodes again"),
+            None => {}
         }
     }
 
