@@ -55,7 +55,7 @@ impl Wanted {
 
     /// The answer in that form.
     pub(super) async fn form(self, answer: Answer) -> Answer {
-        if answer.body.len() < PACKED_BYTES_MIN && self.callback.is_none() {
+        if self.is_quick(&answer) {
             return self.form_now(answer);
         }
         // Tens of megabytes take a while.
@@ -63,6 +63,19 @@ impl Wanted {
             Ok(answer) => answer,
             Err(error) => Answer::plain(503, &format!("the answer was not made: {error}")),
         }
+    }
+
+    /// Whether nothing is left to be done with the answer, or not with much of it.
+    fn is_quick(&self, answer: &Answer) -> bool {
+        let as_it_is = !answer.packed && !self.packs(answer);
+        self.callback.is_none() && (as_it_is || answer.body.len() < PACKED_BYTES_MIN)
+    }
+
+    /// Whether the answer is to be packed, as it is.
+    fn packs(&self, answer: &Answer) -> bool {
+        let text = ["application/json", "application/x-protobuf", "text/"];
+        let is_text = text.iter().any(|kind| answer.content_type.starts_with(kind));
+        self.packed && !answer.packed && is_text && answer.body.len() >= PACKED_BYTES_MIN
     }
 
     fn form_now(self, answer: Answer) -> Answer {
@@ -94,9 +107,7 @@ impl Wanted {
         if !self.packed {
             return unpacked(answer);
         }
-        let text = ["application/json", "application/x-protobuf", "text/"];
-        let is_text = text.iter().any(|kind| answer.content_type.starts_with(kind));
-        if answer.packed || !is_text || answer.body.len() < PACKED_BYTES_MIN {
+        if !self.packs(&answer) {
             return Ok(answer);
         }
         Ok(Answer { body: packing::pack(&answer.body)?, packed: true, ..answer })
@@ -179,14 +190,26 @@ impl<A: Answers> Handler<A> {
         query: &str,
         headers: &HeaderMap,
     ) -> Response {
-        let (answer, held) = match self.older_call(method, (path, here), query, headers) {
-            Ok(None) => (Answer { allow: Some(READ), ..Answer::plain(200, "") }, None),
-            Ok(Some((call, wanted))) => self.answer_held(call, wanted).await,
-            Err(Refused { status, message }) => {
-                let allow = (status == 405).then_some(READ);
-                (Answer { allow, ..Answer::plain(status, &message) }, None)
+        match self.older_call(method, (path, here), query, headers) {
+            Ok(None) => {
+                let may = Answer { allow: Some(READ), ..Answer::plain(200, "") };
+                self.respond_held(may, None)
             }
-        };
+            Ok(Some((call, wanted))) => {
+                let (answer, held) = self.answer_held(call, wanted).await;
+                self.respond_held(answer, held)
+            }
+            Err(refused) => self.refuse(refused, READ),
+        }
+    }
+
+    /// What is refused, beside what else may be asked.
+    fn refuse(&self, Refused { status, message }: Refused, methods: &'static str) -> Response {
+        let allow = (status == 405).then_some(methods);
+        self.respond_held(Answer { allow, ..Answer::plain(status, &message) }, None)
+    }
+
+    fn respond_held(&self, answer: Answer, held: Option<Permit>) -> Response {
         self.answers.answered(answer.status);
         respond_in_pieces(answer, held)
     }
@@ -209,12 +232,7 @@ impl<A: Answers> Handler<A> {
         match *method {
             Method::GET | Method::HEAD | Method::POST => {}
             Method::OPTIONS => return Ok(None),
-            _ => {
-                let message = format!(
-                    "405 Method Not Allowed. Expecting one of {{ 'GET', 'HEAD', 'POST' }}, but received '{method}'."
-                );
-                return Err(Refused { status: 405, message });
-            }
+            _ => return Err(not_allowed("'GET', 'HEAD', 'POST'", method)),
         }
         let (callback, rest) = callback_of(query)?;
         if callback.is_some() {
@@ -240,18 +258,14 @@ impl<A: Answers> Handler<A> {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
     {
-        let (answer, held) = match self.operator_call(method, path, headers, body).await {
+        match self.operator_call(method, path, headers, body).await {
             Ok(call) => {
                 let wanted = Wanted { mesos: true, ..Wanted::of(headers) };
-                self.answer_held(call, wanted).await
+                let (answer, held) = self.answer_held(call, wanted).await;
+                self.respond_held(answer, held)
             }
-            Err(Refused { status, message }) => {
-                let allow = (status == 405).then_some("POST");
-                (Answer { allow, ..Answer::plain(status, &message) }, None)
-            }
-        };
-        self.answers.answered(answer.status);
-        respond_in_pieces(answer, held)
+            Err(refused) => self.refuse(refused, "POST"),
+        }
     }
 
     async fn operator_call<S, B>(
@@ -267,10 +281,7 @@ impl<A: Answers> Handler<A> {
     {
         let caller = self.gate.admit(path, headers)?;
         if *method != Method::POST {
-            let message = format!(
-                "405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'."
-            );
-            return Err(Refused { status: 405, message });
+            return Err(not_allowed("'POST'", method));
         }
         let (body, _permit) = self.read_body(true, false, headers, body).await?;
         let header = |name| {
@@ -301,6 +312,14 @@ impl<A: Answers> Handler<A> {
             (Answer::plain(503, &format!("the answer was not made: {error}")), None)
         })
     }
+}
+
+/// In Mesos's words.
+fn not_allowed(expected: &str, method: &Method) -> Refused {
+    let message = format!(
+        "405 Method Not Allowed. Expecting one of {{ {expected} }}, but received '{method}'."
+    );
+    Refused { status: 405, message }
 }
 
 fn read_of(path: String, principal: String) -> Call {

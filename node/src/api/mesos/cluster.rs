@@ -1,6 +1,6 @@
 //! What the leader tells of the cluster.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use meshos_control::master::View;
 use meshos_mesos::{
@@ -54,6 +54,10 @@ fn too_long() -> Failure {
     ))
 }
 
+fn too_many() -> Failure {
+    Failure::unavailable("the leader makes too many long answers at once: try again")
+}
+
 /// A value as JSON, if it is not too long.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<Answer, Failure> {
     let mut written = Capped { bytes: Vec::new(), max: ANSWER_BYTES_MAX };
@@ -71,9 +75,7 @@ impl Api {
     ) -> Result<Answer, Failure> {
         // Of calls that came in here, whoever took them in holds the memory.
         let held = if forwarded {
-            let busy = "the leader makes too many long answers at once: try again";
-            let held = self.answers.take(ANSWER_BYTES_MAX).await;
-            Some(held.ok_or_else(|| Failure::unavailable(busy))?)
+            Some(self.answers.take(ANSWER_BYTES_MAX).await.ok_or_else(too_many)?)
         } else {
             None
         };
@@ -83,15 +85,17 @@ impl Api {
             }
             _ => None,
         };
-        let leader = Leader {
-            options: self.options.options.clone(),
-            started: Arc::clone(&self.started),
-            healthy: self.health().is_ok_and(|answer| answer.status == 200),
-        };
-        let measured = self.measured();
+        let leader =
+            Leader { options: self.options.options.clone(), started: Arc::clone(&self.started) };
+        // Both are looked at only for those who ask.
+        let asks_for = |wanted| matches!(reading, Reading::Call(read, _) if *read == wanted);
+        let healthy = asks_for(operator::Read::Health)
+            && self.health().is_ok_and(|answer| answer.status == 200);
+        let measured = asks_for(operator::Read::Metrics).then(|| self.measured());
         let reading = reading.clone();
         beside(move || {
-            let answer = leader.tell(&reading, &view, measured)?;
+            let metrics = measured.map(|measured| measured()).unwrap_or_default();
+            let answer = leader.tell(&reading, &view, &operator::Beside { healthy, metrics })?;
             let answer = if forwarded { answer.packed_for_a_frame() } else { Ok(answer) };
             drop((held, tree));
             answer
@@ -111,8 +115,7 @@ impl Api {
                 MESSAGES_BYTES_MAX / ROW_BYTES
             )));
         }
-        let busy = "the leader makes too many long answers at once: try again";
-        self.messages.take(bytes).await.ok_or_else(|| Failure::unavailable(busy))
+        self.messages.take(bytes).await.ok_or_else(too_many)
     }
 }
 
@@ -120,7 +123,6 @@ impl Api {
 struct Leader {
     options: NodeOptions,
     started: Arc<Started>,
-    healthy: bool,
 }
 
 impl Leader {
@@ -128,7 +130,7 @@ impl Leader {
         &self,
         reading: &Reading,
         view: &View,
-        measured: impl FnOnce() -> BTreeMap<String, f64>,
+        beside: &operator::Beside,
     ) -> Result<Answer, Failure> {
         let options = &self.options;
         let picture = Picture::new(view);
@@ -155,10 +157,7 @@ impl Leader {
             Reading::Weights => json(&reads::weights(&picture)),
             Reading::Quota => json(&reads::quota(&picture)),
             Reading::Call(read, media) => {
-                let wanted = *read == operator::Read::Metrics;
-                let metrics = if wanted { measured() } else { BTreeMap::new() };
-                let beside = operator::Beside { healthy: self.healthy, metrics };
-                in_media(*media, &operator::answer(*read, &picture, &master, &beside))
+                in_media(*media, &operator::answer(*read, &picture, &master, beside))
             }
         }
     }

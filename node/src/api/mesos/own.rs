@@ -182,29 +182,35 @@ impl Api {
         used
     }
 
-    /// What this node measures, by Mesos's names: worked out when that is called, which takes a look at each task.
+    /// What this node measures, by Mesos's names: worked out when that is called, which takes a look at each
+    /// task and at what the kernel says.
     pub(in crate::api) fn measured(
         &self,
     ) -> impl FnOnce() -> BTreeMap<String, f64> + Send + 'static {
         let (led, agent) = (self.led(), self.options.agent.view());
         let sandboxes = self.options.agent.sandboxes().status();
-        let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let mut loads = load.split_whitespace().map(|text| text.parse().unwrap_or(Amount::ZERO));
-        let machine = Machine {
-            now: Clock::start().now().wall,
-            started_at: self.started.at,
-            voters: self.options.raft.voters().len(),
-            recovered: self.options.raft.status().applied_index.is_some(),
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            load: [(); 3].map(|()| loads.next().unwrap_or(Amount::ZERO)),
-            memory_bytes: kilobytes(&memory, "MemTotal:"),
-            memory_free_bytes: kilobytes(&memory, "MemFree:"),
-            sandboxes_removed: sandboxes.removed,
-            sandbox_failures: sandboxes.failures,
-            sandbox_age_ms: millis(sandboxes.allowed_age),
-        };
-        move || reads::metrics(led.as_deref(), &agent, &machine)
+        let (started_at, voters) = (self.started.at, self.options.raft.voters().len());
+        let recovered = self.options.raft.status().applied_index.is_some();
+        move || {
+            let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+            let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+            let mut loads =
+                load.split_whitespace().map(|text| text.parse().unwrap_or(Amount::ZERO));
+            let machine = Machine {
+                now: Clock::start().now().wall,
+                started_at,
+                voters,
+                recovered,
+                cpus: std::thread::available_parallelism().map_or(1, usize::from),
+                load: [(); 3].map(|()| loads.next().unwrap_or(Amount::ZERO)),
+                memory_bytes: kilobytes(&memory, "MemTotal:"),
+                memory_free_bytes: kilobytes(&memory, "MemFree:"),
+                sandboxes_removed: sandboxes.removed,
+                sandbox_failures: sandboxes.failures,
+                sandbox_age_ms: millis(sandboxes.allowed_age),
+            };
+            reads::metrics(led.as_deref(), &agent, &machine)
+        }
     }
 }
 

@@ -100,10 +100,6 @@ impl Api {
         path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The path here of a call of the operator API.
-    ///
-    /// # Errors
-    /// The status and why, when it is no call that is answered here.
     /// Whether what is at one of those paths grows with the tasks of the cluster, or of the node.
     pub(crate) fn may_be_long(path: &str) -> bool {
         const SHORT: [&str; 9] = [
@@ -132,6 +128,10 @@ impl Api {
             .is_ok_and(|target| target.segments.first().is_some_and(|part| part == "mesos"))
     }
 
+    /// The path here of a call of the operator API.
+    ///
+    /// # Errors
+    /// The status and why, when it is no call that is answered here.
     pub(crate) fn operator_path(
         content_type: Option<&str>,
         accept: Option<&str>,
