@@ -1,11 +1,10 @@
 //! Agents.
 
 use meshos_control::master::{AgentView, DrainView, NodeState};
-use meshos_protocol::resources::Resource;
 use serde::Serialize;
 
 use super::{
-    amounts::{Amounts, Reserved, ReservedFull, all, full, unreserved, unreserved_full},
+    amounts::{All, Reserved, ReservedFull, all, full, unreserved, unreserved_full},
     picture::Picture,
     rows::{AttributeRows, DomainRow, Rows, domain, name_of, seconds, seconds_or_zero},
 };
@@ -22,12 +21,15 @@ pub(super) const CAPABILITIES: [schema::AgentInfoCapabilityType; 4] = [
     schema::AgentInfoCapabilityType::ResizeVolume,
 ];
 
+/// The same as text.
+pub(super) fn capability_names() -> Vec<&'static str> {
+    CAPABILITIES.map(|it| name_of::<schema::AgentInfoCapabilityType>(it as i32)).into()
+}
+
 /// How an agent's process is called by Mesos.
 pub(super) fn pid(address: &str) -> String {
     if address.is_empty() { String::new() } else { format!("slave(1)@{address}") }
 }
-
-type All<'a> = Amounts<std::slice::Iter<'a, Resource>>;
 
 /// What is told of an agent everywhere.
 #[derive(Serialize)]
@@ -52,26 +54,9 @@ pub(super) struct AgentRow<'a, F> {
     version: &'static str,
     capabilities: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    drain_info: Option<DrainRow>,
+    drain_info: Option<schema::DrainInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_drain_start_time_seconds: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct DrainRow {
-    state: &'static str,
-    config: DrainConfigRow,
-}
-
-#[derive(Serialize)]
-struct DrainConfigRow {
-    max_grace_period: GraceRow,
-    mark_gone: bool,
-}
-
-#[derive(Serialize)]
-struct GraceRow {
-    nanoseconds: u64,
 }
 
 /// Whether it is offered.
@@ -89,15 +74,28 @@ pub(super) fn is_drained(agent: &AgentView) -> bool {
     agent.state == NodeState::Drained
 }
 
+/// How an operator empties it. A drain that ends nothing is none of Mesos's.
+pub(super) fn drain_info(agent: &AgentView) -> Option<schema::DrainInfo> {
+    let state = match is_drained(agent) {
+        true => schema::DrainState::Drained,
+        false => schema::DrainState::Draining,
+    };
+    let grace = |drain: &DrainView| i64::try_from(drain.grace_ms).unwrap_or(i64::MAX);
+    agent.drain.as_ref().map(|drain| schema::DrainInfo {
+        state: Some(state.into()),
+        config: Some(schema::DrainConfig {
+            max_grace_period: Some(schema::DurationInfo {
+                nanoseconds: Some(grace(drain).saturating_mul(1_000_000)),
+            }),
+            mark_gone: Some(drain.mark_gone),
+        }),
+    })
+}
+
 pub(super) fn row<'a>(
     picture: &Picture<'_>,
     agent: &'a AgentView,
 ) -> AgentRow<'a, impl Serialize + 'a> {
-    let state = if is_drained(agent) { "DRAINED" } else { "DRAINING" };
-    let config = |drain: &DrainView| DrainConfigRow {
-        max_grace_period: GraceRow { nanoseconds: drain.grace_ms.saturating_mul(1_000_000) },
-        mark_gone: drain.mark_gone,
-    };
     AgentRow {
         id: picture.agent_text(agent.agent_id),
         hostname: &agent.hostname,
@@ -116,11 +114,8 @@ pub(super) fn row<'a>(
         deactivated: is_deactivated(agent),
         // Of Mesos, whose agents it is taken for.
         version: MESOS_VERSION,
-        capabilities: CAPABILITIES
-            .map(|it| name_of::<schema::AgentInfoCapabilityType>(it as i32))
-            .into(),
-        // A drain that ends nothing is none of Mesos's.
-        drain_info: agent.drain.as_ref().map(|drain| DrainRow { state, config: config(drain) }),
+        capabilities: capability_names(),
+        drain_info: drain_info(agent),
         estimated_drain_start_time_seconds: agent.drain.as_ref().map(|drain| seconds(drain.since)),
     }
 }
@@ -153,11 +148,14 @@ struct Agents<R, A> {
 }
 
 /// `/slaves`, or the one that is asked for.
-pub fn agents<'a>(picture: &'a Picture<'_>, only: Option<&'a str>) -> impl Serialize + 'a {
+pub fn agents<'a, 'p>(
+    picture: &'a Picture<'p>,
+    only: Option<&'a str>,
+) -> impl Serialize + use<'a, 'p> {
     let is_wanted = move |agent: &&AgentView| {
         only.is_none_or(|only| only == picture.agent_text(agent.agent_id))
     };
-    let full = |agent: &'a AgentView| Full {
+    let full = |agent: &'p AgentView| Full {
         row: row(picture, agent),
         reserved_resources_full: ReservedFull(&agent.resources),
         unreserved_resources_full: unreserved_full(&agent.resources),

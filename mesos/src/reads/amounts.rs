@@ -41,7 +41,9 @@ impl<'a> Sum<'a> {
             (Self::Scalar(sum), Value::Scalar(amount)) => *sum = sum.saturating_add(*amount),
             (Self::Ranges(sum), Value::Ranges(ranges)) => *sum = Cow::Owned(sum.union(ranges)),
             (Self::Set(sum), Value::Set(set)) => *sum = Cow::Owned(sum.union(set)),
-            (Self::Scalar(_) | Self::Ranges(_) | Self::Set(_), _) => {}
+            (Self::Scalar(_), Value::Ranges(_) | Value::Set(_))
+            | (Self::Ranges(_), Value::Scalar(_) | Value::Set(_))
+            | (Self::Set(_), Value::Scalar(_) | Value::Ranges(_)) => {}
         }
     }
 }
@@ -79,8 +81,11 @@ where
     }
 }
 
+/// Amounts of all of some resources.
+pub(super) type All<'a> = Amounts<std::slice::Iter<'a, Resource>>;
+
 /// All of some resources.
-pub(super) fn all(resources: &Resources) -> Amounts<std::slice::Iter<'_, Resource>> {
+pub(super) fn all(resources: &Resources) -> All<'_> {
     Amounts(resources.iter())
 }
 

@@ -1,14 +1,11 @@
 //! Frameworks.
 
 use meshos_control::master::{FrameworkState, FrameworkView, OfferView};
-use meshos_protocol::{
-    framework::Capabilities,
-    resources::{Resource, Resources},
-};
+use meshos_protocol::{framework::Capabilities, resources::Resources};
 use serde::Serialize;
 
 use super::{
-    amounts::{Amounts, all},
+    amounts::{All, all},
     picture::Picture,
     rows::{LabelRow, Rows, labels, name_of, seconds, seconds_or_zero},
 };
@@ -120,7 +117,7 @@ struct OfferRow<'a> {
     framework_id: String,
     allocation_info: Option<schema::ResourceAllocationInfo>,
     slave_id: String,
-    resources: Amounts<std::slice::Iter<'a, Resource>>,
+    resources: All<'a>,
 }
 
 fn offer<'a>(picture: &Picture<'_>, offer: &'a OfferView) -> OfferRow<'a> {

@@ -17,7 +17,7 @@ use super::{
     picture::{Of, Picture},
     rows::{DomainRow, Rows, domain, seconds, state_name},
 };
-use crate::convert::{event::MESOS_VERSION, ids, offer::Place, status};
+use crate::convert::{event::MESOS_VERSION, ids, offer::Place};
 
 /// What a build says of itself. Of this one nothing is known but the release of Mesos whose API it has.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -152,7 +152,7 @@ impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(COUNTED.len()))?;
         for (state, count) in COUNTED.iter().zip(self.0) {
-            map.serialize_entry(state_name(status::written_state(*state)), &count)?;
+            map.serialize_entry(state_name(*state), &count)?;
         }
         map.end()
     }
@@ -195,7 +195,7 @@ struct ByAgent(BTreeMap<AgentId, OfAgent>);
 impl ByAgent {
     fn of(picture: &Picture<'_>) -> Self {
         let mut all: BTreeMap<AgentId, OfAgent> = BTreeMap::new();
-        for task in picture.of.values().flat_map(Of::tasks) {
+        for task in picture.by_framework().values().flat_map(Of::tasks) {
             let of = all.entry(task.agent_id).or_default();
             of.counts.add(picture.state_of(task));
             if !task.state.is_terminal() {
@@ -207,9 +207,12 @@ impl ByAgent {
 }
 
 /// `/state-summary`: agents and frameworks with counts in place of tasks.
-pub fn summary<'a>(picture: &'a Picture<'_>, master: &'a Master<'_>) -> impl Serialize + 'a {
+pub fn summary<'a, 'p>(
+    picture: &'a Picture<'p>,
+    master: &'a Master<'_>,
+) -> impl Serialize + use<'a, 'p> {
     let by_agent = ByAgent::of(picture);
-    let agent = move |agent: &'a AgentView| {
+    let agent = move |agent: &'p AgentView| {
         let of = by_agent.0.get(&agent.agent_id);
         let frameworks = of.into_iter().flat_map(|of| &of.frameworks);
         AgentSummary {
@@ -218,7 +221,7 @@ pub fn summary<'a>(picture: &'a Picture<'_>, master: &'a Master<'_>) -> impl Ser
             framework_ids: frameworks.map(|id| picture.framework_text(*id)).collect(),
         }
     };
-    let framework = |framework: &'a FrameworkView| {
+    let framework = |framework: &'p FrameworkView| {
         let mut counts = Counts::default();
         let mut agents: BTreeSet<AgentId> = BTreeSet::new();
         for task in picture.of(framework.id).tasks() {

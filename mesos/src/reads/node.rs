@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use meshos_control::agent::{ExecutorRecord, TaskRecord, View};
 use meshos_protocol::{
     ids::{ClusterId, ContainerId, FrameworkId},
-    resources::{Amount, Resource, ResourceName, Resources},
+    resources::{Amount, ResourceName, Resources},
     task::{CommandLine, TaskState},
     time::Wall,
     wishes::FaultDomain,
@@ -13,11 +13,12 @@ use meshos_protocol::{
 use serde::Serialize;
 
 use super::{
-    agents::{CAPABILITIES, pid},
-    amounts::{Amounts, Reserved, ReservedFull, all, unreserved, unreserved_full},
+    agents::{capability_names, pid},
+    amounts::{All, Reserved, ReservedFull, all, unreserved, unreserved_full},
     frameworks::Owned,
     master::Build,
-    rows::{AttributeRows, DomainRow, LabelRow, domain, labels, name_of, seconds, state_name},
+    rows::{AttributeRows, DomainRow, LabelRow, domain, labels, seconds, state_name},
+    tasks::{StatusRow, TaskRow},
 };
 use crate::{
     convert::{ids, number, offer::Place, status},
@@ -54,8 +55,6 @@ impl std::fmt::Debug for Node<'_> {
         formatter.debug_struct("Node").field("place", &self.place).finish_non_exhaustive()
     }
 }
-
-type All<'a> = Amounts<std::slice::Iter<'a, Resource>>;
 
 #[derive(Serialize)]
 struct State<'a, F, A> {
@@ -114,28 +113,6 @@ struct ExecutorRow<'a> {
     tasks: Vec<TaskRow<'a>>,
     queued_tasks: [(); 0],
     completed_tasks: [(); 0],
-}
-
-#[derive(Serialize)]
-struct TaskRow<'a> {
-    id: &'a str,
-    name: &'a str,
-    framework_id: String,
-    executor_id: &'a str,
-    slave_id: String,
-    state: &'static str,
-    resources: All<'a>,
-    role: &'a str,
-    statuses: Vec<StatusRow>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<Vec<LabelRow<'a>>>,
-}
-
-#[derive(Serialize)]
-struct StatusRow {
-    state: &'static str,
-    timestamp: f64,
-    container_status: schema::ContainerStatus,
 }
 
 /// A container and what runs in it: an executor, or the task that has none.
@@ -227,14 +204,17 @@ impl Node<'_> {
 
     fn task<'a>(&self, record: &'a TaskRecord, executor: &'a str) -> TaskRow<'a> {
         let description = &record.launch.description;
-        let name = |state| state_name(status::written_state(state));
         let status = |(state, at): (TaskState, Wall)| {
             let mut container = status::container_status(Some(&self.place));
             container.container_id = Some(schema::ContainerId {
                 value: Some(record.container.as_str().to_owned()),
                 parent: None,
             });
-            StatusRow { state: name(state), timestamp: seconds(at), container_status: container }
+            StatusRow {
+                state: state_name(state),
+                timestamp: seconds(at),
+                container_status: Some(container),
+            }
         };
         let started = record.started_at.map(|at| (TaskState::Running, at));
         let newest = record.unacknowledged.last().map(|last| (last.state, last.at));
@@ -245,10 +225,11 @@ impl Node<'_> {
             framework_id: self.framework_text(record.framework),
             executor_id: executor,
             slave_id: self.agent_text(),
-            state: name(record.state),
+            state: state_name(record.state),
             resources: all(&description.resources),
             role: record.launch.role.as_str(),
             statuses: started.into_iter().chain(newest).map(status).collect(),
+            user: None,
             labels: labels(&description.labels),
         }
     }
@@ -304,9 +285,7 @@ impl Node<'_> {
             id: self.agent_text(),
             pid: pid(&self.place.host_port()),
             hostname: self.hostname,
-            capabilities: CAPABILITIES
-                .map(|it| name_of::<schema::AgentInfoCapabilityType>(it as i32))
-                .into(),
+            capabilities: capability_names(),
             domain: domain(self.domain),
             resources: all(&view.resources),
             reserved_resources: Reserved(&view.resources),

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use meshos_control::master::{
-    AgentView, DrainView, FrameworkState, FrameworkView, OfferView, RoleView, TaskView,
+    AgentView, FrameworkState, FrameworkView, OfferView, RoleView, TaskView,
 };
-use meshos_protocol::{ids::FrameworkId, resources::Resources, task::TaskState, time::Wall};
+use meshos_protocol::{ids::FrameworkId, task::TaskState, time::Wall};
 
 use super::{
     Master, Picture,
     agents::{self, CAPABILITIES, pid},
+    amounts::full,
     frameworks::capabilities,
     roles,
     rows::name_of,
@@ -64,36 +65,41 @@ pub enum Read {
 }
 
 impl Read {
-    /// All of them with their names.
-    const NAMES: [(Self, &'static str); 16] = [
-        (Self::Health, "GET_HEALTH"),
-        (Self::Flags, "GET_FLAGS"),
-        (Self::Version, "GET_VERSION"),
-        (Self::Metrics, "GET_METRICS"),
-        (Self::LoggingLevel, "GET_LOGGING_LEVEL"),
-        (Self::State, "GET_STATE"),
-        (Self::Agents, "GET_AGENTS"),
-        (Self::Frameworks, "GET_FRAMEWORKS"),
-        (Self::Executors, "GET_EXECUTORS"),
-        (Self::Tasks, "GET_TASKS"),
-        (Self::Roles, "GET_ROLES"),
-        (Self::Weights, "GET_WEIGHTS"),
-        (Self::Master, "GET_MASTER"),
-        (Self::MaintenanceStatus, "GET_MAINTENANCE_STATUS"),
-        (Self::MaintenanceSchedule, "GET_MAINTENANCE_SCHEDULE"),
-        (Self::Quota, "GET_QUOTA"),
+    /// All of them with their names and the types of their answers.
+    const NAMES: [(Self, &'static str, Type); 16] = [
+        (Self::Health, "GET_HEALTH", Type::GetHealth),
+        (Self::Flags, "GET_FLAGS", Type::GetFlags),
+        (Self::Version, "GET_VERSION", Type::GetVersion),
+        (Self::Metrics, "GET_METRICS", Type::GetMetrics),
+        (Self::LoggingLevel, "GET_LOGGING_LEVEL", Type::GetLoggingLevel),
+        (Self::State, "GET_STATE", Type::GetState),
+        (Self::Agents, "GET_AGENTS", Type::GetAgents),
+        (Self::Frameworks, "GET_FRAMEWORKS", Type::GetFrameworks),
+        (Self::Executors, "GET_EXECUTORS", Type::GetExecutors),
+        (Self::Tasks, "GET_TASKS", Type::GetTasks),
+        (Self::Roles, "GET_ROLES", Type::GetRoles),
+        (Self::Weights, "GET_WEIGHTS", Type::GetWeights),
+        (Self::Master, "GET_MASTER", Type::GetMaster),
+        (Self::MaintenanceStatus, "GET_MAINTENANCE_STATUS", Type::GetMaintenanceStatus),
+        (Self::MaintenanceSchedule, "GET_MAINTENANCE_SCHEDULE", Type::GetMaintenanceSchedule),
+        (Self::Quota, "GET_QUOTA", Type::GetQuota),
     ];
 
     /// The call of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(read, _)| *read)
+        Self::NAMES.iter().find(|(_, known, _)| *known == name).map(|(read, ..)| *read)
     }
 
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(read, _)| *read == self).map_or("", |(_, name)| name)
+        Self::NAMES.iter().find(|(read, ..)| *read == self).map_or("", |(_, name, _)| name)
+    }
+
+    fn answer_type(self) -> Type {
+        let row = Self::NAMES.iter().find(|(read, ..)| *read == self);
+        row.map_or(Type::Unknown, |(_, _, kind)| *kind)
     }
 
     /// Whether its answer grows with the tasks, frameworks and agents of the cluster.
@@ -142,104 +148,57 @@ pub fn answer(
     beside: &Beside,
 ) -> MasterResponse {
     let mut answer = MasterResponse::default();
-    let kind = match read {
-        Read::Health => {
-            let healthy = Some(beside.healthy);
-            answer.get_health = Some(schema::ResponseGetHealth { healthy });
-            Type::GetHealth
-        }
-        Read::Flags => {
-            answer.get_flags = Some(flags(master));
-            Type::GetFlags
-        }
-        Read::Version => {
-            answer.get_version = Some(version());
-            Type::GetVersion
-        }
-        Read::Metrics => {
-            answer.get_metrics = Some(metrics(beside));
-            Type::GetMetrics
-        }
-        Read::LoggingLevel => {
-            answer.get_logging_level = Some(schema::ResponseGetLoggingLevel { level: Some(0) });
-            Type::GetLoggingLevel
-        }
-        Read::Master => {
-            answer.get_master = Some(leader(picture, master));
-            Type::GetMaster
-        }
-        Read::MaintenanceStatus => {
-            let status = Some(schema::ClusterStatus {});
-            answer.get_maintenance_status = Some(schema::ResponseGetMaintenanceStatus { status });
-            Type::GetMaintenanceStatus
-        }
-        Read::MaintenanceSchedule => {
-            let schedule = Some(schema::Schedule {});
-            let get = schema::ResponseGetMaintenanceSchedule { schedule };
-            answer.get_maintenance_schedule = Some(get);
-            Type::GetMaintenanceSchedule
-        }
-        Read::State
-        | Read::Agents
-        | Read::Frameworks
-        | Read::Executors
-        | Read::Tasks
-        | Read::Roles
-        | Read::Weights
-        | Read::Quota => of_cluster(read, picture, &mut answer),
-    };
-    answer.set_type(kind);
+    match read {
+        Read::Health => answer.get_health = Some(health(beside)),
+        Read::Flags => answer.get_flags = Some(flags(master)),
+        Read::Version => answer.get_version = Some(version()),
+        Read::Metrics => answer.get_metrics = Some(metrics(beside)),
+        Read::LoggingLevel => answer.get_logging_level = Some(logging_level()),
+        Read::State => answer.get_state = Some(Box::new(state(picture))),
+        Read::Agents => answer.get_agents = Some(agents_of(picture)),
+        Read::Frameworks => answer.get_frameworks = Some(frameworks(picture)),
+        Read::Executors => answer.get_executors = Some(executors()),
+        Read::Tasks => answer.get_tasks = Some(tasks(picture)),
+        Read::Roles => answer.get_roles = Some(roles_of(picture)),
+        Read::Weights => answer.get_weights = Some(weights(picture)),
+        Read::Master => answer.get_master = Some(leader(picture, master)),
+        Read::MaintenanceStatus => answer.get_maintenance_status = Some(maintenance_status()),
+        Read::MaintenanceSchedule => answer.get_maintenance_schedule = Some(maintenance_schedule()),
+        Read::Quota => answer.get_quota = Some(quota(picture)),
+    }
+    answer.set_type(read.answer_type());
     answer
 }
 
-fn of_cluster(read: Read, picture: &Picture<'_>, answer: &mut MasterResponse) -> Type {
-    match read {
-        Read::Agents => {
-            answer.get_agents = Some(agents_of(picture));
-            Type::GetAgents
-        }
-        Read::Frameworks => {
-            answer.get_frameworks = Some(frameworks(picture));
-            Type::GetFrameworks
-        }
-        Read::Executors => {
-            answer.get_executors = Some(schema::ResponseGetExecutors::default());
-            Type::GetExecutors
-        }
-        Read::Tasks => {
-            answer.get_tasks = Some(tasks(picture));
-            Type::GetTasks
-        }
-        Read::Roles => {
-            answer.get_roles = Some(roles_of(picture));
-            Type::GetRoles
-        }
-        Read::Weights => {
-            answer.get_weights = Some(weights(picture));
-            Type::GetWeights
-        }
-        Read::Quota => {
-            answer.get_quota = Some(quota(picture));
-            Type::GetQuota
-        }
-        Read::State
-        | Read::Health
-        | Read::Flags
-        | Read::Version
-        | Read::Metrics
-        | Read::LoggingLevel
-        | Read::Master
-        | Read::MaintenanceStatus
-        | Read::MaintenanceSchedule => {
-            answer.get_state = Some(Box::new(schema::ResponseGetState {
-                get_tasks: Some(tasks(picture)),
-                get_executors: Some(schema::ResponseGetExecutors::default()),
-                get_frameworks: Some(frameworks(picture)),
-                get_agents: Some(agents_of(picture)),
-            }));
-            Type::GetState
-        }
+fn health(beside: &Beside) -> schema::ResponseGetHealth {
+    schema::ResponseGetHealth { healthy: Some(beside.healthy) }
+}
+
+/// The lowest: what is logged is not changed over this API.
+const fn logging_level() -> schema::ResponseGetLoggingLevel {
+    schema::ResponseGetLoggingLevel { level: Some(0) }
+}
+
+fn state(picture: &Picture<'_>) -> schema::ResponseGetState {
+    schema::ResponseGetState {
+        get_tasks: Some(tasks(picture)),
+        get_executors: Some(executors()),
+        get_frameworks: Some(frameworks(picture)),
+        get_agents: Some(agents_of(picture)),
     }
+}
+
+/// Executors are not told of.
+fn executors() -> schema::ResponseGetExecutors {
+    schema::ResponseGetExecutors::default()
+}
+
+const fn maintenance_status() -> schema::ResponseGetMaintenanceStatus {
+    schema::ResponseGetMaintenanceStatus { status: Some(schema::ClusterStatus {}) }
+}
+
+const fn maintenance_schedule() -> schema::ResponseGetMaintenanceSchedule {
+    schema::ResponseGetMaintenanceSchedule { schedule: Some(schema::Schedule {}) }
 }
 
 fn flags(master: &Master<'_>) -> schema::ResponseGetFlags {
@@ -279,7 +238,7 @@ fn agent_info(picture: &Picture<'_>, agent: &AgentView) -> schema::AgentInfo {
     schema::AgentInfo {
         hostname: Some(agent.hostname.clone()),
         port: port.or(Some(5051)),
-        resources: plain(&agent.resources),
+        resources: full(&agent.resources),
         attributes: agent.attributes.iter().map(attribute).collect(),
         id: Some(ids::agent(picture.cluster(), agent.agent_id)),
         domain: agent.domain.as_ref().map(domain),
@@ -288,19 +247,6 @@ fn agent_info(picture: &Picture<'_>, agent: &AgentView) -> schema::AgentInfo {
 
 fn agents_of(picture: &Picture<'_>) -> schema::ResponseGetAgents {
     let shown = |agent: &AgentView| {
-        let state = if agents::is_drained(agent) {
-            schema::DrainState::Drained
-        } else {
-            schema::DrainState::Draining
-        };
-        let config = |drain: &DrainView| schema::DrainConfig {
-            max_grace_period: Some(schema::DurationInfo {
-                nanoseconds: Some(
-                    i64::try_from(drain.grace_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000),
-                ),
-            }),
-            mark_gone: Some(drain.mark_gone),
-        };
         let capability = |it: schema::AgentInfoCapabilityType| schema::AgentInfoCapability {
             r#type: Some(it.into()),
         };
@@ -312,14 +258,11 @@ fn agents_of(picture: &Picture<'_>) -> schema::ResponseGetAgents {
             pid: Some(pid(&agent.agent_address)),
             registered_time: agent.registered_at.map(status::time),
             reregistered_time: agent.reregistered_at.map(status::time),
-            total_resources: plain(&agent.resources),
-            allocated_resources: plain(&agent.used),
-            offered_resources: plain(&agent.offered),
+            total_resources: full(&agent.resources),
+            allocated_resources: full(&agent.used),
+            offered_resources: full(&agent.offered),
             capabilities: CAPABILITIES.map(capability).into(),
-            drain_info: agent.drain.as_ref().map(|drain| schema::DrainInfo {
-                state: Some(state.into()),
-                config: Some(config(drain)),
-            }),
+            drain_info: agents::drain_info(agent),
             estimated_drain_start_time: agent.drain.as_ref().map(|drain| status::time(drain.since)),
         }
     };
@@ -327,10 +270,6 @@ fn agents_of(picture: &Picture<'_>) -> schema::ResponseGetAgents {
         agents: picture.registered().map(shown).collect(),
         recovered_agents: picture.awaited().map(|agent| agent_info(picture, agent)).collect(),
     }
-}
-
-fn plain(resources: &Resources) -> Vec<schema::Resource> {
-    resources.iter().map(resource::write_plain).collect()
 }
 
 fn framework_info(picture: &Picture<'_>, framework: &FrameworkView) -> schema::FrameworkInfo {
@@ -392,7 +331,7 @@ fn framework(
         unregistered_time: framework.closed_at.map(status::time),
         offers: offers.iter().map(|it| offer(picture, it)).collect(),
         inverse_offers: Vec::new(),
-        allocated_resources: plain(&framework.used),
+        allocated_resources: full(&framework.used),
         offered_resources: offered.collect(),
     }
 }
@@ -444,7 +383,7 @@ fn task(picture: &Picture<'_>, task: &TaskView) -> schema::Task {
 }
 
 fn tasks(picture: &Picture<'_>) -> schema::ResponseGetTasks {
-    let of = || picture.of.values();
+    let of = || picture.by_framework().values();
     schema::ResponseGetTasks {
         tasks: of().flat_map(|of| &of.live).map(|it| task(picture, it)).collect(),
         unreachable_tasks: of()
@@ -463,7 +402,7 @@ fn roles_of(picture: &Picture<'_>) -> schema::ResponseGetRoles {
             name: Some(facts.role.as_str().to_owned()),
             weight: Some(roles::weight(facts.view)),
             frameworks: facts.frameworks.iter().map(id).collect(),
-            resources: plain(&(facts.allocated + &facts.offered)),
+            resources: full(&(facts.allocated + &facts.offered)),
         }
     };
     schema::ResponseGetRoles { roles: roles::facts(picture).into_iter().map(shown).collect() }
@@ -482,7 +421,7 @@ fn quota(picture: &Picture<'_>) -> schema::ResponseGetQuota {
     let infos = roles::limited(picture).map(|view| schema::QuotaInfo {
         role: role(view),
         principal: None,
-        guarantee: plain(&roles::resources(&view.guarantee)),
+        guarantee: full(&roles::resources(&view.guarantee)),
     });
     let configs = roles::limited(picture).map(|view| schema::QuotaConfig {
         role: role(view),

@@ -1,6 +1,9 @@
 //! The leader's picture, put in order for who reads it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use meshos_control::master::{AgentView, FrameworkView, NodeState, OfferView, TaskView, View};
 use meshos_protocol::{
@@ -31,7 +34,8 @@ impl<'a> Of<'a> {
     }
 }
 
-/// A picture of the leader's master. Making it costs a look at each row.
+/// A picture of the leader's master. Making it costs a look at each agent and framework; tasks and offers are put in
+/// order when they are first asked for.
 #[derive(Debug)]
 pub struct Picture<'a> {
     pub(super) view: &'a View,
@@ -39,8 +43,7 @@ pub struct Picture<'a> {
     pub(super) agents: BTreeMap<AgentId, &'a AgentView>,
     /// Those that have not ended, by id.
     pub(super) frameworks: BTreeMap<FrameworkId, &'a FrameworkView>,
-    /// What each framework has, also those of which nothing else is known.
-    pub(super) of: BTreeMap<FrameworkId, Of<'a>>,
+    of: OnceCell<BTreeMap<FrameworkId, Of<'a>>>,
     /// Frameworks that tell lost tasks apart.
     tell_apart: BTreeSet<FrameworkId>,
     nothing: Of<'a>,
@@ -52,33 +55,38 @@ pub(super) fn is_known(task: &TaskView) -> bool {
     task.state != TaskState::Unknown
 }
 
+/// Tasks and offers by framework, each in the order of their ids; those that have ended in the order of their ends.
+fn by_framework(view: &View) -> BTreeMap<FrameworkId, Of<'_>> {
+    let mut of: BTreeMap<FrameworkId, Of<'_>> = BTreeMap::new();
+    for task in view.tasks.iter() {
+        let its = of.entry(task.framework_id).or_default();
+        if !is_known(task) {
+            continue;
+        }
+        if task.state == TaskState::Unreachable {
+            its.unreachable.push(task);
+        } else {
+            its.live.push(task);
+        }
+    }
+    for task in view.tasks_ended.iter() {
+        of.entry(task.framework_id).or_default().ended.push(task);
+    }
+    for offer in view.offers.iter() {
+        of.entry(offer.framework_id).or_default().offers.push(offer);
+    }
+    for its in of.values_mut() {
+        its.live.sort_unstable_by_key(|task| &task.id);
+        its.unreachable.sort_unstable_by_key(|task| &task.id);
+        its.offers.sort_unstable_by_key(|offer| offer.id);
+    }
+    of
+}
+
 impl<'a> Picture<'a> {
     /// Of what the leader has published.
     #[must_use]
     pub fn new(view: &'a View) -> Self {
-        let mut of: BTreeMap<FrameworkId, Of<'_>> = BTreeMap::new();
-        for task in view.tasks.iter() {
-            let its = of.entry(task.framework_id).or_default();
-            if !is_known(task) {
-                continue;
-            }
-            if task.state == TaskState::Unreachable {
-                its.unreachable.push(task);
-            } else {
-                its.live.push(task);
-            }
-        }
-        for task in view.tasks_ended.iter() {
-            of.entry(task.framework_id).or_default().ended.push(task);
-        }
-        for offer in view.offers.iter() {
-            of.entry(offer.framework_id).or_default().offers.push(offer);
-        }
-        for its in of.values_mut() {
-            its.live.sort_unstable_by_key(|task| &task.id);
-            its.unreachable.sort_unstable_by_key(|task| &task.id);
-            its.offers.sort_unstable_by_key(|offer| offer.id);
-        }
         let all = view.frameworks.iter().chain(view.frameworks_closed.iter());
         let telling = all.filter(|framework| framework.details.capabilities.partition_aware);
         let agents = view.agents.iter().filter(|agent| agent.state != NodeState::Gone);
@@ -86,7 +94,7 @@ impl<'a> Picture<'a> {
             view,
             agents: agents.map(|agent| (agent.agent_id, agent.as_ref())).collect(),
             frameworks: view.frameworks.iter().map(|it| (it.id, it.as_ref())).collect(),
-            of,
+            of: OnceCell::new(),
             tell_apart: telling.map(|framework| framework.id).collect(),
             nothing: Of::default(),
         }
@@ -97,8 +105,13 @@ impl<'a> Picture<'a> {
         self.view.fence.cluster
     }
 
+    /// What each framework has, also those of which nothing else is known.
+    pub(super) fn by_framework(&self) -> &BTreeMap<FrameworkId, Of<'a>> {
+        self.of.get_or_init(|| by_framework(self.view))
+    }
+
     pub(super) fn of(&self, framework: FrameworkId) -> &Of<'a> {
-        self.of.get(&framework).unwrap_or(&self.nothing)
+        self.by_framework().get(&framework).unwrap_or(&self.nothing)
     }
 
     pub(super) fn framework_text(&self, id: FrameworkId) -> String {

@@ -21,7 +21,7 @@ pub(super) struct RoleFacts<'a> {
     pub(super) allocated: Resources,
     /// What is offered to it and those below it.
     pub(super) offered: Resources,
-    /// What is reserved for it or those below it.
+    /// What is reserved for it, and not for one below it.
     pub(super) reserved: Resources,
     /// The frameworks that are in it.
     pub(super) frameworks: BTreeSet<FrameworkId>,

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     attributes::{AttributeValue, Attributes},
+    task::TaskState,
     time::Wall,
     wishes::FaultDomain,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::amounts::{ranges_text, set_text};
-use crate::{convert::number, json::Names, schema};
+use crate::{
+    convert::{number, status},
+    json::Names,
+    schema,
+};
 
 /// A list whose rows are made one at a time, while it is written.
 pub(super) struct Rows<I>(pub(super) I);
@@ -107,6 +112,6 @@ pub(super) fn name_of<E: Names>(number: i32) -> &'static str {
 }
 
 /// Mesos's name of a task's state.
-pub(super) fn state_name(state: schema::TaskState) -> &'static str {
-    name_of::<schema::TaskState>(state as i32)
+pub(super) fn state_name(state: TaskState) -> &'static str {
+    name_of::<schema::TaskState>(status::written_state(state) as i32)
 }

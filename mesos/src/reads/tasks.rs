@@ -1,11 +1,11 @@
 //! Tasks.
 
 use meshos_control::master::TaskView;
-use meshos_protocol::{resources::Resource, task::TaskState, time::Wall};
+use meshos_protocol::{task::TaskState, time::Wall};
 use serde::Serialize;
 
 use super::{
-    amounts::{Amounts, all},
+    amounts::{All, all},
     picture::{Picture, is_known},
     rows::{LabelRow, Rows, labels, seconds, state_name},
 };
@@ -17,29 +17,29 @@ use crate::{
 /// A task.
 #[derive(Serialize)]
 pub(super) struct TaskRow<'a> {
-    id: &'a str,
-    name: &'a str,
-    framework_id: String,
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) framework_id: String,
     /// Empty when it has none.
-    executor_id: &'a str,
-    slave_id: String,
-    state: &'static str,
-    resources: Amounts<std::slice::Iter<'a, Resource>>,
-    role: &'a str,
-    statuses: Vec<StatusRow>,
+    pub(super) executor_id: &'a str,
+    pub(super) slave_id: String,
+    pub(super) state: &'static str,
+    pub(super) resources: All<'a>,
+    pub(super) role: &'a str,
+    pub(super) statuses: Vec<StatusRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<Vec<LabelRow<'a>>>,
+    pub(super) labels: Option<Vec<LabelRow<'a>>>,
 }
 
 /// A step in a task's life.
 #[derive(Serialize)]
-struct StatusRow {
-    state: &'static str,
-    timestamp: f64,
+pub(super) struct StatusRow {
+    pub(super) state: &'static str,
+    pub(super) timestamp: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    container_status: Option<schema::ContainerStatus>,
+    pub(super) container_status: Option<schema::ContainerStatus>,
 }
 
 /// The steps that are known of a task: when it began to run, and its newest one, unless it has just been launched.
@@ -59,7 +59,7 @@ impl<'a> TaskRow<'a> {
         let newest = picture.state_of(task);
         let row = |(state, at): (TaskState, Wall)| StatusRow {
             // The newest one in the words of its framework.
-            state: name(if state == task.state { newest } else { state }),
+            state: state_name(if state == task.state { newest } else { state }),
             timestamp: seconds(at),
             container_status: place.as_ref().map(|place| status::container_status(Some(place))),
         };
@@ -71,7 +71,7 @@ impl<'a> TaskRow<'a> {
                 .and_then(|extras| extras.executor.as_ref())
                 .map_or("", |executor| executor.as_str()),
             slave_id: picture.agent_text(task.agent_id),
-            state: name(newest),
+            state: state_name(newest),
             resources: all(&task.resources),
             role: task.role.as_str(),
             statuses: steps(task).map(row).collect(),
@@ -79,10 +79,6 @@ impl<'a> TaskRow<'a> {
             labels: extras.and_then(|extras| labels(&extras.labels)),
         }
     }
-}
-
-fn name(state: TaskState) -> &'static str {
-    state_name(status::written_state(state))
 }
 
 /// In which order tasks are listed, by when they were first told of.
