@@ -95,6 +95,25 @@ impl Past {
         Self { averages: Vec::new(), amounts: ScalarQuantities::new(), until }
     }
 
+    /// What was an average that long before `until`, and nothing was held since.
+    pub(crate) fn of_earlier(
+        average: &ScalarQuantities,
+        age_ms: u64,
+        half_life: Duration,
+        until: Mono,
+    ) -> Self {
+        let averages = average.iter().map(|(name, amount)| {
+            let millis = i128::from(amount.millis().clamp(0, MILLIS_MAX));
+            (name.clone(), millis << AVERAGE_BITS)
+        });
+        let mut averages: Vec<_> = averages.collect();
+        averages.sort_unstable();
+        let mut past = Self { averages, amounts: average.clone(), until: Mono(0) };
+        past.advance(Mono(age_ms), half_life, &ScalarQuantities::new());
+        past.until = until;
+        past
+    }
+
     /// The average as of the last call of [`Past::advance`].
     pub(crate) fn amounts(&self) -> &ScalarQuantities {
         &self.amounts
@@ -187,6 +206,18 @@ mod tests {
         assert_eq!(past.amounts(), &quantities("cpus:1.5;mem:6.25"));
         past.advance(at(60_000), HOUR, &quantities(""));
         assert!(past.is_forgotten());
+    }
+
+    #[test]
+    fn an_average_goes_on_from_what_it_was() {
+        let earlier = quantities("cpus:8;mem:100;b:4;a:2");
+        let mut past = Past::of_earlier(&earlier, 2 * 3_600_000, HOUR, at(5));
+        assert_eq!(past.amounts(), &quantities("cpus:2;mem:25;b:1;a:0.5"));
+        past.advance(at(65), HOUR, &quantities("b:3"));
+        assert_eq!(past.amounts(), &quantities("cpus:1;mem:12.5;b:2;a:0.25"));
+        let now = Past::of_earlier(&earlier, 0, HOUR, at(5));
+        assert_eq!(now.amounts(), &earlier);
+        assert!(Past::of_earlier(&earlier, u64::MAX, HOUR, at(5)).is_forgotten());
     }
 
     #[test]

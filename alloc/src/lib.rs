@@ -51,3 +51,4 @@ pub use profile::AgentProfile;
 pub use quota::{Quota, QuotaError};
 pub use share::Share;
 pub use split::PartMin;
+pub use tree::PastUse;

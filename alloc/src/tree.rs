@@ -11,6 +11,7 @@ pub(crate) mod levels;
 mod limits;
 mod order;
 mod parties;
+mod past;
 
 use std::{
     cmp::Ordering,
@@ -27,6 +28,8 @@ use meshos_protocol::{
 
 pub(crate) use ledger::{Charge, counts};
 use levels::{Counted, Sums};
+pub use past::PastUse;
+use past::User;
 
 use crate::{
     arena::{Arena, Key},
@@ -201,8 +204,8 @@ pub(crate) struct Tree {
     reserved: BTreeMap<Role, ScalarQuantities>,
     policy: Box<dyn Policy>,
     half_life: Option<Duration>,
-    /// What roles used that nobody is in at present.
-    remembered: BTreeMap<Role, Past>,
+    /// What those used who are not in the tree at present.
+    remembered: BTreeMap<User, Past>,
     /// The time, as far as it has been told.
     clock: Mono,
     /// Counts the runs.

@@ -1,9 +1,16 @@
 //! What operators say of roles, and which policy they choose.
 
-use meshos_protocol::{role::Role, time::Mono};
+use std::{collections::BTreeMap, time::Duration};
+
+use meshos_protocol::{
+    role::Role,
+    time::{Mono, millis},
+};
 
 use super::Allocator;
-use crate::{Policy, Quota, QuotaError, arena::Key, membership::Membership, quota::Headroom};
+use crate::{
+    PastUse, Policy, Quota, QuotaError, arena::Key, membership::Membership, quota::Headroom,
+};
 
 impl Allocator {
     /// The policy in force.
@@ -20,6 +27,18 @@ impl Allocator {
     /// been held, so this is called before anything that changes what is held.
     pub fn advance(&mut self, now: Mono) {
         self.tree.advance(now);
+    }
+
+    /// What roles and those in them have used before, up to now: of so many parties at most, those that
+    /// have used most. Nothing unless the policy in force counts past use.
+    pub fn past_use(&mut self, parties_max: usize) -> BTreeMap<Role, PastUse> {
+        self.tree.past_use(parties_max)
+    }
+
+    /// Goes on from what was used before, as another allocator of the same policy told it `age` ago;
+    /// what was used since is not known to anybody.
+    pub fn set_past_use(&mut self, by_role: &BTreeMap<Role, PastUse>, age: Duration) {
+        self.tree.set_past_use(by_role, millis(age));
     }
 
     /// Weighs a role against its siblings, in thousandths; 1000 is the weight of a role that was

@@ -7,11 +7,7 @@ use meshos_protocol::{
 };
 
 use super::{FRESH, Kind, LISTS, NEEDY, Node, Tree, WAITING};
-use crate::{
-    arena::Key,
-    decay::{Past, faded_until},
-    policy::Policy,
-};
+use crate::{arena::Key, decay::Past, policy::Policy};
 
 /// A change of what a party holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,24 +129,6 @@ impl Tree {
         self.stale = false;
         self.rank_all();
         self.fade_remembered();
-    }
-
-    /// Brings the past of a node up to date.
-    pub(super) fn fade(&mut self, key: Key<Node>) {
-        let Some(half_life) = self.half_life else { return };
-        let node = &mut self.nodes[key];
-        if let Some(past) = &mut node.past {
-            past.advance(faded_until(self.clock, half_life), half_life, &node.held);
-        }
-    }
-
-    fn fade_remembered(&mut self) {
-        let Some(half_life) = self.half_life else { return };
-        let (clock, nothing) = (faded_until(self.clock, half_life), ScalarQuantities::new());
-        self.remembered.retain(|_, past| {
-            past.advance(clock, half_life, &nothing);
-            !past.is_forgotten()
-        });
     }
 
     /// Changes a role, and brings those above it up to date.

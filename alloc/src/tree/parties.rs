@@ -3,10 +3,7 @@
 use meshos_protocol::{ids::FrameworkId, role::Role};
 
 use super::{Kind, Node, RoleNodes, Tree, WEIGHT_DEFAULT_MILLIS};
-use crate::{arena::Key, decay::Past, membership::Membership};
-
-/// The most roles without anybody in them whose past use is remembered.
-const REMEMBERED_MAX: usize = 10_000;
+use crate::{arena::Key, membership::Membership};
 
 impl Tree {
     /// Adds a framework to a role, in no scope.
@@ -39,11 +36,11 @@ impl Tree {
             }
             debug_assert_eq!(node.counts, [0, 0], "a node that waits was removed");
             next = node.parent;
-            let Some(node) = self.nodes.remove(key) else { return };
+            let Some(mut node) = self.nodes.remove(key) else { return };
+            self.remember(&mut node);
             match node.kind {
                 Kind::Role(role) => {
                     self.roles.remove(&role);
-                    self.remember(role, node.past);
                 }
                 Kind::Direct => self.forget_direct(next),
                 Kind::Root | Kind::Framework(..) => {}
@@ -51,15 +48,6 @@ impl Tree {
             if let Some(parent) = next {
                 self.nodes[parent].children -= 1;
             }
-        }
-    }
-
-    /// Keeps what a role has used, so that leaving and coming back does not clear it.
-    fn remember(&mut self, role: Role, past: Option<Box<Past>>) {
-        if let Some(past) = past
-            && self.remembered.len() < REMEMBERED_MAX
-        {
-            self.remembered.insert(role, *past);
         }
     }
 
@@ -74,12 +62,8 @@ impl Tree {
         self.roles.insert(role.clone(), RoleNodes { role: key, direct: None });
         let priority = self.priority(role);
         let quota = self.quota(role).cloned().map(Box::new);
-        let past = self.remembered.remove(role).map(Box::new);
         let node = &mut self.nodes[key];
         (node.priority, node.quota) = (priority, quota);
-        if let Some(past) = past.filter(|_| node.past.is_some()) {
-            node.past = Some(past);
-        }
         self.refresh_unmet(key);
         key
     }
@@ -107,8 +91,9 @@ impl Tree {
     }
 
     fn add_child(&mut self, kind: Kind, parent: Key<Node>, weight_millis: u64) -> Key<Node> {
+        let past = self.past_of_new(&kind, parent);
         let mut node = Node::new(kind, Some(parent), weight_millis);
-        node.past = self.half_life.map(|_| Box::new(Past::new(self.clock)));
+        node.past = past;
         node.counted = self.rescaling.then(Box::default);
         self.nodes[parent].children += 1;
         if self.nodes[parent].children > 1 {

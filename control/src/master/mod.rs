@@ -35,6 +35,7 @@ mod machine;
 mod offers;
 mod operations;
 mod operator;
+mod past;
 mod presence;
 mod proposals;
 mod publish;

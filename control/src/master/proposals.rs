@@ -201,10 +201,13 @@ impl Core {
                 self.allocator.set_quota(role, quota.clone());
                 self.pictures.role_set();
             }
-            Command::SetPolicy { .. } => self.policy_chosen(),
+            Command::SetPolicy { .. } => self.policy_chosen(cx.now),
             Command::SetWishes { framework, .. } => self.apply_wishes(*framework),
             Command::UpdateFramework { framework, .. } => self.update_recorded(cx, *framework),
-            Command::FormCluster { .. } | Command::RaiseLevel { .. } | Command::Unknown => {}
+            Command::FormCluster { .. }
+            | Command::RaiseLevel { .. }
+            | Command::NotePastUse { .. }
+            | Command::Unknown => {}
         }
     }
 

@@ -142,6 +142,7 @@ impl Core {
         core.registry = registry;
         core.expect_agents(now);
         core.expect_frameworks(now);
+        core.take_past_use(now);
         core.take_hints(now, hints);
         core.publish(now);
         core
@@ -204,9 +205,15 @@ impl Core {
     }
 
     /// Operators have chosen an allocation policy.
-    pub(super) fn policy_chosen(&mut self) {
-        self.policy = policy_of(&self.registry, &self.config);
-        self.allocator.set_policy(self.policy.build());
+    pub(super) fn policy_chosen(&mut self, now: Now) {
+        let chosen = policy_of(&self.registry, &self.config);
+        // The same once more forgets nothing.
+        if chosen != self.policy {
+            self.policy = chosen;
+            self.allocator.set_policy(self.policy.build());
+            self.await_past_use(now);
+            self.pictures.role_set();
+        }
     }
 
     /// Does what is due.
@@ -216,6 +223,7 @@ impl Core {
                 Timer::AgentLost(agent) => self.agent_timed_out(cx, agent),
                 Timer::FrameworkAway(framework) => self.framework_timed_out(cx, framework),
                 Timer::HistoryOf(agent) => self.history_concluded(cx, agent),
+                Timer::PastUse => self.note_past_use(cx),
             }
         }
         for agent in self.tasks.take_emptied() {

@@ -16,6 +16,8 @@ pub(super) enum Timer {
     FrameworkAway(FrameworkId),
     /// The agent was asked for what it remembers, and has not answered.
     HistoryOf(AgentId),
+    /// What was used is to go on record.
+    PastUse,
 }
 
 /// The timers that are set.

@@ -86,6 +86,11 @@ impl Registry {
                 Ok(Outcome::Done)
             }
             Command::SetHold { agent, hold } => self.set_hold(*agent, *hold),
+            Command::NotePastUse { past } => {
+                past.check()?;
+                self.past = (!past.roles.is_empty()).then(|| past.clone());
+                Ok(Outcome::Done)
+            }
             Command::RaiseLevel { level } => {
                 self.level = self.level.max(Level(*level));
                 Ok(Outcome::Done)

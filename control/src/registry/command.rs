@@ -12,6 +12,8 @@ use meshos_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::PastRecord;
+
 /// One entry of the replicated log: a command and who proposed it.
 ///
 /// (term, proposal) makes an entry that was written twice recognisable: the registry keeps the
@@ -158,6 +160,11 @@ pub enum Command {
         /// Absent: it is offered again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hold: Option<Hold>,
+    },
+    /// Tells what roles have used before, in place of what was told earlier.
+    NotePastUse {
+        /// The record.
+        past: Box<PastRecord>,
     },
     /// All voters know the records of this level; see [`super::LEVEL`].
     RaiseLevel {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshos_alloc::Quota;
+use meshos_alloc::{PastUse, Quota};
 use meshos_protocol::{
     codec,
     framework::{Capabilities, FrameworkInfo},
@@ -15,7 +15,8 @@ use meshos_protocol::{
 use serde_json::Value;
 
 use super::{
-    AgentState, Command, Entry, Hold, LEVEL, LEVEL_FIRST, NotUnderstood, Outcome, Registry,
+    AgentState, Command, Entry, Hold, LEVEL, LEVEL_FIRST, NotUnderstood, Outcome, PastRecord,
+    Registry,
 };
 
 fn entry(proposal: u64, command: Command) -> Entry {
@@ -203,8 +204,20 @@ fn one_of_each() -> Vec<Command> {
             suppressed_roles,
             wishes: Some(wishes),
         },
+        Command::NotePastUse { past: Box::new(past_use()) },
         Command::RaiseLevel { level: LEVEL },
     ]
+}
+
+fn past_use() -> PastRecord {
+    let used = "cpus:1".parse::<meshos_protocol::resources::Resources>().unwrap().quantities();
+    let frameworks = BTreeMap::from([(FrameworkId(1), used.clone())]);
+    let past = PastUse { used: used.clone(), own: used, frameworks };
+    PastRecord {
+        policy: "fair-decay:1h".to_owned(),
+        at: Wall(1),
+        roles: BTreeMap::from([(role(), past)]),
+    }
 }
 
 /// Each kind of what constraints look at, and of what must be true of it.

@@ -14,7 +14,9 @@ use meshos_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{AgentState, FrameworkRecord, Hold, LEVEL, NotUnderstood, Registry, level::Level};
+use super::{
+    AgentState, FrameworkRecord, Hold, LEVEL, NotUnderstood, PastRecord, Registry, level::Level,
+};
 use crate::framing::{self, LENGTH_BYTES};
 
 /// Why bytes are not a snapshot.
@@ -76,6 +78,9 @@ enum Record {
     Policy {
         policy: String,
     },
+    PastUse {
+        past: Box<PastRecord>,
+    },
     End {
         /// How many frames stand before this one.
         records: u64,
@@ -132,6 +137,9 @@ impl Registry {
         if let Some(policy) = self.policy() {
             writer.put(&Record::Policy { policy: policy.to_owned() });
         }
+        if let Some(past) = &self.past {
+            writer.put(&Record::PastUse { past: past.clone() });
+        }
         writer.put(&Record::End { records: writer.records });
         writer.bytes
     }
@@ -183,6 +191,7 @@ impl Registry {
                     registry.quotas.insert(role, quota);
                 }
                 Record::Policy { policy } => registry.policy = Some(policy),
+                Record::PastUse { past } => registry.past = Some(past),
                 Record::End { records } if records != before => {
                     return Err(SnapshotError::Malformed { what: "records are missing" });
                 }

@@ -9,7 +9,7 @@ use meshos_protocol::{
     time::Wall,
 };
 
-use super::{AgentState, FrameworkRecord, Hold, Limits, Lookup, level::Level};
+use super::{AgentState, FrameworkRecord, Hold, Limits, Lookup, PastRecord, level::Level};
 
 /// The weight of a role that has none of its own, in thousandths.
 pub(super) const WEIGHT_DEFAULT_MILLIS: u64 = 1_000;
@@ -41,6 +41,8 @@ pub struct Registry {
     /// The allocation policy that operators have chosen, in its text form; absent: the leader's
     /// default.
     pub(super) policy: Option<String>,
+    /// What was used before, in place of what an earlier leader told.
+    pub(super) past: Option<Box<PastRecord>>,
 }
 
 impl Registry {
@@ -139,6 +141,11 @@ impl Registry {
     /// may have taken it.
     pub fn policy(&self) -> Option<&str> {
         self.policy.as_deref()
+    }
+
+    /// What roles had used before, if a policy that counts it is or was in force.
+    pub fn past_use(&self) -> Option<&PastRecord> {
+        self.past.as_deref()
     }
 
     /// How many frameworks have not ended.

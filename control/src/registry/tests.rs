@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use meshos_alloc::Quota;
+use meshos_alloc::{PastUse, Quota};
 use meshos_protocol::{
     framework::{Capabilities, FrameworkInfo},
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Subscription, Term},
@@ -16,7 +16,9 @@ use meshos_protocol::{
 };
 use proptest::prelude::*;
 
-use super::{AgentState, Command, Entry, Hold, LEVEL, Limits, Lookup, Outcome, Registry};
+use super::{
+    AgentState, Command, Entry, Hold, LEVEL, Limits, Lookup, Outcome, PastRecord, Registry,
+};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -383,6 +385,12 @@ fn hold() -> impl Strategy<Value = Option<Hold>> {
     ]
 }
 
+fn past_use(of: Option<Role>) -> Command {
+    let roles = of.into_iter().map(|role| (role, PastUse::default())).collect();
+    let past = PastRecord { policy: "fair-decay:1h".to_owned(), at: Wall(5), roles };
+    Command::NotePastUse { past: Box::new(past) }
+}
+
 /// What operators say of how the cluster is shared.
 fn shares() -> impl Strategy<Value = Command> {
     let role = || "[ab]".prop_map(|role| Role::new(&role).unwrap());
@@ -398,6 +406,7 @@ fn shares() -> impl Strategy<Value = Command> {
         role().prop_map(|role| Command::SetQuota { role, quota: Quota::default() }),
         (role(), -1i32..2).prop_map(|(role, priority)| Command::SetPriority { role, priority }),
         policy.prop_map(|policy| Command::SetPolicy { policy: policy.to_owned() }),
+        (role(), any::<bool>()).prop_map(|(role, any)| past_use(any.then_some(role))),
     ]
 }
 

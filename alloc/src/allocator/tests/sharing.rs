@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use meshos_protocol::{ids::FrameworkId, time::Mono};
+use meshos_protocol::{ids::FrameworkId, role::Role, time::Mono};
 
 use super::support::{Cluster, agent, resources, role};
 use crate::{OfferMode, Options, RescindCause, policy};
@@ -155,6 +155,78 @@ fn who_has_used_much_waits_until_the_others_have_caught_up() {
     assert!(served[&2] >= 11, "{served:?}");
     let past = &cluster.allocator.roles()[0].past;
     assert!(past.to_string().starts_with("cpus:1."), "half of half is left: {past}");
+}
+
+fn by_the_hour() -> Options {
+    let policy = Box::new(policy::FairDecay::new(Duration::from_secs(3600)));
+    Options { policy, split: None, ..Options::default() }
+}
+
+/// Framework 1 holds everything for an hour; `b` has been held before by one that has left.
+fn cluster_with_a_past() -> Cluster {
+    let mut cluster = Cluster::with(by_the_hour(), 1);
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    cluster.add_framework(2, &["b/c"]);
+    let grant = cluster.run().remove(0);
+    cluster.accept_text(&grant, "cpus:4;mem:4096");
+    cluster.now = Mono(1_800_000);
+    cluster.allocator.advance(cluster.now);
+    let all = resources("cpus:4;mem:4096");
+    cluster.allocator.recover_allocated(agent(1), FrameworkId(2), &role("b/c"), &all);
+    cluster.allocator.remove_framework(FrameworkId(2));
+    cluster.add_framework(1, &["a"]);
+    let grant = cluster.run().remove(0);
+    cluster.accept_text(&grant, "cpus:4;mem:4096");
+    cluster.now = Mono(5_400_000);
+    cluster.allocator.advance(cluster.now);
+    cluster
+}
+
+#[test]
+fn what_was_used_is_known_to_the_next_allocator() {
+    let mut before = cluster_with_a_past();
+    let told = before.allocator.past_use(100);
+    assert_eq!(told.keys().map(Role::as_str).collect::<Vec<_>>(), ["a", "b", "b/c"]);
+    let of_a = &told[&role("a")];
+    assert_eq!(of_a.used.to_string(), "cpus:2;mem:2048");
+    assert_eq!((&of_a.own, &of_a.frameworks[&FrameworkId(1)]), (&of_a.used, &of_a.used));
+    // Half an hour's use, an hour ago: whose it was is not known any more.
+    assert!(told[&role("b")].own.is_empty() && told[&role("b/c")].frameworks.is_empty());
+    assert!(told[&role("b")].used.to_string().starts_with("cpus:0.585"), "{told:?}");
+
+    let mut after = Cluster::with(by_the_hour(), 1);
+    after.allocator.set_past_use(&told, Duration::from_secs(3600));
+    after.add_agent(1, "cpus:4;mem:4096");
+    after.add_framework(1, &["a"]);
+    after.add_framework(3, &["b/c"]);
+    let again = after.allocator.past_use(100);
+    assert_eq!(again[&role("a")].frameworks[&FrameworkId(1)].to_string(), "cpus:1;mem:1024");
+    assert!(again[&role("b/c")].own.to_string().starts_with("cpus:0.292"), "{again:?}");
+    assert_eq!(after.run()[0].framework, FrameworkId(3), "who has used less comes first");
+    // Who is there already goes on from it, too.
+    let mut late = Cluster::with(by_the_hour(), 1);
+    late.add_framework(1, &["a"]);
+    late.allocator.set_past_use(&told, Duration::from_secs(3600));
+    assert_eq!(late.allocator.past_use(100), again);
+}
+
+#[test]
+fn those_who_used_most_are_told_of_when_not_all_can_be() {
+    let mut cluster = cluster_with_a_past();
+    let told = cluster.allocator.past_use(3);
+    assert_eq!(told.keys().map(Role::as_str).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(told[&role("a")].frameworks.len(), 1);
+    let told = cluster.allocator.past_use(1);
+    assert!(!told[&role("a")].used.is_empty() && told[&role("a")].own.is_empty());
+}
+
+#[test]
+fn a_policy_that_does_not_count_the_past_tells_none() {
+    let mut cluster = cluster_with_a_past();
+    let told = cluster.allocator.past_use(100);
+    cluster.allocator.set_policy(Box::new(policy::Drf));
+    cluster.allocator.set_past_use(&told, Duration::ZERO);
+    assert!(cluster.allocator.past_use(100).is_empty());
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod history;
 mod holds;
 mod leaders;
 mod operations;
+mod past;
 mod pictures;
 mod random;
 mod recordings;

@@ -84,7 +84,11 @@ impl World {
 
     /// The first leader of this release, while the others run older ones.
     pub(super) fn amid_an_upgrade() -> Self {
-        let mut world = Self::new();
+        Self::amid_an_upgrade_with(MasterConfig::default())
+    }
+
+    pub(super) fn amid_an_upgrade_with(config: MasterConfig) -> Self {
+        let mut world = Self::with(config);
         world.log = Registry::new();
         let fence = world.fence();
         (world.master, world.tape) = made(&world.config, fence, &Registry::new(), &[], START);
@@ -601,6 +605,7 @@ fn proposal(command: &Command) -> String {
         Command::SetPolicy { policy } => format!("policy {policy}"),
         Command::SetWishes { framework, .. } => format!("wishes {framework}"),
         Command::UpdateFramework { framework, .. } => format!("update {framework}"),
+        Command::NotePastUse { .. } => "past use".to_owned(),
         Command::RaiseLevel { level } => format!("level {level}"),
         Command::SetWeight { role, weight_millis } => format!("weight {role} {weight_millis}"),
         Command::Unknown => "unknown".to_owned(),
