@@ -10,6 +10,7 @@ use meshos_protocol::resources::{
     Amount, Ranges, ReservationKind, Resource, Resources, ScalarQuantities, Set, TextError,
 };
 use meshos_protocol::role::Role;
+use meshos_protocol::wishes::FaultDomain;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -81,6 +82,10 @@ fn check_texts(text: &str) {
     match text.parse::<Amount>() {
         Ok(read) => assert_eq!(read.to_string().parse(), Ok(read)),
         Err(error) => check_error(&error, text),
+    }
+    if let Ok(read) = text.parse::<FaultDomain>() {
+        assert_eq!(read.to_string().parse(), Ok(read.clone()), "{text:?}");
+        check_reencoding(&read);
     }
     if let Ok(role) = Role::new(text) {
         let printed = format!("cpus({role}):1");

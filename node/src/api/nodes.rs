@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meshos_control::master::{AgentView, FrameworkView, OfferView, View};
+use meshos_control::master::{AgentView, FrameworkView, NodeState, OfferView, View};
 use meshos_membership::view::{ClusterView, Health, NodeFacts};
 use serde_json::{Value, json};
 
@@ -45,6 +45,8 @@ fn row(
     let gossip_alive = if agent.leader { Some(true) } else { peer.map(|peer| peer.alive) };
     let mut row = serde_json::to_value(&agent)
         .map_err(|error| Failure::unavailable(format!("a node cannot be shown: {error}")))?;
+    let (state, hold) = state_and_hold(agent.state);
+    (row["state"], row["hold"]) = (json!(state), json!(hold));
     row["resources_text"] = agent.resources.to_string().into();
     row["attributes_text"] = agent.attributes.to_string().into();
     // What gossip says of the node, a hint; null when it has not heard of it.
@@ -56,6 +58,19 @@ fn row(
         row["pid"] = Value::Null;
     }
     Ok(row)
+}
+
+/// The state in one of the four words that scripts know, and what an operator did to the node where that says more: one that
+/// was emptied or is deactivated takes no new tasks, as one that drains.
+const fn state_and_hold(state: NodeState) -> (&'static str, Option<&'static str>) {
+    match state {
+        NodeState::Active => ("active", None),
+        NodeState::Draining => ("draining", None),
+        NodeState::Drained => ("draining", Some("drained")),
+        NodeState::Deactivated => ("draining", Some("deactivated")),
+        NodeState::Unreachable => ("unreachable", None),
+        NodeState::Gone => ("gone", None),
+    }
 }
 
 fn roles(text: &str) -> Vec<&str> {
@@ -111,7 +126,6 @@ pub(super) fn offers(view: &View) -> Vec<Arc<OfferView>> {
 pub(super) mod tests {
     use std::{net::SocketAddr, time::Duration};
 
-    use meshos_control::master::NodeState;
     use meshos_membership::view::Peer;
     use meshos_protocol::{
         attributes::Attributes,
@@ -244,6 +258,24 @@ pub(super) mod tests {
         assert_eq!(first["health"]["disk_pressure"], 0.02);
         assert_eq!(first["health"]["draining"], false);
         assert_eq!((&rows[1]["roles"], &rows[1]["health"]), (&json!([]), &Value::Null));
+    }
+
+    #[test]
+    fn a_state_is_one_of_the_four_words_that_scripts_know() {
+        let states = [
+            (NodeState::Active, "active", Value::Null),
+            (NodeState::Draining, "draining", Value::Null),
+            (NodeState::Drained, "draining", json!("drained")),
+            (NodeState::Deactivated, "draining", json!("deactivated")),
+            (NodeState::Unreachable, "unreachable", Value::Null),
+            (NodeState::Gone, "gone", Value::Null),
+        ];
+        for (state, told, hold) in states {
+            let node = Arc::new(AgentView { state, ..agent(2, "h:2").as_ref().clone() });
+            let own = (&own(), &facts("agent", 0));
+            let rows = rows([node].iter(), &ClusterView::default(), own).unwrap();
+            assert_eq!((&rows[0]["state"], &rows[0]["hold"]), (&json!(told), &hold));
+        }
     }
 
     #[test]

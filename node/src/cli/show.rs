@@ -74,6 +74,8 @@ struct NodeRow {
     address: String,
     hostname: String,
     state: String,
+    /// What an operator did to it, where that says more than the state.
+    hold: Option<String>,
     leader: bool,
     connected: bool,
     resources: Amounts,
@@ -109,12 +111,12 @@ impl DrainCell {
 impl NodeRow {
     fn state(&self) -> String {
         let left = self.drain.as_ref().and_then(DrainCell::left);
-        let left = left.filter(|_| self.state == "draining");
-        let state = match (self.state.as_str(), self.connected) {
+        let left = left.filter(|_| self.state == "draining" && self.hold.is_none());
+        let state = match (self.hold.as_deref().unwrap_or(&self.state), self.connected) {
             // It is taken to be alive for a while, and offered to nobody.
             ("active", false) => return "not connected".to_owned(),
-            ("draining" | "drained" | "deactivated", false) => {
-                format!("{}, not connected", self.state)
+            (state @ ("draining" | "drained" | "deactivated"), false) => {
+                format!("{state}, not connected")
             }
             (state, _) => state.to_owned(),
         };
@@ -438,7 +440,12 @@ mod tests {
     #[test]
     fn a_drain_shows_what_it_waits_for() {
         let state = |state: &str, connected: bool, drain: Value| {
-            let row = json!({ "state": state, "connected": connected, "drain": drain });
+            let (state, hold) = match state {
+                "drained" | "deactivated" => ("draining", json!(state)),
+                state => (state, Value::Null),
+            };
+            let row =
+                json!({ "state": state, "hold": hold, "connected": connected, "drain": drain });
             serde_json::from_value::<NodeRow>(row).unwrap().state()
         };
         let left = |tasks: u64, executors: u64, ends: u64| {

@@ -74,3 +74,45 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(places: &[Option<&str>]) -> Queue {
+        let waiting = places.iter().enumerate().map(|(text, place)| {
+            let place = place.map(str::to_owned);
+            Waiting { text, place, failures: 0 }
+        });
+        Queue::new(waiting, Duration::from_secs(3))
+    }
+
+    fn run(choice: Choice) -> (usize, bool) {
+        let Choice::Run(task, local) = choice else { panic!("{choice:?}") };
+        (task.text, local)
+    }
+
+    #[test]
+    fn a_task_waits_for_its_place_and_takes_any_when_the_delay_is_over() {
+        let mut queue = queue(&[Some("rack-1"), Some("rack-1"), Some("rack-2")]);
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(run(queue.choose(start, Some("rack-2"))), (2, true));
+        assert_eq!(queue.choose(start, Some("rack-2")), Choice::Hold(Duration::from_secs(3)));
+        assert_eq!(queue.choose(after(2), None), Choice::Hold(Duration::from_secs(1)));
+        assert_eq!(run(queue.choose(after(3), Some("rack-2"))), (0, false));
+        // The good offer comes; the next that waits has its own delay.
+        queue.push(Waiting { text: 5, place: Some("rack-3".to_owned()), failures: 1 });
+        assert_eq!(run(queue.choose(after(4), Some("rack-1"))), (1, true));
+        assert_eq!(queue.choose(after(5), None), Choice::Hold(Duration::from_secs(3)));
+        assert_eq!(run(queue.choose(after(8), None)), (5, false));
+        assert!(queue.is_empty());
+        assert_eq!(queue.choose(after(9), Some("rack-1")), Choice::Nothing);
+    }
+
+    #[test]
+    fn a_text_that_lies_nowhere_is_read_anywhere() {
+        let mut queue = queue(&[Some("rack-1"), None]);
+        assert_eq!(run(queue.choose(Instant::now(), Some("rack-2"))), (1, true));
+    }
+}

@@ -80,7 +80,7 @@ fn a_drain_with_grace_ends_even_what_ignores_sigterm_when_the_time_is_over() {
     });
     framework.wait_for_all("the deaf end too", &deaf, |state| state == TaskState::Killed);
     assert!(began.elapsed() >= Duration::from_secs(8), "they had their time");
-    wait_until("the node is drained", || row(&cluster, asked, &id)["state"] == "drained");
+    wait_until("the node is drained", || row(&cluster, asked, &id)["hold"] == "drained");
     let all: Vec<String> = willing.into_iter().chain(deaf).collect();
     assert_ended_once(&framework, &journal, &all, TaskState::Killed);
 
@@ -111,7 +111,7 @@ fn the_next_leader_finishes_a_drain_and_a_node_that_was_away_is_drained_when_it_
     cluster.leader_after(leader.term);
     framework.wait_for_all("the tasks end", &first, |state| state == TaskState::Killed);
     wait_until("the next leader shows it drained", || {
-        row(&cluster, asked, &id)["state"] == "drained"
+        row(&cluster, asked, &id)["hold"] == "drained"
     });
     assert_ended_once(&framework, &journal, &first, TaskState::Killed);
 
@@ -126,7 +126,7 @@ fn the_next_leader_finishes_a_drain_and_a_node_that_was_away_is_drained_when_it_
     let _told = cluster.nodes[asked].command(&["drain", &id, "--grace", "0s"]).run().success();
     cluster.nodes[drained].start();
     framework.wait_for_all("they end", &second, |state| state == TaskState::Killed);
-    wait_until("it is drained", || row(&cluster, asked, &id)["state"] == "drained");
+    wait_until("it is drained", || row(&cluster, asked, &id)["hold"] == "drained");
     assert_ended_once(&framework, &journal, &second, TaskState::Killed);
 }
 
@@ -183,7 +183,7 @@ fn a_deactivated_node_keeps_its_tasks_and_takes_none_until_it_is_reactivated() {
     let run = |arguments: &[&str]| cluster.nodes[asked].command(arguments).run();
     let told = run(&["deactivate", &id]).success();
     assert!(told.stdout.ends_with("is deactivated: it is offered no more, its tasks go on\n"));
-    assert_eq!(row(&cluster, asked, &id)["state"], "deactivated");
+    assert_eq!(row(&cluster, asked, &id)["hold"], "deactivated");
     let explained = run(&["explain", "node", &id]).success();
     assert!(explained.stdout.contains("is deactivated: its tasks go on"), "{explained:?}");
     let refused = run(&["undrain", &id]);
@@ -192,7 +192,7 @@ fn a_deactivated_node_keeps_its_tasks_and_takes_none_until_it_is_reactivated() {
     cluster.nodes[leader.index].kill();
     cluster.leader_after(leader.term);
     wait_until("the next leader knows", || row(&cluster, asked, &id)["connected"] == true);
-    assert_eq!(row(&cluster, asked, &id)["state"], "deactivated");
+    assert_eq!(row(&cluster, asked, &id)["hold"], "deactivated");
     framework.submit_on(&id, [shell("later", "exit 0")]);
     journal.open_gate("gate");
     framework.wait_for_all("the tasks go on", &tasks, |state| state == TaskState::Finished);

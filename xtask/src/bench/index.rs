@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use super::figures::Figures;
-use super::{allocator, bare, disk, failover, idle, launch, registry};
+use super::{allocator, bare, disk, failover, idle, launch, rebuild, registry};
 use crate::cmd;
 
 /// A measurement that can be asked for by name.
@@ -25,6 +25,7 @@ pub const BENCHES: &[Bench] = &[
     failover::BENCH,
     idle::BENCH,
     launch::BENCH,
+    rebuild::BENCH,
     registry::BENCH,
 ];
 

@@ -8,6 +8,7 @@ use anyhow::Context;
 use super::dev::DevCluster;
 use super::disk;
 use super::figures::{Figures, milliseconds, percentile};
+use super::folder::Folder;
 use crate::cmd;
 
 /// Runs that are measured, after some that fill caches.
@@ -22,8 +23,10 @@ const SYNCS: u32 = 300;
 /// # Errors
 /// When the cluster does not come up or a run fails.
 pub fn measure(figures: &mut Figures) -> anyhow::Result<()> {
-    let sync = disk::measure(&cmd::workspace_root().join("target"), SYNCS)?;
-    let cluster = DevCluster::start(3)?;
+    // The nodes' data and the yardstick are on the same disk.
+    let folder = Folder::new("run");
+    let cluster = DevCluster::start_in(3, &folder.path().join("cluster"))?;
+    let sync = disk::measure(folder.path(), SYNCS)?;
     let follower = cluster.follower()?;
     let run = || -> anyhow::Result<Duration> {
         let start = Instant::now();
