@@ -145,6 +145,7 @@ fn launch(task: &TaskId) -> TaskLaunch {
             executor: None,
             data: Vec::new(),
             kill_grace_ms: None,
+            max_completion_ms: None,
             labels: BTreeMap::new(),
         },
         role: Role::default(),

@@ -24,6 +24,9 @@ pub use state::TaskState;
 /// that asks for more waits so long.
 pub const KILL_GRACE_MAX_MS: u64 = 24 * 3_600 * 1_000;
 
+/// The longest time that [`TaskDescription::max_completion_ms`] may say: ten years of 365 days.
+pub const MAX_COMPLETION_MAX_MS: u64 = 10 * 365 * 24 * 3_600 * 1_000;
+
 /// The most bytes of data that a task carries for its executor.
 pub const DATA_BYTES_MAX: usize = 256 << 10;
 /// The most bytes of data in a status update: they are on the agent's disk until it is acknowledged.
@@ -63,6 +66,11 @@ pub struct TaskDescription {
     /// [`KILL_GRACE_MAX_MS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_grace_ms: Option<u64>,
+    /// For how long it may run, in milliseconds from when it runs: then its agent kills it, and it fails with
+    /// [`Reason::MaxCompletionTimeReached`]. Absent: for ever; at most [`MAX_COMPLETION_MAX_MS`]. Agents of releases that do not
+    /// know it let the task run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_completion_ms: Option<u64>,
     /// Opaque to meshos, shown to people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

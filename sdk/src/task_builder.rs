@@ -22,6 +22,7 @@ pub struct TaskBuilder {
     executor: Option<Box<ExecutorInfo>>,
     data: Vec<u8>,
     kill_grace_ms: Option<u64>,
+    max_completion_ms: Option<u64>,
     labels: BTreeMap<String, String>,
 }
 
@@ -72,6 +73,7 @@ impl TaskBuilder {
             executor: None,
             data: Vec::new(),
             kill_grace_ms: None,
+            max_completion_ms: None,
             labels: BTreeMap::new(),
         }
     }
@@ -125,6 +127,15 @@ impl TaskBuilder {
         self
     }
 
+    /// For how long the task may run, in milliseconds from when it runs; then it is killed and fails with
+    /// [`Reason::MaxCompletionTimeReached`](meshos_protocol::task::Reason::MaxCompletionTimeReached). A task of an executor is ended
+    /// by the executor, which is asked for it.
+    #[must_use]
+    pub fn max_completion_ms(mut self, limit_ms: u64) -> Self {
+        self.max_completion_ms = Some(limit_ms);
+        self
+    }
+
     /// What the task's executor gets with it; at most [`meshos_protocol::task::DATA_BYTES_MAX`] bytes.
     #[must_use]
     pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
@@ -152,6 +163,7 @@ impl TaskBuilder {
             executor: self.executor,
             data: self.data,
             kill_grace_ms: self.kill_grace_ms,
+            max_completion_ms: self.max_completion_ms,
             labels: self.labels,
         })
     }

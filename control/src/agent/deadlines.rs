@@ -11,6 +11,8 @@ use super::{executors::ExecutorKey, task::TaskKey};
 pub(super) enum Deadline {
     /// SIGKILL to what did not end after SIGTERM.
     Destroy(TaskKey),
+    /// The task has run for as long as it may.
+    Overdue(TaskKey),
     /// The update that waits for its acknowledgement is sent again.
     Retry(TaskKey),
     /// An executor must have subscribed, for the first time or again.

@@ -185,6 +185,9 @@ pub struct TaskRecord {
     /// Set when that was because its node is drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainKill>,
+    /// Set when that was because it ran for longer than it may.
+    #[serde(default)]
+    pub overdue: bool,
     /// The ids of the newest updates that its executor told, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates_taken: Vec<UpdateId>,

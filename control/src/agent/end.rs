@@ -11,6 +11,7 @@ use super::{
     Agent, Change, Effect, TaskRecord,
     deadlines::Deadline,
     executors::{fill_in, keep_id},
+    overdue::tell_of_time,
     task::{Abandoned, Phase, Task, TaskKey},
 };
 
@@ -153,6 +154,7 @@ impl Agent {
         if let Some(drain) = record.drain.filter(|_| terminal.state == TaskState::Killed) {
             tell_of_drain(&mut terminal, drain, task.kill_reason);
         }
+        tell_of_time(&mut terminal, &record, task.kill_reason);
         if let Some(why) = abandoned {
             // Of an agent that was declared gone the leader has told another end already.
             self.acknowledge_end(key, &terminal, effects);

@@ -180,6 +180,13 @@ impl Agent {
                     });
                     assert!(killed, "{key:?} is not being killed");
                 }
+                Deadline::Overdue(key) => {
+                    let limited = self.tasks.get(key).is_some_and(|task| {
+                        matches!(task.phase, Phase::Running { .. })
+                            && task.record.launch.description.max_completion_ms.is_some()
+                    });
+                    assert!(limited, "{key:?} does not run for a limited time");
+                }
                 Deadline::Retry(key) => {
                     assert!(
                         self.tasks.get(key).is_some_and(|task| task.head().is_some()),

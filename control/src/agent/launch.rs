@@ -60,6 +60,7 @@ impl Agent {
             exit: None,
             kill_asked: false,
             drain: None,
+            overdue: false,
             updates_taken: Vec::new(),
         };
         let write = self.write_for(&key, Change::Task(Box::new(record.clone())), effects);

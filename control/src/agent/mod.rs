@@ -31,6 +31,7 @@ mod invariants;
 mod kill;
 mod launch;
 mod operations;
+mod overdue;
 mod recover;
 mod register;
 mod state;

@@ -118,6 +118,7 @@ impl Agent {
         self.insert(task);
         if let Some(executor) = executor.filter(|_| !over) {
             self.recover_task_of(now, &key, &executor, effects);
+            self.watch_time(now, &key);
             return;
         }
         let container = container.filter(|_| self.containers.contains_key(&record_container));
@@ -201,6 +202,7 @@ impl Agent {
         if before_start {
             self.progress(now, key, TaskState::Running, effects);
         }
+        self.watch_time(now, key);
         let Some(task) = self.tasks.get(key) else { return };
         let Phase::Running { pid } = task.phase else { return };
         if task.record.kill_asked {

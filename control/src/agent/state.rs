@@ -112,6 +112,7 @@ impl Agent {
         while let Some(deadline) = self.deadlines.pop_due(now.mono) {
             match deadline {
                 Deadline::Destroy(key) => self.destroy(now, &key, effects),
+                Deadline::Overdue(key) => self.overdue(now, &key, effects),
                 Deadline::Retry(key) => self.retry(now, &key, effects),
                 Deadline::ExecutorAwaited(key) => self.executor_overdue(now, &key, effects),
                 Deadline::ExecutorDestroy(key) => self.destroy_executor(now, &key, effects),
@@ -155,6 +156,9 @@ impl Agent {
         if !matches!(task.phase, Phase::Killing { .. }) {
             self.deadlines.clear(&Deadline::Destroy(key.clone()));
         }
+        if !matches!(task.phase, Phase::Running { .. }) {
+            self.deadlines.clear(&Deadline::Overdue(key.clone()));
+        }
     }
 
     /// Takes a task, which holds nothing any more, off the books.
@@ -164,6 +168,7 @@ impl Agent {
             self.containers.remove(&task.record.container);
         }
         self.deadlines.clear(&Deadline::Destroy(key.clone()));
+        self.deadlines.clear(&Deadline::Overdue(key.clone()));
         self.deadlines.clear(&Deadline::Retry(key.clone()));
         if task.holds_resources() {
             self.used = self.used.saturating_sub(&task.record.launch.description.resources);

@@ -62,6 +62,9 @@ impl Agent {
         if state == TaskState::Killing && task.record.drain.is_some() {
             status.reason = Some(Reason::AgentDraining);
         }
+        if state == TaskState::Killing && task.record.overdue {
+            status.reason = Some(Reason::MaxCompletionTimeReached);
+        }
         let record = task.record_mut();
         record.state = state;
         if state == TaskState::Running && record.started_at.is_none() {
@@ -70,6 +73,7 @@ impl Agent {
         if !abandoned {
             record.unacknowledged.push(status);
         }
+        self.watch_time(now, key);
         self.write_record(key, effects);
         self.send_head(now, key, effects);
     }

@@ -7,7 +7,10 @@ use meshos_protocol::{
     framework::FrameworkInfo,
     messages::scheduler::{Subscribe, UpdateFramework},
     role::Role,
-    task::{Command, CommandLine, DATA_BYTES_MAX, KILL_GRACE_MAX_MS, TaskDescription},
+    task::{
+        Command, CommandLine, DATA_BYTES_MAX, KILL_GRACE_MAX_MS, MAX_COMPLETION_MAX_MS,
+        TaskDescription,
+    },
 };
 
 const NAME_BYTES_MAX: usize = 255;
@@ -95,6 +98,9 @@ pub(super) fn task(task: &TaskDescription) -> Result<(), String> {
             "the task asks for {grace_ms} ms between SIGTERM and SIGKILL, at most {KILL_GRACE_MAX_MS} ms (a day) are \
              given"
         ));
+    }
+    if task.max_completion_ms.is_some_and(|limit_ms| limit_ms > MAX_COMPLETION_MAX_MS) {
+        return Err("the task may run for more than ten years: leave the limit away".to_owned());
     }
     at_most("the task's data", task.data.len(), DATA_BYTES_MAX)?;
     match &task.executor {

@@ -146,6 +146,7 @@ pub(crate) const fn reason(reason: Reason) -> Option<TaskStatusReason> {
         Reason::AgentForgot | Reason::Reconciliation => TaskStatusReason::Reconciliation,
         Reason::AgentGone => TaskStatusReason::AgentRemovedByOperator,
         Reason::AgentDraining => TaskStatusReason::AgentDraining,
+        Reason::MaxCompletionTimeReached => TaskStatusReason::MaxCompletionTimeReached,
         Reason::AgentStopped | Reason::ExecutorTerminated => TaskStatusReason::ExecutorTerminated,
         Reason::ExecutorRegistrationTimeout => TaskStatusReason::ExecutorRegistrationTimeout,
         Reason::ExecutorReregistrationTimeout => TaskStatusReason::ExecutorReregistrationTimeout,

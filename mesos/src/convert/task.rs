@@ -34,6 +34,7 @@ pub fn read(task: &schema::TaskInfo, roles: &BTreeSet<Role>) -> Result<TaskDescr
         executor: None,
         data: Vec::new(),
         kill_grace_ms: task.kill_policy.as_ref().map(kill_grace).transpose()?.flatten(),
+        max_completion_ms: milliseconds(task.max_completion_time.as_ref(), "max_completion_time")?,
         labels: labels(task.labels.as_ref()),
     })
 }
@@ -52,19 +53,24 @@ pub fn task_id(id: Option<&schema::TaskId>) -> Result<TaskId, String> {
 /// # Errors
 /// When it is negative.
 pub fn kill_grace(policy: &schema::KillPolicy) -> Result<Option<u64>, String> {
+    milliseconds(policy.grace_period.as_ref(), "kill_policy.grace_period")
+}
+
+/// A duration, rounded up.
+fn milliseconds(
+    duration: Option<&schema::DurationInfo>,
+    field: &str,
+) -> Result<Option<u64>, String> {
     const NANOS_PER_MILLI: u64 = 1_000_000;
-    let Some(grace) = &policy.grace_period else { return Ok(None) };
-    match u64::try_from(grace.nanoseconds()) {
-        Ok(nanos) => Ok(Some(nanos.div_ceil(NANOS_PER_MILLI))),
-        Err(_) => Err("Task's 'kill_policy.grace_period' must be non-negative".to_owned()),
-    }
+    let nanos = duration.map(|duration| u64::try_from(duration.nanoseconds())).transpose();
+    let nanos = nanos.map_err(|_| format!("Task's '{field}' must be non-negative"))?;
+    Ok(nanos.map(|nanos| nanos.div_ceil(NANOS_PER_MILLI)))
 }
 
 fn refuse_what_is_not_supported(task: &schema::TaskInfo) -> Result<(), String> {
     let asked = [
         ("'health_check'", task.health_check.is_some()),
         ("'check'", task.check.is_some()),
-        ("'max_completion_time'", task.max_completion_time.is_some()),
         ("'limits'", !task.limits.is_empty()),
     ];
     if let Some((field, _)) = asked.iter().find(|(_, is_asked)| *is_asked) {

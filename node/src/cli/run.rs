@@ -32,7 +32,7 @@ Ctrl-C (and SIGTERM) ends the tasks and waits for their end; the second one leav
 cluster ends what still runs. When this command is killed or cut off, its tasks live on for a minute.
 
 Exit codes: that of the task, or 128 plus the number of the signal that ended it; of several \
-instances, the first that was not 0. 125 when a task ended without any (it could not be started, its \
+instances, the first that was not 0. 124 when a task ran for longer than --time-limit. 125 when a task ended without any (it could not be started, its \
 node was lost) or was not launched in time (--start-within), 130 or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the \
 command line, or a value on it, cannot be read.";
 
@@ -76,6 +76,10 @@ pub(super) struct Arguments {
     /// for ever]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     start_within: Option<Duration>,
+    /// End a task that has run for so long, for example 10m; it has failed then [default: none is
+    /// ended]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    time_limit: Option<Duration>,
     /// Say nothing about progress, only what went wrong
     #[arg(short, long)]
     quiet: bool,

@@ -41,6 +41,7 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         executor: None,
         data: Vec::new(),
         kill_grace_ms: Some(5),
+        max_completion_ms: None,
         labels: [("a".to_owned(), "b".to_owned())].into(),
     };
     let update = StatusUpdate {
@@ -69,6 +70,7 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         exit: Some(Exit::Code { code: 3 }),
         kill_asked: true,
         drain: None,
+        overdue: false,
         updates_taken: Vec::new(),
     }
 }

@@ -75,6 +75,8 @@ reasons! {
     AgentStopped = "agent_stopped",
     /// An operator drains the agent's node.
     AgentDraining = "agent_draining",
+    /// The task ran for longer than its description allows.
+    MaxCompletionTimeReached = "max_completion_time_reached",
     /// The leader changed before the launch was passed on.
     LeaderChanged = "leader_changed",
     /// The task's executor is over.

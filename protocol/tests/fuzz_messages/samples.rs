@@ -144,6 +144,7 @@ pub(crate) fn description() -> TaskDescription {
         executor: None,
         data: Vec::new(),
         kill_grace_ms: Some(3_000),
+        max_completion_ms: Some(60_000),
         labels: texts(),
     }
 }

@@ -37,6 +37,7 @@ fn task(id: &str) -> TaskDescription {
         executor: None,
         data: b"work".to_vec(),
         kill_grace_ms: None,
+        max_completion_ms: None,
         labels: Default::default(),
     }
 }

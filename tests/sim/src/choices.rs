@@ -198,6 +198,7 @@ fn description(
         executor: executor.map(Box::new),
         data: Vec::new(),
         kill_grace_ms: None,
+        max_completion_ms: None,
         labels: BTreeMap::new(),
     }
 }

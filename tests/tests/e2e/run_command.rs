@@ -56,6 +56,10 @@ fn run_streams_output_and_passes_the_exit_code_on() {
     assert_eq!(missing.code(), 125, "{missing:?}");
     assert!(missing.stderr.contains("/no/such/program"), "{missing:?}");
 
+    let late = run(&cluster, follower, &["run", "--time-limit", "300ms", "--", "sleep", "600"]);
+    assert_eq!(late.code(), 124, "{late:?}");
+    assert!(late.stderr.contains("max_completion_time_reached"), "{late:?}");
+
     // More than one read of the file: nothing is lost, doubled or mixed up.
     let long = run(&cluster, follower, &["run", "--quiet", "--shell", "--", "seq 1 200000"]);
     let expected: String = (1..=200_000).map(|number| format!("{number}\n")).collect();

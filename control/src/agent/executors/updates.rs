@@ -133,6 +133,7 @@ impl Agent {
         let record = Box::new(record.clone());
         let waiter = Waiter::Update(key.clone(), update);
         self.write_waited_for(waiter, Change::Task(record), effects);
+        self.watch_time(now, key);
         self.send_head(now, key, effects);
     }
 

@@ -96,7 +96,7 @@ fn subscription(container: &ContainerId, program: u64) -> Subscribe {
 }
 
 /// That it has subscribed is on disk too.
-fn introduces_itself(rig: &mut Rig, container: &ContainerId) {
+pub(super) fn introduces_itself(rig: &mut Rig, container: &ContainerId) {
     subscribes(rig, container, false, &[], vec![]);
     rig.flush();
 }

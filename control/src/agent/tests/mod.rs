@@ -7,6 +7,7 @@ mod fit;
 mod kill;
 mod launch;
 mod operations;
+mod overdue;
 mod property;
 mod recover;
 mod register;

@@ -58,6 +58,7 @@ pub(super) fn task(name: &str) -> TaskLaunch {
         executor: None,
         data: Vec::new(),
         kill_grace_ms: None,
+        max_completion_ms: None,
         labels: BTreeMap::new(),
     };
     TaskLaunch { description, role: Role::default(), executor_resources: None }

@@ -462,6 +462,7 @@ pub(super) fn task(name: &str, resources: &str) -> TaskDescription {
         executor: None,
         data: Vec::new(),
         kill_grace_ms: None,
+        max_completion_ms: None,
         labels: BTreeMap::new(),
     }
 }

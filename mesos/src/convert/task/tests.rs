@@ -13,12 +13,14 @@ fn read_task(rest: Value) -> Result<TaskDescription, String> {
 #[test]
 fn a_command_is_a_line_or_a_program() {
     let task = read_task(json!({"kill_policy": {"grace_period": {"nanoseconds": 1_500_000_000u64}},
+        "max_completion_time": {"nanoseconds": 60_000_000_001u64},
         "labels": {"labels": [{"key": "k", "value": "v"}]}, "container": {"type": "MESOS", "mesos": {}}})).unwrap();
     assert_eq!(task.command.line, CommandLine::Shell { line: "echo".into() });
     assert_eq!(
         (task.task_id.as_str(), task.name.as_str(), task.kill_grace_ms),
         ("t", "n", Some(1_500))
     );
+    assert_eq!(task.max_completion_ms, Some(60_001));
     assert_eq!(task.resources.to_string(), "cpus:1");
     let command = json!({"shell": false, "value": "/bin/ls", "arguments": ["ls", "-l"], "user": "nobody",
         "environment": {"variables": [{"name": "A", "value": "1"}]},
@@ -45,7 +47,7 @@ fn what_is_not_supported_is_refused_and_never_dropped() {
         (json!({"task_id": {"value": "a/b"}}), "task id"),
         (json!({"health_check": {}}), "'health_check'"),
         (json!({"check": {}}), "'check'"),
-        (json!({"max_completion_time": {"nanoseconds": 1}}), "'max_completion_time'"),
+        (json!({"max_completion_time": {"nanoseconds": -1}}), "'max_completion_time' must be non-"),
         (json!({"limits": {"cpus": {"value": "Infinity"}}}), "'limits'"),
         (json!({"kill_policy": {"grace_period": {"nanoseconds": -1}}}), "non-negative"),
         (json!({"container": {"type": "DOCKER"}}), "DOCKER"),

@@ -28,6 +28,7 @@ fn record(task: &str, container: &str, executor: Option<&ExecutorInfo>) -> TaskR
                 executor: executor.cloned().map(Box::new),
                 data: Vec::new(),
                 kill_grace_ms: None,
+                max_completion_ms: None,
                 labels: [("k".to_owned(), "v".to_owned())].into(),
             },
             role: Role::new("web").unwrap(),
@@ -41,6 +42,7 @@ fn record(task: &str, container: &str, executor: Option<&ExecutorInfo>) -> TaskR
         exit: None,
         kill_asked: false,
         drain: None,
+        overdue: false,
         updates_taken: Vec::new(),
     }
 }

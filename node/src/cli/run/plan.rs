@@ -9,7 +9,7 @@ use meshos_protocol::{
     framework::Offer,
     ids::{FrameworkId, NodeId, OfferId, TaskId},
     resources::Resources,
-    task::{Exit, StatusUpdate, TaskDescription, TaskState},
+    task::{Exit, Reason, StatusUpdate, TaskDescription, TaskState},
 };
 
 use super::{
@@ -26,6 +26,8 @@ const REFUSE_TOO_SMALL: Duration = Duration::from_secs(30);
 const TRIES_MAX: u32 = 10;
 /// What nodes have instead of what a constraint demands: so many are remembered.
 const FOUND_MAX: usize = 5;
+/// The exit code when a task ran for longer than it may, as `timeout` of the GNU coreutils has it.
+const TIME_LIMIT_CODE: u8 = 124;
 /// The exit code when a task ended without one.
 pub(super) const NO_EXIT_CODE: u8 = 125;
 
@@ -311,6 +313,9 @@ impl Plan {
 
 /// The exit code that stands for how a task ended, as shells have it.
 fn exit_code(status: &StatusUpdate) -> u8 {
+    if status.reason == Some(Reason::MaxCompletionTimeReached) {
+        return TIME_LIMIT_CODE;
+    }
     match (&status.exit, status.state) {
         (Some(Exit::Code { code }), _) => u8::try_from(*code).unwrap_or(NO_EXIT_CODE),
         (Some(Exit::Signal { signal }), _) => u8::try_from(*signal)

@@ -5,6 +5,7 @@ use meshos_protocol::{
     resources::{Amount, Resources},
     role::Role,
     task::{TaskDescription, Uri},
+    time::millis,
 };
 use meshos_sdk::TaskBuilder;
 
@@ -71,6 +72,9 @@ impl Request {
             );
             let value = value.clone();
             task = task.uri(Uri { value, executable: false, extract: true, output_file: None });
+        }
+        if let Some(limit) = arguments.time_limit {
+            task = task.max_completion_ms(millis(limit));
         }
         let template = task.resources(format!("cpus:{cpus};mem:{mem}")).build()?;
         Ok(Self {

@@ -135,6 +135,11 @@ fn exit_codes_are_those_of_shells() {
     for (state, exit, code) in cases {
         assert_eq!(exit_code(&status("t", state, exit)), code, "{state}");
     }
+    let late = StatusUpdate {
+        reason: Some(Reason::MaxCompletionTimeReached),
+        ..status("t", TaskState::Failed, Some(Exit::Signal { signal: 15 }))
+    };
+    assert_eq!(exit_code(&late), 124);
 }
 
 #[test]
