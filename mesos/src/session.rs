@@ -5,10 +5,11 @@
 //! accept is never repeated. The client sees of all that only that its open offers are rescinded.
 //!
 //! What the framework says of itself, which roles are suppressed and what it wishes of offers is on
-//! record and need not be said again.
+//! record and need not be said again. What it asks for is not, and is said to each leader.
 
 mod accept;
 mod calls;
+mod demand;
 mod resume;
 mod waiting;
 
@@ -119,7 +120,8 @@ impl Session {
             info,
             suppressed_roles: suppressed,
             resume: None,
-            demand: None,
+            // What an earlier run asked for does not stand.
+            demand: Some(Box::default()),
             nonce,
             // Clients of Mesos know nothing of it.
             can_be_asked: false,
@@ -272,6 +274,7 @@ impl Session {
     fn updated(&mut self, update: &UpdateFramework) {
         self.subscribe.info = update.info.clone();
         self.subscribe.suppressed_roles.clone_from(&update.suppressed_roles);
+        self.subscribe.demand.get_or_insert_default().keep_roles(&update.info.roles);
         // Its wishes came with it.
         self.wishes_untold = None;
     }

@@ -18,7 +18,7 @@ use meshos_tests::{
 };
 
 /// Three nodes, of which each has flags of its own.
-fn cluster_with(flags: [&[&str]; 3]) -> Cluster {
+pub(crate) fn cluster_with(flags: [&[&str]; 3]) -> Cluster {
     let mut cluster = Cluster::prepare(ClusterOptions {
         resources: "cpus:4;mem:4096".to_owned(),
         ..ClusterOptions::default()
