@@ -15,6 +15,7 @@ use super::*;
 use crate::{convert::framework, schema::CallType, validate};
 
 mod demand;
+mod held;
 
 const CLUSTER: ClusterId = ClusterId::from_u128(0xab);
 const PREFIX: &str = "00000000-0000-0000-0000-0000000000ab";
@@ -47,7 +48,10 @@ impl World {
         let mut info = info;
         (info["user"], info["name"]) = (json!("u"), json!("n"));
         let info = crate::json::read(info).unwrap();
-        let description = framework::read(&info, &[], None).unwrap();
+        Self::described(framework, framework::read(&info, &[], None).unwrap())
+    }
+
+    fn described(framework: Option<u64>, description: Description) -> Self {
         let session =
             Session::new(CLUSTER, framework.map(FrameworkId), description, "nonce".into());
         Self { session, term: 1, tickets: 0, out: Vec::new() }

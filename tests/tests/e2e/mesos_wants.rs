@@ -1,6 +1,8 @@
 //! What frameworks that speak Mesos's scheduler API say of offers.
 
-use meshos_tests::MesosFramework;
+use std::collections::BTreeSet;
+
+use meshos_tests::{MesosFramework, Node};
 use serde_json::{Value, json};
 
 use crate::wants::cluster_with;
@@ -35,6 +37,14 @@ fn wait_for_cpus(framework: &mut MesosFramework, cpus: f64) {
         }
         framework.stream.event().expect("the stream is open");
     }
+}
+
+/// The nodes whose agents a framework is offered.
+fn nodes_in(offers: &[Value]) -> BTreeSet<String> {
+    let agents = offers.iter().map(|offer| offer["agent_id"]["value"].as_str().unwrap());
+    agents
+        .map(|agent| agent.rsplit_once("-S").unwrap().1.split('.').next().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -87,4 +97,56 @@ fn what_is_requested_cuts_offers_and_outlives_the_leader() {
     while cpus_in(framework.stream.open_offers()) < 11.0 {
         framework.stream.event().expect("the stream is open");
     }
+}
+
+/// Reads until the answer to a question comes: what was said before has been read then.
+fn catch_up(framework: &mut MesosFramework, node: &Node) {
+    let asked = json!({"tasks": [{"task_id": {"value": "nobody-s"}}]});
+    framework.call(node, "RECONCILE", &asked);
+    framework.wait_for_state(node, "nobody-s", "TASK_LOST");
+}
+
+fn with_minimum(name: &str, mem: f64) -> Value {
+    let mut info = info(name);
+    let minimum = json!({"quantities": [{"quantities": {"mem": {"value": mem}}}]});
+    info["offer_filters"] = json!({"*": {"min_allocatable_resources": minimum}});
+    json!({"framework_info": info})
+}
+
+#[test]
+fn a_framework_with_a_minimum_is_never_offered_less_of_any_leader() {
+    let large = ["--resources", "cpus:4;mem:32768"];
+    let mut cluster = cluster_with([&large, &[], &[]]);
+    let gateway = cluster.follower();
+    let node = &cluster.nodes[gateway];
+    // Whoever is offered what it cannot use is so at once, before what it wishes is on record.
+    for round in 0..10 {
+        let subscribe = with_minimum(&format!("huge-{round}"), 1e6);
+        let mut huge = MesosFramework::subscribe_with(node, &subscribe);
+        catch_up(&mut huge, node);
+        huge.stream.assert_nothing_offered();
+        huge.call(node, "TEARDOWN", &Value::Null);
+        let mut some = MesosFramework::subscribe_with(node, &with_minimum("some", 30_000.0));
+        let offer = some.stream.wait_for_offer();
+        let large = [cluster.nodes[0].id()].into();
+        assert_eq!(nodes_in(&[offer]), large);
+        catch_up(&mut some, node);
+        assert_eq!(nodes_in(some.stream.open_offers()), BTreeSet::new(), "one offer");
+        some.call(node, "TEARDOWN", &Value::Null);
+    }
+    let mut huge = MesosFramework::subscribe_with(node, &with_minimum("huge", 1e6));
+    let mut some = MesosFramework::subscribe_with(node, &with_minimum("some", 30_000.0));
+    some.stream.wait_for_offer();
+    let leader = cluster.leader();
+    cluster.nodes[leader.index].kill();
+    cluster.leader_after(leader.term);
+    cluster.nodes[leader.index].start();
+    cluster.wait_until_ready();
+    let node = &cluster.nodes[gateway];
+    let offer = some.stream.wait_for_offer();
+    assert_eq!(nodes_in(&[offer]), [cluster.nodes[0].id()].into());
+    catch_up(&mut some, node);
+    assert_eq!(nodes_in(some.stream.open_offers()), BTreeSet::new());
+    catch_up(&mut huge, node);
+    huge.stream.assert_nothing_offered();
 }
