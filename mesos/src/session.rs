@@ -186,7 +186,7 @@ impl Session {
                 }
                 tell(out, event::offers(shown));
             }
-            Event::Rescind { offers } => self.rescind(offers, out),
+            Event::Rescind { offers, cause: _ } => self.rescind(offers, out),
             Event::Update { status } => self.update(&status, places, out),
             Event::OperationStatus { status } => self.operation_status(&status, out),
             Event::AgentLost { agent } => tell(out, event::agent_lost(self.cluster, agent)),

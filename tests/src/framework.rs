@@ -16,7 +16,7 @@ use meshos_sdk::{
     protocol::{
         framework::{Capabilities, Offer},
         ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId},
-        messages::scheduler::CallError,
+        messages::scheduler::{CallError, RescindCause},
         operation::OperationStatus,
         role::Role,
         task::{Exit, StatusUpdate, TaskDescription, TaskState},
@@ -106,7 +106,7 @@ pub enum Note {
     /// It was offered resources.
     Offers(Vec<Offer>),
     /// An offer is void.
-    Rescinded(OfferId),
+    Rescinded(OfferId, RescindCause),
     /// A step of a task.
     Update(StatusUpdate),
     /// Where an operation stands.
@@ -474,10 +474,10 @@ impl Scheduler for Recorder {
         }
     }
 
-    fn offer_rescinded(&mut self, _: &SchedulerDriver, offer: OfferId) {
+    fn offer_rescinded(&mut self, _: &SchedulerDriver, offer: OfferId, cause: RescindCause) {
         let mut state = self.lock();
         state.open.remove(&offer);
-        state.note(Note::Rescinded(offer));
+        state.note(Note::Rescinded(offer, cause));
     }
 
     fn status_update(&mut self, _: &SchedulerDriver, status: StatusUpdate) {

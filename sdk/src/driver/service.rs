@@ -187,7 +187,7 @@ impl Service {
             }
             Tell::Reregistered(registered) => scheduler.reregistered(driver, registered),
             Tell::Offers(offers) => scheduler.resource_offers(driver, offers),
-            Tell::Rescinded(offer) => scheduler.offer_rescinded(driver, offer),
+            Tell::Rescinded(offer, cause) => scheduler.offer_rescinded(driver, offer, cause),
             Tell::Update(status) => scheduler.status_update(driver, *status),
             Tell::Operation(status) => scheduler.operation_status(driver, status),
             Tell::Disconnected => scheduler.disconnected(driver),

@@ -9,7 +9,7 @@ use meshos_protocol::{
     ids::{RequestId, SessionId},
     messages::{
         agent::ToLeader,
-        scheduler::{Call, Subscribe},
+        scheduler::{Call, RescindCause, Subscribe},
     },
     resources::Resources,
     role::Role,
@@ -59,6 +59,7 @@ fn a_guarantee_brings_lent_offers_back() {
     let place = |what: &str| told.iter().position(|line| line.contains(what));
     let (rescind, offers) = (place("rescind O5.1"), place("offers O5.2 n1 cpus:4;mem:4096"));
     assert!(rescind.is_some() && rescind < offers, "{told:?}");
+    assert_eq!(world.rescinds.last().unwrap().1, RescindCause::Guarantee);
 }
 
 #[test]
@@ -157,6 +158,7 @@ fn the_slower_of_two_optimistic_accepts_is_dropped() {
     let told = world.told();
     assert!(told.iter().any(|line| line.contains("launch")), "{told:?}");
     assert!(told.iter().any(|line| line.contains("rescind O5.1")), "{told:?}");
+    assert_eq!(world.rescinds.last().unwrap().1, RescindCause::Taken);
     world.accept(one, &[1], vec![task("b", "cpus:1;mem:128")]);
     let told = world.told();
     assert!(
@@ -255,6 +257,7 @@ fn a_gang_that_its_framework_lets_lie_is_not_tried_again() {
     world.pass(120_000);
     let told = world.told();
     assert!(told.iter().any(|line| line.starts_with("s1 rescind")), "{told:?}");
+    assert_eq!(world.rescinds.last().unwrap().1, RescindCause::TimedOut);
     assert!(!told.iter().any(|line| line.starts_with("s1 offers")), "{told:?}");
 }
 
