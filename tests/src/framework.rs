@@ -14,6 +14,7 @@ use std::{
 use meshos_sdk::{
     DriverOptions, Registered, Scheduler, SchedulerDriver,
     protocol::{
+        demand::StatedDemand,
         framework::{Capabilities, Offer},
         ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId},
         messages::scheduler::{CallError, RescindCause},
@@ -21,7 +22,7 @@ use meshos_sdk::{
         role::Role,
         task::{Exit, StatusUpdate, TaskDescription, TaskState},
         time::millis,
-        wishes::{OfferWishes, ResourceRequest},
+        wishes::OfferWishes,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ pub struct FrameworkOptions {
     /// What it wishes of offers from the start.
     pub wishes: BTreeMap<Role, OfferWishes>,
     /// What it wants from the start.
-    pub demand: BTreeMap<Role, Vec<ResourceRequest>>,
+    pub demand: BTreeMap<Role, StatedDemand>,
     /// What it does with offers.
     pub handling: Handling,
     /// An earlier run to take over.
