@@ -268,6 +268,7 @@ impl Core {
                 WantedFor::Guarantee => RescindCause::Guarantee,
                 WantedFor::Limit => RescindCause::Limit,
                 WantedFor::Taken => RescindCause::Taken,
+                WantedFor::NotRequested => RescindCause::NotRequested,
             };
             self.rescind(cx, &offers, cause);
         }

@@ -91,8 +91,21 @@ fn what_is_requested_cuts_offers_and_outlives_the_leader() {
         framework.stream.event().expect("the stream is open");
     }
 
-    // An empty list takes it back.
+    // Of the node that it names, and of nothing else: what was offered before is taken back.
     let node = &cluster.nodes[gateway];
+    let agent = framework.stream.open_offers()[0]["agent_id"].clone();
+    let named = json!({"requests": [{"resources": [scalar("cpus", 3.0)], "agent_id": agent}]});
+    framework.call(node, "REQUEST", &named);
+    loop {
+        let open = framework.stream.open_offers();
+        if (cpus_in(open) - 3.0).abs() < 0.000_5 {
+            assert!(open.iter().all(|offer| offer["agent_id"] == agent), "{open:?}");
+            break;
+        }
+        framework.stream.event().expect("the stream is open");
+    }
+
+    // An empty list takes it back.
     framework.call(node, "REQUEST", &requests(0));
     while cpus_in(framework.stream.open_offers()) < 11.0 {
         framework.stream.event().expect("the stream is open");

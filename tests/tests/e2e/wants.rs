@@ -7,6 +7,7 @@ use meshos_sdk::{
     protocol::{
         demand::StatedDemand,
         framework::{Capabilities, Offer},
+        messages::scheduler::RescindCause,
         resources::Resources,
         role::Role,
         task::TaskState,
@@ -150,21 +151,13 @@ fn stated_demand_cuts_offers_and_outlives_the_leader() {
     let near = modest.open_offers()[0].agent;
     let request = ResourceRequest::on(near, resources("cpus:1;mem:100"), 2);
     modest.driver().request_resources(&Role::default(), vec![request]);
-    // What was offered before the leader heard of the new demand holds what that takes.
-    modest.open_offers().iter().for_each(|offer| {
-        modest.driver().decline(&offer.id, Some(Duration::ZERO));
-    });
-    let parts = ["cpus:1;mem:100", "cpus:2;mem:200"].map(resources);
+    // What was offered before is beyond that, and is taken back.
     wait_until("the named node is offered", || {
         let open = modest.open_offers();
-        let (wanted, stale): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|offer| parts.contains(&offer.resources));
-        stale.iter().for_each(|offer| {
-            modest.driver().decline(&offer.id, Some(Duration::ZERO));
-        });
-        let sum: Resources = wanted.iter().map(|offer| &offer.resources).sum();
-        sum == parts[1] && wanted.iter().all(|offer| offer.agent == near)
+        held(&modest) == resources("cpus:2;mem:200") && open.iter().all(|offer| offer.agent == near)
     });
+    let taken_back = |note: &Note| matches!(note, Note::Rescinded(_, RescindCause::NotRequested));
+    assert!(modest.notes().iter().any(|(_, note)| taken_back(note)));
     assert!(ids.contains(&near.node.to_string()));
 }
 

@@ -6,7 +6,7 @@ use meshos_alloc::{OfferMode, Quota, SkipRule};
 use meshos_protocol::{
     demand::Demands,
     framework::Capabilities,
-    ids::{RequestId, SessionId},
+    ids::{OfferId, RequestId, SessionId, Term},
     messages::{
         agent::ToLeader,
         scheduler::{Call, RescindCause, Subscribe},
@@ -143,6 +143,27 @@ fn what_is_asked_for_is_offered_and_a_gang_that_fails_is_told() {
     world.pass(1500);
     let told = world.told();
     assert!(told.iter().any(|line| line.ends_with("unfulfilled batch")), "{told:?}");
+}
+
+#[test]
+fn demand_that_is_stated_later_takes_back_what_is_beyond_it() {
+    let mut world = World::new();
+    let session = in_role(&mut world, "batch");
+    world.register(1, "cpus:8;mem:4096", vec![]);
+    world.pass(10);
+    world.told();
+    let requests = vec![ResourceRequest::new(resources("cpus:1;mem:64"), 2)];
+    let ask = Call::Request { role: role("batch"), requests, together_within_ms: None };
+    world.call(session, ask.clone());
+    let taken_back = vec![(OfferId { term: Term(5), number: 1 }, RescindCause::NotRequested)];
+    assert_eq!(std::mem::take(&mut world.rescinds), taken_back, "at once");
+    world.pass(10);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.ends_with("O5.2 n1 cpus:2;mem:128")), "{told:?}");
+    // Said again, nothing changes.
+    world.call(session, ask);
+    world.pass(10);
+    assert_eq!((world.rescinds.len(), world.told().len()), (0, 1), "it is answered");
 }
 
 #[test]
