@@ -21,6 +21,9 @@ use crate::Share;
 pub enum SkipRule {
     /// The framework refused as much or more of this agent, and the time it gave has not run out.
     Refused,
+    /// The framework has let an offer of as much or more of this agent lie until it timed out, and is not
+    /// offered it for a while.
+    TimedOut,
     /// The framework gave this agent back without refusing it, and others go first.
     TurnTaken,
     /// The role, or one above it, would exceed its limit.
@@ -62,8 +65,9 @@ pub enum SkipRule {
 
 impl SkipRule {
     /// All rules, the nearest to an offer first.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Refused,
+        Self::TimedOut,
         Self::TurnTaken,
         Self::QuotaLimit,
         Self::ConsumptionUnknown,
@@ -88,6 +92,7 @@ impl SkipRule {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
             Self::TurnTaken => "turn_taken",
             Self::QuotaLimit => "quota_limit",
             Self::ConsumptionUnknown => "consumption_unknown",
@@ -112,24 +117,25 @@ impl SkipRule {
     fn index(self) -> usize {
         match self {
             Self::Refused => 0,
-            Self::TurnTaken => 1,
-            Self::QuotaLimit => 2,
-            Self::ConsumptionUnknown => 3,
-            Self::NotRequested => 4,
-            Self::BelowWish => 5,
-            Self::OfferedElsewhere => 6,
-            Self::BelowMinimum => 7,
-            Self::NothingFree => 8,
-            Self::ReservedForOtherRole => 9,
-            Self::NotUnderstood => 10,
-            Self::Constraint => 11,
-            Self::OtherRegion => 12,
-            Self::Gpu => 13,
-            Self::NotOfferable => 14,
-            Self::AgentInactive => 15,
-            Self::DemandMet => 16,
-            Self::Suppressed => 17,
-            Self::Inactive => 18,
+            Self::TimedOut => 1,
+            Self::TurnTaken => 2,
+            Self::QuotaLimit => 3,
+            Self::ConsumptionUnknown => 4,
+            Self::NotRequested => 5,
+            Self::BelowWish => 6,
+            Self::OfferedElsewhere => 7,
+            Self::BelowMinimum => 8,
+            Self::NothingFree => 9,
+            Self::ReservedForOtherRole => 10,
+            Self::NotUnderstood => 11,
+            Self::Constraint => 12,
+            Self::OtherRegion => 13,
+            Self::Gpu => 14,
+            Self::NotOfferable => 15,
+            Self::AgentInactive => 16,
+            Self::DemandMet => 17,
+            Self::Suppressed => 18,
+            Self::Inactive => 19,
         }
     }
 }

@@ -10,6 +10,7 @@ use meshos_protocol::{resources::Resources, time::Mono};
 
 use crate::{
     arena::{Arena, Key, KeySet},
+    explain::SkipRule,
     membership::{Membership, Stamp},
 };
 
@@ -65,6 +66,8 @@ pub(crate) struct Filters {
     last: Arc<Resources>,
     /// Who refuses just that at present. Most looks end at it, without a search.
     refuse_last: KeySet<Membership>,
+    /// Who refuses not because it said so, but because it let an offer lie.
+    timed_out: KeySet<Membership>,
 }
 
 impl Filters {
@@ -129,12 +132,17 @@ impl Filters {
         }
     }
 
-    /// Keeps `refused` or less from a membership until then.
+    /// By which rule those are kept from the agent who refuse what is free.
+    pub(crate) fn refusal_rule(&self, key: Key<Membership>) -> SkipRule {
+        if self.timed_out.contains(key) { SkipRule::TimedOut } else { SkipRule::Refused }
+    }
+
+    /// Keeps `refused` or less from a membership until then; `timed_out`: it let an offer of that lie.
     pub(crate) fn refuse(
         &mut self,
         key: Key<Membership>,
         memberships: &Arena<Membership>,
-        refused: &Resources,
+        (refused, timed_out): (&Resources, bool),
         until: Mono,
     ) {
         if let Standing::Refused(longer, more) = self.standing(key, &memberships[key])
@@ -150,6 +158,7 @@ impl Filters {
         let refusal = Refusal::Until(until, Arc::clone(&self.last));
         self.put(key, memberships, refusal);
         self.refuse_last.insert(key);
+        self.timed_out.set(key, timed_out);
         self.next_expiry = Some(self.next_expiry.map_or(until, |earliest| earliest.min(until)));
     }
 

@@ -5,14 +5,16 @@
 //! accept is never repeated. The client sees of all that only that its open offers are rescinded.
 //!
 //! What the framework says of itself, which roles are suppressed and what it wishes of offers is on
-//! record and need not be said again.
+//! record and need not be said again. What it asks for is not, and is said to each leader.
 
 mod accept;
 mod calls;
+mod demand;
+mod held;
 mod resume;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     ids::{
@@ -21,7 +23,6 @@ use meshos_protocol::{
     },
     messages::scheduler::{
         Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe, TaskQuery,
-        UpdateFramework,
     },
     operation::OperationStatus,
     role::Role,
@@ -86,6 +87,8 @@ pub struct Session {
     told_subscribed: bool,
     /// What the framework wishes of offers, until that is on record.
     wishes_untold: Option<BTreeMap<Role, OfferWishes>>,
+    /// Roles that are suppressed until then.
+    held: BTreeSet<Role>,
     /// Offers that the client may believe open.
     offers: BTreeMap<OfferId, (Role, AgentId)>,
     /// Accepted and not heard of.
@@ -119,13 +122,15 @@ impl Session {
             info,
             suppressed_roles: suppressed,
             resume: None,
-            demand: None,
+            // What an earlier run asked for does not stand.
+            demand: Some(Box::default()),
             nonce,
             // Clients of Mesos know nothing of it.
             can_be_asked: false,
         };
         Self {
             cluster,
+            held: wishes.keys().cloned().collect(),
             // Those of an earlier run must not stand.
             wishes_untold: (framework.is_some() || !wishes.is_empty()).then_some(wishes),
             subscribe,
@@ -181,7 +186,7 @@ impl Session {
                 }
                 tell(out, event::offers(shown));
             }
-            Event::Rescind { offers } => self.rescind(offers, out),
+            Event::Rescind { offers, cause: _ } => self.rescind(offers, out),
             Event::Update { status } => self.update(&status, places, out),
             Event::OperationStatus { status } => self.operation_status(&status, out),
             Event::AgentLost { agent } => tell(out, event::agent_lost(self.cluster, agent)),
@@ -251,10 +256,11 @@ impl Session {
         if error.is_none() && !rest.is_empty() {
             return self.ask_for_part(ticket, rest, out);
         }
-        let Some(ticket) = ticket else { return self.wishes_answered(error, out) };
-        if let (None, Call::UpdateFramework(update)) = (&error, &call) {
-            self.updated(update);
+        let Some(ticket) = ticket else { return self.own_answered(&call, error, out) };
+        if error.is_none() {
+            self.carried_out(&call, out);
         }
+        self.release(out);
         let answer = match error {
             None => Ok(()),
             Some(error) => Err(Refused::new(status_of(error.kind), error.message)),
@@ -265,33 +271,6 @@ impl Session {
         out.push(Output::Answer(ticket, answer));
         if over {
             self.end(out);
-        }
-    }
-
-    /// What the framework has said of itself is on record.
-    fn updated(&mut self, update: &UpdateFramework) {
-        self.subscribe.info = update.info.clone();
-        self.subscribe.suppressed_roles.clone_from(&update.suppressed_roles);
-        // Its wishes came with it.
-        self.wishes_untold = None;
-    }
-
-    fn wishes_answered(&mut self, error: Option<CallError>, out: &mut Vec<Output>) {
-        match error {
-            None => self.wishes_untold = None,
-            // Said again with the next heartbeat.
-            Some(error) if is_passing(error.kind) => {}
-            Some(error) => {
-                tell(
-                    out,
-                    event::error(format!(
-                        "What is wished of offers is not valid: {}",
-                        error.message
-                    )),
-                );
-                self.send(Call::Disconnect, out);
-                self.end(out);
-            }
         }
     }
 
@@ -364,7 +343,8 @@ impl Session {
     ) {
         let request = self.next_request();
         // In the order in which they came: not ahead of those that still wait for their turn.
-        let sent = self.subscribed && !self.resuming.is_at_requests();
+        let in_turn = self.subscribed && !self.resuming.is_at_requests();
+        let sent = in_turn && !self.waits_for_wishes(&call);
         if let Err(ticket) = self.waiting.insert(request, Waiting { ticket, call, rest, sent }) {
             let refused = Refused::new(503, "Too many calls of the framework wait for the leader");
             out.extend(ticket.map(|ticket| Output::Answer(ticket, Err(refused))));

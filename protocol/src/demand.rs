@@ -1,6 +1,9 @@
 //! What a framework has said it wants, kept by those who must say it to the next leader.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +11,7 @@ use crate::{
     ids::AgentId,
     resources::Resources,
     role::Role,
+    time::millis,
     wishes::{REQUESTS_MAX, ResourceRequest},
 };
 
@@ -20,6 +24,20 @@ pub struct StatedDemand {
     /// Present: all of it at once or nothing, for so long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub together_within_ms: Option<u64>,
+}
+
+impl StatedDemand {
+    /// All of it at once or nothing, for so long.
+    #[must_use]
+    pub fn together(requests: Vec<ResourceRequest>, within: Duration) -> Self {
+        Self { requests, together_within_ms: Some(millis(within)) }
+    }
+}
+
+impl From<Vec<ResourceRequest>> for StatedDemand {
+    fn from(requests: Vec<ResourceRequest>) -> Self {
+        Self { requests, together_within_ms: None }
+    }
 }
 
 /// What a framework has said it wants, by role, less what it has launched since. In a role that is not

@@ -3,7 +3,7 @@
 use meshos_protocol::{
     framework::Offer,
     ids::{AgentId, ClusterId, ExecutorId, FrameworkId, NodeId, OfferId, Term},
-    messages::scheduler::CallError,
+    messages::scheduler::{CallError, RescindCause},
     operation::OperationStatus,
     role::Role,
     task::{Exit, StatusUpdate},
@@ -43,9 +43,10 @@ pub trait Scheduler: Send + 'static {
     /// from everybody else, until it times out.
     fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>);
 
-    /// An offer is void. What was launched on it before is told by status updates.
-    fn offer_rescinded(&mut self, driver: &SchedulerDriver, offer: OfferId) {
-        let _ = (driver, offer);
+    /// An offer is void, for this cause; a leader of an earlier release tells none
+    /// ([`RescindCause::Unknown`]). What was launched on it before is told by status updates.
+    fn offer_rescinded(&mut self, driver: &SchedulerDriver, offer: OfferId, cause: RescindCause) {
+        let _ = (driver, offer, cause);
     }
 
     /// A step in a task's life. It is acknowledged when this method returns, unless the options

@@ -14,14 +14,15 @@ use std::{
 use meshos_sdk::{
     DriverOptions, Registered, Scheduler, SchedulerDriver,
     protocol::{
+        demand::StatedDemand,
         framework::{Capabilities, Offer},
         ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId},
-        messages::scheduler::CallError,
+        messages::scheduler::{CallError, RescindCause},
         operation::OperationStatus,
         role::Role,
         task::{Exit, StatusUpdate, TaskDescription, TaskState},
         time::millis,
-        wishes::{OfferWishes, ResourceRequest},
+        wishes::OfferWishes,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ pub struct FrameworkOptions {
     /// What it wishes of offers from the start.
     pub wishes: BTreeMap<Role, OfferWishes>,
     /// What it wants from the start.
-    pub demand: BTreeMap<Role, Vec<ResourceRequest>>,
+    pub demand: BTreeMap<Role, StatedDemand>,
     /// What it does with offers.
     pub handling: Handling,
     /// An earlier run to take over.
@@ -106,7 +107,7 @@ pub enum Note {
     /// It was offered resources.
     Offers(Vec<Offer>),
     /// An offer is void.
-    Rescinded(OfferId),
+    Rescinded(OfferId, RescindCause),
     /// A step of a task.
     Update(StatusUpdate),
     /// Where an operation stands.
@@ -474,10 +475,10 @@ impl Scheduler for Recorder {
         }
     }
 
-    fn offer_rescinded(&mut self, _: &SchedulerDriver, offer: OfferId) {
+    fn offer_rescinded(&mut self, _: &SchedulerDriver, offer: OfferId, cause: RescindCause) {
         let mut state = self.lock();
         state.open.remove(&offer);
-        state.note(Note::Rescinded(offer));
+        state.note(Note::Rescinded(offer, cause));
     }
 
     fn status_update(&mut self, _: &SchedulerDriver, status: StatusUpdate) {

@@ -134,7 +134,7 @@ impl<'a> Request<'a> {
         let (reader, response) = self.send(node.http()).expect("the node answers");
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.headers["transfer-encoding"], "chunked");
-        MesosStream { reader, response, offers: Vec::new() }
+        MesosStream { reader, response, offers: Vec::new(), offered: 0 }
     }
 }
 
@@ -164,6 +164,8 @@ pub struct MesosStream {
     pub response: Response,
     /// Offers that are open and were not waited for.
     offers: Vec<Value>,
+    /// How many offers ever came.
+    offered: usize,
 }
 
 impl MesosStream {
@@ -202,6 +204,7 @@ impl MesosStream {
         let event: Value = serde_json::from_slice(&record).expect("an event is JSON");
         if let Some(offers) = event["offers"]["offers"].as_array() {
             self.offers.extend(offers.iter().cloned());
+            self.offered += offers.len();
         }
         if event["type"] == "RESCIND" {
             self.offers.retain(|offer| offer["id"] != event["rescind"]["offer_id"]);
@@ -228,6 +231,24 @@ impl MesosStream {
             }
             assert!(begun.elapsed() < PATIENCE, "did not come: {what}; last was {event}");
         }
+    }
+
+    /// The offers that are open as far as was read, but for those that were waited for or forgotten.
+    #[must_use]
+    pub fn open_offers(&self) -> &[Value] {
+        &self.offers
+    }
+
+    /// An offer is used: it is open no more.
+    pub fn forget(&mut self, offer: &Value) {
+        self.offers.retain(|open| open["id"] != offer["id"]);
+    }
+
+    /// # Panics
+    /// When an offer was among the events that were read.
+    #[track_caller]
+    pub fn assert_nothing_offered(&self) {
+        assert_eq!(self.offered, 0, "nothing was to be offered, open is {:?}", self.offers);
     }
 
     /// Waits for an open offer that was not given back before.
@@ -258,8 +279,17 @@ impl MesosFramework {
     /// When the first two events are not those of a new subscription.
     #[must_use]
     pub fn subscribe(node: &Node, info: &Value) -> Self {
-        let mut call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": info}});
-        if let Some(id) = info.get("id") {
+        Self::subscribe_with(node, &json!({"framework_info": info}))
+    }
+
+    /// The same with all that a subscribe says.
+    ///
+    /// # Panics
+    /// When the first two events are not those of a new subscription.
+    #[must_use]
+    pub fn subscribe_with(node: &Node, subscribe: &Value) -> Self {
+        let mut call = json!({"type": "SUBSCRIBE", "subscribe": subscribe});
+        if let Some(id) = subscribe["framework_info"].get("id") {
             call["framework_id"] = id.clone();
         }
         let mut stream = Request::json(node, &call).stream(node);

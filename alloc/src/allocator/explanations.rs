@@ -290,7 +290,11 @@ impl Allocator {
 
     fn near_miss(&self, rule: SkipRule, page: &Agent, key: Key<Membership>) -> NearMiss {
         let until = match page.filters.standing(key, &self.memberships[key]) {
-            Standing::Refused(until, _) if rule == SkipRule::Refused => Some(until),
+            Standing::Refused(until, _)
+                if matches!(rule, SkipRule::Refused | SkipRule::TimedOut) =>
+            {
+                Some(until)
+            }
             Standing::Refused(..) | Standing::TurnTaken { .. } | Standing::Open => None,
         };
         let left = until.map(|until| millis(until.since(self.tree.clock())));

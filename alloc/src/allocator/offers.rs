@@ -187,7 +187,8 @@ impl Allocator {
             }
             match refuse_until {
                 Some(until) => {
-                    page.filters.refuse(holder, &self.memberships, &returned.resources, until);
+                    let refused = (&returned.resources, back == Back::Taken);
+                    page.filters.refuse(holder, &self.memberships, refused, until);
                 }
                 None if back != Back::Left => page.filters.pass(holder, &self.memberships),
                 None => {}

@@ -1,5 +1,6 @@
 //! Offers that are wanted back: for those who are guaranteed more than they have, of those whose
-//! role has met its limit, and of what somebody else was faster to accept.
+//! role has met its limit or who have said since that they want something else, and of what somebody
+//! else was faster to accept.
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
@@ -41,6 +42,8 @@ pub enum RescindCause {
     Limit,
     /// Somebody else was faster.
     Taken,
+    /// They are beyond what their framework has said since that it wants.
+    NotRequested,
 }
 
 /// An agent and who is offered something of it.
@@ -211,6 +214,34 @@ impl Allocator {
         }
         for offered in excess {
             self.want_back(offered, (RescindCause::Limit, None));
+        }
+    }
+
+    /// Wants the offers of a membership back that hold more, or other things, than it wants now. What is
+    /// part of something that is wanted together only is offered with all of it.
+    pub(super) fn want_back_undemanded(&mut self, holder: Key<Membership>) {
+        let Self { agents, memberships, .. } = self;
+        let Membership { role, agents: holds, wishes, .. } = &mut memberships[holder];
+        let demand = wishes.as_mut().and_then(|wishes| wishes.demand.as_mut());
+        let Some(demand) = demand.filter(|_| *holds > 0) else { return };
+        let mut undemanded = Vec::new();
+        for (agent, page) in agents.iter() {
+            let Some(offered) = page.holdings().get(&holder).map(|it| &it.offered) else {
+                continue;
+            };
+            if offered.is_empty() || self.wanted_back.contains(&(agent, holder)) {
+                continue;
+            }
+            let wanted = demand.cut(page.id, offered, role);
+            match wanted.filter(|(wanted, _)| wanted == offered) {
+                Some((_, requested)) if demand.together_until().is_none() => {
+                    demand.give(agent, requested);
+                }
+                Some(_) | None => undemanded.push((agent, holder)),
+            }
+        }
+        for offered in undemanded {
+            self.want_back(offered, (RescindCause::NotRequested, None));
         }
     }
 

@@ -42,7 +42,8 @@ impl Allocator {
     }
 
     /// Sets what a framework wants to be offered in one role: that, and no more. What it was offered
-    /// before and has not answered does not count. No requests: it wants whatever there is.
+    /// before and has not answered counts when nothing of it is beyond that; all else is wanted back
+    /// ([`Allocator::take_rescinds`]). No requests: it wants whatever there is.
     ///
     /// With `together_until` it wants all of it at once or nothing, until then. When all of it has
     /// been offered (and stays so: [`Allocator::gang_taken_back`]), or time is over ([`Allocator::take_failed_gangs`]), it is offered nothing in
@@ -70,6 +71,7 @@ impl Allocator {
             self.gangs.insert((until, key));
         }
         self.memberships[key].wish(|known| known.demand = demand);
+        self.want_back_undemanded(key);
         self.membership_changed(key, true);
         Ok(())
     }
@@ -84,6 +86,7 @@ impl Allocator {
         let met = Demand::new(&[], None)?;
         self.forget_gang(key);
         self.memberships[key].wish(|known| known.demand = Some(met));
+        self.want_back_undemanded(key);
         self.membership_changed(key, false);
         Ok(())
     }

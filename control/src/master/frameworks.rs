@@ -1,9 +1,10 @@
 //! Frameworks and their streams: the states they can be in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     ids::{FrameworkId, NodeId, OfferId, Principal, ProposalId, SessionId, Subscription},
+    messages::scheduler::RescindCause,
     role::Role,
     time::Mono,
 };
@@ -20,7 +21,7 @@ pub(super) struct Framework {
     /// Its roles as the newest update on its way has them: calls that come after it mean those.
     pub(super) updating: Option<(ProposalId, BTreeSet<Role>)>,
     /// Offers taken back while nobody listened: told to whoever resumes the subscription.
-    pub(super) rescinds_untold: Vec<OfferId>,
+    pub(super) rescinds_untold: BTreeMap<RescindCause, Vec<OfferId>>,
     /// When it subscribed in this term.
     pub(super) registered: Times,
     pub(super) slot: Slot,

@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use meshos_alloc::{Grant, RescindCause};
+use meshos_alloc::{Grant, RescindCause as WantedFor};
 use meshos_protocol::{
     framework::Offer,
     ids::{AgentId, FrameworkId, OfferId},
-    messages::scheduler::Event as FrameworkEvent,
+    messages::scheduler::{Event as FrameworkEvent, RescindCause},
     resources::Resources,
     role::Role,
     time::{Mono, Now},
@@ -218,19 +218,6 @@ fn take_out<K: Ord>(index: &mut BTreeMap<K, BTreeSet<OfferId>>, key: K, id: Offe
 /// The most offers that a framework is told at once; a run that makes more tells them one after the other.
 const OFFERS_PER_EVENT_MAX: usize = 10_000;
 
-/// Why offers are taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// Their agent or their framework's stream went away.
-    Away,
-    /// They were open for too long while others waited.
-    TimedOut,
-    /// The allocator wants them back: somebody is guaranteed them, or their role has met its limit.
-    Wanted,
-    /// The allocator wants them back: somebody was faster to accept what they hold.
-    Taken,
-}
-
 impl Core {
     /// Runs the allocator and sends what it grants.
     pub(super) fn allocate(&mut self, cx: &mut Cx<'_>) {
@@ -278,8 +265,10 @@ impl Core {
                     .is_some_and(|offer| offer.agent == wanted.agent && offer.role == wanted.role)
             });
             let cause = match wanted.cause {
-                RescindCause::Guarantee | RescindCause::Limit => Cause::Wanted,
-                RescindCause::Taken => Cause::Taken,
+                WantedFor::Guarantee => RescindCause::Guarantee,
+                WantedFor::Limit => RescindCause::Limit,
+                WantedFor::Taken => RescindCause::Taken,
+                WantedFor::NotRequested => RescindCause::NotRequested,
             };
             self.rescind(cx, &offers, cause);
         }
@@ -290,19 +279,19 @@ impl Core {
 
     /// Takes back one offer, because an operator wants what it holds.
     pub(super) fn rescind_wanted(&mut self, cx: &mut Cx<'_>, offer: OfferId) {
-        self.rescind(cx, &[offer], Cause::Wanted);
+        self.rescind(cx, &[offer], RescindCause::Operator);
     }
 
     /// Takes back the open offers of an agent.
     pub(super) fn rescind_of_agent(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
         let offers = self.offers.of_agent(agent);
-        self.rescind(cx, &offers, Cause::Away);
+        self.rescind(cx, &offers, RescindCause::Agent);
     }
 
     /// Takes back the open offers of a framework.
     pub(super) fn rescind_of_framework(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
         let offers = self.offers.of_framework(framework);
-        self.rescind(cx, &offers, Cause::Away);
+        self.rescind(cx, &offers, RescindCause::Disconnected);
     }
 
     /// Takes back the open offers of a framework in roles that are not its own.
@@ -313,7 +302,7 @@ impl Core {
         };
         let mut offers = self.offers.of_framework(framework);
         offers.retain(is_left);
-        self.rescind(cx, &offers, Cause::Away);
+        self.rescind(cx, &offers, RescindCause::RoleLeft);
     }
 
     /// Takes back offers that were open for too long, as far as others wait.
@@ -334,7 +323,7 @@ impl Core {
             .filter(|(_, holder)| waiting.iter().any(|other| other != holder))
             .map(|(id, _)| id)
             .collect();
-        self.rescind(cx, &expired, Cause::TimedOut);
+        self.rescind(cx, &expired, RescindCause::TimedOut);
     }
 
     /// Someone began to wait: overdue offers are looked at again.
@@ -344,25 +333,22 @@ impl Core {
         }
     }
 
-    fn rescind(&mut self, cx: &mut Cx<'_>, offers: &[OfferId], cause: Cause) {
+    fn rescind(&mut self, cx: &mut Cx<'_>, offers: &[OfferId], cause: RescindCause) {
         let mut told: BTreeMap<FrameworkId, Vec<OfferId>> = BTreeMap::new();
         // Offers of a gang are of use together only, so they go together.
         let offers = self.offers.with_their_gangs(offers);
         let gangs = self.offers.whole_gangs(&offers);
         for id in offers {
             let Some(offer) = self.offers.remove(id) else { continue };
-            if cause == Cause::Taken {
+            if cause == RescindCause::Taken {
                 self.offers.remember_taken(id);
             }
-            let refuse_until = match cause {
-                Cause::Away | Cause::Wanted | Cause::Taken => {
-                    self.counters.offers_rescinded += 1;
-                    None
-                }
-                Cause::TimedOut => {
-                    self.counters.offers_timed_out += 1;
-                    self.allocator.refuse_until(cx.now.mono, self.config.offer_timeout_refusal)
-                }
+            let refuse_until = if cause == RescindCause::TimedOut {
+                self.counters.offers_timed_out += 1;
+                self.allocator.refuse_until(cx.now.mono, self.config.offer_timeout_refusal)
+            } else {
+                self.counters.offers_rescinded += 1;
+                None
             };
             self.allocator.take_back_offered(
                 offer.agent,
@@ -375,17 +361,18 @@ impl Core {
         }
         for (gang, (framework, role)) in gangs {
             // One that its framework let lie is not tried again.
-            if cause != Cause::TimedOut {
+            if cause != RescindCause::TimedOut {
                 self.allocator.gang_taken_back(framework, &role, gang);
             }
         }
         for (framework, offers) in told {
-            let event = FrameworkEvent::Rescind { offers: offers.clone() };
+            let event = FrameworkEvent::Rescind { offers: offers.clone(), cause: Some(cause) };
             if self.tell_framework(cx, framework, event) {
                 continue;
             }
             if let Some(framework) = self.frameworks.get_mut(&framework) {
-                framework.rescinds_untold.extend(offers);
+                let untold = framework.rescinds_untold.entry(cause).or_default();
+                untold.extend(offers);
             }
         }
     }

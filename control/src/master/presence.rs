@@ -1,6 +1,6 @@
 //! How frameworks go: lost streams, grace, fail-over time, the end.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use meshos_protocol::{
     ids::{FrameworkId, SessionId},
@@ -41,7 +41,7 @@ impl Core {
             presence,
             suppressing: None,
             updating: None,
-            rescinds_untold: Vec::new(),
+            rescinds_untold: BTreeMap::new(),
             registered: Times::default(),
             slot,
         };

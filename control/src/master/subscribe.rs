@@ -269,8 +269,9 @@ impl Core {
             .get_mut(&framework)
             .map(|framework| std::mem::take(&mut framework.rescinds_untold))
             .unwrap_or_default();
-        if !untold.is_empty() {
-            self.tell_framework(cx, framework, FrameworkEvent::Rescind { offers: untold });
+        for (cause, offers) in untold {
+            let event = FrameworkEvent::Rescind { offers, cause: Some(cause) };
+            self.tell_framework(cx, framework, event);
         }
         if let Some(demand) = demand {
             self.take_demand(cx, framework, &demand);

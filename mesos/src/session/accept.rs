@@ -21,6 +21,8 @@ use crate::{
 
 /// What offers are of, as far as they are known.
 struct Offered {
+    /// That of the first.
+    role: Role,
     roles: BTreeSet<Role>,
     agent: AgentId,
 }
@@ -60,6 +62,7 @@ impl Session {
         self.pending.extend(launch.iter().map(|task| (task.task_id.clone(), offered.agent)));
         let with_id = operations.iter().filter_map(|request| request.id.clone());
         self.operations.extend(with_id.map(|id| (id, offered.agent)));
+        self.launched(&offered.role, offered.agent, &launch);
         let refuse_ms = refuse_ms(accept.filters.as_ref());
         self.send(Call::Accept(Accept { offers, operations, launch, refuse_ms }), out);
     }
@@ -70,7 +73,8 @@ impl Session {
         for id in &accept.offer_ids {
             let id = ids::read_offer(self.cluster, id.value());
             let Some((role, agent)) = id.and_then(|id| self.offers.remove(&id)) else { continue };
-            offered.get_or_insert(Offered { roles: BTreeSet::new(), agent }).roles.insert(role);
+            let first = || Offered { role: role.clone(), roles: BTreeSet::new(), agent };
+            offered.get_or_insert_with(first).roles.insert(role);
         }
         offered
     }

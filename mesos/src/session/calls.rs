@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What an HTTP request is answered with, once it is known.
-enum Reply {
+pub(super) enum Reply {
     Now(Result<(), Refused>),
     /// By the leader.
     Later(Box<Call>),
@@ -27,9 +27,9 @@ enum Reply {
     Tasks(Vec<TaskQuery>),
 }
 
-const ACCEPTED: Reply = Reply::Now(Ok(()));
+pub(super) const ACCEPTED: Reply = Reply::Now(Ok(()));
 
-fn invalid(why: impl Into<String>) -> Reply {
+pub(super) fn invalid(why: impl Into<String>) -> Reply {
     Reply::Now(Err(Refused::new(400, why)))
 }
 
@@ -108,12 +108,13 @@ impl Session {
                 .reconcile_operations
                 .as_ref()
                 .map_or(ACCEPTED, |it| self.reconcile_operations(it, out)),
-            // No executor listens to messages, requests do nothing in Mesos either, and inverse offers
-            // are not made.
-            CallType::Message
-            | CallType::Request
-            | CallType::AcceptInverseOffers
-            | CallType::DeclineInverseOffers => ACCEPTED,
+            CallType::Request => {
+                call.request.as_ref().map_or(ACCEPTED, |request| self.request(request, out))
+            }
+            // No executor listens to messages, and inverse offers are not made.
+            CallType::Message | CallType::AcceptInverseOffers | CallType::DeclineInverseOffers => {
+                ACCEPTED
+            }
             CallType::UpdateFramework => {
                 call.update_framework.as_ref().map_or(ACCEPTED, |it| self.update_framework(it))
             }

@@ -85,6 +85,7 @@ impl Session {
         self.resuming = Resuming::default();
         let mut subscribe = self.subscribe.clone();
         subscribe.resume = self.subscription;
+        subscribe.suppressed_roles = self.silent_roles();
         self.send(Call::Subscribe(subscribe), out);
     }
 
@@ -115,6 +116,7 @@ impl Session {
         }
         self.resuming = Resuming { untold: Untold::Requests(None), asked: None, rests: false };
         self.tell_wishes(out);
+        self.release(out);
     }
 
     /// Whether the leader is still to be told something that it may be told now.
@@ -131,7 +133,7 @@ impl Session {
         }
         self.resuming.untold = match std::mem::take(&mut self.resuming.untold) {
             Untold::Nothing => Untold::Nothing,
-            Untold::Requests(after) => match self.waiting.next(after) {
+            Untold::Requests(after) => match self.next_in_turn(after) {
                 Some(request) => {
                     self.send_waiting(request, out);
                     Untold::Requests(Some(request))
@@ -160,21 +162,19 @@ impl Session {
         };
     }
 
+    /// The call that is told after this one.
+    fn next_in_turn(&self, after: Option<RequestId>) -> Option<RequestId> {
+        let mut following = self.waiting.following(after);
+        let next = following.find(|(_, waiting)| !self.waits_for_wishes(&waiting.call));
+        next.map(|(request, _)| request)
+    }
+
     /// From time to time: what a busy leader did not take is said again.
     pub fn tick(&mut self, out: &mut Vec<Output>) {
         self.resuming.rests = false;
         if self.subscribed {
             self.tell_wishes(out);
-        }
-    }
-
-    fn tell_wishes(&mut self, out: &mut Vec<Output>) {
-        // An update brings its own.
-        let is_of_wishes =
-            |call: &Call| matches!(call, Call::Wish { .. } | Call::UpdateFramework(_));
-        let under_way = self.waiting.calls().any(|it| is_of_wishes(&it.call));
-        if let Some(wishes) = self.wishes_untold.clone().filter(|_| !under_way) {
-            self.ask(None, Call::Wish { wishes }, out);
+            self.release(out);
         }
     }
 

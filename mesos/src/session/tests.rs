@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{convert::framework, schema::CallType, validate};
 
+mod demand;
+mod held;
+
 const CLUSTER: ClusterId = ClusterId::from_u128(0xab);
 const PREFIX: &str = "00000000-0000-0000-0000-0000000000ab";
 
@@ -45,7 +48,10 @@ impl World {
         let mut info = info;
         (info["user"], info["name"]) = (json!("u"), json!("n"));
         let info = crate::json::read(info).unwrap();
-        let description = framework::read(&info, &[], None).unwrap();
+        Self::described(framework, framework::read(&info, &[], None).unwrap())
+    }
+
+    fn described(framework: Option<u64>, description: Description) -> Self {
         let session =
             Session::new(CLUSTER, framework.map(FrameworkId), description, "nonce".into());
         Self { session, term: 1, tickets: 0, out: Vec::new() }
@@ -483,6 +489,7 @@ fn every_other_call_does_what_it_says() {
     let agent_id = json!({"value": format!("{PREFIX}-S{}", agent())});
     let id = |text: &str| json!({"value": text});
     let uuid = "AgICAgICAgICAgICAgICAg==";
+    let cpus = json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.0}});
     for (kind, body, calls, waits) in [
         ("DECLINE", json!({"offer_ids": [id(&format!("{PREFIX}-O1.1")), id("x")]}), 1, false),
         ("DECLINE", json!({"offer_ids": [id(&format!("{PREFIX}-O1.1"))]}), 0, false),
@@ -508,6 +515,7 @@ fn every_other_call_does_what_it_says() {
         ("RECONCILE_OPERATIONS", json!({"operations": [{"operation_id": id("o")}]}), 0, false),
         ("MESSAGE", json!({"agent_id": agent_id, "executor_id": id("t"), "data": ""}), 0, false),
         ("REQUEST", json!({"requests": []}), 0, false),
+        ("REQUEST", json!({"requests": [{"resources": [cpus]}]}), 1, false),
         ("ACCEPT_INVERSE_OFFERS", json!({}), 0, false),
         ("DECLINE_INVERSE_OFFERS", json!({}), 0, false),
     ] {

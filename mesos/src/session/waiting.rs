@@ -62,10 +62,19 @@ impl WaitingCalls {
         self.calls.get_mut(&request).map(|(waiting, _)| waiting)
     }
 
-    /// The first one after another.
-    pub(super) fn next(&self, after: Option<RequestId>) -> Option<RequestId> {
+    /// Those after another.
+    pub(super) fn following(
+        &self,
+        after: Option<RequestId>,
+    ) -> impl Iterator<Item = (RequestId, &Waiting)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.calls.range((from, Bound::Unbounded)).next().map(|(request, _)| *request)
+        let following = self.calls.range((from, Bound::Unbounded));
+        following.map(|(request, (waiting, _))| (*request, waiting))
+    }
+
+    #[cfg(test)]
+    pub(super) fn next(&self, after: Option<RequestId>) -> Option<RequestId> {
+        self.following(after).next().map(|(request, _)| request)
     }
 
     /// Removes the one of a request that nobody waits for any more.
@@ -74,6 +83,10 @@ impl WaitingCalls {
         let (request, _) = all.find(|(_, (waiting, _))| waiting.ticket == Some(ticket))?;
         let request = *request;
         self.remove(request)
+    }
+
+    pub(super) fn requests(&self) -> impl Iterator<Item = (RequestId, &Waiting)> {
+        self.following(None)
     }
 
     pub(super) fn calls(&self) -> impl Iterator<Item = &Waiting> {

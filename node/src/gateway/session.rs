@@ -7,8 +7,8 @@ use meshos_protocol::{
     messages::{
         StreamClass,
         scheduler::{
-            Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
-            UpdateFramework,
+            Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, RescindCause,
+            Subscribe, UpdateFramework,
         },
     },
     resources::Resources,
@@ -229,7 +229,7 @@ impl Session {
                 let open = offers.iter().map(|it| (it.id, (it.role.clone(), it.agent)));
                 self.offers.extend(open);
             }
-            Event::Rescind { offers } => offers.iter().for_each(|offer| {
+            Event::Rescind { offers, cause: _ } => offers.iter().for_each(|offer| {
                 self.offers.remove(offer);
             }),
             Event::Unfulfilled { role } => {
@@ -277,7 +277,8 @@ impl Session {
         let Some(fence) = self.fence else { return };
         let offers: Vec<OfferId> = std::mem::take(&mut self.offers).into_keys().collect();
         if !offers.is_empty() {
-            self.tell(EventFrame { fence, event: Event::Rescind { offers } });
+            let cause = Some(RescindCause::LeaderLost);
+            self.tell(EventFrame { fence, event: Event::Rescind { offers, cause } });
         }
         self.tell(EventFrame { fence, event: Event::LeaderLost });
     }

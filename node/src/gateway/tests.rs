@@ -8,7 +8,8 @@ use meshos_protocol::{
     messages::{
         StreamClass,
         scheduler::{
-            Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+            Accept, Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, RescindCause,
+            Subscribe,
         },
     },
     role::Role,
@@ -214,7 +215,10 @@ async fn a_framework_is_carried_over_to_the_next_leader() {
     let mut second = world.elect(1, 2).await;
     // What was open dies with its leader; what the framework declined is its own affair.
     let rescinded = world.client.event().await.event;
-    assert_eq!(rescinded, Event::Rescind { offers: vec![offer(2).id] });
+    assert_eq!(
+        rescinded,
+        Event::Rescind { offers: vec![offer(2).id], cause: Some(RescindCause::LeaderLost) }
+    );
     assert_eq!(world.client.event().await.event, Event::LeaderLost);
     let resumed = second.subscribed(2, 1).await;
     assert_eq!((resumed.framework, resumed.resume), (Some(FRAMEWORK), Some(Subscription(1))));

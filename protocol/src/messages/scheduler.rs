@@ -269,6 +269,9 @@ pub enum Event {
     Rescind {
         /// Which.
         offers: Vec<OfferId>,
+        /// Why; absent from leaders of earlier releases.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<RescindCause>,
     },
     /// A step in a task's life; acknowledged when it carries an update id.
     Update {
@@ -336,6 +339,36 @@ pub enum Event {
     /// The stream is alive.
     Heartbeat,
     /// An event that this build does not know; ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why offers are void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RescindCause {
+    /// Another framework was faster to accept what they held, where offers are optimistic.
+    Taken,
+    /// They were open for too long while others waited.
+    TimedOut,
+    /// A role that is guaranteed what they held waits for it.
+    Guarantee,
+    /// Their role has met its limit.
+    Limit,
+    /// They are beyond what the framework has said since that it wants.
+    NotRequested,
+    /// An operator wants what they held.
+    Operator,
+    /// Their agent is not offered any more, or not as it was: it is lost, gone, drained or deactivated, or
+    /// what it has was changed.
+    Agent,
+    /// The framework has left their role.
+    RoleLeft,
+    /// The framework's stream was lost, and is back.
+    Disconnected,
+    /// The leader that made them is lost, or the way to it.
+    LeaderLost,
+    /// A cause that this build does not know, or that nobody told.
     #[serde(other)]
     Unknown,
 }

@@ -16,12 +16,12 @@ use meshos_protocol::{
         AgentId, ExecutorId, Fence, FrameworkId, OfferId, RequestId, Subscription, TaskId, UpdateId,
     },
     messages::scheduler::{
-        Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, Subscribe,
+        Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, RescindCause, Subscribe,
         TASKS_PER_CALL_MAX, TaskQuery,
     },
     operation::{OperationRequest, OperationStatus},
     role::Role,
-    task::{Exit, StatusUpdate, TaskDescription, TaskState},
+    task::{Exit, Reason, StatusUpdate, TaskDescription, TaskState},
     wishes::{OfferWishes, ResourceRequest},
 };
 
@@ -54,7 +54,7 @@ pub(super) enum Tell {
     Registered(Registered),
     Reregistered(Registered),
     Offers(Vec<Offer>),
-    Rescinded(OfferId),
+    Rescinded(OfferId, RescindCause),
     Update(Box<StatusUpdate>),
     Operation(OperationStatus),
     Disconnected,
@@ -142,6 +142,8 @@ pub(super) struct Core {
     registered_before: bool,
     /// Open offers, each of one agent in one role.
     offers: BTreeMap<OfferId, (Role, AgentId)>,
+    /// Offers that were taken back because somebody else was faster, the newest.
+    taken: BTreeSet<OfferId>,
     /// Accepted and not heard of: (task, agent).
     pending: BTreeMap<TaskId, AgentId>,
     operations: operations::Operations,
@@ -183,6 +185,7 @@ impl Core {
             told_connected: false,
             registered_before: false,
             offers: BTreeMap::new(),
+            taken: BTreeSet::new(),
             pending: BTreeMap::new(),
             operations: operations::Operations::default(),
             agents: BTreeMap::new(),
@@ -245,11 +248,9 @@ impl Core {
                 self.offers.extend(open);
                 out.push(Output::Tell(Tell::Offers(offers)));
             }
-            Event::Rescind { offers } => offers.into_iter().for_each(|offer| {
-                if self.offers.remove(&offer).is_some() {
-                    out.push(Output::Tell(Tell::Rescinded(offer)));
-                }
-            }),
+            Event::Rescind { offers, cause } => {
+                self.rescinded(offers, cause.unwrap_or(RescindCause::Unknown), out);
+            }
             Event::Update { status } => self.update(status, out),
             Event::OperationStatus { status } => self.operation_status(status, out),
             Event::AgentLost { agent } => out.push(Output::Tell(Tell::AgentLost(agent))),
@@ -428,15 +429,15 @@ impl Core {
         }
     }
 
-    fn drop_task(&self, task: TaskDescription, out: &mut Vec<Output>) {
-        let status = edge::dropped(self.framework, task.task_id);
+    fn drop_task(&self, task: TaskDescription, reason: Reason, out: &mut Vec<Output>) {
+        let status = edge::dropped(self.framework, task.task_id, reason);
         let shown = edge::shown(self.info.capabilities, status);
         out.extend(shown.map(|status| Output::Tell(Tell::Update(Box::new(status)))));
     }
 
     fn void_offers(&mut self, out: &mut Vec<Output>) {
-        let void = std::mem::take(&mut self.offers);
-        out.extend(void.into_keys().map(|offer| Output::Tell(Tell::Rescinded(offer))));
+        let void = self.offers.keys().copied().collect();
+        self.rescinded(void, RescindCause::LeaderLost, out);
     }
 
     fn tell_wishes(&mut self, out: &mut Vec<Output>) {

@@ -8,14 +8,23 @@ use meshos_protocol::{
 };
 
 /// A task that was not launched, because its offer is void.
-pub(super) fn dropped(framework: Option<FrameworkId>, task: TaskId) -> StatusUpdate {
+pub(super) fn dropped(
+    framework: Option<FrameworkId>,
+    task: TaskId,
+    reason: Reason,
+) -> StatusUpdate {
+    let message = if reason == Reason::OfferTaken {
+        "the task was not launched: another framework was faster to accept what its offer held"
+    } else {
+        "the task was not launched: its offer is void"
+    };
     StatusUpdate {
         framework: framework.unwrap_or(FrameworkId(0)),
         task,
         agent: None,
         state: TaskState::Dropped,
-        reason: Some(Reason::InvalidOffers),
-        message: "the task was not launched: its offer is void".into(),
+        reason: Some(reason),
+        message: message.into(),
         update: None,
         at: Wall(0),
         source: Source::Master,

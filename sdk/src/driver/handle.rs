@@ -195,7 +195,8 @@ impl SchedulerDriver {
     /// Says what the framework wants now in a role: it is offered that and no more, cut out of what
     /// agents have free, so that it keeps nothing from others that it does not need. It replaces what was
     /// said before. What the framework launches is wanted no more; what it declines, is. Without requests
-    /// it is offered whatever there is, as in the beginning. The demand outlives a change of leader.
+    /// it is offered whatever there is, as in the beginning. Open offers that hold more than it wants, or
+    /// something else, are rescinded. The demand outlives a change of leader.
     ///
     /// ```
     /// # use meshos_sdk::SchedulerDriver;

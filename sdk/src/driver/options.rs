@@ -6,12 +6,13 @@ use std::{
 };
 
 use meshos_protocol::{
+    demand::StatedDemand,
     framework::{Capabilities, FrameworkInfo},
     ids::FrameworkId,
     messages::scheduler::CallError,
     role::Role,
     time::millis,
-    wishes::{OfferWishes, ResourceRequest},
+    wishes::OfferWishes,
 };
 
 use crate::{Credentials, wire::WireError};
@@ -47,8 +48,26 @@ pub struct DriverOptions {
     /// What the framework wishes of all offers, by role: see [`crate::SchedulerDriver::wish`]. It is on record
     /// before the first offer is made in those roles. Without any, earlier wishes stand.
     pub wishes: BTreeMap<Role, OfferWishes>,
-    /// What the framework wants from the start, by role: see [`crate::SchedulerDriver::request_resources`].
-    pub demand: BTreeMap<Role, Vec<ResourceRequest>>,
+    /// What the framework wants from the start, by role, so that its first offers follow it already:
+    /// requests as in [`crate::SchedulerDriver::request_resources`], or several things together or not at
+    /// all as in [`crate::SchedulerDriver::request_together`], which says that the framework has the
+    /// capability `gang_offers`.
+    ///
+    /// ```
+    /// # use meshos_sdk::DriverOptions;
+    /// use std::time::Duration;
+    /// use meshos_sdk::protocol::{demand::StatedDemand, role::Role, wishes::ResourceRequest};
+    ///
+    /// # fn example(options: &mut DriverOptions) -> Result<(), Box<dyn std::error::Error>> {
+    /// let worker = ResourceRequest::new("cpus:2;mem:1024".parse()?, 10);
+    /// options.demand.insert(Role::new("batch")?, vec![worker].into());
+    /// let ranks = ResourceRequest::new("cpus:8;mem:4096".parse()?, 16);
+    /// let together = StatedDemand::together(vec![ranks], Duration::from_secs(600));
+    /// options.demand.insert(Role::new("train")?, together);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub demand: BTreeMap<Role, StatedDemand>,
     /// `host:port` of the QUIC ports of nodes; any will do, and others are tried when one dies.
     pub nodes: Vec<String>,
     /// Who the framework is.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use meshos_protocol::{
+    demand::StatedDemand,
     ids::FrameworkId,
     messages::scheduler::{Call, CallError, CallErrorKind},
 };
@@ -43,11 +44,14 @@ impl Service {
     pub(super) fn new(
         scheduler: Box<dyn Scheduler>,
         driver: SchedulerDriver,
-        options: DriverOptions,
+        mut options: DriverOptions,
         commands: mpsc::Receiver<Command>,
         framework: watch::Sender<Option<FrameworkId>>,
     ) -> Result<Self, DriverError> {
         let connection = Connection::start(&options.credentials, options.nodes)?;
+        // Whoever asks for several things together understands such offers.
+        let is_gang = |demand: &StatedDemand| demand.together_within_ms.is_some();
+        options.info.capabilities.gang_offers |= options.demand.values().any(is_gang);
         let core = Core::new(
             options.info,
             options.framework,
@@ -187,7 +191,7 @@ impl Service {
             }
             Tell::Reregistered(registered) => scheduler.reregistered(driver, registered),
             Tell::Offers(offers) => scheduler.resource_offers(driver, offers),
-            Tell::Rescinded(offer) => scheduler.offer_rescinded(driver, offer),
+            Tell::Rescinded(offer, cause) => scheduler.offer_rescinded(driver, offer, cause),
             Tell::Update(status) => scheduler.status_update(driver, *status),
             Tell::Operation(status) => scheduler.operation_status(driver, status),
             Tell::Disconnected => scheduler.disconnected(driver),

@@ -11,10 +11,10 @@ use meshos_protocol::{
         AgentId, ClusterId, Fence, FrameworkId, Generation, NodeId, OfferId, OperationId,
         OperationUuid, RequestId, Subscription, TaskId, Term, UpdateId,
     },
-    messages::scheduler::{Call, CallError, CallErrorKind, Event, EventFrame},
+    messages::scheduler::{Call, CallError, CallErrorKind, Event, EventFrame, RescindCause},
     operation::{Operation, OperationRequest, OperationState, OperationStatus},
     role::Role,
-    task::{Source, StatusUpdate, TaskState},
+    task::{Reason, Source, StatusUpdate, TaskState},
     time::Wall,
 };
 
@@ -220,7 +220,7 @@ fn a_launch_on_a_void_offer_is_dropped_here_and_never_sent() {
     let event = frame(1, Event::Offers { offers: vec![offer.clone()] });
     step(&mut core, |core, out| core.event(event, out));
     let out = step(&mut core, |core, out| core.event(frame(1, Event::LeaderLost), out));
-    assert!(tells(&out).contains(&&Tell::Rescinded(offer.id)), "{out:?}");
+    assert!(tells(&out).contains(&&Tell::Rescinded(offer.id, RescindCause::LeaderLost)), "{out:?}");
     step(&mut core, |core, out| core.event(subscribed(2), out));
     let out = launch(&mut core, "a", &[offer]);
     assert!(calls(&out).is_empty(), "{out:?}");
@@ -229,12 +229,32 @@ fn a_launch_on_a_void_offer_is_dropped_here_and_never_sent() {
 }
 
 #[test]
+fn a_launch_on_an_offer_that_was_taken_says_so_also_after_the_rescind() {
+    for (cause, told, reason) in [
+        (Some(RescindCause::Taken), RescindCause::Taken, Reason::OfferTaken),
+        (Some(RescindCause::TimedOut), RescindCause::TimedOut, Reason::InvalidOffers),
+        (None, RescindCause::Unknown, Reason::InvalidOffers),
+    ] {
+        let mut core = ready();
+        let offer = offer(1, 1);
+        let event = frame(1, Event::Offers { offers: vec![offer.clone()] });
+        step(&mut core, |core, out| core.event(event, out));
+        let rescind = frame(1, Event::Rescind { offers: vec![offer.id], cause });
+        let out = step(&mut core, |core, out| core.event(rescind, out));
+        assert_eq!(tells(&out), [&Tell::Rescinded(offer.id, told)]);
+        let out = launch(&mut core, "a", &[offer]);
+        let [Tell::Update(status)] = tells(&out)[..] else { panic!("{out:?}") };
+        assert_eq!((status.state, status.reason), (TaskState::Dropped, Some(reason)));
+    }
+}
+
+#[test]
 fn an_offer_that_was_given_along_with_a_void_one_is_declined() {
     let mut core = ready();
     let (void, open) = (offer(1, 1), offer(1, 2));
     let event = frame(1, Event::Offers { offers: vec![void.clone(), open.clone()] });
     step(&mut core, |core, out| core.event(event, out));
-    let rescind = frame(1, Event::Rescind { offers: vec![void.id] });
+    let rescind = frame(1, Event::Rescind { offers: vec![void.id], cause: None });
     step(&mut core, |core, out| core.event(rescind, out));
     let out = launch(&mut core, "a", &[void, open.clone()]);
     assert_eq!(calls(&out), [&Call::Decline { offers: vec![open.id], refuse_ms: Some(0) }]);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
-    demand::Demands,
+    demand::{Demands, StatedDemand},
     ids::AgentId,
     messages::scheduler::Call,
     resources::Resources,
@@ -31,10 +31,12 @@ impl Wants {
     /// What is known from the start. Roles with wishes are offered nothing before these are on record.
     pub(super) fn new(
         wishes: BTreeMap<Role, OfferWishes>,
-        demand: &BTreeMap<Role, Vec<ResourceRequest>>,
+        demand: &BTreeMap<Role, StatedDemand>,
     ) -> Self {
         let mut demands = Demands::default();
-        demand.iter().for_each(|(role, requests)| demands.say(role, requests, None));
+        for (role, StatedDemand { requests, together_within_ms }) in demand {
+            demands.say(role, requests, *together_within_ms);
+        }
         Self {
             wishes_untold: !wishes.is_empty(),
             held: wishes.keys().cloned().collect(),

@@ -382,7 +382,7 @@ impl World {
                 self.driver_subscribed(index, fence, framework, subscription);
             }
             Event::Offers { offers } => self.driver_offered(index, offers),
-            Event::Rescind { offers } => {
+            Event::Rescind { offers, cause: _ } => {
                 for offer in offers {
                     self.drivers[index].offers.remove(&offer);
                 }

@@ -19,6 +19,7 @@ mod lost_machine;
 mod mesos;
 mod mesos_reads;
 mod mesos_streams;
+mod mesos_wants;
 mod metrics;
 mod operators;
 mod partition;

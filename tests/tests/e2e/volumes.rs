@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use meshos_sdk::protocol::{
     framework::Offer,
     ids::OperationId,
+    messages::scheduler::RescindCause,
     operation::{Operation, OperationRequest, OperationState},
     resources::{Amount, Reservation, Resources, Volume},
     role::Role,
@@ -182,7 +183,12 @@ fn operators_reserve_create_destroy_and_unreserve() {
     wait_until("it is offered the node", || !keeps.open_offers().is_empty());
     let told = run(&cluster, &["reserve", &node, "cpus:2;disk:100", "--role", "db"]).success();
     assert!(told.stdout.contains("is reserved for role db"), "{told:?}");
-    assert!(keeps.notes().iter().any(|(_, note)| matches!(note, Note::Rescinded(_))));
+    assert!(
+        keeps
+            .notes()
+            .iter()
+            .any(|(_, note)| matches!(note, Note::Rescinded(_, RescindCause::Operator)))
+    );
     let create = |size: &str| {
         let create = ["volumes", "create", &node, "logs", "--role", "db", "--path", "data"];
         run(&cluster, &[&create[..], &["--size", size]].concat())

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use meshos_sdk::{
     TaskBuilder,
     protocol::{
+        demand::StatedDemand,
         framework::{Capabilities, Offer},
+        messages::scheduler::RescindCause,
         resources::Resources,
         role::Role,
         task::TaskState,
@@ -18,7 +20,7 @@ use meshos_tests::{
 };
 
 /// Three nodes, of which each has flags of its own.
-fn cluster_with(flags: [&[&str]; 3]) -> Cluster {
+pub(crate) fn cluster_with(flags: [&[&str]; 3]) -> Cluster {
     let mut cluster = Cluster::prepare(ClusterOptions {
         resources: "cpus:4;mem:4096".to_owned(),
         ..ClusterOptions::default()
@@ -117,7 +119,7 @@ fn stated_demand_cuts_offers_and_outlives_the_leader() {
     let node = cluster.follower();
     let demand = vec![ResourceRequest::new(resources("cpus:1;mem:64"), 3)];
     let options = keeper("modest", node);
-    let demand = [(Role::default(), demand)].into();
+    let demand = [(Role::default(), demand.into())].into();
     let modest = Framework::start(&cluster, FrameworkOptions { demand, ..options });
     wait_until("what it wants is offered", || held(&modest) == resources("cpus:3;mem:192"));
     // The rest is there for others.
@@ -149,21 +151,13 @@ fn stated_demand_cuts_offers_and_outlives_the_leader() {
     let near = modest.open_offers()[0].agent;
     let request = ResourceRequest::on(near, resources("cpus:1;mem:100"), 2);
     modest.driver().request_resources(&Role::default(), vec![request]);
-    // What was offered before the leader heard of the new demand holds what that takes.
-    modest.open_offers().iter().for_each(|offer| {
-        modest.driver().decline(&offer.id, Some(Duration::ZERO));
-    });
-    let parts = ["cpus:1;mem:100", "cpus:2;mem:200"].map(resources);
+    // What was offered before is beyond that, and is taken back.
     wait_until("the named node is offered", || {
         let open = modest.open_offers();
-        let (wanted, stale): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|offer| parts.contains(&offer.resources));
-        stale.iter().for_each(|offer| {
-            modest.driver().decline(&offer.id, Some(Duration::ZERO));
-        });
-        let sum: Resources = wanted.iter().map(|offer| &offer.resources).sum();
-        sum == parts[1] && wanted.iter().all(|offer| offer.agent == near)
+        held(&modest) == resources("cpus:2;mem:200") && open.iter().all(|offer| offer.agent == near)
     });
+    let taken_back = |note: &Note| matches!(note, Note::Rescinded(_, RescindCause::NotRequested));
+    assert!(modest.notes().iter().any(|(_, note)| taken_back(note)));
     assert!(ids.contains(&near.node.to_string()));
 }
 
@@ -172,7 +166,8 @@ fn what_is_wanted_together_is_offered_at_once_or_not_at_all() {
     let mut cluster = cluster_with([&[]; 3]);
     let node = cluster.follower();
     let capabilities = Capabilities { gang_offers: true, ..Capabilities::default() };
-    let demand = [(Role::default(), vec![ResourceRequest::new(resources("cpus:64"), 1)])].into();
+    let nothing = vec![ResourceRequest::new(resources("cpus:64"), 1)];
+    let demand = [(Role::default(), nothing.into())].into();
     let options = FrameworkOptions { capabilities, demand, ..keeper("gang", node) };
     let gang = Framework::start(&cluster, options);
     let ask = |count: u32, within: Duration| {
@@ -189,6 +184,36 @@ fn what_is_wanted_together_is_offered_at_once_or_not_at_all() {
     wait_until("all of it is offered", || held(&gang) == resources("cpus:9;mem:3072"));
     let batches = gang.notes().into_iter().filter(|(_, note)| matches!(note, Note::Offers(_)));
     assert_eq!(batches.count(), 1, "at once");
+}
+
+#[test]
+fn what_is_wanted_together_from_the_start_is_all_that_is_ever_offered() {
+    let mut cluster = cluster_with([&[]; 3]);
+    let node = cluster.follower();
+    let ranks = ResourceRequest::new(resources("cpus:3;mem:1024"), 3);
+    let gang = StatedDemand::together(vec![ranks], Duration::from_secs(3_600));
+    let demand = [(Role::default(), gang)].into();
+    let gang = Framework::start(&cluster, FrameworkOptions { demand, ..keeper("gang", node) });
+    let all = resources("cpus:9;mem:3072");
+    wait_until("all of it is offered", || held(&gang) == all);
+    let batches = |gang: &Framework| -> Vec<Resources> {
+        let notes = gang.notes().into_iter();
+        let sum = |offers: Vec<Offer>| offers.iter().map(|offer| &offer.resources).sum();
+        let offers = notes.filter_map(|(_, note)| match note {
+            Note::Offers(offers) => Some(sum(offers)),
+            _ => None,
+        });
+        offers.collect()
+    };
+    assert_eq!(batches(&gang), [all.clone()], "no whole nodes before");
+    // Nor at the next leader.
+    let leader = cluster.leader();
+    cluster.nodes[leader.index].kill();
+    cluster.leader_after(leader.term);
+    cluster.nodes[leader.index].start();
+    cluster.wait_until_ready();
+    wait_until("all of it is offered again", || batches(&gang).len() > 1 && held(&gang) == all);
+    assert!(batches(&gang).iter().all(|batch| *batch == all), "{:?}", batches(&gang));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use meshos_protocol::{
 };
 
 use super::support::{Cluster, agent, resources, role, roles};
-use crate::{AgentProfile, Grant, Quota, Rescind, SkipRule, WishError};
+use crate::{AgentProfile, Grant, Quota, Rescind, RescindCause, SkipRule, WishError};
 
 const FIRST: FrameworkId = FrameworkId(1);
 
@@ -218,6 +218,64 @@ fn a_gang_is_marked_and_asked_for_by_those_who_can() {
     let gangs: Vec<_> = grants.iter().map(|grant| (grant.framework.0, grant.gang)).collect();
     assert_eq!(gangs, [(1, Some(1)), (2, None)]);
     assert_eq!(grants[0].resources.to_string(), "cpus:2;mem:128");
+}
+
+/// What is wanted back because it is beyond what is wanted, by agent; and takes it back.
+fn undemanded(cluster: &mut Cluster, open: &[Grant]) -> Vec<u64> {
+    let rescinds = cluster.allocator.take_rescinds();
+    assert!(rescinds.iter().all(|it| it.cause == RescindCause::NotRequested), "{rescinds:?}");
+    let of = |it: &Rescind| open.iter().filter(|grant| grant.agent == it.agent).cloned().collect();
+    let gone: Vec<Vec<Grant>> = rescinds.iter().map(of).collect();
+    gone.iter().for_each(|gone| take_back(cluster, gone));
+    rescinds.iter().map(|it| it.agent.node.bits()).collect()
+}
+
+#[test]
+fn what_is_beyond_a_demand_that_is_stated_later_is_wanted_back() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    for number in 1..=3 {
+        cluster.add_agent(number, "cpus:4;mem:4096");
+    }
+    let open = cluster.run();
+    assert_eq!(open.len(), 3, "whatever there is");
+    ask(&mut cluster, &[request(None, "cpus:1;mem:64", 2), request(Some(2), "cpus:4;mem:4096", 1)]);
+    // The second holds just what is asked for of it, and stays.
+    assert_eq!(undemanded(&mut cluster, &open), [1, 3]);
+    let cut = cluster.run();
+    let cut: Vec<String> = cut.iter().map(|grant| grant.resources.to_string()).collect();
+    assert_eq!(cut, ["cpus:2;mem:128"]);
+    assert_eq!(cluster.allocator.take_rescinds(), []);
+    assert_eq!(rules(&cluster, 1), [SkipRule::DemandMet], "what stays counts");
+    // Less is wanted: what is offered of that stays, all else goes; and nothing at all.
+    ask(&mut cluster, &[request(None, "cpus:1;mem:64", 2)]);
+    assert_eq!(undemanded(&mut cluster, &open), [2]);
+    assert_eq!(cluster.run(), []);
+    cluster.allocator.want_nothing(FIRST, &role("*")).unwrap();
+    assert_eq!(cluster.allocator.take_rescinds().len(), 1);
+    // Whoever wants whatever there is keeps what it has.
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    ask(&mut cluster, &[request(None, "cpus:1;mem:64", 2)]);
+    assert_eq!(cluster.run().len(), 1);
+    ask(&mut cluster, &[]);
+    assert_eq!(cluster.allocator.take_rescinds(), []);
+}
+
+#[test]
+fn whoever_wants_several_things_together_is_not_in_its_own_way() {
+    let mut cluster = Cluster::new();
+    gang_user(&mut cluster, 1);
+    cluster.add_agent(1, "cpus:4;mem:4096");
+    cluster.add_agent(2, "cpus:4;mem:4096");
+    let open = cluster.run();
+    assert_eq!(open.len(), 2, "whole nodes, before it says what it wants");
+    let wants = [request(None, "cpus:4;mem:4096", 2)];
+    cluster.allocator.set_demand(FIRST, &role("*"), &wants, Some(Mono(1000))).unwrap();
+    assert_eq!(undemanded(&mut cluster, &open), [1, 2]);
+    let gang = cluster.run();
+    assert!(gang.len() == 2 && gang.iter().all(|grant| grant.gang.is_some()), "{gang:?}");
 }
 
 /// All of what was granted is taken back, as for an operator.

@@ -4,7 +4,7 @@ use meshos_protocol::{
     ids::{RequestId, Term},
     messages::{
         agent::ToLeader,
-        scheduler::{Call, TaskQuery},
+        scheduler::{Call, RescindCause, TaskQuery},
     },
     task::{TaskReport, TaskState},
     time::Wall,
@@ -35,6 +35,7 @@ fn a_lost_stream_rescinds_and_a_long_loss_makes_unreachable() {
     world.expect(&["s1 offers O5.2 n1 cpus:2;mem:3840"]);
     world.event(Event::AgentDisconnected { connection: n1 });
     world.expect(&["s1 rescind O5.2"]);
+    assert_eq!(world.rescinds.last().unwrap().1, RescindCause::Agent);
     world.pass(74_000);
     world.expect(&[]);
     world.pass(2_000);

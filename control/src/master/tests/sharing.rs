@@ -6,10 +6,10 @@ use meshos_alloc::{OfferMode, Quota, SkipRule};
 use meshos_protocol::{
     demand::Demands,
     framework::Capabilities,
-    ids::{RequestId, SessionId},
+    ids::{OfferId, RequestId, SessionId, Term},
     messages::{
         agent::ToLeader,
-        scheduler::{Call, Subscribe},
+        scheduler::{Call, RescindCause, Subscribe},
     },
     resources::Resources,
     role::Role,
@@ -59,6 +59,7 @@ fn a_guarantee_brings_lent_offers_back() {
     let place = |what: &str| told.iter().position(|line| line.contains(what));
     let (rescind, offers) = (place("rescind O5.1"), place("offers O5.2 n1 cpus:4;mem:4096"));
     assert!(rescind.is_some() && rescind < offers, "{told:?}");
+    assert_eq!(world.rescinds.last().unwrap().1, RescindCause::Guarantee);
 }
 
 #[test]
@@ -145,6 +146,27 @@ fn what_is_asked_for_is_offered_and_a_gang_that_fails_is_told() {
 }
 
 #[test]
+fn demand_that_is_stated_later_takes_back_what_is_beyond_it() {
+    let mut world = World::new();
+    let session = in_role(&mut world, "batch");
+    world.register(1, "cpus:8;mem:4096", vec![]);
+    world.pass(10);
+    world.told();
+    let requests = vec![ResourceRequest::new(resources("cpus:1;mem:64"), 2)];
+    let ask = Call::Request { role: role("batch"), requests, together_within_ms: None };
+    world.call(session, ask.clone());
+    let taken_back = vec![(OfferId { term: Term(5), number: 1 }, RescindCause::NotRequested)];
+    assert_eq!(std::mem::take(&mut world.rescinds), taken_back, "at once");
+    world.pass(10);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.ends_with("O5.2 n1 cpus:2;mem:128")), "{told:?}");
+    // Said again, nothing changes.
+    world.call(session, ask);
+    world.pass(10);
+    assert_eq!((world.rescinds.len(), world.told().len()), (0, 1), "it is answered");
+}
+
+#[test]
 fn the_slower_of_two_optimistic_accepts_is_dropped() {
     let mut world =
         World::with(MasterConfig { offers: OfferMode::Optimistic, ..MasterConfig::default() });
@@ -157,6 +179,7 @@ fn the_slower_of_two_optimistic_accepts_is_dropped() {
     let told = world.told();
     assert!(told.iter().any(|line| line.contains("launch")), "{told:?}");
     assert!(told.iter().any(|line| line.contains("rescind O5.1")), "{told:?}");
+    assert_eq!(world.rescinds.last().unwrap().1, RescindCause::Taken);
     world.accept(one, &[1], vec![task("b", "cpus:1;mem:128")]);
     let told = world.told();
     assert!(
@@ -255,6 +278,7 @@ fn a_gang_that_its_framework_lets_lie_is_not_tried_again() {
     world.pass(120_000);
     let told = world.told();
     assert!(told.iter().any(|line| line.starts_with("s1 rescind")), "{told:?}");
+    assert_eq!(world.rescinds.last().unwrap().1, RescindCause::TimedOut);
     assert!(!told.iter().any(|line| line.starts_with("s1 offers")), "{told:?}");
 }
 

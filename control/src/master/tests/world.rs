@@ -16,7 +16,7 @@ use meshos_protocol::{
     messages::{
         agent::{Registration, TaskHint, ToAgent, ToLeader},
         node::Release,
-        scheduler::{Accept, Call, CallFrame, Event as FrameworkEvent, Subscribe},
+        scheduler::{Accept, Call, CallFrame, Event as FrameworkEvent, RescindCause, Subscribe},
     },
     resources::Resources,
     role::Role,
@@ -54,6 +54,8 @@ pub(super) struct World {
     /// The subscription that a session holds, and the framework.
     pub(super) held: BTreeMap<SessionId, (FrameworkId, Subscription)>,
     pub(super) offers: BTreeMap<OfferId, meshos_protocol::framework::Offer>,
+    /// Offers that were taken back, and why.
+    pub(super) rescinds: Vec<(OfferId, RescindCause)>,
     minted: u64,
     sessions: u64,
 }
@@ -134,6 +136,7 @@ impl World {
             connections: BTreeMap::new(),
             held: BTreeMap::new(),
             offers: BTreeMap::new(),
+            rescinds: Vec::new(),
             minted: 100,
             sessions: 0,
         };
@@ -258,7 +261,9 @@ impl World {
                 self.offers.extend(offers.into_iter().map(|offer| (offer.id, offer)));
                 format!("offers {}", texts.join(", "))
             }
-            FrameworkEvent::Rescind { offers } => {
+            FrameworkEvent::Rescind { offers, cause } => {
+                let cause = cause.expect("this release says why");
+                self.rescinds.extend(offers.iter().map(|offer| (*offer, cause)));
                 let texts: Vec<String> = offers.iter().map(ToString::to_string).collect();
                 format!("rescind {}", texts.join(", "))
             }

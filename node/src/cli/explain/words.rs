@@ -241,6 +241,7 @@ pub(super) fn place(position: Option<usize>, waiting: usize) -> Option<String> {
 pub(super) fn because(rule: &str) -> String {
     let words = match rule {
         "refused" => "refused by the framework for the time being (refused)",
+        "timed_out" => "not offered for a while, as an offer of it timed out (timed_out)",
         "turn_taken" => "given back before, so others go first (turn_taken)",
         "quota_limit" => "kept back by the limit of the role (quota_limit)",
         "consumption_unknown" => {

@@ -385,7 +385,7 @@ async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
     options.info.hostname = ThisMachine.hostname();
     // It is offered what its instances need, and no more.
     let demand = requests(&request.need, request.instances);
-    options.demand = [(request.role.clone(), vec![demand])].into();
+    options.demand = [(request.role.clone(), vec![demand].into())].into();
     if !request.constraints.is_empty()
         && let Some(wishes) = constraint::wishes(&request.constraints)
     {

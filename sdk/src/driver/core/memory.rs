@@ -1,16 +1,50 @@
 //! What the driver remembers, within bounds: updates that were delivered, tasks that have ended, kills.
 
 use meshos_protocol::{
-    ids::{TaskId, UpdateId},
-    task::TaskDescription,
+    ids::{OfferId, TaskId, UpdateId},
+    messages::scheduler::RescindCause,
+    task::{Reason, TaskDescription},
 };
 
-use super::{Core, KILLS_MAX};
+use super::{Core, KILLS_MAX, Output, Tell};
 
 /// Updates remembered, so that one that is sent again is not delivered again.
 const SEEN_MAX: usize = 100_000;
 
+/// Offers remembered that somebody else was faster to accept.
+const TAKEN_MAX: usize = 10_000;
+
 impl Core {
+    /// These offers are void: the scheduler is told of those that it may believe open.
+    pub(super) fn rescinded(
+        &mut self,
+        offers: Vec<OfferId>,
+        cause: RescindCause,
+        out: &mut Vec<Output>,
+    ) {
+        for offer in offers {
+            if self.offers.remove(&offer).is_none() {
+                continue;
+            }
+            if cause == RescindCause::Taken {
+                self.taken.insert(offer);
+            }
+            if self.taken.len() > TAKEN_MAX {
+                self.taken.pop_first();
+            }
+            out.push(Output::Tell(Tell::Rescinded(offer, cause)));
+        }
+    }
+
+    /// Why an accept on these offers, which are void, comes to nothing.
+    pub(super) fn why_void(&self, offers: &[OfferId]) -> Reason {
+        if offers.iter().any(|offer| self.taken.contains(offer)) {
+            Reason::OfferTaken
+        } else {
+            Reason::InvalidOffers
+        }
+    }
+
     /// Whether the update is new.
     pub(super) fn remember(&mut self, update: UpdateId) -> bool {
         if !self.seen.insert(update) {

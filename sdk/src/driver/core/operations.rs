@@ -86,7 +86,8 @@ impl Core {
                     };
                     out.push(Output::Tell(Tell::Operation(status)));
                 }
-                tasks.into_iter().for_each(|task| self.drop_task(task, out));
+                let reason = self.why_void(&offers);
+                tasks.into_iter().for_each(|task| self.drop_task(task, reason, out));
             }
         }
     }

@@ -1,8 +1,12 @@
 //! Wishes and stated demand, and who hears of them when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use meshos_protocol::{
+    demand::StatedDemand,
     ids::RequestId,
     messages::scheduler::{Call, CallError, CallErrorKind, Event, Subscribe},
     role::Role,
@@ -29,7 +33,20 @@ fn request(count: u32) -> Vec<ResourceRequest> {
 }
 
 fn wanting(demand: u32) -> Core {
-    core_of(Wants::new(BTreeMap::new(), &[(role(), request(demand))].into()))
+    core_of(Wants::new(BTreeMap::new(), &[(role(), request(demand).into())].into()))
+}
+
+#[test]
+fn what_is_wanted_together_from_the_start_is_said_so_with_the_subscribe() {
+    let gang = StatedDemand::together(request(2), Duration::from_secs(5));
+    let mut core = core_of(Wants::new(BTreeMap::new(), &[(role(), gang.clone())].into()));
+    for term in [1, 2] {
+        let out = step(&mut core, Core::connected);
+        assert_eq!(subscribe(&out).demand.as_ref().unwrap().get(&role()), Some(&gang));
+        let out = step(&mut core, |core, out| core.event(subscribed(term), out));
+        assert_eq!(calls(&out), [] as [&Call; 0], "the subscribe has said it");
+        step(&mut core, Core::disconnected);
+    }
 }
 
 fn subscribe(out: &[Output]) -> &Subscribe {
