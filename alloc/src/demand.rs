@@ -59,7 +59,7 @@ impl Demand {
             return Err(WishError::TooMany { what: "requests", count, max: REQUESTS_MAX });
         }
         let request = |request: &ResourceRequest| {
-            let wanted = request.resources.flatten();
+            let wanted = request.resources.as_request();
             if wanted.is_empty() || request.count == 0 {
                 return Err(WishError::EmptyRequest);
             }
@@ -172,7 +172,7 @@ impl Demand {
     /// more (`closed`), what was not used is wanted again. Returns whether that is something.
     pub(crate) fn answered(&mut self, agent: Key<Agent>, used: &Resources, closed: bool) -> bool {
         let Some(given) = self.given.get_mut(&agent) else { return false };
-        let mut rest = used.flatten();
+        let mut rest = used.as_request();
         for part in given.iter_mut() {
             let wanted = &self.requests[part.request].wanted;
             part.count -= rest.take(wanted, part.count, &Role::default());
@@ -275,6 +275,14 @@ mod tests {
         assert_eq!(cut(&demand, 1, "cpus:1;mem:1000"), None);
         let (taken, _) = cut(&demand, 1, "cpus:1;cpus(a):1;cpus(z):5;mem(a/b):100").unwrap();
         assert_eq!(taken, "cpus:1;cpus(a):1;mem(a/b):100");
+        // What is revocable is cut for those who asked for that, and for nobody else.
+        let (taken, _) = cut(&demand, 1, "cpus:4;cpus{revocable}:8;mem:1000").unwrap();
+        assert_eq!(taken, "cpus:4;mem:200");
+        let revocable = [request(None, "cpus{revocable}:2;mem:100", 3)];
+        let demand = Demand::new(&revocable, None).unwrap();
+        let (taken, _) = cut(&demand, 1, "cpus:9;cpus{revocable}:5;mem:1000").unwrap();
+        assert_eq!(taken, "cpus{revocable}:4;mem:200".parse::<Resources>().unwrap().to_string());
+        assert_eq!(cut(&demand, 1, "cpus:9;cpus{revocable}:1;mem:1000"), None);
     }
 
     #[test]
@@ -287,6 +295,11 @@ mod tests {
         assert!(demand.answered(key(), &Resources::new(), true));
         assert_eq!(cut(&demand, 1, "cpus:9").unwrap().0, "cpus:2");
         assert!(!demand.answered(key(), &Resources::new(), true), "once");
+        let mut demand = Demand::new(&[request(None, "cpus{revocable}:1", 3)], None).unwrap();
+        let (_, requested) = cut(&demand, 1, "cpus{revocable}:9").unwrap();
+        demand.give(key(), requested);
+        assert!(demand.answered(key(), &resources("cpus{revocable}:1"), true));
+        assert_eq!(cut(&demand, 1, "cpus{revocable}:9").unwrap().0, "cpus{revocable}:2");
     }
 
     #[test]

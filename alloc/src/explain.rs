@@ -246,8 +246,9 @@ pub struct Fit {
     pub fits_when_empty: usize,
     /// How many agents each rule keeps from the framework now.
     pub skipped: BTreeMap<SkipRule, usize>,
-    /// On how many agents there is too little of each resource, rules aside.
-    pub lacking: BTreeMap<ResourceName, usize>,
+    /// On how many agents there is too little of each resource, rules aside; resources by their keys, as in
+    /// [`shown::key_of`].
+    pub lacking: BTreeMap<String, usize>,
     /// The agents that came nearest: where the least is lacking, then by rule.
     pub nearest: Vec<TaskMiss>,
 }
@@ -296,8 +297,8 @@ pub struct TaskMiss {
     /// The rule by which it is not offered, if there is one.
     pub rule: Option<SkipRule>,
     /// What is missing of each resource.
-    #[serde(serialize_with = "shown::resources_by_name")]
-    pub short: BTreeMap<ResourceName, Resources>,
+    #[serde(serialize_with = "shown::resources_by_key")]
+    pub short: BTreeMap<String, Resources>,
 }
 
 /// What the allocator thinks of a role with all roles below it.

@@ -97,7 +97,7 @@ fn alternative(text: &str) -> Result<Vec<(ResourceName, Amount)>, MinAllocatable
         return Err(MinAllocatableError::Nothing);
     }
     let amounts = resources.iter().map(|resource| match resource.amount() {
-        Some(amount) if resource.metadata().is_unreserved() => {
+        Some(amount) if resource.metadata().is_unreserved() && resource.metadata().is_plain() => {
             Ok((resource.name().clone(), amount))
         }
         Some(_) | None => Err(MinAllocatableError::NotAnAmount { resource: resource.to_string() }),
@@ -181,6 +181,7 @@ mod tests {
             told("ports:[1-2]"),
             "`ports:[1-2]` is no plain amount, which is all that an offer can be measured by"
         );
+        assert!(told("cpus{revocable}:1").starts_with("`cpus{revocable}:1` is no plain amount"));
         assert!(told("cpus(a):1").starts_with("`cpus(a):1` is no plain amount"));
         assert!(told("cpus").starts_with("`cpus` is not a list of amounts"));
         assert!(told(&["cpus:1"; 17].join("|")).starts_with("17 alternatives"));

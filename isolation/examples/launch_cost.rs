@@ -125,7 +125,12 @@ fn spec(number: usize, sandboxes: &Path) -> Result<ContainerSpec, Failure> {
         environment: Vec::new(),
         user: None,
         allow_root: true,
-        limits: Limits { cpus_millis: 100, memory_bytes: Some(64 << 20), pids_max: Some(64) },
+        limits: Limits {
+            cpus_millis: 100,
+            memory_bytes: Some(64 << 20),
+            pids_max: Some(64),
+            ..Limits::default()
+        },
         uris: Vec::new(),
         volumes: Vec::new(),
     })

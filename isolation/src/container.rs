@@ -135,6 +135,9 @@ impl fmt::Display for Command {
 pub struct Limits {
     /// Processor share, in thousandths of one cpu.
     pub cpus_millis: u32,
+    /// How much of it may be taken back at any time, which weighs little beside what may not.
+    #[serde(default)]
+    pub revocable_cpus_millis: u32,
     /// Memory, in bytes; none means no limit.
     #[serde(default)]
     pub memory_bytes: Option<u64>,

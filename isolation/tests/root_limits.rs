@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 const HUNGRY: &str = "x=0123456789abcdef; while :; do x=$x$x; done";
 
 fn limits(cpus_millis: u32, memory_bytes: Option<u64>, pids_max: Option<u32>) -> Limits {
-    Limits { cpus_millis, memory_bytes, pids_max }
+    Limits { cpus_millis, memory_bytes, pids_max, ..Limits::default() }
 }
 
 /// The directories that containers of a node have.
@@ -263,9 +263,11 @@ async fn root_cpus_weigh_as_much_as_they_are() {
     // Without a quota: then the weight is all that shares a busy machine out.
     let node = Place::new(&IsolatorName::CGROUPS).start().await;
     let mut weights = Vec::new();
-    for (name, cpus_millis) in [("small", 500), ("large", 2_500)] {
+    for (name, cpus_millis, revocable_cpus_millis) in
+        [("small", 500, 0), ("large", 2_500, 0), ("lent", 4_000, 4_000)]
+    {
         let mut spec = node.shell(name, "exec sleep 1000");
-        spec.limits = limits(cpus_millis, None, None);
+        spec.limits = Limits { revocable_cpus_millis, ..limits(cpus_millis, None, None) };
         node.containerizer.launch(spec).await.unwrap();
         let directories = container_directories(node.containerizer.tag());
         let directories = directories.iter().filter(|path| path.ends_with(name));
@@ -277,9 +279,9 @@ async fn root_cpus_weigh_as_much_as_they_are() {
         };
         weights.push((read("cpu.shares"), read("cpu.weight")));
     }
-    // Version 1 counts 1,024 a cpu, version 2 what the kernel makes of that.
-    let v1 = [(Some(512), None), (Some(2_560), None)];
-    let v2 = [(None, Some(20)), (None, Some(98))];
+    // Version 1 counts 1,024 a cpu, or 10 if it may be taken back; version 2 what the kernel makes of that.
+    let v1 = [(Some(512), None), (Some(2_560), None), (Some(40), None)];
+    let v2 = [(None, Some(20)), (None, Some(98)), (None, Some(2))];
     assert!(weights == v1 || weights == v2, "{weights:?}");
     node.stop().await;
 }

@@ -70,10 +70,10 @@ impl Demands {
     /// of that very agent. Should a task be dropped, its framework says what it wants once more.
     pub fn launched(&mut self, role: &Role, agent: AgentId, used: &Resources) {
         let Some(demand) = self.0.get_mut(role) else { return };
-        let mut rest = used.flatten();
+        let mut rest = used.as_request();
         for of in [Some(agent), None] {
             for request in demand.requests.iter_mut().filter(|request| request.agent == of) {
-                let wanted = request.resources.flatten();
+                let wanted = request.resources.as_request();
                 request.count -= rest.take(&wanted, request.count, &Role::default());
             }
         }
@@ -127,6 +127,9 @@ mod tests {
             None,
         );
         demands.launched(&role, agent(7), &"cpus:2;mem:64".parse().unwrap());
+        assert_eq!(left(&demands), [(None, 2)]);
+        // What may be taken back is another thing.
+        demands.launched(&role, agent(7), &"cpus{revocable}:2;mem:64".parse().unwrap());
         assert_eq!(left(&demands), [(None, 2)]);
         // More than was wanted, and of a role that said nothing.
         demands.launched(&role, agent(1), &"cpus:9;mem:640".parse().unwrap());

@@ -162,7 +162,10 @@ impl Operation {
     /// When some of them cannot be reserved.
     pub fn reserve(resources: &Resources, by: &Reservation) -> Result<Self, OperationError> {
         let metadata = Metadata { reservation: Some(by.clone()), ..Metadata::UNRESERVED };
-        let resources = resources.iter().map(|it| with(it, metadata.clone()));
+        let resources = resources.iter().map(|it| {
+            check_kept(it)?;
+            with(it, metadata.clone())
+        });
         Ok(Self::Reserve { resources: resources.collect::<Result<_, _>>()? })
     }
 
@@ -277,8 +280,18 @@ fn with(resource: &Resource, metadata: Metadata) -> Result<Resource, OperationEr
     Ok(Resource::new(resource.name().clone(), metadata, resource.value().clone())?)
 }
 
+/// What may be taken back at any time cannot be promised to anybody.
+fn check_kept(resource: &Resource) -> Result<(), OperationError> {
+    if !resource.metadata().revocable {
+        return Ok(());
+    }
+    let why = "it is revocable, so it may be taken back at any time";
+    Err(OperationError::NotReservable { resource: resource.to_string(), why })
+}
+
 fn without_reservation(resource: &Resource) -> Result<Resource, OperationError> {
     let metadata = resource.metadata();
+    check_kept(resource)?;
     if metadata.is_volume() {
         let why = "it is a persistent volume; destroy that first";
         return Err(OperationError::NotReservable { resource: resource.to_string(), why });

@@ -61,8 +61,10 @@ pub fn resources_as_map<S: Serializer>(
     map.end()
 }
 
-/// The name, with the role it is reserved for and what else tells it from others of its name.
-fn key_of(resource: &Resource) -> String {
+/// The key of a resource in such a map: its name, with the role it is reserved for and what else tells it from others
+/// of its name.
+#[must_use]
+pub fn key_of(resource: &Resource) -> String {
     let metadata = resource.metadata();
     let mut key = match metadata.reserved_role() {
         None => resource.name().to_string(),
@@ -148,12 +150,12 @@ pub fn millis_as_text<S: Serializer>(millis: &u64, serializer: S) -> Result<S::O
     serializer.collect_str(&Amount::from_millis(i64::try_from(*millis).unwrap_or(i64::MAX)))
 }
 
-/// Resources by name as maps: see [`resources_as_map`].
+/// Resources by their keys as maps: see [`resources_as_map`] and [`key_of`].
 ///
 /// # Errors
 /// Those of the serializer.
-pub fn resources_by_name<S: Serializer>(
-    parts: &BTreeMap<ResourceName, Resources>,
+pub fn resources_by_key<S: Serializer>(
+    parts: &BTreeMap<String, Resources>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     // Those of one name have keys that begin with it, so one map holds them all.

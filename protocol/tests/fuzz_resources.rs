@@ -20,7 +20,24 @@ const TEST_TIME: Duration = Duration::from_secs(2);
 /// right and the others nearly so.
 const PARTS: [&[&str]; 4] = [
     &["cpus", "mem", "disk", "x", "x", "y", "ports", "gpus", "ü/1", " s ", "cpus", "mem", "x=", ""],
-    &[":", ":", ":", ":", ":", ":", " : ", "(a):", "(a/b):", "(*):", "( d ) :", "(a", "(a//b):"],
+    &[
+        ":",
+        ":",
+        ":",
+        ":",
+        ":",
+        ":",
+        " : ",
+        "(a):",
+        "(a/b):",
+        "(*):",
+        "( d ) :",
+        "(a",
+        "(a//b):",
+        "{revocable}:",
+        " { revocable } :",
+        "{x}:",
+    ],
     &[
         "1",
         "0.5",
@@ -149,7 +166,7 @@ fn random_bytes() {
 
 #[test]
 fn damaged_encodings() {
-    let whole = "cpus:24;mem:24576;ports:[1-2,5-9];bugs:{a,b,c};cpus(a/b):0.5";
+    let whole = "cpus:24;mem:24576;ports:[1-2,5-9];bugs:{a,b,c};cpus{revocable}:2;cpus(a/b):0.5";
     let resources = Resources::parse(whole).expect(whole);
     let attributes = Attributes::parse("rack:abc;level:10;keys:[1-5];s:{a}").expect("attributes");
     let sources = [

@@ -63,10 +63,14 @@ fn resource(side: Side) -> impl Strategy<Value = Resource> {
     let ranged =
         (prop::sample::select(vec!["ports", "vlans"]), ranges(side).prop_map(Value::Ranges));
     let word = (prop::sample::select(vec!["bugs", "zones"]), set(side).prop_map(Value::Set));
-    (prop_oneof![4 => scalar, 1 => gpus, 2 => ranged, 1 => word], role()).prop_map(
-        |((name, value), role)| {
+    let metadata = prop_oneof![
+        4 => role().prop_map(Metadata::reserved_for),
+        1 => Just(Metadata::REVOCABLE),
+    ];
+    (prop_oneof![4 => scalar, 1 => gpus, 2 => ranged, 1 => word], metadata).prop_map(
+        |((name, value), metadata)| {
             let name = ResourceName::new(name).unwrap();
-            Resource::new(name, Metadata::reserved_for(role), value).unwrap()
+            Resource::new(name, metadata, value).unwrap()
         },
     )
 }
@@ -242,12 +246,12 @@ proptest! {
     fn what_is_found_is_there_allowed_and_what_was_asked_for(
         have in resources(), request in resources(), role in role()
     ) {
-        let enough = have.for_role(&role).flatten().contains(&request.flatten());
+        let enough = have.for_role(&role).as_request().contains(&request.as_request());
         match have.find(&request, &role) {
             Some(found) => {
                 prop_assert!(have.contains(&found));
                 prop_assert!(have.for_role(&role).contains(&found));
-                prop_assert_eq!(found.flatten(), request.flatten());
+                prop_assert_eq!(found.as_request(), request.as_request());
                 prop_assert!(enough);
             }
             None => prop_assert!(!enough),
@@ -258,7 +262,7 @@ proptest! {
     fn a_part_of_what_a_role_may_use_is_found(
         have in resources(), part in resources(), role in role()
     ) {
-        let request = have.for_role(&role).flatten().intersection(&part.flatten());
+        let request = have.for_role(&role).as_request().intersection(&part.as_request());
         let found = have.find(&request, &role).expect("it is a part of what is there");
         let rest = have.checked_sub(&found).expect("what is found is contained");
         // The pool is touched only when the role's own reservations of that name are used up.

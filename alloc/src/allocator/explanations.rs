@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
-    resources::{Resource, ResourceName, Resources, ScalarQuantities, Value},
+    resources::{Resource, Resources, ScalarQuantities, Value},
     role::Role,
+    shown::key_of,
     time::millis,
 };
 
@@ -210,7 +211,7 @@ impl Allocator {
         of: Option<AgentId>,
     ) -> Fit {
         let mut fit = Fit::default();
-        let wanted = wanted.flatten();
+        let wanted = wanted.as_request();
         for (id, agent) in &self.agent_keys {
             if of.is_some_and(|of| of != *id) {
                 continue;
@@ -222,8 +223,12 @@ impl Allocator {
                 *fit.lacking.entry(name.clone()).or_default() += 1;
             }
             let rule = silenced.or_else(|| self.skip_rule(*agent, key));
-            // That it has too little of something says the same, and more.
-            let rule = rule.filter(|it| *it != SkipRule::NotRequested || short.is_empty());
+            let rule = if self.has_what_is_not_understood(*agent, key, &wanted) {
+                rule.max(Some(SkipRule::NotUnderstood))
+            } else {
+                // That it has too little of something says the same, and more.
+                rule.filter(|it| *it != SkipRule::NotRequested || short.is_empty())
+            };
             match rule {
                 Some(rule) => *fit.skipped.entry(rule).or_default() += 1,
                 None if short.is_empty() => fit.fits += 1,
@@ -308,7 +313,7 @@ impl Allocator {
         agent: Key<Agent>,
         key: Key<Membership>,
         task: &Resources,
-    ) -> BTreeMap<ResourceName, Resources> {
+    ) -> BTreeMap<String, Resources> {
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
         // A limit of the role is told by its rule; the agent lacks nothing for it.
         let available =
@@ -318,9 +323,24 @@ impl Allocator {
             if available.find(&one, &membership.role).is_some() {
                 return None;
             }
-            Some((wanted.name().clone(), missing(wanted, &one, &available)))
+            Some((key_of(wanted), missing(wanted, &one, &available)))
         };
         task.iter().filter_map(lacks).collect()
+    }
+
+    /// Whether an agent has revocable resources that a membership wants without saying that it takes such.
+    fn has_what_is_not_understood(
+        &self,
+        agent: Key<Agent>,
+        key: Key<Membership>,
+        wanted: &Resources,
+    ) -> bool {
+        let is_there = |wanted: &Resource| {
+            let mut all = self.agents[agent].total().iter();
+            all.any(|mine| mine.metadata().revocable && mine.name() == wanted.name())
+        };
+        !self.memberships[key].capabilities.revocable_resources
+            && wanted.revocable().iter().any(is_there)
     }
 
     /// Whether an agent of which nobody used anything would have room for a task.
@@ -335,7 +355,8 @@ impl Allocator {
 fn missing(wanted: &Resource, one: &Resources, available: &Resources) -> Resources {
     match wanted.value() {
         Value::Scalar(amount) => {
-            let rest = amount.remaining_after(available.amount_of(wanted.name()));
+            let alike = |mine: &Resource| mine.metadata().revocable == wanted.metadata().revocable;
+            let rest = amount.remaining_after(available.filter(alike).amount_of(wanted.name()));
             // All of it when what is there cannot be used by a task.
             let rest = if rest.is_zero() { *amount } else { rest };
             wanted.with_amount(rest).map(Resources::from).unwrap_or_default()

@@ -48,8 +48,16 @@ impl fmt::Display for Misfit {
             let between = if position == 0 { "" } else { "; " };
             write!(f, "{between}{lack}")?;
         }
-        f.write_str(
-            "; start it with at least that much (--resources), or with what it had and end those tasks first",
+        let revocable = |lack: &Lack| lack.held.metadata().revocable;
+        let option = match (self.lacking.iter().all(revocable), self.lacking.iter().any(revocable))
+        {
+            (true, _) => "--revocable-resources",
+            (false, true) => "--resources, --revocable-resources",
+            (false, false) => "--resources",
+        };
+        write!(
+            f,
+            "; start it with at least that much ({option}), or with what it had and end those tasks first",
         )
     }
 }
@@ -59,6 +67,9 @@ impl fmt::Display for Lack {
         let Self { held, available, tasks } = self;
         match available {
             Some(available) => write!(f, "they hold {held} and it has {available}")?,
+            None if held.metadata().revocable => {
+                write!(f, "they hold {held} and it has no revocable {}", held.name())?;
+            }
             None => write!(f, "they hold {held} and it has no {}", held.name())?,
         }
         let named = tasks.iter().take(TASKS_NAMED_MAX);

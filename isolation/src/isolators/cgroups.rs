@@ -59,11 +59,11 @@ impl Isolator for CpuIsolator {
 
     fn prepare(&self, container: &ContainerId, limits: &Limits) -> Result<(), IsolatorError> {
         self.backend.create(container, Controller::Cpu)?;
-        self.backend.set_cpu(container, limits.cpus_millis, self.quota)
+        self.backend.set_cpu(container, limits, self.quota)
     }
 
     fn update(&self, container: &ContainerId, limits: &Limits) -> Result<(), IsolatorError> {
-        self.backend.set_cpu(container, limits.cpus_millis, self.quota)
+        self.backend.set_cpu(container, limits, self.quota)
     }
 
     fn isolate(&self, container: &ContainerId) -> Vec<PathBuf> {

@@ -297,7 +297,8 @@ mod tests {
         let (isolation, backend) = over_version_2();
         assert_eq!(isolation.names(), IsolatorName::CGROUPS);
         let id = ContainerId::new("c1").unwrap();
-        let limits = Limits { cpus_millis: 2_000, memory_bytes: Some(64 << 20), pids_max: Some(7) };
+        let (memory_bytes, pids_max) = (Some(64 << 20), Some(7));
+        let limits = Limits { cpus_millis: 2_000, memory_bytes, pids_max, ..Limits::default() };
         let prepared = isolation.prepare(&id, &limits).unwrap();
         let directory = PathBuf::from("/cg/meshos/unit/c1");
         assert_eq!(prepared.cgroups, std::slice::from_ref(&directory), "entered once");

@@ -96,7 +96,7 @@ impl Node {
             user: None,
             allow_root: true,
             sandbox: self.place.sandbox(name),
-            limits: Limits { cpus_millis: 1000, memory_bytes: None, pids_max: None },
+            limits: Limits { cpus_millis: 1000, ..Limits::default() },
             uris: Vec::new(),
             volumes: Vec::new(),
         }

@@ -70,19 +70,22 @@ impl Sheet {
         self.count(name, u64::from(set));
     }
 
-    /// `AREA/cpus_total`, `_used` and `_percent`, which is a share of one.
+    /// `AREA/cpus_total`, `_used` and `_percent`, which is a share of one; what is revocable counts only in
+    /// `AREA/cpus_revocable_total` and so on.
     fn shares(&mut self, area: &str, total: &Resources, used: &Resources) {
+        self.shares_of(area, "", &total.non_revocable(), &used.non_revocable());
+        self.shares_of(area, "_revocable", &total.revocable(), &used.revocable());
+    }
+
+    fn shares_of(&mut self, area: &str, kind: &str, total: &Resources, used: &Resources) {
         for name in MEASURED {
             let (all, taken) = (total.amount_of(&name), used.amount_of(&name));
             let thousandths =
                 taken.millis().saturating_mul(1_000).checked_div(all.millis()).unwrap_or(0);
-            let name = format!("{area}/{}", name.as_str());
+            let name = format!("{area}/{}{kind}", name.as_str());
             self.amount(format!("{name}_total"), all);
             self.amount(format!("{name}_used"), taken);
             self.amount(format!("{name}_percent"), Amount::from_millis(thousandths));
-            for kind in ["total", "used", "percent"] {
-                self.count(format!("{name}_revocable_{kind}"), 0);
-            }
         }
     }
 }
@@ -123,7 +126,7 @@ pub fn metrics(
 fn of_agents(sheet: &mut Sheet, picture: &Picture<'_>) {
     let (mut total, mut used, mut taken) = (Resources::new(), Resources::new(), Resources::new());
     let [mut active, mut inactive, mut connected, mut disconnected] = [0; 4];
-    let amounts = |of: &Resources| of.filter(|resource| resource.amount().is_some()).flatten();
+    let amounts = |of: &Resources| of.filter(|resource| resource.amount().is_some()).as_request();
     for agent in picture.registered() {
         *(if agent.state == NodeState::Active { &mut active } else { &mut inactive }) += 1;
         *(if agent.connected { &mut connected } else { &mut disconnected }) += 1;
@@ -133,6 +136,7 @@ fn of_agents(sheet: &mut Sheet, picture: &Picture<'_>) {
         taken += &amounts(&agent.offered);
     }
     sheet.shares("master", &total, &used);
+    // As in Mesos, the allocator's are of all that it gives out, revocable or not.
     for name in MEASURED {
         let area = format!("allocator/mesos/resources/{}", name.as_str());
         sheet.amount(format!("{area}/total"), total.amount_of(&name));

@@ -216,6 +216,11 @@ fn plain(text: &str) -> Result<Resources, Failure> {
     if resources.is_empty() {
         return Err(refused("name some, such as cpus:2;mem:512"));
     }
+    if !resources.revocable().is_empty() {
+        return Err(refused(
+            "what is revocable may be taken back at any time, so it can neither be reserved nor unreserved",
+        ));
+    }
     let is_plain = |it: &Resource| it.metadata().is_unreserved() && it.metadata().is_plain();
     if resources.iter().all(is_plain) {
         return Ok(resources);

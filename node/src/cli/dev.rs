@@ -17,6 +17,7 @@ Examples:
   meshos dev --nodes 5 --base-port 7000  five nodes at 127.0.0.1:7000, 7010, ...
   meshos dev --run 'echo hello'          run a command in a cluster that ends with it
   meshos dev -- --agent-timeout 5s       more options for each node
+  meshos dev -- --revocable-resources 'cpus:4;mem:2048'
 
 Node i serves the cluster on P+10i and its agent on P+10i+1. When a leader is elected and every node \
 can be offered, standard output gets one line, `ready`. The nodes write to D/node-i/log; kill them \

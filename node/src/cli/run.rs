@@ -12,7 +12,7 @@ mod streams;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use clap::{Args, FromArgMatches as _};
+use clap::{Args, FromArgMatches as _, ValueEnum};
 
 use super::{Usage, api::Choice};
 use crate::config::parse_duration;
@@ -24,6 +24,7 @@ Examples:
   meshos run --uri http://files/words --shell -- 'sort words | uniq -c'
   meshos run --start-within 1m --cpus 8 -- ./build
   meshos run --constraint rack:abc --env MODE=fast -- ./serve
+  meshos run --revocable --cpus 4 --instances 20 -- ./render
 
 Standard output and standard error of the tasks come out here; with several instances each line begins \
 with the number of its instance. While nothing can be launched, standard error says why.
@@ -36,6 +37,15 @@ instances, the first that was not 0. 124 when a task ran for longer than --time-
 node was lost) or was not launched in time (--start-within), 130 or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the \
 command line, or a value on it, cannot be read.";
 
+/// What an instance may take of what can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Revocable {
+    /// Its processors.
+    Cpus,
+    /// Its memory.
+    Mem,
+}
+
 /// Run a command somewhere in the cluster and stream its output
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
@@ -46,6 +56,13 @@ pub(super) struct Arguments {
     /// Memory for each instance, in MB
     #[arg(long, value_name = "MB", default_value = "128")]
     mem: String,
+    /// Run on resources that may be taken back at any time: nodes offer them beyond what they have (`meshos node
+    /// --revocable-resources`), for what others are given and leave idle. The tasks get processor time after all others
+    /// on their node, and whoever runs them must bear that they are ended. =cpus takes only the processors so, for
+    /// nodes without revocable memory
+    #[arg(long, value_name = "NAMES", num_args = 0..=1, require_equals = true, value_delimiter = ',',
+        default_missing_value = "cpus,mem")]
+    revocable: Vec<Revocable>,
     /// How often the command runs, all at the same time where there is room
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     instances: u32,

@@ -256,6 +256,12 @@ settings! {
     /// (mem and disk in MB) [default: what the machine has, less a margin]
     #[arg(value_name = "TEXT")]
     resources: String,
+    /// What the node offers beyond that and may take back at any time: for example cpus:4;mem:2048, amounts only. For
+    /// what the tasks on the node are given and mostly leave idle. It is offered only to frameworks that say that they take
+    /// such resources (`meshos run --revocable` does); tasks on its cpus get processor time that others leave [default:
+    /// nothing]
+    #[arg(value_name = "TEXT")]
+    revocable_resources: String,
     /// A disk beside the one that --data-dir lies on, for persistent volumes; may be repeated. A directory that
     /// many volumes share (path:/srv/volumes:200000), or a mounted file system that one volume gets as a
     /// whole (mount:/mnt/1:500000); sizes in MB

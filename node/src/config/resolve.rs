@@ -1,6 +1,7 @@
 //! From what was given to what holds.
 
 mod disks;
+mod revocable;
 mod sharing;
 mod times;
 
@@ -59,7 +60,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         check.seeds_are_here(raw.seed.as_ref(), &seeds);
     }
     let (open_http, http_principals) = check.callers(&raw, [listen, agent_listen]);
-    let resources = check.with_disks(&raw, &data_dir);
+    let resources = check.all_resources(&raw, &data_dir);
     let attributes = check.read(raw.attributes.as_ref(), Attributes::default, |text| {
         Attributes::parse(text).map_err(|error| error.to_string())
     });
@@ -348,7 +349,7 @@ impl Check<'_> {
 
     fn resources(&mut self, given: Option<&Given<String>>, data_dir: &Path) -> Resources {
         let machine = self.machine;
-        let resources = match given {
+        match given {
             Some(_) => self.read(given, Resources::new, |text| {
                 Resources::parse(text).map_err(|error| error.to_string())
             }),
@@ -358,14 +359,7 @@ impl Check<'_> {
                 ));
                 Resources::new()
             }),
-        };
-        if self.problems.is_empty() && !resources.is_offerable_total() {
-            self.warnings.push(
-                "the node's resources lack cpus or mem, so nothing of it will ever be offered"
-                    .to_owned(),
-            );
         }
-        resources
     }
 
     fn nodes_max(&mut self, given: Option<&Given<u32>>, seeds: &[Seed]) -> usize {

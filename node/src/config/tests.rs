@@ -183,6 +183,7 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         advertise = '127.0.0.1'
         hostname = 'h'
         resources = 'cpus:2;mem:64'
+        revocable_resources = 'cpus:4;mem:2048'
         attributes = 'rack:abc'
         domain = 'eu/rack-7'
         isolation = 'posix/cpu'
@@ -263,6 +264,8 @@ fn assert_as_in_the_file(Resolved { options, logging, .. }: &Resolved) {
     let excluded: Vec<_> =
         options.sharing.shares_exclude.iter().map(|name| name.as_str()).collect();
     assert_eq!(excluded, ["gpus", "disk"]);
+    let revocable = options.resources.revocable().to_string();
+    assert_eq!(revocable, "cpus{revocable}:4;mem{revocable}:2048");
     let roots = options.resources.iter().filter_map(|resource| {
         let source = resource.metadata().disk.as_ref()?.source.as_ref()?;
         Some((source.kind, source.root.as_str(), resource.amount()?.units()))

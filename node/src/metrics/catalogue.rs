@@ -53,13 +53,15 @@ macro_rules! catalogue {
 
 catalogue! {
     CLUSTER_CPUS = Gauge "meshos_cluster_cpus" ["amount"] ByLeader
-        "CPUs of the agents that are neither unreachable nor gone; amount is total, offered or used";
+        "CPUs of the agents that are neither unreachable nor gone, without revocable ones; amount is total, offered or used";
     CLUSTER_MEMORY = Gauge "meshos_cluster_memory_bytes" ["amount"] ByLeader
-        "Memory of the agents that are neither unreachable nor gone; amount is total, offered or used";
+        "Memory of the agents that are neither unreachable nor gone, without what is revocable; amount is total, offered or used";
     CLUSTER_DISK = Gauge "meshos_cluster_disk_bytes" ["amount"] ByLeader
-        "Disk of the agents that are neither unreachable nor gone; amount is total, offered or used";
+        "Disk of the agents that are neither unreachable nor gone, without what is revocable; amount is total, offered or used";
     CLUSTER_GPUS = Gauge "meshos_cluster_gpus" ["amount"] ByLeader
-        "GPUs of the agents that are neither unreachable nor gone; amount is total, offered or used";
+        "GPUs of the agents that are neither unreachable nor gone, without revocable ones; amount is total, offered or used";
+    CLUSTER_REVOCABLE = Gauge "meshos_cluster_revocable" ["resource", "amount"] ByLeader
+        "Revocable resources of the agents that are neither unreachable nor gone: cpus, gpus, and mem and disk in MB; amount is total, offered or used";
     CLUSTER_AGENTS = Gauge "meshos_cluster_agents" ["state"] ByLeader
         "Agents on record, by state";
     CLUSTER_AGENTS_CONNECTED = Gauge "meshos_cluster_agents_connected" [] ByLeader
@@ -129,11 +131,13 @@ catalogue! {
     AGENT_REGISTERED = Gauge "meshos_agent_registered" [] Everywhere
         "1 while the leader has this node's registration";
     AGENT_CPUS = Gauge "meshos_agent_cpus" ["amount"] Everywhere
-        "CPUs of this node; amount is total or used";
+        "CPUs of this node, without revocable ones; amount is total or used";
     AGENT_MEMORY = Gauge "meshos_agent_memory_bytes" ["amount"] Everywhere
-        "Memory that this node offers; amount is total or used";
+        "Memory that this node offers, without what is revocable; amount is total or used";
     AGENT_DISK = Gauge "meshos_agent_disk_bytes" ["amount"] Everywhere
-        "Disk that this node offers; amount is total or used";
+        "Disk that this node offers, without what is revocable; amount is total or used";
+    AGENT_REVOCABLE = Gauge "meshos_agent_revocable" ["resource", "amount"] Everywhere
+        "Revocable resources of this node: cpus, gpus, and mem and disk in MB; amount is total or used";
     AGENT_RESERVED = Gauge "meshos_agent_reserved" ["resource"] Everywhere
         "How much of this node is reserved for roles, volumes included: cpus, gpus, and mem and disk in MB";
     AGENT_VOLUMES = Gauge "meshos_agent_volumes" [] Everywhere

@@ -64,11 +64,13 @@ pub(super) fn agents(canvas: &Canvas, agents: Rows<'_, AgentView>) {
             sums.iter_mut().zip(parts).for_each(|((_, sum), resources)| sum.add(resources));
         }
     }
-    for (amount, sum) in sums {
-        canvas.gauge(&all::CLUSTER_CPUS, &[amount], units(sum.cpus));
-        canvas.gauge(&all::CLUSTER_MEMORY, &[amount], units(sum.mem) * MB);
-        canvas.gauge(&all::CLUSTER_DISK, &[amount], units(sum.disk) * MB);
-        canvas.gauge(&all::CLUSTER_GPUS, &[amount], units(sum.gpus));
+    for (amount, Sum { kept, revocable }) in sums {
+        let [cpus, mem, disk, gpus] = kept.map(units);
+        canvas.gauge(&all::CLUSTER_CPUS, &[amount], cpus);
+        canvas.gauge(&all::CLUSTER_MEMORY, &[amount], mem * MB);
+        canvas.gauge(&all::CLUSTER_DISK, &[amount], disk * MB);
+        canvas.gauge(&all::CLUSTER_GPUS, &[amount], gpus);
+        draw_revocable(canvas, &all::CLUSTER_REVOCABLE, amount, revocable);
     }
     for (state, count) in states {
         canvas.gauge(&all::CLUSTER_AGENTS, &[state], number(count));
@@ -104,20 +106,37 @@ const fn node_state(state: NodeState) -> &'static str {
     }
 }
 
+/// The resources that are summed up.
+const SUMMED: [ResourceName; 4] =
+    [ResourceName::Cpus, ResourceName::Mem, ResourceName::Disk, ResourceName::Gpus];
+
+/// Amounts of those. What may be taken back counts by itself: it is what others have already.
 #[derive(Default)]
 struct Sum {
-    cpus: Amount,
-    mem: Amount,
-    disk: Amount,
-    gpus: Amount,
+    kept: [Amount; SUMMED.len()],
+    revocable: [Amount; SUMMED.len()],
 }
 
 impl Sum {
     fn add(&mut self, resources: &Resources) {
-        self.cpus = self.cpus.saturating_add(resources.cpus());
-        self.mem = self.mem.saturating_add(resources.mem());
-        self.disk = self.disk.saturating_add(resources.disk());
-        self.gpus = self.gpus.saturating_add(resources.gpus());
+        for resource in resources {
+            let place = SUMMED.iter().position(|name| name == resource.name());
+            let (Some(place), Some(amount)) = (place, resource.amount()) else { continue };
+            let revocable = resource.metadata().revocable;
+            let sums = if revocable { &mut self.revocable } else { &mut self.kept };
+            sums[place] = sums[place].saturating_add(amount);
+        }
+    }
+}
+
+fn draw_revocable(
+    canvas: &Canvas,
+    metric: &'static Metric,
+    amount: &str,
+    revocable: [Amount; SUMMED.len()],
+) {
+    for (name, sum) in SUMMED.iter().zip(revocable) {
+        canvas.gauge(metric, &[name.as_str(), amount], units(sum));
     }
 }
 
@@ -131,9 +150,13 @@ pub(super) fn agent(canvas: &Canvas, view: &agent::View, store_writes: u64) {
     canvas.gauge(&all::AGENT_REGISTERED, &[], flag(view.registered));
     canvas.gauge(&all::AGENT_STORAGE_FAILED, &[], flag(view.storage_failure.is_some()));
     for (amount, resources) in [("total", &view.resources), ("used", &view.used)] {
-        canvas.gauge(&all::AGENT_CPUS, &[amount], units(resources.cpus()));
-        canvas.gauge(&all::AGENT_MEMORY, &[amount], units(resources.mem()) * MB);
-        canvas.gauge(&all::AGENT_DISK, &[amount], units(resources.disk()) * MB);
+        let mut sum = Sum::default();
+        sum.add(resources);
+        let [cpus, mem, disk, _] = sum.kept.map(units);
+        canvas.gauge(&all::AGENT_CPUS, &[amount], cpus);
+        canvas.gauge(&all::AGENT_MEMORY, &[amount], mem * MB);
+        canvas.gauge(&all::AGENT_DISK, &[amount], disk * MB);
+        draw_revocable(canvas, &all::AGENT_REVOCABLE, amount, sum.revocable);
     }
     let reserved = view.resources.reserved();
     for name in [ResourceName::Cpus, ResourceName::Gpus, ResourceName::Mem, ResourceName::Disk] {

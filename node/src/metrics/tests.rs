@@ -42,6 +42,7 @@ const NOT_SHOWN: &[&str] = &[
     "meshos_agent_registered",
     "meshos_agent_registrations_total",
     "meshos_agent_reserved",
+    "meshos_agent_revocable",
     "meshos_agent_sandbox_age_allowed_milliseconds",
     "meshos_agent_sandbox_disk_bytes",
     "meshos_agent_sandbox_failures_total",
@@ -56,6 +57,7 @@ const NOT_SHOWN: &[&str] = &[
     "meshos_agent_volumes",
     "meshos_cluster_agents_connected",
     "meshos_cluster_gpus",
+    "meshos_cluster_revocable",
     "meshos_gossip_members_known",
     "meshos_gossip_messages_unsent_total",
     "meshos_gossip_packets_received_total",
@@ -296,6 +298,36 @@ fn what_is_unreachable_or_gone_is_not_counted_as_capacity() {
     }
     assert_eq!(values["meshos_cluster_agents_connected"], 1.0);
     assert!(text.contains("# TYPE meshos_cluster_cpus gauge"));
+}
+
+#[test]
+fn what_is_revocable_is_counted_by_itself() {
+    let canvas = Canvas::new();
+    let mut lent = agent_row(1, NodeState::Active, "cpus:1;cpus{revocable}:3");
+    let lending = Arc::get_mut(&mut lent).unwrap();
+    lending.resources += &"cpus{revocable}:8;mem{revocable}:512".parse().unwrap();
+    parts::agents(&canvas, Box::new([lent, agent_row(2, NodeState::Active, "cpus:1")].iter()));
+    let mut view = agent_view(NodeId::from_bits(7));
+    view.resources += &"cpus{revocable}:8".parse().unwrap();
+    view.used = "cpus:1;cpus{revocable}:0.5".parse().unwrap();
+    parts::agent(&canvas, &view, 0);
+    let text = canvas.render(ALL.iter().copied());
+    let values = values(&text);
+    for (row, value) in [
+        ("meshos_cluster_cpus{amount=\"total\"}", 8.0),
+        ("meshos_cluster_cpus{amount=\"used\"}", 2.0),
+        ("meshos_cluster_memory_bytes{amount=\"total\"}", 2_000.0 * 1_048_576.0),
+        ("meshos_cluster_revocable{resource=\"cpus\",amount=\"total\"}", 8.0),
+        ("meshos_cluster_revocable{resource=\"cpus\",amount=\"used\"}", 3.0),
+        ("meshos_cluster_revocable{resource=\"cpus\",amount=\"offered\"}", 0.0),
+        ("meshos_cluster_revocable{resource=\"mem\",amount=\"total\"}", 512.0),
+        ("meshos_agent_cpus{amount=\"total\"}", 2.0),
+        ("meshos_agent_cpus{amount=\"used\"}", 1.0),
+        ("meshos_agent_revocable{resource=\"cpus\",amount=\"total\"}", 8.0),
+        ("meshos_agent_revocable{resource=\"cpus\",amount=\"used\"}", 0.5),
+    ] {
+        assert_eq!(values[row], value, "{row}");
+    }
 }
 
 /// A registered agent that has launched something.

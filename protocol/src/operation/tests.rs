@@ -49,6 +49,28 @@ fn made_of(operation: &Operation) -> (Resources, Resources) {
 }
 
 #[test]
+fn what_may_be_taken_back_is_neither_reserved_nor_made_a_volume() {
+    let by = Reservation::dynamic(role("a"), "ops", BTreeMap::new(), None).unwrap();
+    let cpus = resources("cpus:1;cpus{revocable}:4");
+    let why = "`cpus{revocable}:4` cannot be reserved or unreserved: it is revocable, so it may be taken back at any time";
+    assert_eq!(Operation::reserve(&cpus, &by).unwrap_err().to_string(), why);
+    for operation in [
+        Operation::Reserve { resources: cpus.revocable() },
+        Operation::Unreserve { resources: cpus.revocable() },
+    ] {
+        assert_eq!(operation.conversion().unwrap_err().to_string(), why);
+    }
+    let volume = Volume { id: "v".into(), container_path: "data".into(), principal: "ops".into() };
+    let disk = Some(Disk { source: None, volume: Some(volume) }.into());
+    let kept = Resource::new(
+        ResourceName::Disk,
+        Metadata { disk, ..Metadata::REVOCABLE },
+        Amount::whole(1),
+    );
+    assert!(kept.is_err(), "{kept:?}");
+}
+
+#[test]
 fn reserving_adds_a_level_and_unreserving_takes_it_away() {
     let plain = resources("cpus:4;mem:1024;ports:[1-9]");
     let once = reserved("cpus:4;mem:1024;ports:[1-9]", "a", None);

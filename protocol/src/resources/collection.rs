@@ -215,6 +215,20 @@ impl Resources {
         self.with_metadata(&Metadata::UNRESERVED)
     }
 
+    /// What a request for these resources says: their names and values, and which of them may be revocable.
+    /// As [`Resources::flatten`], but revocable resources stay so.
+    #[must_use]
+    pub fn as_request(&self) -> Resources {
+        if !self.iter().any(|entry| entry.metadata().revocable) {
+            return self.flatten();
+        }
+        let plain = |entry: &Resource| match entry.metadata().revocable {
+            true => entry.with_metadata(Metadata::REVOCABLE),
+            false => entry.with_metadata(Metadata::UNRESERVED),
+        };
+        self.iter().map(plain).collect()
+    }
+
     /// The same resources, all of them reserved for `role`; for `*`, all unreserved.
     #[must_use]
     pub fn reserve_for(&self, role: &Role) -> Resources {
@@ -271,6 +285,12 @@ impl Resources {
     #[must_use]
     pub fn revocable(&self) -> Resources {
         self.filter(|entry| entry.metadata().revocable)
+    }
+
+    /// What may not be taken back: all but [`Resources::revocable`].
+    #[must_use]
+    pub fn non_revocable(&self) -> Resources {
+        self.filter(|entry| !entry.metadata().revocable)
     }
 
     /// The entries for which `wanted` holds.

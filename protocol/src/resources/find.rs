@@ -11,12 +11,13 @@ impl Resources {
     ///
     /// What is reserved for the role is taken first, then what is reserved for the roles above it,
     /// the nearest first, then what is unreserved, so that the pool that others could use as well
-    /// is spared. Only the names and values of the request count; its metadata are ignored. Volumes, particular
-    /// disks and revocable resources are not taken: who wants one names it.
+    /// is spared. What the request has as revocable is found among what is revocable, and nowhere else; nothing else of
+    /// its metadata counts, only its names and values. Volumes and particular disks are not taken: who wants one names
+    /// it.
     #[must_use]
     pub fn find(&self, request: &Resources, role: &Role) -> Option<Resources> {
         let mut found = Vec::with_capacity(request.len());
-        for wanted in &request.flatten() {
+        for wanted in &request.as_request() {
             self.find_one(wanted, role, &mut found)?;
         }
         Some(found.into_iter().collect())
@@ -28,7 +29,7 @@ impl Resources {
             .iter()
             .filter(|entry| {
                 entry.name() == wanted.name()
-                    && entry.metadata().is_plain()
+                    && entry.metadata().serves(wanted.metadata())
                     && entry.metadata().is_allocatable_to(role)
             })
             .collect();

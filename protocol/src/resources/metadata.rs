@@ -109,6 +109,12 @@ impl Metadata {
         self.disk.is_none() && !self.shared && !self.revocable
     }
 
+    /// Whether a resource with this metadata may be given to a request with those: what is revocable to one for
+    /// what is revocable, and what is plain to any other.
+    pub(super) fn serves(&self, request: &Metadata) -> bool {
+        if request.revocable { *self == Metadata::REVOCABLE } else { self.is_plain() }
+    }
+
     /// Whether the parts fit together, on a resource that is `disk` or not.
     pub(super) fn check(&self, on_disk: bool) -> Result<(), MetadataError> {
         if let Some(disk) = &self.disk {

@@ -12,16 +12,18 @@
 //!
 //! ```text
 //! resources = [ entry { ";" entry } [ ";" ] ]
-//! entry     = name [ "(" role ")" ] ":" value
+//! entry     = name [ "(" role ")" | "{revocable}" ] ":" value
 //! value     = number | "[" [ range { "," range } ] "]" | "{" [ item { "," item } ] "}"
 //! range     = whole "-" whole
 //! ```
 //!
 //! `cpus:24;gpus:2;mem:24576;disk:409600;ports:[21000-24000,30000-34000];bugs(debug):{a,b,c}`
 //!
-//! White space is allowed between all parts. Entries of the same name and role add up: amounts are
+//! `cpus{revocable}:4` is what may be taken back at any time: see [`Metadata::revocable`].
+//!
+//! White space is allowed between all parts. Entries of the same name and role (or none, or revocable) add up: amounts are
 //! summed, ranges and sets united. Entries that hold nothing (`cpus:0`, `ports:[]`) are accepted
-//! and vanish. What is printed is canonical: unreserved resources first, then role by role; in
+//! and vanish. What is printed is canonical: unreserved resources first, then revocable ones, then role by role; in
 //! each cpus, gpus, mem, disk, ports, then the other names in alphabetical order.
 
 mod amount;

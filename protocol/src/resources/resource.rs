@@ -206,12 +206,15 @@ fn check(name: &ResourceName, value: &Value) -> Result<(), ResourceError> {
     Ok(())
 }
 
-/// The text form, `cpus:24` or `cpus(role):24`.
+/// The text form, `cpus:24`, `cpus(role):24` or `cpus{revocable}:24`.
 impl fmt::Display for Resource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.name)?;
         if let Some(role) = self.metadata.reserved_role() {
             write!(formatter, "({role})")?;
+        }
+        if self.metadata.revocable {
+            formatter.write_str("{revocable}")?;
         }
         write!(formatter, ":{}", self.value)
     }

@@ -1,13 +1,13 @@
 //! Taking the same resources several times.
 
-use super::{Resources, Value};
+use super::{Amount, Resource, Resources, Value};
 use crate::role::Role;
 
 /// So many times ranges or sets are taken at most; amounts alone are counted, not tried.
 const PICKED_MAX: u32 = 100;
 
 impl Resources {
-    /// Takes `wanted`, which is nobody's in particular, as often as it is there for a role, but at most
+    /// Takes `wanted`, which is nobody's in particular (see [`Resources::as_request`]), as often as it is there for a role, but at most
     /// `max` times. Returns how often.
     pub fn take(&mut self, wanted: &Self, max: u32, role: &Role) -> u32 {
         if wanted.is_empty() {
@@ -29,12 +29,14 @@ impl Resources {
     }
 
     fn take_amounts(&mut self, wanted: &Self, max: u32, role: &Role) -> u32 {
-        let usable = self.filter(|resource| {
-            resource.metadata().is_plain() && resource.metadata().is_allocatable_to(role)
-        });
+        let usable = self.filter(|resource| resource.metadata().is_allocatable_to(role));
         let times = wanted.iter().map(|resource| {
             let wanted = resource.amount().map_or(1, |amount| amount.millis()).max(1);
-            u32::try_from(usable.amount_of(resource.name()).millis() / wanted).unwrap_or(u32::MAX)
+            let serves = |mine: &&Resource| {
+                mine.name() == resource.name() && mine.metadata().serves(resource.metadata())
+            };
+            let have: Amount = usable.iter().filter(serves).filter_map(Resource::amount).sum();
+            u32::try_from(have.millis() / wanted).unwrap_or(u32::MAX)
         });
         let count = times.min().unwrap_or(0).min(max);
         let all: Self = wanted
@@ -73,6 +75,12 @@ mod tests {
             (1, "cpus:1;ports:[1-1,3-3]".into())
         );
         assert_eq!(taken("cpus:1", "mem:1", 9), (0, "cpus:1".into()));
+        // What is revocable goes to those who want that, and nothing else does.
+        assert_eq!(taken("cpus:4;cpus{revocable}:2", "cpus{revocable}:1", 9), (2, "cpus:4".into()));
+        assert_eq!(
+            taken("cpus:4;cpus{revocable}:2", "cpus:3", 9),
+            (1, "cpus:1;cpus{revocable}:2".into())
+        );
         assert_eq!(taken("cpus:1", "", u32::MAX), (0, "cpus:1".into()));
         // Counted, not tried one by one.
         assert_eq!(taken("cpus:9000000000", "cpus:0.001", u32::MAX).0, u32::MAX);

@@ -9,6 +9,9 @@ use super::{
 use crate::role::{Role, RoleError};
 use crate::text::{Cursor, TextError, is_structural, parse_amount, parse_ranges, parse_set};
 
+/// What stands in braces behind the name of a resource that may be taken back at any time.
+const REVOCABLE: &str = "revocable";
+
 impl Resources {
     /// Reads the text form, see the [module](super).
     ///
@@ -74,18 +77,11 @@ fn check_together(entry: &Resource, start: usize, seen: &mut Vec<Seen>) -> Resul
     Ok(())
 }
 
-/// Reads `name [ "(" role ")" ] ":" value`.
+/// Reads `name [ "(" role ")" | "{revocable}" ] ":" value`.
 fn parse_entry(cursor: &mut Cursor<'_>) -> Result<Resource, TextError> {
     let name = parse_name(cursor)?;
     cursor.skip_whitespace();
-    let mut metadata = Metadata::UNRESERVED;
-    if cursor.eat('(') {
-        metadata = Metadata::reserved_for(parse_role(cursor)?);
-        cursor.skip_whitespace();
-        cursor.expect(':', "`:`")?;
-    } else {
-        cursor.expect(':', "`:` or `(`")?;
-    }
+    let metadata = parse_metadata(cursor)?;
     cursor.skip_whitespace();
     let start = cursor.position();
     let value = match cursor.peek() {
@@ -96,6 +92,28 @@ fn parse_entry(cursor: &mut Cursor<'_>) -> Result<Resource, TextError> {
     };
     Resource::new(name, metadata, value)
         .map_err(|error| TextError::invalid(start, error.to_string()))
+}
+
+/// Reads what stands between the name and the value, the `:` included.
+fn parse_metadata(cursor: &mut Cursor<'_>) -> Result<Metadata, TextError> {
+    let metadata = if cursor.eat('(') {
+        Metadata::reserved_for(parse_role(cursor)?)
+    } else if cursor.eat('{') {
+        let start = cursor.position();
+        let word = cursor.take_while(|character| !is_structural(character));
+        if word.trim() != REVOCABLE {
+            let reason = format!("expected `{REVOCABLE}` between the braces behind a name");
+            return Err(TextError::invalid(start, reason));
+        }
+        cursor.expect('}', "`}`")?;
+        Metadata::REVOCABLE
+    } else {
+        cursor.expect(':', "`:` or `(`")?;
+        return Ok(Metadata::UNRESERVED);
+    };
+    cursor.skip_whitespace();
+    cursor.expect(':', "`:`")?;
+    Ok(metadata)
 }
 
 /// Reads the name of a resource.

@@ -27,6 +27,7 @@ mod peers;
 mod rebuilding;
 mod recordings;
 mod restarts;
+mod revocable;
 mod run_command;
 mod sandboxes;
 mod sharing;

@@ -9,6 +9,7 @@ use meshos_protocol::{
         Amount, Disk, DiskKind, DiskSource, Metadata, Reservation, Resource, ResourceName,
         Resources, Volume,
     },
+    wishes::ResourceRequest,
 };
 
 use super::support::{Cluster, agent, resources, role};
@@ -59,6 +60,44 @@ fn revocable_resources_go_to_those_who_say_so_and_have_a_ledger_of_their_own() {
     cluster.allocator.remove_framework(FrameworkId(2));
     cluster.allocator.check_invariants();
     assert_eq!(cluster.allocator.agent(agent(1)).unwrap().free, Resources::from(revocable(8)));
+}
+
+#[test]
+fn a_request_for_revocable_resources_is_explained_by_who_understands_them_and_who_has_some() {
+    let mut cluster = Cluster::new();
+    cluster.add_framework(1, &["*"]);
+    let capabilities = Capabilities { revocable_resources: true, ..Capabilities::default() };
+    cluster.add_capable(2, &["*"], capabilities);
+    let wanted = resources("cpus{revocable}:4;mem:64");
+    let request = [ResourceRequest::new(wanted.clone(), 1)];
+    for number in [1, 2] {
+        cluster.allocator.set_demand(FrameworkId(number), &role("*"), &request, None).unwrap();
+    }
+    cluster.add_agent(1, "cpus:8;mem:128");
+    add(&mut cluster, 2, "cpus:8;mem:128", revocable(2));
+    assert_eq!(cluster.run(), [], "what is plain is another thing");
+    let explained = |cluster: &Cluster, number: u64| {
+        let (id, role) = (FrameworkId(number), role("*"));
+        cluster.allocator.explain_task(id, &role, &wanted).unwrap().fit
+    };
+    let capable = explained(&cluster, 2);
+    assert_eq!(capable.lacking, BTreeMap::from([("cpus{revocable}".to_owned(), 2)]));
+    assert_eq!(capable.skipped, BTreeMap::new());
+    let short: Vec<Resources> =
+        capable.nearest.iter().map(|miss| miss.short.values().sum()).collect();
+    assert_eq!(short, [resources("cpus{revocable}:2"), resources("cpus{revocable}:4")]);
+    let other = explained(&cluster, 1);
+    assert_eq!(other.skipped, BTreeMap::from([(SkipRule::NotUnderstood, 1)]));
+
+    add(&mut cluster, 3, "cpus:8;mem:128", revocable(4));
+    let grants = cluster.run();
+    assert_eq!(grants.len(), 1);
+    assert_eq!((grants[0].framework, &grants[0].resources), (FrameworkId(2), &wanted));
+    cluster.accept(&grants[0], &wanted);
+    assert_eq!(cluster.run(), [], "it has what it asked for");
+    assert_eq!(cluster.allocator.explain(FrameworkId(2)).unwrap().roles[0].requests, []);
+    let free = cluster.allocator.agent(agent(3)).unwrap().free.clone();
+    assert_eq!(free, resources("cpus:8;mem:64"));
 }
 
 #[test]

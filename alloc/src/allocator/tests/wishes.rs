@@ -57,8 +57,8 @@ fn what_is_wanted_is_explained_by_what_agents_lack() {
     let explained = cluster.allocator.explain(FIRST).unwrap();
     let [large, named] = &explained.roles[0].requests[..] else { panic!("{explained:?}") };
     assert_eq!((large.left, large.fit.considered, large.fit.fits_when_empty), (2, 1, 0));
-    assert_eq!(large.fit.lacking, [(ResourceName::Cpus, 1)].into());
-    assert_eq!(large.fit.nearest[0].short[&ResourceName::Cpus], resources("cpus:2"));
+    assert_eq!(large.fit.lacking, [("cpus".to_owned(), 1)].into());
+    assert_eq!(large.fit.nearest[0].short["cpus"], resources("cpus:2"));
     assert_eq!(large.fit.nearest[0].rule, None, "what it lacks says it");
     assert_eq!((named.agent, named.fit.considered), (Some(agent(2)), 0));
     // A task that would fit, if only it were asked for.

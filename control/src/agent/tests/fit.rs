@@ -54,6 +54,25 @@ fn what_they_do_not_fit_into_is_refused_with_the_resource_and_the_tasks() {
 }
 
 #[test]
+fn what_may_be_taken_back_must_be_there_too_while_tasks_hold_it() {
+    let (rig, _) = found();
+    let mut found = recovered(&rig);
+    for record in &mut found.records {
+        record.launch.description.resources = "cpus{revocable}:1;mem:64".parse().unwrap();
+    }
+    assert_eq!(refusal(&found, "cpus:1;cpus{revocable}:2;mem:128"), None);
+    assert_eq!(
+        refusal(&found, "cpus:8;cpus{revocable}:1;mem:128").unwrap(),
+        "the resources of this node do not hold the tasks that run on it: \
+         they hold cpus{revocable}:2 and it has cpus{revocable}:1 (task F1/a, F1/b); \
+         start it with at least that much (--revocable-resources), or with what it had and end those tasks first"
+    );
+    let text = refusal(&found, "cpus:8;mem:1").unwrap();
+    assert!(text.contains("and it has no revocable cpus (task F1/a, F1/b)"), "{text}");
+    assert!(text.contains("(--resources, --revocable-resources)"), "{text}");
+}
+
+#[test]
 fn only_what_still_runs_counts() {
     let (mut rig, [a, _]) = found();
     rig.exits(&a, CODE_0);

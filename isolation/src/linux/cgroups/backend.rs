@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::container::ContainerId;
+use crate::container::{ContainerId, Limits};
 use crate::isolator::IsolatorError;
 use crate::linux::process;
 
@@ -33,11 +33,11 @@ pub trait CgroupBackend: Send + Sync + fmt::Debug {
     fn create(&self, container: &ContainerId, what: Controller) -> Result<(), IsolatorError>;
     /// The container's directory; how a process gets in is the matter of `linux::entrance`.
     fn directory(&self, container: &ContainerId, what: Controller) -> PathBuf;
-    /// Weighs the processor, and caps it when `quota`.
+    /// Weighs the processor by the cpus of `limits`, and caps it at them when `quota`.
     fn set_cpu(
         &self,
         container: &ContainerId,
-        cpus_millis: u32,
+        limits: &Limits,
         quota: bool,
     ) -> Result<(), IsolatorError>;
     /// Limits memory (and swap with it), and watches for the limit to be hit.
@@ -150,6 +150,8 @@ pub(super) fn populated(directory: &Path) -> io::Result<bool> {
 
 /// The kernel's default weight of one cpu on version 1.
 pub(super) const SHARES_PER_CPU: u64 = 1024;
+/// The weight of one cpu that may be taken back at any time.
+pub(super) const SHARES_PER_REVOCABLE_CPU: u64 = 10;
 /// The kernel's smallest and largest shares on version 1.
 pub(super) const SHARES_MIN: u64 = 2;
 pub(super) const SHARES_MAX: u64 = 262_144;
@@ -158,9 +160,15 @@ pub(super) const CFS_PERIOD_US: u64 = 100_000;
 /// The smallest quota that the kernel takes, in microseconds.
 pub(super) const CFS_QUOTA_US_MIN: u64 = 1_000;
 
-/// `cpu.shares` of a number of cpus: 1024 for each, as Mesos sets it.
-pub(super) fn cpu_shares(cpus_millis: u32) -> u64 {
-    (u64::from(cpus_millis) * SHARES_PER_CPU / 1000).clamp(SHARES_MIN, SHARES_MAX)
+/// `cpu.shares` of a container's cpus: 1024 for each, and 10 for each that is revocable, so that what was lent hardly
+/// slows down whom it was lent by. Those are Mesos's numbers (`CPU_SHARES_PER_CPU` and `CPU_SHARES_PER_CPU_REVOCABLE`, with
+/// its agent's `--revocable_cpu_low_priority`, which is on by default). A container with both kinds has the sum;
+/// Mesos refuses such tasks, and weighs an executor that has both as if all of it were revocable.
+pub(super) fn cpu_shares(limits: &Limits) -> u64 {
+    let revocable = limits.revocable_cpus_millis.min(limits.cpus_millis);
+    let kept = u64::from(limits.cpus_millis - revocable) * SHARES_PER_CPU;
+    let lent = u64::from(revocable) * SHARES_PER_REVOCABLE_CPU;
+    ((kept + lent) / 1000).clamp(SHARES_MIN, SHARES_MAX)
 }
 
 /// `cpu.weight` of version 2 from shares of version 1, by the formula that the OCI runtimes share:
@@ -188,10 +196,18 @@ mod tests {
 
     #[test]
     fn shares_weights_and_quotas_follow_their_formulas() {
-        assert_eq!(cpu_shares(1000), 1024);
-        assert_eq!(cpu_shares(500), 512);
-        assert_eq!(cpu_shares(0), 2);
-        assert_eq!(cpu_shares(u32::MAX), SHARES_MAX);
+        let shares = |cpus_millis, revocable_cpus_millis| {
+            cpu_shares(&Limits { cpus_millis, revocable_cpus_millis, ..Limits::default() })
+        };
+        assert_eq!(shares(1000, 0), 1024);
+        assert_eq!(shares(500, 0), 512);
+        assert_eq!(shares(0, 0), 2);
+        assert_eq!(shares(u32::MAX, 0), SHARES_MAX);
+        assert_eq!(shares(1000, 1000), 10);
+        assert_eq!(shares(100, 100), 2, "the least that the kernel takes");
+        assert_eq!(shares(3000, 2000), 1024 + 20);
+        assert_eq!(shares(1000, 2000), 10, "no more is lent than there is");
+        assert_eq!((cpu_weight(shares(1000, 1000)), cpu_weight(shares(8000, 8000))), (1, 3));
         assert_eq!(cpu_weight(2), 1);
         assert_eq!(cpu_weight(1024), 39);
         assert_eq!(cpu_weight(262_144), 10_000);

@@ -19,7 +19,7 @@ use super::{
     CgroupBackend, Controller, CpuUsage, MemoryUsage, OomReport, cfs_quota_us, cpu_shares, keyed,
     limits,
 };
-use crate::container::ContainerId;
+use crate::container::{ContainerId, Limits};
 use crate::isolator::IsolatorError;
 
 /// How many alarms are read at a time.
@@ -220,15 +220,12 @@ impl CgroupBackend for V1Backend {
     fn set_cpu(
         &self,
         container: &ContainerId,
-        cpus_millis: u32,
+        limits: &Limits,
         quota: bool,
     ) -> Result<(), IsolatorError> {
         let directory = self.directory(container, Controller::Cpu);
-        limits::set_cpu(
-            &directory,
-            cpu_shares(cpus_millis),
-            quota.then(|| cfs_quota_us(cpus_millis)),
-        )
+        let quota_us = quota.then(|| cfs_quota_us(limits.cpus_millis));
+        limits::set_cpu(&directory, cpu_shares(limits), quota_us)
     }
 
     fn set_memory(&self, container: &ContainerId, bytes: u64) -> Result<(), IsolatorError> {

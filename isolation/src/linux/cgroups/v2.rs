@@ -11,7 +11,7 @@ use super::{
     CFS_PERIOD_US, CgroupBackend, Controller, CpuUsage, MemoryUsage, OomReport, cfs_quota_us,
     cpu_shares, cpu_weight, keyed,
 };
-use crate::container::ContainerId;
+use crate::container::{ContainerId, Limits};
 use crate::isolator::IsolatorError;
 
 /// The controllers that must be there.
@@ -100,13 +100,13 @@ impl<T: CgroupTree> CgroupBackend for V2Backend<T> {
     fn set_cpu(
         &self,
         container: &ContainerId,
-        cpus_millis: u32,
+        limits: &Limits,
         quota: bool,
     ) -> Result<(), IsolatorError> {
-        let weight = cpu_weight(cpu_shares(cpus_millis));
+        let weight = cpu_weight(cpu_shares(limits));
         self.write(container, "cpu.weight", &weight.to_string())?;
         if quota {
-            let line = format!("{} {CFS_PERIOD_US}", cfs_quota_us(cpus_millis));
+            let line = format!("{} {CFS_PERIOD_US}", cfs_quota_us(limits.cpus_millis));
             self.write(container, "cpu.max", &line)?;
         }
         Ok(())
@@ -236,12 +236,30 @@ mod tests {
         ContainerId::new("c1").unwrap()
     }
 
+    fn cpus(cpus_millis: u32) -> Limits {
+        Limits { cpus_millis, ..Limits::default() }
+    }
+
+    #[test]
+    fn revocable_cpus_weigh_little_and_are_capped_like_others() {
+        let backend = backend();
+        backend.create(&id(), Controller::Cpu).unwrap();
+        let read = |file: &str| backend.tree.read(&backend.path(&id()).join(file)).unwrap();
+        let lent = Limits { revocable_cpus_millis: 4000, ..cpus(4000) };
+        backend.set_cpu(&id(), &lent, true).unwrap();
+        // 1 + (40 - 2) * 9999 / 262142, where 4 cpus that are not lent weigh 157.
+        assert_eq!((read("cpu.weight"), read("cpu.max")), ("2".into(), "400000 100000".into()));
+        let both = Limits { revocable_cpus_millis: 4000, ..cpus(5000) };
+        backend.set_cpu(&id(), &both, true).unwrap();
+        assert_eq!((read("cpu.weight"), read("cpu.max")), ("41".into(), "500000 100000".into()));
+    }
+
     #[test]
     fn limits_are_written_in_version_2_terms() {
         let backend = backend();
         backend.create(&id(), Controller::Cpu).unwrap();
         backend.create(&id(), Controller::Memory).unwrap();
-        backend.set_cpu(&id(), 1000, true).unwrap();
+        backend.set_cpu(&id(), &cpus(1000), true).unwrap();
         backend.set_memory(&id(), 64 << 20).unwrap();
         backend.change_memory(&id(), 128 << 20, true).unwrap();
         assert_eq!(
@@ -317,7 +335,7 @@ mod tests {
             FILES.iter().copied().filter(|(name, _)| *name != "memory.swap.max").collect();
         let backend = V2Backend::open(FakeTree::new(root, &files), root, "tag").unwrap();
         backend.create(&id(), Controller::Cpu).unwrap();
-        backend.set_cpu(&id(), 500, false).unwrap();
+        backend.set_cpu(&id(), &cpus(500), false).unwrap();
         backend.set_memory(&id(), 64 << 20).unwrap();
         let read = |file: &str| backend.tree.read(&backend.path(&id()).join(file)).unwrap();
         // 1 + (512 - 2) * 9999 / 262142, not 512.

@@ -108,6 +108,44 @@ fn a_leader_measures_the_cluster() {
 }
 
 #[test]
+fn what_may_be_taken_back_is_measured_by_itself() {
+    let mut view = leading();
+    let with = |bits, state| {
+        let mut row = crate::reads::tests::agent(bits, state);
+        row.resources += &"cpus{revocable}:4;mem{revocable}:512".parse::<Resources>().unwrap();
+        row.used += &"cpus{revocable}:1".parse::<Resources>().unwrap();
+        row
+    };
+    view.agents =
+        [with(1, NodeState::Active), with(2, NodeState::Unreachable)].into_iter().collect();
+    let mut agent = agent_view();
+    agent.resources += &"cpus{revocable}:2".parse::<Resources>().unwrap();
+    agent.used += &"cpus{revocable}:0.5".parse::<Resources>().unwrap();
+    let (with, without) = (
+        metrics(Some(&view), &agent, &machine()),
+        metrics(Some(&leading()), &agent_view(), &machine()),
+    );
+    for (name, value) in [
+        ("master/cpus_revocable_total", 4.0),
+        ("master/cpus_revocable_used", 1.0),
+        ("master/cpus_revocable_percent", 0.25),
+        ("master/mem_revocable_total", 512.0),
+        ("master/mem_revocable_used", 0.0),
+        ("master/disk_revocable_total", 0.0),
+        ("slave/cpus_revocable_total", 2.0),
+        ("slave/cpus_revocable_used", 0.5),
+        ("slave/cpus_revocable_percent", 0.25),
+        // Half of the two that `leading` has.
+        ("master/cpus_total", without["master/cpus_total"] / 2.0),
+        ("slave/cpus_total", without["slave/cpus_total"]),
+        ("slave/cpus_used", without["slave/cpus_used"]),
+    ] {
+        assert_eq!(with.get(name), Some(&value), "{name}");
+    }
+    assert!(with.keys().eq(without.keys()), "no name more, and none less");
+}
+
+#[test]
 fn each_framework_has_its_own() {
     let view = crate::reads::tests::view();
     let mut named = (**view.frameworks.iter().next().unwrap()).clone();

@@ -74,7 +74,7 @@ impl Started {
             ("executor_shutdown_grace_period", seconds(options.executor_times.shutdown)),
             ("gc_delay", seconds(options.sandbox_rule.delay)),
             ("isolation", isolation.join(",")),
-            ("resources", options.resources.to_string()),
+            ("resources", options.resources.non_revocable().to_string()),
         ]);
         Self { at: Clock::start().now().wall, flags, agent_flags }
     }

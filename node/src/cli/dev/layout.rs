@@ -231,6 +231,11 @@ fn seeds(nodes: u16, wanted: Option<u16>) -> Result<usize> {
 
 fn resources(text: &str) -> Result<Resources> {
     let resources: Resources = text.parse().with_context(|| format!("--resources is {text:?}"))?;
+    ensure!(
+        resources.revocable().is_empty(),
+        "--resources is {text:?}: name what may be taken back at any time behind the options of `meshos dev`, as in \
+         `-- --revocable-resources cpus:4`"
+    );
     if !resources.is_offerable_total() {
         bail!(
             "--resources is {text:?}: a node without cpus or mem is never offered; for example cpus:2;mem:1024"
@@ -407,6 +412,8 @@ mod tests {
         let error = resources("cpus:2").unwrap_err().to_string();
         assert!(error.contains("is never offered"), "{error}");
         assert!(resources("cpus:2;mem:64").is_ok());
+        let error = resources("cpus:2;mem:64;cpus{revocable}:1").unwrap_err().to_string();
+        assert!(error.contains("-- --revocable-resources"), "{error}");
         assert!(
             format!("{:#}", resources("cpus").unwrap_err())
                 .starts_with("--resources is \"cpus\": ")

@@ -254,7 +254,8 @@ pub(super) fn because(rule: &str) -> String {
         "nothing_free" => "with nothing free (nothing_free)",
         "reserved_for_other_role" => "reserved for other roles (reserved_for_other_role)",
         "not_understood" => {
-            "of which only what the framework cannot handle is free (not_understood)"
+            "of which only what the framework does not say it takes would do: revocable or shared resources, or \
+             reservations within reservations (not_understood)"
         }
         "constraint" => "against the constraints of the framework (constraint)",
         "other_region" => "in another region (other_region)",

@@ -9,7 +9,7 @@ use meshos_protocol::{
 };
 use meshos_sdk::TaskBuilder;
 
-use super::{Arguments, constraint::Constraint};
+use super::{Arguments, Revocable, constraint::Constraint};
 
 /// A task's id has 255 bytes; the rest is for the framework and the number of the instance.
 const NAME_CHARS_MAX: usize = 48;
@@ -76,7 +76,10 @@ impl Request {
         if let Some(limit) = arguments.time_limit {
             task = task.max_completion_ms(millis(limit));
         }
-        let template = task.resources(format!("cpus:{cpus};mem:{mem}")).build()?;
+        let kind = |of| if arguments.revocable.contains(&of) { "{revocable}" } else { "" };
+        let (of_cpus, of_mem) = (kind(Revocable::Cpus), kind(Revocable::Mem));
+        let resources = format!("cpus{of_cpus}:{cpus};mem{of_mem}:{mem}");
+        let template = task.resources(resources).build()?;
         Ok(Self {
             name,
             role,
@@ -186,6 +189,16 @@ pub(super) mod tests {
         assert_eq!(command.environment["A"], "b=c");
         assert_eq!(command.user.as_deref(), Some("u"));
         assert!(command.uris[0].extract);
+    }
+
+    #[test]
+    fn what_may_be_taken_back_is_asked_for_by_name() {
+        let need = |line: &[&str]| request(line).unwrap().need;
+        let both = need(&["--revocable", "--cpus", "2", "--mem", "64", "x"]);
+        assert_eq!(both.to_string(), "cpus{revocable}:2;mem{revocable}:64");
+        assert_eq!(both, need(&["--revocable=mem,cpus", "--cpus", "2", "--mem", "64", "x"]));
+        assert_eq!(need(&["--revocable=cpus", "x"]).to_string(), "mem:128;cpus{revocable}:1");
+        assert_eq!(need(&["x"]).revocable(), Resources::new());
     }
 
     #[test]

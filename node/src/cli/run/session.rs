@@ -391,6 +391,7 @@ async fn options(api: &Api, request: &Request) -> Result<DriverOptions> {
     {
         options.wishes = [(request.role.clone(), wishes)].into();
     }
+    options.info.capabilities.revocable_resources = !request.need.revocable().is_empty();
     options.info.capabilities.region_aware =
         request.constraints.iter().any(Constraint::is_of_region);
     Ok(options)

@@ -1,27 +1,42 @@
 //! What a node or an offer lacks of what an instance needs.
 
-use meshos_protocol::resources::{Amount, Resources};
+use meshos_protocol::resources::{Amount, ResourceName, Resources};
 
 /// What is lacking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shortfall {
-    cpus: Amount,
-    mem: Amount,
+    cpus: Lack,
+    mem: Lack,
     /// The part of the need that is lacking of the scarcer one, in thousandths.
     part: i64,
+}
+
+/// How much is lacking of one resource, and of which kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lack {
+    amount: Amount,
+    revocable: bool,
+}
+
+impl Lack {
+    fn of(name: &ResourceName, need: &Resources, has: &Resources) -> Self {
+        let revocable = !need.revocable().amount_of(name).is_zero();
+        let has = if revocable { has.revocable() } else { has.non_revocable() };
+        let amount = need.amount_of(name).remaining_after(has.amount_of(name));
+        Self { amount, revocable }
+    }
 }
 
 impl Shortfall {
     /// Nothing, when there is enough.
     pub(super) fn of(need: &Resources, has: &Resources) -> Option<Self> {
-        let lack = |need: Amount, has: Amount| (need.millis() - has.millis()).max(0);
-        let (cpus, mem) = (lack(need.cpus(), has.cpus()), lack(need.mem(), has.mem()));
-        let part = |lack: i64, need: Amount| lack.saturating_mul(1_000) / need.millis().max(1);
-        (cpus > 0 || mem > 0).then(|| Self {
-            cpus: Amount::from_millis(cpus),
-            mem: Amount::from_millis(mem),
-            part: part(cpus, need.cpus()).max(part(mem, need.mem())),
-        })
+        let [cpus, mem] = [ResourceName::Cpus, ResourceName::Mem].map(|name| {
+            let lack = Lack::of(&name, need, has);
+            let of = need.amount_of(&name).millis().max(1);
+            (lack, lack.amount.millis().saturating_mul(1_000) / of)
+        });
+        let lacks = !cpus.0.amount.is_zero() || !mem.0.amount.is_zero();
+        lacks.then(|| Self { cpus: cpus.0, mem: mem.0, part: cpus.1.max(mem.1) })
     }
 
     /// Whether less is lacking than there.
@@ -33,15 +48,30 @@ impl Shortfall {
 impl std::fmt::Display for Shortfall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let lacking = [("cpus", self.cpus), ("mem", self.mem)];
-        let lacking = lacking.iter().filter(|(_, amount)| !amount.is_zero());
-        let lacking: Vec<String> =
-            lacking.map(|(name, amount)| format!("{name}:{amount}")).collect();
+        let lacking = lacking.iter().filter(|(_, lack)| !lack.amount.is_zero());
+        let lacking = lacking.map(|(name, Lack { amount, revocable })| {
+            let kind = if *revocable { "{revocable}" } else { "" };
+            format!("{name}{kind}:{amount}")
+        });
+        let lacking: Vec<String> = lacking.collect();
         f.write_str(&lacking.join(" and "))
     }
 }
 
 /// Says so when none of the nodes, of these names and totals, could ever hold an instance.
 pub(super) fn of_all_nodes(need: &Resources, nodes: &[(String, Resources)]) -> Option<String> {
+    let lent = need.revocable();
+    let has_some = |total: &Resources| {
+        let lent = lent.names();
+        lent.into_iter().all(|name| !total.revocable().amount_of(name).is_zero())
+    };
+    if !nodes.is_empty() && !nodes.iter().any(|(_, total)| has_some(total)) {
+        let names: Vec<&str> = lent.names().map(ResourceName::as_str).collect();
+        return Some(format!(
+            "no node has revocable {}; an operator gives nodes some with --revocable-resources",
+            names.join(" and ")
+        ));
+    }
     let mut nearest: Option<(&str, Shortfall)> = None;
     for (name, total) in nodes {
         let lacking = Shortfall::of(need, total)?;
@@ -73,6 +103,30 @@ mod tests {
         assert_eq!(told("cpus:0.5;mem:1024").unwrap(), "cpus:1.5");
         assert_eq!(told("cpus:16").unwrap(), "mem:128");
         assert_eq!(told("mem:64").unwrap(), "cpus:2 and mem:64");
+        assert_eq!(told("cpus:1;cpus{revocable}:8;mem:128").unwrap(), "cpus:1");
+        let lent = resources("cpus{revocable}:2;mem:128");
+        let lack = Shortfall::of(&lent, &resources("cpus:9;cpus{revocable}:0.5;mem:64")).unwrap();
+        assert_eq!(lack.to_string(), "cpus{revocable}:1.5 and mem:64");
+        assert_eq!(Shortfall::of(&lent, &resources("cpus{revocable}:2;mem:128")), None);
+    }
+
+    #[test]
+    fn a_cluster_without_what_may_be_taken_back_is_told() {
+        let need = resources("cpus{revocable}:2;mem{revocable}:128");
+        let nodes = |texts: &[&str]| -> Vec<_> {
+            texts.iter().map(|text| ((*text).to_owned(), resources(text))).collect()
+        };
+        assert_eq!(
+            of_all_nodes(&need, &nodes(&["cpus:8;mem:999", "cpus:8;cpus{revocable}:8;mem:999"]))
+                .unwrap(),
+            "no node has revocable cpus and mem; an operator gives nodes some with --revocable-resources"
+        );
+        let some = nodes(&["cpus:8;mem:999", "cpus{revocable}:1;mem{revocable}:128"]);
+        let told = of_all_nodes(&need, &some).unwrap();
+        assert!(
+            told.ends_with("the nearest, lacks cpus{revocable}:1 even when it is empty"),
+            "{told}"
+        );
     }
 
     #[test]

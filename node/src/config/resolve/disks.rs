@@ -17,9 +17,18 @@ const DISKS_MAX: usize = 100;
 const ROOT_BYTES_MAX: usize = 1_024;
 
 impl Check<'_> {
-    /// What the node offers, its disks included.
-    pub(super) fn with_disks(&mut self, raw: &Raw, data_dir: &Path) -> Resources {
-        self.resources(raw.resources.as_ref(), data_dir) + &self.disks(raw.disk.as_ref())
+    /// What the node offers, with its disks and what may be taken back.
+    pub(super) fn all_resources(&mut self, raw: &Raw, data_dir: &Path) -> Resources {
+        let own = self.resources(raw.resources.as_ref(), data_dir);
+        let revocable = self.revocable(raw, &own);
+        let all = own + &revocable + &self.disks(raw.disk.as_ref());
+        if self.problems.is_empty() && !all.is_offerable_total() {
+            self.warnings.push(
+                "the node's resources lack cpus or mem, so nothing of it will ever be offered"
+                    .to_owned(),
+            );
+        }
+        all
     }
 
     /// What the disks add to that.

@@ -299,10 +299,12 @@ async fn with_volumes(
 }
 
 fn limits(resources: &Resources, pids_max: Option<u32>) -> isolation::Limits {
-    let cpus_millis = u32::try_from(resources.cpus().millis()).unwrap_or(u32::MAX);
+    let millis = |of: &Resources| u32::try_from(of.cpus().millis()).unwrap_or(u32::MAX);
+    let (cpus_millis, revocable_cpus_millis) = (millis(resources), millis(&resources.revocable()));
     let mem_millis = u64::try_from(resources.mem().millis()).unwrap_or(0);
     let memory = mem_millis.saturating_mul(MB) / 1000;
-    isolation::Limits { cpus_millis, memory_bytes: (memory > 0).then_some(memory), pids_max }
+    let memory_bytes = (memory > 0).then_some(memory);
+    isolation::Limits { cpus_millis, revocable_cpus_millis, memory_bytes, pids_max }
 }
 
 pub(super) fn as_isolated(container: &ContainerId) -> isolation::ContainerId {

@@ -10,6 +10,7 @@ fn canonical_texts_print_back_identically() {
         "cpus:0.1;mem:32",
         "cpus:8;mem:4096;cpus(ads):8;mem(ads):4096;cpus(web/prod):1.125",
         "ports:[1-2,5-9]",
+        "cpus:4;cpus{revocable}:2;mem{revocable}:512;cpus(a):1",
         "nvidia.com/gpu:{größe,tesla v100}",
     ] {
         assert_eq!(resources(text).to_string(), text);
@@ -27,6 +28,7 @@ fn other_texts_are_brought_into_the_canonical_form() {
         ),
         ("cpus:1;", "cpus:1"),
         ("cpus(*):4", "cpus:4"),
+        ("cpus { revocable } : 1; cpus{revocable}:2;cpus:1", "cpus:1;cpus{revocable}:3"),
         // Entries of the same name and role add up.
         ("cpus:1;cpus:0.5;cpus(a):1;cpus(a):2", "cpus:1.5;cpus(a):3"),
         ("ports:[1-5];ports:[4-9]", "ports:[1-9]"),
@@ -74,6 +76,10 @@ fn mistakes_are_named_with_their_place() {
         ("cpus():4", "at byte 5: expected a role, found `)`"),
         ("cpus(a;mem:4", "at byte 6: expected `)`, found `;`"),
         ("cpus(a)4", "at byte 7: expected `:`, found `4`"),
+        ("cpus{shared}:4", "at byte 5: expected `revocable` between the braces behind a name"),
+        ("cpus{revocable:4", "at byte 14: expected `}`, found `:`"),
+        ("cpus{revocable}4", "at byte 15: expected `:`, found `4`"),
+        ("cpus(a){revocable}:4", "at byte 7: expected `:`, found `{`"),
         ("cpus(a b):4", "at byte 6: role name `a b` holds ` ` at byte 1, which is not allowed"),
         (
             "cpus(a//b):4",

@@ -68,7 +68,8 @@ fn everything_survives_the_wire() {
     let bytes = rmp_serde::to_vec_named(&resources).unwrap();
     assert_eq!(rmp_serde::from_slice::<Resources>(&bytes).unwrap(), resources);
     assert_eq!(resources.shared().len() + resources.exclusive().len(), 3);
-    assert_eq!(resources.revocable().to_string(), "cpus:2");
+    assert_eq!(resources.revocable().to_string(), "cpus{revocable}:2");
+    assert_eq!(resources.non_revocable() + &resources.revocable(), resources);
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn what_does_not_fit_together_is_refused() {
 }
 
 #[test]
-fn requests_find_neither_volumes_nor_revocable_resources() {
+fn requests_find_volumes_never_and_revocable_resources_when_they_say_so() {
     let have: Resources = [
         disk(volume("v", false, Reservation::new(role("a")))).unwrap(),
         Resource::new(ResourceName::Cpus, Metadata::REVOCABLE, Amount::whole(2)).unwrap(),
@@ -106,4 +107,15 @@ fn requests_find_neither_volumes_nor_revocable_resources() {
     assert_eq!(find("cpus:1").unwrap().to_string(), "cpus:1");
     assert_eq!(find("cpus:2"), None);
     assert_eq!(find("disk:1"), None);
+    assert_eq!(find("cpus{revocable}:2").unwrap().to_string(), "cpus{revocable}:2");
+    assert_eq!(find("cpus{revocable}:2.001"), None);
+    let both = "cpus:0.5;cpus{revocable}:1.5";
+    assert_eq!(find(both).unwrap().to_string(), both);
+}
+
+#[test]
+fn a_request_keeps_what_is_revocable_and_nobodys_name() {
+    let request = |text: &str| text.parse::<Resources>().unwrap().as_request().to_string();
+    assert_eq!(request("cpus:1;cpus(a):2;mem:5"), "cpus:3;mem:5");
+    assert_eq!(request("cpus:1;cpus{revocable}:4;cpus(a):2"), "cpus:3;cpus{revocable}:4");
 }

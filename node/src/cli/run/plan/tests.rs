@@ -89,6 +89,25 @@ fn what_is_reserved_for_the_role_is_taken_as_it_is() {
 }
 
 #[test]
+fn what_may_be_taken_back_is_taken_only_by_who_asks_for_it() {
+    let both = "cpus:4;mem:4096;cpus{revocable}:2;mem{revocable}:100";
+    let taken = |line: &[&str]| {
+        let [action] = &plan(line).offers(vec![offer(1, both, "")])[..] else { panic!("one") };
+        match action {
+            Action::Launch { tasks, .. } => {
+                tasks.iter().map(|task| task.resources.to_string()).collect()
+            }
+            Action::Decline { .. } | Action::Want { .. } => Vec::new(),
+        }
+    };
+    let lent = ["--revocable", "--mem", "64", "--instances", "2", "echo"];
+    assert_eq!(taken(&lent), ["cpus{revocable}:1;mem{revocable}:64"]);
+    assert_eq!(taken(&["--mem", "64", "echo"]), ["cpus:1;mem:64"]);
+    assert_eq!(taken(&["--revocable=cpus", "--mem", "999", "echo"]), ["mem:999;cpus{revocable}:1"]);
+    assert_eq!(taken(&["--revocable", "--cpus", "3", "echo"]), Vec::<String>::new());
+}
+
+#[test]
 fn offers_that_are_no_use_are_given_back_and_remembered() {
     let mut plan = plan(&["--cpus", "8", "--constraint", "rack:abc", "echo"]);
     let actions = plan.offers(vec![
