@@ -132,7 +132,7 @@ pub fn weigh_call(media: Media, body: &[u8]) -> Result<usize, Refused> {
         // As much again for the message that is made of the text's parts.
         Media::Json => weight::weigh_json(body, &mut scale).map(|()| scale.double()),
     }
-    .map_err(|unfit| unfit_for(unfit, &failed(media, CALL)))?;
+    .map_err(|unfit| unfit_for(unfit, &failed(media, CALL), &scale))?;
     Ok(scale.bytes())
 }
 
@@ -149,6 +149,30 @@ pub fn read_call_within(
         Err(refused) if refused.status == TOO_LARGE && memory_max < MEMORY_MAX => Ok(None),
         read => read.map(Some),
     }
+}
+
+/// The most that a call of the operator API may take in memory, in bytes: they are made by hand or by a script, and
+/// read on the spot.
+const OPERATOR_CALL_MEMORY_MAX: usize = 8 << 20;
+
+/// Reads a call of the operator API.
+///
+/// # Errors
+/// When the bytes are no such message, or it would take too much memory.
+pub(crate) fn read_operator_call(media: Media, body: &[u8]) -> Result<schema::MasterCall, Refused> {
+    let scale = Scale::of(body).within(OPERATOR_CALL_MEMORY_MAX);
+    read_within(media, body, CALL, scale).map(|(call, _)| call)
+}
+
+/// Reads JSON that becomes part of such a call.
+///
+/// # Errors
+/// When it is none, or would take too much memory.
+pub(crate) fn read_json_value(body: &[u8]) -> Result<serde_json::Value, Refused> {
+    let mut scale = Scale::of(body).within(OPERATOR_CALL_MEMORY_MAX);
+    let failed = failed(Media::Json, CALL);
+    weight::weigh_json(body, &mut scale).map_err(|unfit| unfit_for(unfit, &failed, &scale))?;
+    parse_json(body)
 }
 
 /// Reads a message of the schema.
@@ -194,11 +218,11 @@ fn read_json<M: FromJson>(
     mut scale: Scale,
     failed: &str,
 ) -> Result<(M, Scale), Refused> {
-    weight::weigh_json(body, &mut scale).map_err(|unfit| unfit_for(unfit, failed))?;
-    let value = serde_json::from_slice(body)
-        .map_err(|error| Refused::new(400, format!("Failed to parse body into JSON: {error}")))?;
+    weight::weigh_json(body, &mut scale).map_err(|unfit| unfit_for(unfit, failed, &scale))?;
+    let value = parse_json(body)?;
+    let max = scale.bytes_max();
     json::weigh_and_read(value, scale).map_err(|error| match error {
-        Mismatch::TooHeavy => unfit_for(Unfit::TooHeavy, failed),
+        Mismatch::TooHeavy => too_heavy(failed, max),
         Mismatch::Kind { .. } => Refused::new(400, format!("{failed}: {error}")),
     })
 }
@@ -208,22 +232,28 @@ fn read_protobuf<M: Message + Weigh + Default>(
     mut scale: Scale,
     failed: &str,
 ) -> Result<(M, Scale), Refused> {
-    weight::weigh::<M>(body, &mut scale).map_err(|unfit| unfit_for(unfit, failed))?;
+    weight::weigh::<M>(body, &mut scale).map_err(|unfit| unfit_for(unfit, failed, &scale))?;
     let decoded = M::decode(body);
     let message = decoded.map_err(|error| Refused::new(400, format!("{failed}: {error}")))?;
     Ok((message, scale))
 }
 
-fn unfit_for(unfit: Unfit, failed: &str) -> Refused {
+fn parse_json(body: &[u8]) -> Result<serde_json::Value, Refused> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refused::new(400, format!("Failed to parse body into JSON: {error}")))
+}
+
+fn unfit_for(unfit: Unfit, failed: &str, scale: &Scale) -> Refused {
     match unfit {
         Unfit::Malformed(why) => Refused::new(400, format!("{failed}: {why}")),
-        Unfit::TooHeavy => {
-            let why = format!(
-                "it would take more than {MEMORY_MAX} bytes of memory: make several calls of it"
-            );
-            Refused::new(TOO_LARGE, format!("{failed}: {why}"))
-        }
+        Unfit::TooHeavy => too_heavy(failed, scale.bytes_max()),
     }
+}
+
+fn too_heavy(failed: &str, bytes_max: usize) -> Refused {
+    let why =
+        format!("it would take more than {bytes_max} bytes of memory: make several calls of it");
+    Refused::new(TOO_LARGE, format!("{failed}: {why}"))
 }
 
 /// The message in one encoding: JSON on one line and in ASCII, since clients count characters where

@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod convert;
 mod json;
+pub mod operator;
 pub mod reads;
 pub mod recordio;
 pub mod schema;

@@ -15,9 +15,10 @@ mod roles;
 mod rows;
 mod tasks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use agents::agents;
+pub(crate) use agents::is_deactivated;
 pub use frameworks::frameworks;
 pub use master::{Build, Master, state, summary};
 pub use metrics::{Machine, metrics};

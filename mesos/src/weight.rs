@@ -55,6 +55,11 @@ impl Scale {
         Self { bytes_max, ..self }
     }
 
+    /// The limit.
+    pub(crate) const fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// As much again, up to the limit.
     pub(crate) const fn double(&mut self) {
         let double = self.bytes.saturating_mul(2);

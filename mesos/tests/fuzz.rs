@@ -6,13 +6,18 @@
 
 use std::time::Duration;
 
+use meshos_control::master::View;
 use meshos_mesos::{
     codec::{self, Media},
     convert::{framework, operation, task},
+    operator::{self, Caller, Change, Older},
     recordio::{self, Decoder},
     schema, validate,
 };
-use meshos_protocol::role::Role;
+use meshos_protocol::{
+    ids::{ClusterId, Fence, NodeId, Term},
+    role::Role,
+};
 
 const TEST_TIME: Duration = Duration::from_secs(2);
 
@@ -47,6 +52,14 @@ const PIECES: &[&str] = &[
     "}}",
     "]}",
     "\"\\u00f6\"",
+    "\"type\":\"UPDATE_WEIGHTS\"",
+    "\"update_weights\":{\"weight_infos\":[{\"role\":\"a\",\"weight\":",
+    "\"type\":\"UPDATE_QUOTA\"",
+    "\"update_quota\":{\"quota_configs\":[{\"role\":\"a\",\"limits\":{\"cpus\":{\"value\":",
+    "\"type\":\"DRAIN_AGENT\"",
+    "\"drain_agent\":{\"agent_id\":{\"value\":\"a\"},\"max_grace_period\":{\"seconds\":",
+    "\"type\":\"RESERVE_RESOURCES\"",
+    "\"reserve_resources\":{\"agent_id\":{\"value\":\"a\"}",
 ];
 
 fn text_of(picks: &[u8]) -> String {
@@ -76,8 +89,25 @@ fn check_call(call: &schema::Call) {
     }
 }
 
+/// A call of the operator API that was read can be judged, and so can what is left of it in the other encoding.
+fn check_operator_call(media: Media, bytes: &[u8]) {
+    let Ok((_, call)) = operator::read(media, bytes) else { return };
+    let fence = Fence { cluster: ClusterId::from_u128(0xab), term: Term(3) };
+    let view = View::deposed(fence, NodeId::from_bits(1));
+    let caller = Caller { principal: "ops", in_any_name: false };
+    let judged = Change::read(media, bytes, caller, &view);
+    let other = if media == Media::Json { Media::Protobuf } else { Media::Json };
+    let again = Change::read(other, &codec::write(other, &call), caller, &view);
+    match (judged, again) {
+        (Ok(one), Ok(other)) => assert_eq!(one, other),
+        (Err(one), Err(other)) => assert_eq!(one.status, other.status),
+        (one, other) => panic!("{one:?} and {other:?}"),
+    }
+}
+
 fn check(bytes: &[u8]) {
     for media in [Media::Json, Media::Protobuf] {
+        check_operator_call(media, bytes);
         if let Ok((call, _)) = codec::read_call(media, bytes) {
             check_call(&call);
         }
@@ -94,6 +124,29 @@ fn fuzz_calls_of_nearly_right_json() {
     bolero::check!().with_test_time(TEST_TIME).for_each(|picks: &[u8]| {
         check(text_of(picks).as_bytes());
         check(format!("{{{}}}", text_of(picks)).as_bytes());
+    });
+}
+
+#[test]
+fn fuzz_older_endpoints() {
+    bolero::check!().with_test_time(TEST_TIME).for_each(|bytes: &[u8]| {
+        let of_agent = |field: &str| [b"slaveId=a&", field.as_bytes(), b"=", bytes].concat();
+        let role = String::from_utf8_lossy(bytes).into_owned();
+        for (older, body) in [
+            (Older::Teardown, bytes.to_vec()),
+            (Older::Teardown, [b"frameworkId=", bytes].concat()),
+            (Older::Reserve, of_agent("resources")),
+            (Older::CreateVolumes, of_agent("volumes")),
+            (Older::Weights, bytes.to_vec()),
+            (Older::SetQuota, bytes.to_vec()),
+            (Older::RemoveQuota(role), Vec::new()),
+        ] {
+            // What it stands for is a call, whatever is to be said of that.
+            if let Ok(call) = older.call(&body) {
+                let told = operator::read(Media::Json, &call);
+                assert!(told.is_ok() || told.is_err_and(|refused| refused.status != 501));
+            }
+        }
     });
 }
 

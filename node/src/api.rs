@@ -30,6 +30,6 @@ mod tasks;
 mod voters;
 
 pub(crate) use call::{Answer, Call};
-pub(crate) use mesos::ANSWER_BYTES_MAX;
+pub(crate) use mesos::{ANSWER_BYTES_MAX, OlderChange, OperatorCall};
 pub(crate) use scheduler::{Body, Scheduled, SchedulerRequest};
 pub(crate) use service::{Api, Options};

@@ -8,6 +8,7 @@
 //! connections are accepted here and only then handed to it.
 
 mod address;
+mod changes;
 mod gate;
 mod principals;
 mod reads;

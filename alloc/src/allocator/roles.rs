@@ -97,6 +97,15 @@ impl Allocator {
     ///
     /// When it cannot be kept, or the role exceeds it already.
     pub fn check_quota(&self, role: &Role, quota: &Quota) -> Result<(), QuotaError> {
-        self.tree.check_quota(role, quota)
+        self.check_quotas(&[(role.clone(), quota.clone())].into())
+    }
+
+    /// The same of several that are set together: each is held against the others.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be kept, or its role exceeds it already.
+    pub fn check_quotas(&self, quotas: &BTreeMap<Role, Quota>) -> Result<(), QuotaError> {
+        self.tree.check_quotas(quotas)
     }
 }

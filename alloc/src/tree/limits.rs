@@ -129,32 +129,37 @@ impl Tree {
         })
     }
 
-    /// Whether a quota makes sense beside the others and the cluster as it is.
-    pub(crate) fn check_quota(&self, role: &Role, quota: &Quota) -> Result<(), QuotaError> {
-        if let Some((name, amount)) = quota.limit.iter().find(|(_, amount)| amount.is_negative()) {
-            let (role, name, amount) = (role.clone(), name.clone(), *amount);
-            return Err(QuotaError::Negative { role, name, amount });
-        }
-        self.check_reachable(role, quota)?;
-        let consumption = self.consumption(role);
-        for (name, limit) in &quota.limit {
-            let consumed = consumption.get(name);
-            if consumed > *limit {
-                let (role, name, limit) = (role.clone(), name.clone(), *limit);
-                return Err(QuotaError::BelowConsumption { role, name, consumed, limit });
+    /// Whether quotas that are set together make sense beside the others and the cluster as it is.
+    pub(crate) fn check_quotas(&self, quotas: &BTreeMap<Role, Quota>) -> Result<(), QuotaError> {
+        for (role, quota) in quotas {
+            let negative = quota.limit.iter().find(|(_, amount)| amount.is_negative());
+            if let Some((name, amount)) = negative {
+                let (role, name, amount) = (role.clone(), name.clone(), *amount);
+                return Err(QuotaError::Negative { role, name, amount });
+            }
+            self.check_reachable(role, quotas)?;
+            let consumption = self.consumption(role);
+            for (name, limit) in &quota.limit {
+                let consumed = consumption.get(name);
+                if consumed > *limit {
+                    let (role, name, limit) = (role.clone(), name.clone(), *limit);
+                    return Err(QuotaError::BelowConsumption { role, name, consumed, limit });
+                }
             }
         }
-        self.check_capacity(role, quota)
+        self.check_capacity(quotas)
     }
 
-    /// Whether no limit of the role or of one above it keeps it from what it is guaranteed.
-    fn check_reachable(&self, role: &Role, quota: &Quota) -> Result<(), QuotaError> {
-        let above = std::iter::successors(role.parent(), Role::parent);
-        let limits = above.filter_map(|above| {
-            let limit = &self.settings.quotas.get(&above)?.limit;
-            Some((above, limit))
-        });
-        for (limited, limit) in std::iter::once((role.clone(), &quota.limit)).chain(limits) {
+    /// Whether no limit of the role or of one above it keeps it from what it is to be guaranteed.
+    fn check_reachable(
+        &self,
+        role: &Role,
+        quotas: &BTreeMap<Role, Quota>,
+    ) -> Result<(), QuotaError> {
+        let Some(quota) = quotas.get(role) else { return Ok(()) };
+        for limited in std::iter::successors(Some(role.clone()), Role::parent) {
+            let of = quotas.get(&limited).or_else(|| self.settings.quotas.get(&limited));
+            let Some(Quota { limit, .. }) = of else { continue };
             for (name, guarantee) in quota.guarantee.iter() {
                 if let Some(&limit) = limit.get(name).filter(|limit| **limit < guarantee) {
                     let (role, name) = (role.clone(), name.clone());
@@ -172,16 +177,17 @@ impl Tree {
     }
 
     /// Whether the cluster has what all roles together are guaranteed.
-    fn check_capacity(&self, role: &Role, quota: &Quota) -> Result<(), QuotaError> {
-        let mut guarantees: Vec<(&Role, &Quota)> =
-            self.settings.quotas.iter().filter(|(other, _)| *other != role).collect();
-        guarantees.push((role, quota));
-        for (name, _) in quota.guarantee.iter() {
-            let guaranteed = guaranteed_below(None, &guarantees, name);
-            let total = self.total.get(name);
-            if guaranteed > total {
-                let (role, name) = (role.clone(), name.clone());
-                return Err(QuotaError::BeyondCluster { role, name, guaranteed, total });
+    fn check_capacity(&self, quotas: &BTreeMap<Role, Quota>) -> Result<(), QuotaError> {
+        let others = self.settings.quotas.iter().filter(|(other, _)| !quotas.contains_key(*other));
+        let guarantees: Vec<(&Role, &Quota)> = others.chain(quotas).collect();
+        for (role, quota) in quotas {
+            for (name, _) in quota.guarantee.iter() {
+                let guaranteed = guaranteed_below(None, &guarantees, name);
+                let total = self.total.get(name);
+                if guaranteed > total {
+                    let (role, name) = (role.clone(), name.clone());
+                    return Err(QuotaError::BeyondCluster { role, name, guaranteed, total });
+                }
             }
         }
         Ok(())

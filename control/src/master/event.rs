@@ -178,6 +178,19 @@ pub enum OperatorCall {
         /// Also when it cannot be kept as the cluster is.
         force: bool,
     },
+    /// Sets the weights of several roles, all or, when one of them cannot be, none.
+    SetWeights {
+        /// In thousandths.
+        weights: std::collections::BTreeMap<meshos_protocol::role::Role, u64>,
+    },
+    /// Sets the quotas of several roles, all or, when one of them cannot be, none; each is held against the
+    /// others.
+    SetQuotas {
+        /// Empty ones clear.
+        quotas: std::collections::BTreeMap<meshos_protocol::role::Role, meshos_alloc::Quota>,
+        /// Also when they cannot be kept as the cluster is.
+        force: bool,
+    },
     /// Chooses the allocation policy. No offer is lost by it.
     SetPolicy {
         /// Which.

@@ -1,8 +1,12 @@
 //! What operators ask of the master.
 
+use std::collections::BTreeMap;
+
+use meshos_alloc::Quota;
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, RequestId, TaskId},
     messages::scheduler::CallError,
+    role::Role,
     task::KILL_GRACE_MAX_MS,
 };
 
@@ -17,6 +21,17 @@ use crate::registry::{AgentState, Command};
 
 /// The highest weight, in thousandths: shares stay exact far beyond it.
 const WEIGHT_MILLIS_MAX: u64 = 1_000_000_000;
+/// How many changes of the registry one call may ask for: few beside those that may be on their way.
+const TOGETHER_MAX: usize = 1_000;
+
+/// Changes of the registry that an operator asked for in one call.
+#[derive(Debug)]
+pub(super) struct Together {
+    /// How many are not concluded.
+    left: usize,
+    /// Why one of them was refused.
+    refused: Option<CallError>,
+}
 
 impl Core {
     pub(super) fn on_operator(&mut self, cx: &mut Cx<'_>, request: RequestId, call: OperatorCall) {
@@ -53,31 +68,100 @@ impl Core {
                 self.operate_by_operator(cx, agent, operation, caller);
             }
             OperatorCall::SetWeight { role, weight_millis } => {
-                if (1..=WEIGHT_MILLIS_MAX).contains(&weight_millis) {
-                    self.record(cx, Command::SetWeight { role, weight_millis }, caller);
-                } else {
-                    let error = invalid(format!(
-                        "the weight of role {role} must be above 0 and at most {}",
-                        WEIGHT_MILLIS_MAX / 1_000
-                    ));
-                    self.answer(cx, caller, Err(error));
-                }
+                self.set_weights(cx, &[(role, weight_millis)].into(), request);
             }
+            OperatorCall::SetWeights { weights } => self.set_weights(cx, &weights, request),
             OperatorCall::SetPriority { role, priority } => {
                 self.record(cx, Command::SetPriority { role, priority }, caller);
             }
             OperatorCall::SetQuota { role, quota, force } => {
-                if let Err(error) = self.allocator.check_quota(&role, &quota)
-                    && !force
-                {
-                    return self.answer(cx, caller, Err(invalid(error.to_string())));
-                }
-                self.record(cx, Command::SetQuota { role, quota }, caller);
+                self.set_quotas(cx, [(role, quota)].into(), force, request);
+            }
+            OperatorCall::SetQuotas { quotas, force } => {
+                self.set_quotas(cx, quotas, force, request);
             }
             OperatorCall::SetPolicy { policy } => {
                 self.record(cx, Command::SetPolicy { policy: policy.to_string() }, caller);
             }
         }
+    }
+
+    fn set_weights(&mut self, cx: &mut Cx<'_>, weights: &BTreeMap<Role, u64>, request: RequestId) {
+        let wrong = weights.iter().find(|(_, millis)| !(1..=WEIGHT_MILLIS_MAX).contains(*millis));
+        if let Some((role, _)) = wrong {
+            let error = invalid(format!(
+                "the weight of role {role} must be above 0 and at most {}",
+                WEIGHT_MILLIS_MAX / 1_000
+            ));
+            return self.answer(cx, Caller::Operator { request }, Err(error));
+        }
+        let command = |(role, millis): (&Role, &u64)| Command::SetWeight {
+            role: role.clone(),
+            weight_millis: *millis,
+        };
+        self.record_together(cx, weights.iter().map(command).collect(), request);
+    }
+
+    fn set_quotas(
+        &mut self,
+        cx: &mut Cx<'_>,
+        quotas: BTreeMap<Role, Quota>,
+        force: bool,
+        request: RequestId,
+    ) {
+        if let Err(error) = self.allocator.check_quotas(&quotas)
+            && !force
+        {
+            let error = invalid(error.to_string());
+            return self.answer(cx, Caller::Operator { request }, Err(error));
+        }
+        let command = |(role, quota)| Command::SetQuota { role, quota };
+        self.record_together(cx, quotas.into_iter().map(command).collect(), request);
+    }
+
+    /// Wishes for several changes of the registry, of which the operator hears when the last of them is
+    /// concluded. Nothing is proposed when one of them may not be.
+    fn record_together(&mut self, cx: &mut Cx<'_>, commands: Vec<Command>, request: RequestId) {
+        let caller = Caller::Operator { request };
+        let refused = commands.iter().find_map(|command| self.may_record(command).err());
+        let refused = refused.or_else(|| {
+            (commands.len() > TOGETHER_MAX).then(|| {
+                invalid(format!(
+                    "{} changes at once are asked for, at most {TOGETHER_MAX} are made: ask several times",
+                    commands.len()
+                ))
+            })
+        });
+        match (refused, commands.len()) {
+            (Some(error), _) => return self.answer(cx, caller, Err(error)),
+            (None, 0) => return self.answer(cx, caller, Ok(())),
+            (None, 1) => {}
+            (None, several) => {
+                self.together.insert(request, Together { left: several, refused: None });
+            }
+        }
+        for command in commands {
+            self.record(cx, command, caller);
+        }
+    }
+
+    /// What an operator is told once this is known too; nothing as long as more of its changes are on
+    /// their way. The first refusal is what counts.
+    pub(super) fn told_together(
+        &mut self,
+        request: RequestId,
+        result: Result<(), CallError>,
+    ) -> Option<Result<(), CallError>> {
+        let Some(together) = self.together.get_mut(&request) else { return Some(result) };
+        together.left -= 1;
+        if together.refused.is_none() {
+            together.refused = result.err();
+        }
+        if together.left > 0 {
+            return None;
+        }
+        let together = self.together.remove(&request)?;
+        Some(together.refused.map_or(Ok(()), Err))
     }
 
     fn kill_by_operator(

@@ -7,7 +7,7 @@ use std::{
 
 use meshos_alloc::{Allocator, Options, PolicyChoice};
 use meshos_protocol::{
-    ids::{AgentId, Fence, FrameworkId, NodeId, SessionId},
+    ids::{AgentId, Fence, FrameworkId, NodeId, RequestId, SessionId},
     messages::{
         agent::{TaskHint, ToAgent},
         scheduler::{CallError, Event as FrameworkEvent},
@@ -23,6 +23,7 @@ use super::{
     history::History,
     offers::Offers,
     operations::Operations,
+    operator::Together,
     proposals::{Caller, Proposals},
     publish::Pictures,
     reconcile::Questions,
@@ -49,6 +50,8 @@ pub(super) struct Core {
     /// The allocation policy in force.
     pub(super) policy: PolicyChoice,
     pub(super) proposals: Proposals,
+    /// What operators asked for in one call, and more than one change of the registry.
+    pub(super) together: BTreeMap<RequestId, Together>,
     pub(super) releases: Releases,
     pub(super) allocator: Allocator,
     /// When the next allocation run is due; absent while nothing has changed.
@@ -108,6 +111,7 @@ impl Core {
             registry: Registry::new(),
             policy,
             proposals: Proposals::default(),
+            together: BTreeMap::new(),
             releases: Releases::default(),
             allocator,
             allocate_at: None,
@@ -323,7 +327,9 @@ impl Core {
                 }
             }
             Caller::Operator { request } => {
-                cx.out.push(Effect::AnswerOperator { request, result });
+                if let Some(result) = self.told_together(request, result) {
+                    cx.out.push(Effect::AnswerOperator { request, result });
+                }
             }
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn is_active(agent: &AgentView) -> bool {
 }
 
 /// Whether an operator keeps it from being offered.
-pub(super) const fn is_deactivated(agent: &AgentView) -> bool {
+pub(crate) const fn is_deactivated(agent: &AgentView) -> bool {
     matches!(agent.state, NodeState::Draining | NodeState::Drained | NodeState::Deactivated)
 }
 

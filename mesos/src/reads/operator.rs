@@ -13,18 +13,16 @@ use super::{
     amounts::full,
     frameworks::capabilities,
     roles,
-    rows::name_of,
     tasks::steps,
 };
 use crate::{
-    codec::{self, Media, Refused},
     convert::{
         event::{self, MESOS_VERSION},
         ids, labels_of, number,
         offer::{Place, attribute, domain},
         resource, status,
     },
-    schema::{self, MasterCallType as Call, MasterResponse, MasterResponseType as Type},
+    schema::{self, MasterResponse, MasterResponseType as Type},
 };
 
 /// A call that is answered from the picture.
@@ -109,24 +107,6 @@ impl Read {
             self,
             Self::State | Self::Agents | Self::Frameworks | Self::Executors | Self::Tasks
         )
-    }
-
-    /// Reads a call. Of its body only that it is there matters.
-    ///
-    /// # Errors
-    /// When the bytes are no such message, something is missing in it, or the call is none that is answered here.
-    pub fn of_call(media: Media, body: &[u8]) -> Result<Self, Refused> {
-        let (call, _) = codec::read::<schema::MasterCall>(media, body, "Call")?;
-        let missing = |what: &str| Refused::new(400, format!("Expecting '{what}' to be present"));
-        let kind = call.r#type.and_then(|number| Call::try_from(number).ok());
-        let name = name_of::<Call>(kind.ok_or_else(|| missing("type"))? as i32);
-        let read = Self::named(name).ok_or_else(|| {
-            Refused::new(501, format!("Call {name} is not supported by this release"))
-        })?;
-        if read == Self::Metrics && call.get_metrics.is_none() {
-            return Err(missing("get_metrics"));
-        }
-        Ok(read)
     }
 }
 

@@ -42,7 +42,7 @@ fn agent_text(bits: u64) -> String {
     format!("{PREFIX}-S{}", agent_id(bits))
 }
 
-pub(super) fn agent(bits: u64, state: NodeState) -> AgentView {
+pub(crate) fn agent(bits: u64, state: NodeState) -> AgentView {
     AgentView {
         id: NodeId::from_bits(bits),
         agent_id: agent_id(bits),
@@ -120,7 +120,7 @@ fn task(framework: u64, id: &str, state: TaskState, started: Option<u64>) -> Tas
     }
 }
 
-pub(super) fn view() -> View {
+pub(crate) fn view() -> View {
     let fence = Fence { cluster: ClusterId::from_u128(0xab), term: Term(3) };
     let labelled = TaskExtras {
         labels: [("k".to_owned(), "v".to_owned())].into(),
@@ -627,31 +627,4 @@ fn the_smaller_reads_of_the_operator_api() {
     assert_eq!(quota["status"]["configs"][0]["limits"]["cpus"]["value"], 3.0);
     assert_eq!(answered("GET_MAINTENANCE_STATUS"), json!({"status": {}}));
     assert_eq!(answered("GET_MAINTENANCE_SCHEDULE"), json!({"schedule": {}}));
-}
-
-#[test]
-fn calls_are_read_and_others_are_told_what_they_are() {
-    let read = |body: &str| operator::Read::of_call(Media::Json, body.as_bytes());
-    assert_eq!(read(r#"{"type":"GET_STATE"}"#), Ok(operator::Read::State));
-    let metrics = r#"{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":5}}}"#;
-    assert_eq!(read(metrics), Ok(operator::Read::Metrics));
-    let call = schema::MasterCall {
-        r#type: Some(schema::MasterCallType::GetQuota.into()),
-        get_metrics: None,
-    };
-    let body = call.encode_to_vec();
-    assert_eq!(operator::Read::of_call(Media::Protobuf, &body), Ok(operator::Read::Quota));
-    for (body, status, words) in [
-        (r#"{"type":"GET_METRICS"}"#, 400, "Expecting 'get_metrics' to be present"),
-        ("{}", 400, "Expecting 'type' to be present"),
-        (r#"{"type":"NO_SUCH"}"#, 400, "Expecting 'type' to be present"),
-        (r#"{"type":"TEARDOWN"}"#, 501, "Call TEARDOWN is not supported by this release"),
-        (r#"{"type":"GET_OPERATIONS"}"#, 501, "GET_OPERATIONS"),
-        (r#"{"type":5}"#, 400, "Failed to convert JSON into Call protobuf"),
-        ("[", 400, "Failed to parse body into JSON"),
-    ] {
-        let refused = read(body).unwrap_err();
-        assert_eq!(refused.status, status, "{body}");
-        assert!(refused.message.contains(words), "{body}: {refused}");
-    }
 }

@@ -1,51 +1,6 @@
-//! The reading half of the operator API: its calls, and what they are answered with.
+//! What the reading half of the operator API is answered with.
 
 use super::*;
-
-enumeration! {
-    MasterCallType {
-        Unknown = 0 "UNKNOWN",
-        GetHealth = 1 "GET_HEALTH",
-        GetFlags = 2 "GET_FLAGS",
-        GetVersion = 3 "GET_VERSION",
-        GetMetrics = 4 "GET_METRICS",
-        GetLoggingLevel = 5 "GET_LOGGING_LEVEL",
-        SetLoggingLevel = 6 "SET_LOGGING_LEVEL",
-        ListFiles = 7 "LIST_FILES",
-        ReadFile = 8 "READ_FILE",
-        GetState = 9 "GET_STATE",
-        GetAgents = 10 "GET_AGENTS",
-        GetFrameworks = 11 "GET_FRAMEWORKS",
-        GetExecutors = 12 "GET_EXECUTORS",
-        GetOperations = 33 "GET_OPERATIONS",
-        GetTasks = 13 "GET_TASKS",
-        GetRoles = 14 "GET_ROLES",
-        GetWeights = 15 "GET_WEIGHTS",
-        UpdateWeights = 16 "UPDATE_WEIGHTS",
-        GetMaster = 17 "GET_MASTER",
-        Subscribe = 18 "SUBSCRIBE",
-        ReserveResources = 19 "RESERVE_RESOURCES",
-        UnreserveResources = 20 "UNRESERVE_RESOURCES",
-        CreateVolumes = 21 "CREATE_VOLUMES",
-        DestroyVolumes = 22 "DESTROY_VOLUMES",
-        GrowVolume = 34 "GROW_VOLUME",
-        ShrinkVolume = 35 "SHRINK_VOLUME",
-        GetMaintenanceStatus = 23 "GET_MAINTENANCE_STATUS",
-        GetMaintenanceSchedule = 24 "GET_MAINTENANCE_SCHEDULE",
-        UpdateMaintenanceSchedule = 25 "UPDATE_MAINTENANCE_SCHEDULE",
-        StartMaintenance = 26 "START_MAINTENANCE",
-        StopMaintenance = 27 "STOP_MAINTENANCE",
-        DrainAgent = 37 "DRAIN_AGENT",
-        DeactivateAgent = 38 "DEACTIVATE_AGENT",
-        ReactivateAgent = 39 "REACTIVATE_AGENT",
-        GetQuota = 28 "GET_QUOTA",
-        UpdateQuota = 36 "UPDATE_QUOTA",
-        SetQuota = 29 "SET_QUOTA",
-        RemoveQuota = 30 "REMOVE_QUOTA",
-        Teardown = 31 "TEARDOWN",
-        MarkAgentGone = 32 "MARK_AGENT_GONE",
-    }
-}
 
 enumeration! {
     MasterResponseType {
@@ -95,15 +50,6 @@ enumeration! {
 }
 
 messages! {
-    MasterCall {
-        1 r#type: opt enum MasterCallType;
-        2 get_metrics: opt msg MasterCallGetMetrics;
-    }
-
-    MasterCallGetMetrics {
-        1 timeout: opt msg DurationInfo;
-    }
-
     MasterResponse {
         1 r#type: opt enum MasterResponseType;
         2 get_health: opt msg ResponseGetHealth;

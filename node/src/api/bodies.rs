@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use meshos_control::master::{OperatorCall, View};
-use meshos_protocol::ids::{FrameworkId, TaskId};
+use meshos_protocol::{
+    ids::{FrameworkId, TaskId},
+    messages::scheduler::CallError,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -77,8 +80,16 @@ impl Api {
     }
 
     pub(super) async fn operate(&self, call: OperatorCall) -> Result<(), Failure> {
+        self.ask_master(call).await?.map_err(Failure::from)
+    }
+
+    /// The same, with the master's own words when it refuses.
+    pub(super) async fn ask_master(
+        &self,
+        call: OperatorCall,
+    ) -> Result<Result<(), CallError>, Failure> {
         match tokio::time::timeout(OPERATE_LIMIT, self.options.master.operate(call)).await {
-            Ok(Some(done)) => done.map_err(Failure::from),
+            Ok(Some(done)) => Ok(done),
             Ok(None) => Err(Failure::no_leader(&[])),
             Err(_) => Err(Failure::unavailable(format!(
                 "the master has not answered within {OPERATE_LIMIT:?}; whether it carried out the call is not known"

@@ -78,6 +78,11 @@ impl Api {
                 let why = "the leader runs a release that does not answer this yet: upgrade it";
                 Err(Failure::unavailable(why))
             }
+            // Nor among these: they are all made in the one way.
+            (Leading::MesosChange(_), Ok(answer)) if answer.status == 405 => {
+                let why = "the leader runs a release that does not change anything over this API: upgrade it";
+                Err(Failure::unavailable(why))
+            }
             (_, answered) => answered,
         }
     }
@@ -262,6 +267,7 @@ impl Api {
             }
             Leading::Task(name) => task_row(&view, name),
             Leading::Mesos(reading) => self.read_for_mesos(reading, call.forwarded, view).await,
+            Leading::MesosChange(media) => self.change_for_mesos(*media, call, &view).await,
             Leading::Offers(page) => {
                 self.list(*page, move || Ok(Rows::Offers(nodes::offers(&view)))).await
             }

@@ -1,13 +1,17 @@
-//! What tools made for Mesos read: the older endpoints, and the reading half of the operator API.
+//! What tools made for Mesos read and change: the older endpoints, and the operator API.
 //!
 //! They stand under `/mesos/` here, whatever they are called outside: so nodes pass them on to the leader.
 
+mod change;
 mod cluster;
 mod own;
 mod read;
 
+pub(crate) use change::OlderChange;
+pub(super) use change::route as change_route;
 pub(super) use cluster::MESSAGES_BYTES_MAX;
 pub(super) use own::{Started, Statistics};
+pub(crate) use read::OperatorCall;
 pub(super) use read::{Own, Reading, route};
 
 /// The longest answer, in bytes, before it is compressed.

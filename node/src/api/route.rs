@@ -1,5 +1,6 @@
 //! Which call is which.
 
+use meshos_mesos::codec::Media;
 use meshos_protocol::{
     ids::{FrameworkId, NodeId, TaskId},
     task::TaskState,
@@ -58,6 +59,8 @@ pub(super) enum Leading {
     Offers(Option<Page>),
     /// As Mesos tells it.
     Mesos(Reading),
+    /// A call of Mesos's operator API that changes something, in this encoding.
+    MesosChange(Media),
     Explain(Asked),
     Voters,
     Weights,
@@ -86,7 +89,7 @@ pub(super) enum Leading {
 }
 
 impl Leading {
-    /// Whether it lists what frameworks do, of whom callers may just have heard. Nodes are listed by all who look for a way to
+    /// Whether it lists, or is held against, what frameworks and operators do, of whom callers may just have heard. Nodes are listed by all who look for a way to
     /// the leader, and those are in a hurry.
     pub(super) const fn lists_work(&self) -> bool {
         matches!(
@@ -95,6 +98,7 @@ impl Leading {
                 | Self::Tasks(_)
                 | Self::Offers(_)
                 | Self::Mesos(_)
+                | Self::MesosChange(_)
                 | Self::Reservations(_)
                 | Self::Volumes(_)
         )
@@ -118,7 +122,8 @@ impl Leading {
             | Self::Reservations(_)
             | Self::Volumes(_)
             | Self::KillTask => true,
-            Self::Teardown
+            Self::MesosChange(_)
+            | Self::Teardown
             | Self::NodeGone
             | Self::DrainNode
             | Self::UndrainNode
@@ -202,6 +207,10 @@ impl Route {
             change()?;
             query.only(&[])?;
             return Ok(route);
+        }
+        if let ["mesos", "change"] = segments.as_slice() {
+            change()?;
+            return mesos::change_route(&query);
         }
         if let ["mesos", rest @ ..] = segments.as_slice() {
             read()?;

@@ -56,6 +56,22 @@ impl Caller {
     fn operator(principal: &str) -> Self {
         Self { principal: principal.to_owned(), operator: true }
     }
+
+    /// Says whether it may change the cluster.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub(super) fn may_change(&self) -> Result<(), Refused> {
+        if self.operator {
+            return Ok(());
+        }
+        let message = format!(
+            "{} may read and run frameworks, and not change the cluster: that takes `operator = true` in the file of \
+             principals",
+            self.principal
+        );
+        Err(Refused { status: 403, message })
+    }
 }
 
 /// Bounds of the bodies that are read and not yet answered, on both ports together.

@@ -15,11 +15,12 @@ use warp::{
 };
 
 use super::{
+    changes::change_of,
     gate::Refused,
     routes::{Answers, Handler, Port},
 };
 use crate::{
-    api::{ANSWER_BYTES_MAX, Answer, Api, Call, packing},
+    api::{ANSWER_BYTES_MAX, Answer, Api, Call, OperatorCall, packing},
     budget::Permit,
 };
 
@@ -33,8 +34,12 @@ const SHORT_BYTES: usize = 1 << 20;
 const PIECE_BYTES: usize = 64 << 10;
 /// What the older endpoints take. Some tools read with POST.
 const READ: &str = "GET, HEAD, POST, OPTIONS";
-/// Where a POST changes something in Mesos.
-const CHANGED_BY_POST: [&str; 3] = ["/mesos/weights", "/mesos/quota", "/mesos/schedule"];
+/// Where a POST does not read, and what is taken there.
+const NOT_BY_POST: [(&str, &str); 3] = [
+    ("/mesos/weights", "GET, HEAD, PUT, OPTIONS"),
+    ("/mesos/quota", "GET, HEAD, POST, OPTIONS"),
+    ("/mesos/schedule", "GET, HEAD, OPTIONS"),
+];
 
 /// How an answer is wanted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,6 +56,11 @@ impl Wanted {
     /// As the headers have it.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         Self { packed: takes_gzip(headers), ..Self::default() }
+    }
+
+    /// The same for Mesos's tools.
+    pub(super) fn of_mesos(headers: &HeaderMap) -> Self {
+        Self { mesos: true, ..Self::of(headers) }
     }
 
     /// The answer in that form.
@@ -190,16 +200,18 @@ impl<A: Answers> Handler<A> {
         query: &str,
         headers: &HeaderMap,
     ) -> Response {
+        let methods = NOT_BY_POST.iter().find(|(path, _)| *path == here);
+        let methods = methods.map_or(READ, |(_, methods)| methods);
         match self.older_call(method, (path, here), query, headers) {
             Ok(None) => {
-                let may = Answer { allow: Some(READ), ..Answer::plain(200, "") };
+                let may = Answer { allow: Some(methods), ..Answer::plain(200, "") };
                 self.respond_held(may, None)
             }
             Ok(Some((call, wanted))) => {
                 let (answer, held) = self.answer_held(call, wanted).await;
                 self.respond_held(answer, held)
             }
-            Err(refused) => self.refuse(refused, READ),
+            Err(refused) => self.refuse(refused, methods),
         }
     }
 
@@ -223,13 +235,10 @@ impl<A: Answers> Handler<A> {
         headers: &HeaderMap,
     ) -> Result<Option<(Call, Wanted)>, Refused> {
         let caller = self.gate.admit(path, headers)?;
-        if *method == Method::POST && CHANGED_BY_POST.contains(&here) {
-            let message =
-                "405 Method Not Allowed. This is changed with the commands of meshos alone."
-                    .to_owned();
-            return Err(Refused { status: 405, message });
-        }
         match *method {
+            Method::POST if NOT_BY_POST.iter().any(|(path, _)| *path == here) => {
+                return Err(not_allowed("'GET', 'HEAD'", method));
+            }
             Method::GET | Method::HEAD | Method::POST => {}
             Method::OPTIONS => return Ok(None),
             _ => return Err(not_allowed("'GET', 'HEAD', 'POST'", method)),
@@ -242,12 +251,12 @@ impl<A: Answers> Handler<A> {
         let is_older = here.starts_with("/mesos/");
         let path =
             if rest.is_empty() || !is_older { here.to_owned() } else { format!("{here}?{rest}") };
-        let wanted = Wanted { callback, mesos: true, ..Wanted::of(headers) };
+        let wanted = Wanted { callback, ..Wanted::of_mesos(headers) };
         Ok(Some((read_of(path, caller.principal), wanted)))
     }
 
-    /// Answers a call of the operator API, of which only those that read are answered here.
-    pub(super) async fn read_by_call<S, B>(
+    /// Answers a call of the operator API.
+    pub(super) async fn operator_api<S, B>(
         &self,
         method: &Method,
         path: &str,
@@ -259,8 +268,12 @@ impl<A: Answers> Handler<A> {
         B: Buf + Send,
     {
         match self.operator_call(method, path, headers, body).await {
-            Ok(call) => {
-                let wanted = Wanted { mesos: true, ..Wanted::of(headers) };
+            Ok((call, Some(_body))) => {
+                let answer = self.changed(call, headers).await;
+                self.respond_held(answer, None)
+            }
+            Ok((call, None)) => {
+                let wanted = Wanted::of_mesos(headers);
                 let (answer, held) = self.answer_held(call, wanted).await;
                 self.respond_held(answer, held)
             }
@@ -268,13 +281,14 @@ impl<A: Answers> Handler<A> {
         }
     }
 
+    /// The call, and the memory of its body when it changes something.
     async fn operator_call<S, B>(
         &self,
         method: &Method,
         path: &str,
         headers: &HeaderMap,
         body: S,
-    ) -> Result<Call, Refused>
+    ) -> Result<(Call, Option<Permit>), Refused>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
@@ -283,14 +297,19 @@ impl<A: Answers> Handler<A> {
         if *method != Method::POST {
             return Err(not_allowed("'POST'", method));
         }
-        let (body, _permit) = self.read_body(true, false, headers, body).await?;
+        let (body, permit) = self.read_body(true, false, headers, body).await?;
         let header = |name| {
             headers.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()))
         };
         let (content_type, accept) = (header(CONTENT_TYPE), header(ACCEPT));
-        let path = Api::operator_path(content_type.as_deref(), accept.as_deref(), &body);
-        let path = path.map_err(|(status, message)| Refused { status, message })?;
-        Ok(read_of(path, caller.principal))
+        let called = Api::operator_call(content_type.as_deref(), accept.as_deref(), &body);
+        match called.map_err(|(status, message)| Refused { status, message })? {
+            OperatorCall::Read(path) => Ok((read_of(path, caller.principal), None)),
+            OperatorCall::Change(path) => {
+                caller.may_change()?;
+                Ok((change_of(path, body, caller.principal), permit))
+            }
+        }
     }
 
     /// The answer in its form, and the memory that it takes.
@@ -315,7 +334,7 @@ impl<A: Answers> Handler<A> {
 }
 
 /// In Mesos's words.
-fn not_allowed(expected: &str, method: &Method) -> Refused {
+pub(super) fn not_allowed(expected: &str, method: &Method) -> Refused {
     let message = format!(
         "405 Method Not Allowed. Expecting one of {{ {expected} }}, but received '{method}'."
     );

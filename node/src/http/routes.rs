@@ -118,7 +118,11 @@ impl<A: Answers> Handler<A> {
             return self.schedule(method, &path, &headers, body).await;
         }
         if self.port == Port::Cluster && Api::is_operator_path(path.as_str()) {
-            return self.read_by_call(&method, path.as_str(), &headers, body).await;
+            return self.operator_api(&method, path.as_str(), &headers, body).await;
+        }
+        if let Some(asked) = self.older_change(&method, path.as_str()) {
+            let request = (&method, path.as_str());
+            return self.change_by_older(asked, request, &headers, body).await;
         }
         if let Some(here) = self.mesos_path(path.as_str()) {
             return self.read_older(&method, (path.as_str(), here), &query, &headers).await;
@@ -207,14 +211,11 @@ impl<A: Answers> Handler<A> {
         B: Buf + Send,
     {
         let path = path.as_str();
-        let Caller { principal, operator } = self.gate.admit(path, headers)?;
-        if !operator && !matches!(method, Method::GET | Method::HEAD) {
-            let message = format!(
-                "{principal} may read and run frameworks, and not change the cluster: that takes `operator = true` in \
-                 the file of principals"
-            );
-            return Err(Refused { status: 403, message });
+        let caller = self.gate.admit(path, headers)?;
+        if !matches!(method, Method::GET | Method::HEAD) {
+            caller.may_change()?;
         }
+        let principal = caller.principal;
         if let Port::Agent { cluster } = self.port
             && !AGENT_PATHS.contains(&path)
         {

@@ -151,6 +151,22 @@ async fn principals_call_in_their_own_names_and_only_operators_change_the_cluste
     assert!(error_of(change.body()).contains("operator = true"));
     let change = call("POST", "/api/weights/set", "ops:two").reply(&routes).await;
     assert_eq!(change.body(), "POST /api/weights/set ops 2");
+    let json = r#"{"type":"UPDATE_WEIGHTS","update_weights":{"weight_infos":[]}}"#;
+    for (method, path, body) in
+        [("POST", "/api/v1", json), ("PUT", "/weights", "[]"), ("DELETE", "/quota/a", "")]
+    {
+        let of = |credentials| {
+            let call = call(method, path, credentials).body(body);
+            call.header("content-type", "application/json")
+        };
+        let refused = of("analytics:one").reply(&routes).await;
+        assert_eq!(refused.status(), 403, "{path}");
+        assert!(refused.body().starts_with(b"analytics may read and run frameworks"), "{path}");
+        let change = of("ops:two").reply(&routes).await;
+        assert!(change.body().starts_with(b"POST /mesos/change?in=json ops "), "{path}");
+        let nobody = request(method, path).body(body).reply(&routes).await;
+        assert_eq!(nobody.status(), 401, "{path}");
+    }
     for wrong in ["analytics:two", "nobody:one", "analytics:", ":one"] {
         let refused = call("GET", "/api/nodes", wrong).reply(&routes).await;
         assert_eq!(refused.status(), 401, "{wrong}");
@@ -528,9 +544,12 @@ async fn what_mesos_tools_read_is_asked_for_under_one_name_and_with_credentials(
     for path in ["/mesos/state", "/%6desos/state", "/mesos/call?type=GET_STATE&as=json"] {
         assert_eq!(request("GET", path).reply(&cluster).await.status(), 404, "{path}");
     }
-    for path in ["/quota", "/master/weights", "/maintenance/schedule"] {
-        // These change something in Mesos.
-        assert_eq!(request("POST", path).body("[]").reply(&cluster).await.status(), 405, "{path}");
+    let posted = request("POST", "/master/weights").body("[]").reply(&cluster).await;
+    assert_eq!(posted.status(), 405, "it is changed by PUT");
+    for path in ["/maintenance/schedule", "/machine/down", "/master/machine/up"] {
+        let response = request("POST", path).body("[]").reply(&cluster).await;
+        assert_eq!(response.status(), 501, "{path}");
+        assert!(response.body().starts_with(b"no maintenance"), "{path}");
     }
     let agent = open(Port::Agent { cluster: 5050 });
     let response = request("GET", "/state").reply(&agent).await;
@@ -539,7 +558,7 @@ async fn what_mesos_tools_read_is_asked_for_under_one_name_and_with_credentials(
     assert_eq!(request("POST", "/api/v1").body("{}").reply(&agent).await.status(), 404);
 
     let (guarded, token) = guarded();
-    for path in ["/state", "/metrics/snapshot", "/api/v1", "/slave(1)/state"] {
+    for path in ["/state", "/metrics/snapshot", "/api/v1", "/slave(1)/state", "/teardown"] {
         let response = request("POST", path).body("{}").reply(&guarded).await;
         assert_eq!(response.status(), 401, "{path}");
         assert!(response.headers().contains_key("www-authenticate"), "{path}");
@@ -551,7 +570,37 @@ async fn what_mesos_tools_read_is_asked_for_under_one_name_and_with_credentials(
 }
 
 #[tokio::test]
-async fn calls_of_the_operator_api_are_reads_under_their_name() {
+async fn older_endpoints_become_the_calls_that_they_stand_for() {
+    let cluster = open(Port::Cluster);
+    for (method, path, body) in [
+        ("POST", "/teardown", "frameworkId=f"),
+        ("POST", "/master/reserve", "slaveId=s&resources=[]"),
+        ("PUT", "/weights/", "[]"),
+        ("POST", "/quota", "{}"),
+        ("DELETE", "/master/quota/a%2Fb", ""),
+    ] {
+        let response = request(method, path).body(body).reply(&cluster).await;
+        assert_eq!(response.status(), 200, "{path}");
+        let told = String::from_utf8_lossy(response.body()).into_owned();
+        assert!(told.starts_with("POST /mesos/change?in=json local "), "{path}: {told}");
+    }
+    let wrong = request("POST", "/teardown").body("framework=f").reply(&cluster).await;
+    assert_eq!(
+        (wrong.status().as_u16(), &wrong.body()[..]),
+        (400, &b"Expecting 'frameworkId' in the form"[..])
+    );
+    let read = request("GET", "/teardown").reply(&cluster).await;
+    assert_eq!((read.status().as_u16(), &read.headers()["allow"]), (405, &"POST".parse().unwrap()));
+    let agent = open(Port::Agent { cluster: 5050 });
+    let elsewhere = request("POST", "/teardown").body("frameworkId=f").reply(&agent).await;
+    assert_eq!(elsewhere.status(), 404);
+    // The nodes' own name is no way in.
+    let inner = request("POST", "/mesos/change?in=json").body("{}").reply(&cluster).await;
+    assert_eq!(inner.status(), 404);
+}
+
+#[tokio::test]
+async fn calls_of_the_operator_api_go_on_under_their_name() {
     let routes = open(Port::Cluster);
     let call = |body: &'static str| {
         request("POST", "/master/api/v1/").header("content-type", "application/json").body(body)
@@ -559,8 +608,16 @@ async fn calls_of_the_operator_api_are_reads_under_their_name() {
     let response = call(r#"{"type":"GET_STATE"}"#).reply(&routes).await;
     assert_eq!(response.body(), "GET /mesos/call?type=GET_STATE&as=json local 0");
     let response = call(r#"{"type":"TEARDOWN"}"#).reply(&routes).await;
+    assert_eq!(response.status(), 400);
+    let response = call(r#"{"type":"START_MAINTENANCE"}"#).reply(&routes).await;
     assert_eq!(response.status(), 501);
-    assert_eq!(response.body(), "Call TEARDOWN is not supported by this release");
+    assert!(
+        response.body().starts_with(b"Call START_MAINTENANCE is not supported by this release")
+    );
+    let body = r#"{"type":"TEARDOWN","teardown":{"framework_id":{"value":"f"}}}"#;
+    let response = call(body).reply(&routes).await;
+    let told = format!("POST /mesos/change?in=json local {}", body.len());
+    assert_eq!(response.body(), told.as_bytes());
     let response = request("GET", "/api/v1").reply(&routes).await;
     assert_eq!(
         (response.status().as_u16(), &response.headers()["allow"]),

@@ -226,7 +226,7 @@ fn the_operator_api_reads_through_any_node() {
     let answer = protobuf.answer(node);
     assert_eq!(answer.headers["content-type"], "application/x-protobuf");
     assert_eq!(answer.bytes, [0x08, 0x01, 0x12, 0x02, 0x08, 0x01]);
-    let refused = call(node, "TEARDOWN");
+    let refused = call(node, "LIST_FILES");
     assert_eq!(refused.status, 501);
     let got = get(node, "/api/v1").answer(node);
     assert_eq!((got.status, got.headers["allow"].as_str()), (405, "POST"));

@@ -336,6 +336,26 @@ fn a_quota_that_makes_no_sense_is_refused_with_the_reason() {
 }
 
 #[test]
+fn quotas_that_are_set_together_are_held_against_each_other() {
+    let mut cluster = Cluster::new();
+    cluster.add_agent(1, "cpus:8;mem:1024");
+    set(&mut cluster, "a", "cpus:6", "cpus:6");
+    let check = |quotas: &[(&str, &str, &str)]| {
+        let quotas =
+            quotas.iter().map(|(name, guarantee, limit)| (role(name), quota(guarantee, limit)));
+        cluster.allocator.check_quotas(&quotas.collect())
+    };
+    // Alone each of them would be beyond the cluster, or its limit.
+    assert!(check(&[("b", "cpus:4", "")]).is_err());
+    assert_eq!(check(&[("a", "cpus:4", "cpus:4"), ("b", "cpus:4", "")]), Ok(()));
+    assert!(check(&[("a/b", "cpus:7", "")]).is_err());
+    assert_eq!(check(&[("a", "cpus:6", "cpus:7"), ("a/b", "cpus:7", "")]), Ok(()));
+    // And each alone would do.
+    let both = check(&[("b", "cpus:2", ""), ("c", "cpus:2", "")]);
+    assert!(matches!(both, Err(QuotaError::BeyondCluster { .. })), "{both:?}");
+}
+
+#[test]
 fn a_role_with_a_limit_waits_until_all_tasks_are_known() {
     let mut cluster = Cluster::new();
     set(&mut cluster, "a", "", "cpus:3");

@@ -1,5 +1,8 @@
 //! Frameworks that subscribe, fail over, resume, go away and end.
 
+use std::collections::BTreeMap;
+
+use meshos_alloc::Quota;
 use meshos_protocol::{
     ids::{FrameworkId, RequestId, Subscription},
     messages::scheduler::{Call, CallFrame, Subscribe},
@@ -341,4 +344,42 @@ fn operators_are_answered() {
         "n1 close F1",
         "operator 6 Invalid: framework F1 does not exist or has ended",
     ]);
+}
+
+#[test]
+fn what_is_set_together_is_judged_as_a_whole_and_answered_once() {
+    let mut world = World::new();
+    let (a, b) = (Role::new("a").unwrap(), Role::new("b").unwrap());
+    let mut ask = |request, call| {
+        world.event(Event::Operator { request: RequestId(request), call });
+        world.told()
+    };
+    let weights = |second| OperatorCall::SetWeights {
+        weights: [(a.clone(), 2_000), (b.clone(), second)].into(),
+    };
+    assert_eq!(
+        ask(1, weights(0)),
+        ["operator 1 Invalid: the weight of role b must be above 0 and at most 1000000"]
+    );
+    assert_eq!(
+        ask(2, weights(3_000)),
+        ["propose weight a 2000", "propose weight b 3000", "operator 2 ok"]
+    );
+    let limit = |amount: &str| Quota {
+        limit: [("cpus".parse().unwrap(), amount.parse().unwrap())].into(),
+        ..Quota::default()
+    };
+    let quotas = |force, second: Quota| OperatorCall::SetQuotas {
+        quotas: [(a.clone(), limit("1")), (b.clone(), second)].into(),
+        force,
+    };
+    let much = Quota { guarantee: limit("9").limit.into_iter().collect(), ..Quota::default() };
+    let told = ask(3, quotas(false, much.clone()));
+    assert!(told[0].starts_with("operator 3 Invalid: with this quota of role b"), "{told:?}");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(ask(4, quotas(true, much)), ["propose quota a", "propose quota b", "operator 4 ok"]);
+    assert_eq!(ask(5, OperatorCall::SetWeights { weights: BTreeMap::new() }), ["operator 5 ok"]);
+    let many = (0..1_001).map(|number| (Role::new(&format!("r{number}")).unwrap(), 2_000));
+    let told = ask(6, OperatorCall::SetWeights { weights: many.collect() });
+    assert!(told[0].contains("1001 changes at once"), "{told:?}");
 }

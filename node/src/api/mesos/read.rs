@@ -2,13 +2,17 @@
 
 use meshos_mesos::{
     codec::Media,
+    operator::{self as calls, Called},
     reads::{Order, TaskQuery, operator},
 };
 
-use super::super::{
-    call::Failure,
-    query::{Query, Target},
-    route::Route,
+use super::{
+    super::{
+        call::Failure,
+        query::{Query, Target},
+        route::Route,
+    },
+    change,
 };
 use crate::api::{
     Api,
@@ -31,6 +35,15 @@ pub(in crate::api) enum Reading {
     Quota,
     /// A call of the operator API, to be answered in this encoding.
     Call(operator::Read, Media),
+}
+
+/// A call of the operator API on its way to the leader: under which path here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum OperatorCall {
+    /// The path says all.
+    Read(String),
+    /// With the body.
+    Change(String),
 }
 
 /// What each node answers for itself.
@@ -128,23 +141,28 @@ impl Api {
             .is_ok_and(|target| target.segments.first().is_some_and(|part| part == "mesos"))
     }
 
-    /// The path here of a call of the operator API.
+    /// What a call of the operator API is here.
     ///
     /// # Errors
     /// The status and why, when it is no call that is answered here.
-    pub(crate) fn operator_path(
+    pub(crate) fn operator_call(
         content_type: Option<&str>,
         accept: Option<&str>,
         body: &[u8],
-    ) -> Result<String, (u16, String)> {
+    ) -> Result<OperatorCall, (u16, String)> {
         let refused = |refused: meshos_mesos::codec::Refused| (refused.status, refused.message);
         let media = Media::of_content(content_type).map_err(refused)?;
-        let read = operator::Read::of_call(media, body).map_err(refused)?;
+        let (called, _) = calls::read(media, body).map_err(refused)?;
         let encoding = match Media::acceptable(accept).map_err(refused)? {
             Media::Json => "json",
             Media::Protobuf => "protobuf",
         };
-        Ok(format!("/mesos/call?type={}&as={encoding}", read.name()))
+        Ok(match called {
+            Called::Read(read) => {
+                OperatorCall::Read(format!("/mesos/call?type={}&as={encoding}", read.name()))
+            }
+            Called::Change(_) => OperatorCall::Change(change::path(media)),
+        })
     }
 }
 
@@ -272,21 +290,31 @@ mod tests {
     #[test]
     fn a_call_is_read_where_it_comes_in_and_passed_on_by_name() {
         let json = Some("application/json");
-        let path =
-            Api::operator_path(json, Some("application/x-protobuf"), br#"{"type":"GET_TASKS"}"#);
-        let path = path.unwrap();
+        let protobuf = Some("application/x-protobuf");
+        let called = Api::operator_call(json, protobuf, br#"{"type":"GET_TASKS"}"#);
+        let Ok(OperatorCall::Read(path)) = called else { panic!("it is {called:?}") };
         assert_eq!(path, "/mesos/call?type=GET_TASKS&as=protobuf");
         assert_eq!(reading(&path), Reading::Call(operator::Read::Tasks, Media::Protobuf));
-        let status = |body: &[u8]| Api::operator_path(json, None, body).unwrap_err().0;
-        assert_eq!(status(br#"{"type":"TEARDOWN"}"#), 501);
+        let teardown = br#"{"type":"TEARDOWN","teardown":{"framework_id":{"value":"f"}}}"#;
+        let path = "/mesos/change?in=json";
+        let called = Api::operator_call(json, None, teardown);
+        assert_eq!(called, Ok(OperatorCall::Change(path.to_owned())));
+        let route = Route::of("POST", path).unwrap();
+        assert_eq!(route, Route::Leader(Leading::MesosChange(Media::Json)));
+        for (method, path) in [("GET", path), ("POST", "/mesos/change")] {
+            assert!(Route::of(method, path).is_err(), "{method} {path}");
+        }
+        let status = |body: &[u8]| Api::operator_call(json, None, body).unwrap_err().0;
+        assert_eq!(status(br#"{"type":"TEARDOWN"}"#), 400);
+        assert_eq!(status(br#"{"type":"START_MAINTENANCE"}"#), 501);
         assert_eq!(status(br#"{"type":"GET_METRICS"}"#), 400);
         assert_eq!(status(b"{}"), 400);
         assert_eq!(status(b"x"), 400);
-        let no_type = Api::operator_path(None, None, b"{}").unwrap_err();
+        let no_type = Api::operator_call(None, None, b"{}").unwrap_err();
         assert_eq!(no_type, (400, "Expecting 'Content-Type' to be present".to_owned()));
-        assert_eq!(Api::operator_path(Some("text/plain"), None, b"{}").unwrap_err().0, 415);
+        assert_eq!(Api::operator_call(Some("text/plain"), None, b"{}").unwrap_err().0, 415);
         let html = Some("text/html");
         let body = br#"{"type":"GET_TASKS"}"#;
-        assert_eq!(Api::operator_path(json, html, body).unwrap_err().0, 406);
+        assert_eq!(Api::operator_call(json, html, body).unwrap_err().0, 406);
     }
 }
