@@ -21,6 +21,9 @@ use crate::Share;
 pub enum SkipRule {
     /// The framework refused as much or more of this agent, and the time it gave has not run out.
     Refused,
+    /// The framework has let an offer of as much or more of this agent time out, and is not offered it
+    /// again for a while.
+    Unanswered,
     /// The framework gave this agent back without refusing it, and others go first.
     TurnTaken,
     /// The role, or one above it, would exceed its limit.
@@ -32,7 +35,9 @@ pub enum SkipRule {
     NotRequested,
     /// What it may have here is less than the framework wants to be offered.
     BelowWish,
-    /// What is free is held for somebody who has not yet answered an offer.
+    /// The framework is offered this agent, and has not answered yet.
+    OfferedAlready,
+    /// What is free is held for somebody else, who has not yet answered an offer.
     OfferedElsewhere,
     /// Something is free, but less than is worth an offer.
     BelowMinimum,
@@ -62,13 +67,15 @@ pub enum SkipRule {
 
 impl SkipRule {
     /// All rules, the nearest to an offer first.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Refused,
+        Self::Unanswered,
         Self::TurnTaken,
         Self::QuotaLimit,
         Self::ConsumptionUnknown,
         Self::NotRequested,
         Self::BelowWish,
+        Self::OfferedAlready,
         Self::OfferedElsewhere,
         Self::BelowMinimum,
         Self::NothingFree,
@@ -88,11 +95,13 @@ impl SkipRule {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
             Self::TurnTaken => "turn_taken",
             Self::QuotaLimit => "quota_limit",
             Self::ConsumptionUnknown => "consumption_unknown",
             Self::NotRequested => "not_requested",
             Self::BelowWish => "below_wish",
+            Self::OfferedAlready => "offered_already",
             Self::OfferedElsewhere => "offered_elsewhere",
             Self::BelowMinimum => "below_minimum",
             Self::NothingFree => "nothing_free",
@@ -112,24 +121,26 @@ impl SkipRule {
     fn index(self) -> usize {
         match self {
             Self::Refused => 0,
-            Self::TurnTaken => 1,
-            Self::QuotaLimit => 2,
-            Self::ConsumptionUnknown => 3,
-            Self::NotRequested => 4,
-            Self::BelowWish => 5,
-            Self::OfferedElsewhere => 6,
-            Self::BelowMinimum => 7,
-            Self::NothingFree => 8,
-            Self::ReservedForOtherRole => 9,
-            Self::NotUnderstood => 10,
-            Self::Constraint => 11,
-            Self::OtherRegion => 12,
-            Self::Gpu => 13,
-            Self::NotOfferable => 14,
-            Self::AgentInactive => 15,
-            Self::DemandMet => 16,
-            Self::Suppressed => 17,
-            Self::Inactive => 18,
+            Self::Unanswered => 1,
+            Self::TurnTaken => 2,
+            Self::QuotaLimit => 3,
+            Self::ConsumptionUnknown => 4,
+            Self::NotRequested => 5,
+            Self::BelowWish => 6,
+            Self::OfferedAlready => 7,
+            Self::OfferedElsewhere => 8,
+            Self::BelowMinimum => 9,
+            Self::NothingFree => 10,
+            Self::ReservedForOtherRole => 11,
+            Self::NotUnderstood => 12,
+            Self::Constraint => 13,
+            Self::OtherRegion => 14,
+            Self::Gpu => 15,
+            Self::NotOfferable => 16,
+            Self::AgentInactive => 17,
+            Self::DemandMet => 18,
+            Self::Suppressed => 19,
+            Self::Inactive => 20,
         }
     }
 }

@@ -10,6 +10,7 @@ use meshos_protocol::{resources::Resources, time::Mono};
 
 use crate::{
     arena::{Arena, Key, KeySet},
+    explain::SkipRule,
     membership::{Membership, Stamp},
 };
 
@@ -65,6 +66,8 @@ pub(crate) struct Filters {
     last: Arc<Resources>,
     /// Who refuses just that at present. Most looks end at it, without a search.
     refuse_last: KeySet<Membership>,
+    /// Who has not refused with a word, but let an offer time out.
+    unanswered: KeySet<Membership>,
 }
 
 impl Filters {
@@ -112,6 +115,7 @@ impl Filters {
     /// A membership has revived or gone: its refusals are over.
     pub(crate) fn outdate(&mut self, key: Key<Membership>) {
         self.refuse_last.remove(key);
+        self.unanswered.remove(key);
     }
 
     /// Asserts that those refuse what was refused last who are found quickly.
@@ -127,21 +131,37 @@ impl Filters {
             };
             assert!(Arc::ptr_eq(refused, &self.last), "{key:?} refuses {refused}");
         }
+        for key in self.unanswered.iter() {
+            let standing = memberships.get(key).map(|membership| self.standing(key, membership));
+            let refuses = matches!(standing, Some(Standing::Refused(..)));
+            assert!(refuses, "{key:?} has let no offer time out: {standing:?}");
+        }
     }
 
-    /// Keeps `refused` or less from a membership until then.
+    /// The rule by which a refusal keeps the agent from a membership.
+    pub(crate) fn rule_of_refusal(&self, key: Key<Membership>) -> SkipRule {
+        if self.unanswered.contains(key) { SkipRule::Unanswered } else { SkipRule::Refused }
+    }
+
+    /// What a membership refused last it has refused by letting an offer time out.
+    pub(crate) fn was_unanswered(&mut self, key: Key<Membership>) {
+        self.unanswered.insert(key);
+    }
+
+    /// Keeps `refused` or less from a membership until then. Returns whether that is new: it has not
+    /// refused more for longer.
     pub(crate) fn refuse(
         &mut self,
         key: Key<Membership>,
         memberships: &Arena<Membership>,
         refused: &Resources,
         until: Mono,
-    ) {
+    ) -> bool {
         if let Standing::Refused(longer, more) = self.standing(key, &memberships[key])
             && longer >= until
             && more.contains(refused)
         {
-            return;
+            return false;
         }
         if !self.last.is_same(refused) {
             self.last = Arc::new(refused.clone());
@@ -151,6 +171,7 @@ impl Filters {
         self.put(key, memberships, refusal);
         self.refuse_last.insert(key);
         self.next_expiry = Some(self.next_expiry.map_or(until, |earliest| earliest.min(until)));
+        true
     }
 
     /// Lets others go first, once.
@@ -166,7 +187,7 @@ impl Filters {
                 memberships.get(*key).is_some_and(|membership| filter.stamp >= membership.born)
             });
         }
-        self.refuse_last.remove(key);
+        self.outdate(key);
         self.by_membership.insert(key, Filter { stamp: memberships[key].stamp, refusal });
     }
 
@@ -174,7 +195,7 @@ impl Filters {
     pub(crate) fn lift(&mut self, key: Key<Membership>) {
         if self.filter(key).is_some() {
             self.by_membership.remove(&key);
-            self.refuse_last.remove(key);
+            self.outdate(key);
         }
         if !self.parts.is_empty() {
             self.parts.remove(&key);
@@ -222,10 +243,11 @@ impl Filters {
     pub(crate) fn expire(&mut self, now: Mono) -> bool {
         let before = self.by_membership.len();
         let mut next: Option<Mono> = None;
-        let refuse_last = &mut self.refuse_last;
+        let (refuse_last, unanswered) = (&mut self.refuse_last, &mut self.unanswered);
         self.by_membership.retain(|key, filter| match filter.refusal {
             Refusal::Until(until, _) if until <= now => {
                 refuse_last.remove(*key);
+                unanswered.remove(*key);
                 false
             }
             Refusal::Until(until, _) => {

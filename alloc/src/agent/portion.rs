@@ -96,13 +96,13 @@ impl Agent {
         let simple = !self.special && !self.optimistic && membership.wishes.is_none();
         if simple && headroom.as_ref().is_none_or(Headroom::is_unlimited) {
             // The common case, which is settled before anything is cloned.
-            check_standing(standing, turns, |refused| covers(refused, &self.free))?;
+            self.check_standing(key, standing, turns, |refused| covers(refused, &self.free))?;
             let (resources, requested) = (self.free.clone(), Vec::new());
             return Ok(Portion { resources, requested, whole, part: false });
         }
         let available = self.available_to(key)?;
         let (resources, requested) = self.cut(&available, membership, headroom)?;
-        check_standing(standing, turns, |refused| refused.contains(&resources))?;
+        self.check_standing(key, standing, turns, |refused| refused.contains(&resources))?;
         let whole = whole || !requested.is_empty();
         Ok(Portion { resources, requested, whole, part: false })
     }
@@ -124,6 +124,23 @@ impl Agent {
         };
         let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         open.then_some(resources)
+    }
+
+    /// The rule by which a membership stands back from this agent, if there is one.
+    fn check_standing<'a>(
+        &'a self,
+        key: Key<Membership>,
+        standing: Standing<'a>,
+        turns: bool,
+        covers: impl FnOnce(&'a Arc<Resources>) -> bool,
+    ) -> Result<(), SkipRule> {
+        match standing {
+            Standing::Refused(_, refused) if covers(refused) => {
+                Err(self.filters.rule_of_refusal(key))
+            }
+            Standing::TurnTaken { .. } if turns => Err(SkipRule::TurnTaken),
+            Standing::Refused(..) | Standing::TurnTaken { .. } | Standing::Open => Ok(()),
+        }
     }
 
     /// What of resources a membership wants and may have, and which requests that is for.
@@ -196,11 +213,7 @@ impl Agent {
             return Ok(self.free.clone());
         };
         let available = self.free.saturating_sub(offered);
-        if self.least.is_met_by(&available) {
-            Ok(available)
-        } else {
-            Err(SkipRule::OfferedElsewhere)
-        }
+        if self.least.is_met_by(&available) { Ok(available) } else { Err(SkipRule::OfferedAlready) }
     }
 
     /// What of it a membership may have.
@@ -261,17 +274,5 @@ impl Headroom {
             lacks(pool_left.cpus(), pool_had.cpus()) || lacks(pool_left.mem(), pool_had.mem());
         let cut = if useless { cut.saturating_sub(&pool_left) } else { cut };
         least.is_met_by(&cut).then_some(cut)
-    }
-}
-
-fn check_standing<'a>(
-    standing: Standing<'a>,
-    turns: bool,
-    covers: impl FnOnce(&'a Arc<Resources>) -> bool,
-) -> Result<(), SkipRule> {
-    match standing {
-        Standing::Refused(_, refused) if covers(refused) => Err(SkipRule::Refused),
-        Standing::TurnTaken { .. } if turns => Err(SkipRule::TurnTaken),
-        Standing::Refused(..) | Standing::TurnTaken { .. } | Standing::Open => Ok(()),
     }
 }

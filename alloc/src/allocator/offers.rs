@@ -81,8 +81,8 @@ impl Allocator {
         self.offers_back((agent, framework, role), resources, refuse_until, Back::Declined);
     }
 
-    /// What was offered is free again: rescinded or timed out. As with [`Allocator::recover_offered`]; but
-    /// whoever was offered a part has not said that another part will not do.
+    /// What was offered is free again: rescinded or, with `refuse_until`, timed out. As with
+    /// [`Allocator::recover_offered`]; but whoever was offered a part has not said that another part will not do.
     pub fn take_back_offered(
         &mut self,
         agent: AgentId,
@@ -187,7 +187,11 @@ impl Allocator {
             }
             match refuse_until {
                 Some(until) => {
-                    page.filters.refuse(holder, &self.memberships, &returned.resources, until);
+                    let refused = &returned.resources;
+                    let new = page.filters.refuse(holder, &self.memberships, refused, until);
+                    if new && back == Back::Taken {
+                        page.filters.was_unanswered(holder);
+                    }
                 }
                 None if back != Back::Left => page.filters.pass(holder, &self.memberships),
                 None => {}

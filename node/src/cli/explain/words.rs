@@ -241,6 +241,9 @@ pub(super) fn place(position: Option<usize>, waiting: usize) -> Option<String> {
 pub(super) fn because(rule: &str) -> String {
     let words = match rule {
         "refused" => "refused by the framework for the time being (refused)",
+        "unanswered" => {
+            "of which the framework has let an offer time out, for a while (unanswered)"
+        }
         "turn_taken" => "given back before, so others go first (turn_taken)",
         "quota_limit" => "kept back by the limit of the role (quota_limit)",
         "consumption_unknown" => {
@@ -248,6 +251,9 @@ pub(super) fn because(rule: &str) -> String {
         }
         "not_requested" => "without what the framework asked for (not_requested)",
         "below_wish" => "with less than the framework wants in an offer (below_wish)",
+        "offered_already" => {
+            "offered to the framework, which has not yet answered (offered_already)"
+        }
         "offered_elsewhere" => "held for somebody who has not yet answered (offered_elsewhere)",
         "below_minimum" => "with too little free to be worth an offer (below_minimum)",
         "nothing_free" => "with nothing free (nothing_free)",
