@@ -27,6 +27,7 @@ use meshos_protocol::{
 
 pub(crate) use ledger::{Charge, counts};
 use levels::{Counted, Sums};
+pub(crate) use limits::Moves;
 
 use crate::{
     arena::{Arena, Key},

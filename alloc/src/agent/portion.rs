@@ -117,12 +117,14 @@ impl Agent {
         headroom: Headroom,
     ) -> Option<Resources> {
         let available = self.available_with(key, lent).ok()?;
-        // Others have gone first: they are offered it now.
+        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         let open = match self.filters.standing(key, membership) {
             Standing::Open | Standing::TurnTaken { revived: true } => true,
-            Standing::Refused(..) | Standing::TurnTaken { revived: false } => false,
+            // Whoever has refused a remainder has not refused all.
+            Standing::Refused(_, refused) => !refused.contains(&resources),
+            // Others have gone first: they are offered it now.
+            Standing::TurnTaken { revived: false } => false,
         };
-        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         open.then_some(resources)
     }
 
