@@ -35,7 +35,9 @@ pub enum SkipRule {
     NotRequested,
     /// What it may have here is less than the framework wants to be offered.
     BelowWish,
-    /// What is free is held for somebody who has not yet answered an offer.
+    /// The framework is offered this agent, and has not answered yet.
+    OfferedAlready,
+    /// What is free is held for somebody else, who has not yet answered an offer.
     OfferedElsewhere,
     /// Something is free, but less than is worth an offer.
     BelowMinimum,
@@ -65,7 +67,7 @@ pub enum SkipRule {
 
 impl SkipRule {
     /// All rules, the nearest to an offer first.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Refused,
         Self::TimedOut,
         Self::TurnTaken,
@@ -73,6 +75,7 @@ impl SkipRule {
         Self::ConsumptionUnknown,
         Self::NotRequested,
         Self::BelowWish,
+        Self::OfferedAlready,
         Self::OfferedElsewhere,
         Self::BelowMinimum,
         Self::NothingFree,
@@ -98,6 +101,7 @@ impl SkipRule {
             Self::ConsumptionUnknown => "consumption_unknown",
             Self::NotRequested => "not_requested",
             Self::BelowWish => "below_wish",
+            Self::OfferedAlready => "offered_already",
             Self::OfferedElsewhere => "offered_elsewhere",
             Self::BelowMinimum => "below_minimum",
             Self::NothingFree => "nothing_free",
@@ -123,19 +127,20 @@ impl SkipRule {
             Self::ConsumptionUnknown => 4,
             Self::NotRequested => 5,
             Self::BelowWish => 6,
-            Self::OfferedElsewhere => 7,
-            Self::BelowMinimum => 8,
-            Self::NothingFree => 9,
-            Self::ReservedForOtherRole => 10,
-            Self::NotUnderstood => 11,
-            Self::Constraint => 12,
-            Self::OtherRegion => 13,
-            Self::Gpu => 14,
-            Self::NotOfferable => 15,
-            Self::AgentInactive => 16,
-            Self::DemandMet => 17,
-            Self::Suppressed => 18,
-            Self::Inactive => 19,
+            Self::OfferedAlready => 7,
+            Self::OfferedElsewhere => 8,
+            Self::BelowMinimum => 9,
+            Self::NothingFree => 10,
+            Self::ReservedForOtherRole => 11,
+            Self::NotUnderstood => 12,
+            Self::Constraint => 13,
+            Self::OtherRegion => 14,
+            Self::Gpu => 15,
+            Self::NotOfferable => 16,
+            Self::AgentInactive => 17,
+            Self::DemandMet => 18,
+            Self::Suppressed => 19,
+            Self::Inactive => 20,
         }
     }
 }

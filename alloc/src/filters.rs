@@ -115,6 +115,7 @@ impl Filters {
     /// A membership has revived or gone: its refusals are over.
     pub(crate) fn outdate(&mut self, key: Key<Membership>) {
         self.refuse_last.remove(key);
+        self.timed_out.remove(key);
     }
 
     /// Asserts that those refuse what was refused last who are found quickly.
@@ -129,6 +130,11 @@ impl Filters {
                 panic!("{key:?} refuses nothing: {standing:?}");
             };
             assert!(Arc::ptr_eq(refused, &self.last), "{key:?} refuses {refused}");
+        }
+        for key in self.timed_out.iter() {
+            let standing = memberships.get(key).map(|membership| self.standing(key, membership));
+            let refuses = matches!(standing, Some(Standing::Refused(..)));
+            assert!(refuses, "{key:?} has let no offer time out: {standing:?}");
         }
     }
 
@@ -175,7 +181,7 @@ impl Filters {
                 memberships.get(*key).is_some_and(|membership| filter.stamp >= membership.born)
             });
         }
-        self.refuse_last.remove(key);
+        self.outdate(key);
         self.by_membership.insert(key, Filter { stamp: memberships[key].stamp, refusal });
     }
 
@@ -183,7 +189,7 @@ impl Filters {
     pub(crate) fn lift(&mut self, key: Key<Membership>) {
         if self.filter(key).is_some() {
             self.by_membership.remove(&key);
-            self.refuse_last.remove(key);
+            self.outdate(key);
         }
         if !self.parts.is_empty() {
             self.parts.remove(&key);
@@ -231,10 +237,11 @@ impl Filters {
     pub(crate) fn expire(&mut self, now: Mono) -> bool {
         let before = self.by_membership.len();
         let mut next: Option<Mono> = None;
-        let refuse_last = &mut self.refuse_last;
+        let (refuse_last, timed_out) = (&mut self.refuse_last, &mut self.timed_out);
         self.by_membership.retain(|key, filter| match filter.refusal {
             Refusal::Until(until, _) if until <= now => {
                 refuse_last.remove(*key);
+                timed_out.remove(*key);
                 false
             }
             Refusal::Until(until, _) => {

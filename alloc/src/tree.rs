@@ -28,6 +28,7 @@ use meshos_protocol::{
 
 pub(crate) use ledger::{Charge, counts};
 use levels::{Counted, Sums};
+pub(crate) use limits::Moves;
 pub use past::PastUse;
 use past::User;
 

@@ -130,15 +130,18 @@ impl Agent {
         headroom: Headroom,
     ) -> Option<Resources> {
         let available = self.available_with(key, lent).ok()?;
-        // Others have gone first: they are offered it now.
+        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         let open = match self.filters.standing(key, membership) {
             Standing::Open | Standing::TurnTaken { revived: true } => true,
-            Standing::Refused(..) | Standing::TurnTaken { revived: false } => false,
+            // Whoever has refused a remainder has not refused all.
+            Standing::Refused(_, refused) => !refused.contains(&resources),
+            // Others have gone first: they are offered it now.
+            Standing::TurnTaken { revived: false } => false,
         };
-        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         open.then_some(resources)
     }
 
+    /// The rule by which a membership stands back from this agent, if there is one.
     /// What of resources a membership wants and may have, and which requests that is for.
     fn cut(
         &self,
@@ -209,11 +212,7 @@ impl Agent {
             return Ok(self.free.clone());
         };
         let available = self.free.saturating_sub(offered);
-        if self.least.is_met_by(&available) {
-            Ok(available)
-        } else {
-            Err(SkipRule::OfferedElsewhere)
-        }
+        if self.least.is_met_by(&available) { Ok(available) } else { Err(SkipRule::OfferedAlready) }
     }
 
     /// What of it a membership may have.

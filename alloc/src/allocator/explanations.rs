@@ -277,6 +277,11 @@ impl Allocator {
             return closed;
         }
         let look = Look { tree: &self.tree, page, agent, turns: true };
+        let is_own = page.holdings().get(&key).is_some_and(|holding| !holding.offered.is_empty());
+        let closed = match closed {
+            Some(SkipRule::OfferedElsewhere) if is_own => Some(SkipRule::OfferedAlready),
+            _ => closed,
+        };
         page.unsuited(agent, membership)
             .or(closed)
             .or_else(|| look.at(key, membership, |refused, free| refused.contains(free)).err())
@@ -294,12 +299,9 @@ impl Allocator {
     }
 
     fn near_miss(&self, rule: SkipRule, page: &Agent, key: Key<Membership>) -> NearMiss {
+        let is_refusal = matches!(rule, SkipRule::Refused | SkipRule::TimedOut);
         let until = match page.filters.standing(key, &self.memberships[key]) {
-            Standing::Refused(until, _)
-                if matches!(rule, SkipRule::Refused | SkipRule::TimedOut) =>
-            {
-                Some(until)
-            }
+            Standing::Refused(until, _) if is_refusal => Some(until),
             Standing::Refused(..) | Standing::TurnTaken { .. } | Standing::Open => None,
         };
         let left = until.map(|until| millis(until.since(self.tree.clock())));

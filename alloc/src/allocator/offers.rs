@@ -81,8 +81,8 @@ impl Allocator {
         self.offers_back((agent, framework, role), resources, refuse_until, Back::Declined);
     }
 
-    /// What was offered is free again: rescinded or timed out. As with [`Allocator::recover_offered`]; but
-    /// whoever was offered a part has not said that another part will not do.
+    /// What was offered is free again: rescinded or, with `refuse_until`, timed out. As with
+    /// [`Allocator::recover_offered`]; but whoever was offered a part has not said that another part will not do.
     pub fn take_back_offered(
         &mut self,
         agent: AgentId,

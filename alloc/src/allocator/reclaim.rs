@@ -16,6 +16,7 @@ use crate::{
     membership::Membership,
     options::OfferMode,
     quota::pool,
+    tree::Moves,
 };
 
 /// All offers of an agent to a framework in a role are wanted back.
@@ -109,42 +110,126 @@ impl Allocator {
             needy.push(key);
             false
         });
+        // What is wanted back for one counts for the others: no role gets more than it lacks by it, and
+        // nobody gives so much back that it lacks something itself.
+        let mut moves = Moves::default();
         for key in needy {
-            let mut short = self.tree.shortage(self.memberships[key].node);
+            let mut short = self.tree.shortage(self.memberships[key].node, &moves);
+            if short.is_empty() {
+                continue;
+            }
             if self.memberships[key].demand().and_then(Demand::together_until).is_some() {
-                for offered in self.wanted_of_gang(key, &lent, &short) {
-                    self.want_back_for(offered, key);
-                    lent.iter_mut().for_each(|(agent, holders)| {
-                        holders.retain(|holder| (*agent, *holder) != offered);
-                    });
-                }
+                self.reclaim_for_gang(key, &short, &mut lent, &mut moves);
                 continue;
             }
             for (agent, holders) in &mut lent {
                 if short.is_empty() {
                     break;
                 }
-                let wanted = self.wanted_of(*agent, holders, key, &mut short);
-                for holder in holders.drain(..wanted) {
+                for holder in self.reclaim_of(*agent, holders, key, &mut short, &mut moves) {
+                    holders.retain(|other| *other != holder);
                     self.want_back_for((*agent, holder), key);
                 }
             }
         }
     }
 
+    /// Who would have to give back what of an agent, so that somebody needy could have something that
+    /// it lacks.
+    fn reclaim_of(
+        &self,
+        agent: Key<Agent>,
+        holders: &[Key<Membership>],
+        key: Key<Membership>,
+        short: &mut ScalarQuantities,
+        moves: &mut Moves,
+    ) -> Vec<Key<Membership>> {
+        // What the first could spare may be of no use, and keep others of its role from sparing theirs.
+        for first in 0..holders.len() {
+            let mut spared = self.spared(agent, &holders[first..], moves);
+            let (wanted, gained) = self.wanted_of(agent, &spared, key, short);
+            for holder in spared.drain(wanted..) {
+                self.moves_less(agent, holder, moves);
+            }
+            if wanted > 0 {
+                moves.gain(&self.memberships[key].role, &gained);
+                return spared;
+            }
+        }
+        Vec::new()
+    }
+
+    fn reclaim_for_gang(
+        &mut self,
+        key: Key<Membership>,
+        short: &ScalarQuantities,
+        lent: &mut [(Key<Agent>, Vec<Key<Membership>>)],
+        moves: &mut Moves,
+    ) {
+        let spared: Vec<_> = lent
+            .iter()
+            .map(|(agent, holders)| (*agent, self.spared(*agent, holders, moves)))
+            .collect();
+        let back = self.wanted_of_gang(key, &spared, short);
+        for (agent, holders) in &spared {
+            for holder in holders.iter().filter(|holder| !back.contains(&(*agent, **holder))) {
+                self.moves_less(*agent, *holder, moves);
+            }
+        }
+        for (agent, holder) in back {
+            let gained = self.lent_amounts(agent, holder);
+            moves.gain(&self.memberships[key].role, &gained);
+            for (_, holders) in lent.iter_mut().filter(|(of, _)| *of == agent) {
+                holders.retain(|other| *other != holder);
+            }
+            self.want_back_for((agent, holder), key);
+        }
+    }
+
+    /// Those who can give back what they are offered of an agent, each beside those before it, as if
+    /// all of them did.
+    fn spared(
+        &self,
+        agent: Key<Agent>,
+        holders: &[Key<Membership>],
+        moves: &mut Moves,
+    ) -> Vec<Key<Membership>> {
+        let mut spared = Vec::with_capacity(holders.len());
+        for holder in holders {
+            let (membership, pool) =
+                (&self.memberships[*holder], self.lent_amounts(agent, *holder));
+            if self.tree.can_spare(membership.node, &pool, moves) {
+                moves.lose(&membership.role, &pool);
+                spared.push(*holder);
+            }
+        }
+        spared
+    }
+
+    /// One of them keeps it.
+    fn moves_less(&self, agent: Key<Agent>, holder: Key<Membership>, moves: &mut Moves) {
+        moves.keep(&self.memberships[holder].role, &self.lent_amounts(agent, holder));
+    }
+
+    /// What somebody is offered of the pool of an agent.
+    fn lent_amounts(&self, agent: Key<Agent>, holder: Key<Membership>) -> ScalarQuantities {
+        pool(&self.agents[agent].holdings()[&holder].offered).quantities()
+    }
+
     /// How many of those who are offered something of an agent, from the first, would have to give
     /// it back so that somebody needy could have something that it lacks; nobody when that does not
-    /// help. What it could have is taken from what it is short of.
+    /// help. What it could have is taken from what it is short of, and returned.
     fn wanted_of(
         &self,
         agent: Key<Agent>,
         holders: &[Key<Membership>],
         key: Key<Membership>,
         short: &mut ScalarQuantities,
-    ) -> usize {
+    ) -> (usize, ScalarQuantities) {
+        let mut gained = ScalarQuantities::new();
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
         if !page.active || !page.offerable() || page.unsuited(agent, membership).is_some() {
-            return 0;
+            return (0, gained);
         }
         let headroom = self.tree.headroom(membership.node);
         let (mut back, mut wanted) = (Resources::new(), 0);
@@ -154,13 +239,14 @@ impl Allocator {
             let portion = portion.map(|portion| pool(&portion)).unwrap_or_default();
             if portion.iter().any(|resource| !short.get(resource.name()).is_zero()) {
                 *short = short.saturating_sub(&portion.quantities());
+                gained += &portion.quantities();
                 (back, wanted) = (Resources::new(), index + 1);
             }
             if short.is_empty() {
                 break;
             }
         }
-        wanted
+        (wanted, gained)
     }
 
     /// Offers to those who are not needy, and do not become so without them.
@@ -175,7 +261,11 @@ impl Allocator {
                 let pool = pool(&holding.offered);
                 let lent = !pool.is_empty()
                     && !self.wanted_back.contains(&(agent, *holder))
-                    && self.tree.can_spare(self.memberships[*holder].node, &pool);
+                    && self.tree.can_spare(
+                        self.memberships[*holder].node,
+                        &pool.quantities(),
+                        &Moves::default(),
+                    );
                 lent.then_some(*holder)
             };
             let holders: Vec<_> = page.holdings().iter().filter_map(spared).collect();

@@ -8,6 +8,7 @@ mod hierarchy;
 mod histories;
 mod kinds;
 mod ledger;
+mod lending;
 mod levels;
 mod paper;
 mod policies;

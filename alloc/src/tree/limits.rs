@@ -13,6 +13,45 @@ use crate::{
     quota::{Headroom, Quota, QuotaError},
 };
 
+/// What offers that are wanted back change in what roles consume: those who borrow lose them, and those
+/// who are guaranteed them get what they can use of them.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    gained: BTreeMap<Role, ScalarQuantities>,
+    lost: BTreeMap<Role, ScalarQuantities>,
+}
+
+impl Moves {
+    /// A framework in a role gets so much.
+    pub(crate) fn gain(&mut self, role: &Role, amounts: &ScalarQuantities) {
+        for role in std::iter::successors(Some(role.clone()), Role::parent) {
+            *self.gained.entry(role).or_default() += amounts;
+        }
+    }
+
+    /// A framework in a role gives so much back.
+    pub(crate) fn lose(&mut self, role: &Role, amounts: &ScalarQuantities) {
+        for role in std::iter::successors(Some(role.clone()), Role::parent) {
+            *self.lost.entry(role).or_default() += amounts;
+        }
+    }
+
+    /// It keeps that after all.
+    pub(crate) fn keep(&mut self, role: &Role, amounts: &ScalarQuantities) {
+        for role in std::iter::successors(Some(role.clone()), Role::parent) {
+            let lost = self.lost.entry(role).or_default();
+            *lost = lost.saturating_sub(amounts);
+        }
+    }
+
+    fn after(&self, role: &Role, name: &ResourceName, consumed: Amount) -> Amount {
+        let of = |all: &BTreeMap<Role, ScalarQuantities>| {
+            all.get(role).map_or(Amount::ZERO, |amounts| amounts.get(name))
+        };
+        consumed.saturating_add(of(&self.gained)).remaining_after(of(&self.lost))
+    }
+}
+
 impl Tree {
     /// Sets or, when it is empty, clears the quota of a role.
     pub(crate) fn set_quota(&mut self, role: &Role, quota: Quota) {
@@ -101,23 +140,31 @@ impl Tree {
         self.settings.quotas.iter().filter_map(excess).collect()
     }
 
-    /// What a framework's roles lack of what they are guaranteed.
-    pub(crate) fn shortage(&self, framework: Key<Node>) -> ScalarQuantities {
+    /// What a framework's roles lack of what they are guaranteed, after such moves.
+    pub(crate) fn shortage(&self, framework: Key<Node>, moves: &Moves) -> ScalarQuantities {
         let mut short = ScalarQuantities::new();
         for (role, node, quota) in self.quotas_above(framework) {
             for (name, guarantee) in quota.guarantee.iter() {
-                let lacking = guarantee.remaining_after(self.consumed(role, node, name));
+                let consumed = moves.after(role, name, self.consumed(role, node, name));
+                let lacking = guarantee.remaining_after(consumed);
                 short.add(name, lacking.remaining_after(short.get(name)));
             }
         }
         short
     }
 
-    /// Whether the roles of a framework have all that they are guaranteed without `pool`, too.
-    pub(crate) fn can_spare(&self, framework: Key<Node>, pool: &Resources) -> bool {
+    /// Whether the roles of a framework have all that they are guaranteed without `pool`, too, after
+    /// such moves.
+    pub(crate) fn can_spare(
+        &self,
+        framework: Key<Node>,
+        pool: &ScalarQuantities,
+        moves: &Moves,
+    ) -> bool {
         self.quotas_above(framework).all(|(role, node, quota)| {
             !quota.is_unmet(|name| {
-                self.consumed(role, node, name).remaining_after(pool.amount_of(name))
+                let consumed = moves.after(role, name, self.consumed(role, node, name));
+                consumed.remaining_after(pool.get(name))
             })
         })
     }

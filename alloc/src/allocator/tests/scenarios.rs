@@ -316,13 +316,14 @@ fn an_offer_that_timed_out_is_not_called_refused() {
         (role.nearest[0].rule, role.nearest[0].left_ms)
     };
     let grant = cluster.run().remove(0);
-    let until = Some(Mono(cluster.now.0 + 9_000));
+    let until = Mono(cluster.now.0 + 9_000);
     let (framework, role) = (grant.framework, &grant.role);
-    cluster.allocator.take_back_offered(grant.agent, framework, role, &grant.resources, until);
+    let back = &grant.resources;
+    cluster.allocator.take_back_offered(grant.agent, framework, role, back, Some(until));
     assert_eq!(cluster.run(), []);
     assert_eq!(told(&cluster), (SkipRule::TimedOut, Some(9_000)));
     // What it says itself counts as such.
-    cluster.now = until.unwrap();
+    cluster.now = until;
     let grant = cluster.run().remove(0);
     cluster.decline(&grant, Some(9_000));
     assert_eq!(cluster.run(), []);
@@ -347,7 +348,7 @@ fn explanations_name_the_rule_the_place_and_the_nearest_agents() {
 
     let explanation = cluster.allocator.explain(FrameworkId(1)).unwrap();
     let role = &explanation.roles[0];
-    let now = [SkipRule::Refused, SkipRule::OfferedElsewhere, SkipRule::NothingFree, SkipRule::Gpu];
+    let now = [SkipRule::Refused, SkipRule::OfferedAlready, SkipRule::NothingFree, SkipRule::Gpu];
     assert_eq!(role.skipped, now.map(|rule| (rule, 1)).into());
     assert_eq!((role.agents, role.available, role.grants), (4, 0, 3));
     assert_eq!((role.position, role.waiting), (Some(0), 1));
@@ -363,7 +364,7 @@ fn explanations_name_the_rule_the_place_and_the_nearest_agents() {
     assert_eq!(cluster.allocator.explain(FrameworkId(3)), None);
 
     let json = serde_json::to_value(&explanation).unwrap();
-    assert_eq!(json["roles"][0]["skipped"]["offered_elsewhere"], 1);
+    assert_eq!(json["roles"][0]["skipped"]["offered_already"], 1);
     assert_eq!(json["roles"][0]["share"]["fraction"], "1/2");
 }
 
@@ -398,13 +399,17 @@ fn a_task_is_told_where_it_would_fit_and_what_is_in_the_way() {
     let fits = resources("cpus:1;mem:50");
     let explained = cluster.allocator.explain_task(FrameworkId(1), &role("a"), &fits).unwrap();
     assert_eq!(explained.fit.fits, 1, "{explained:?}");
-    assert_eq!(explained.fit.skipped.get(&SkipRule::OfferedElsewhere), Some(&1));
+    let holder = grants.iter().find(|grant| grant.agent == held).unwrap().framework;
+    let is_own = holder == FrameworkId(1);
+    let rule = if is_own { SkipRule::OfferedAlready } else { SkipRule::OfferedElsewhere };
+    assert_eq!(explained.fit.skipped.get(&rule), Some(&1));
     assert_eq!(cluster.allocator.explain_task(FrameworkId(1), &role("z"), &fits), None);
 
     let explained = cluster.allocator.explain_agent(held).unwrap();
     assert_eq!(explained.closed, Some(SkipRule::OfferedElsewhere));
     assert_eq!(explained.holders.len(), 1);
-    assert_eq!(explained.skipped, BTreeMap::from([(SkipRule::OfferedElsewhere, 2)]));
+    let rules = [(SkipRule::OfferedAlready, 1), (SkipRule::OfferedElsewhere, 1)];
+    assert_eq!(explained.skipped, BTreeMap::from(rules));
     let explained = cluster.allocator.explain_agent(free).unwrap();
     assert_eq!((explained.closed, explained.considered), (None, 2));
     assert!(explained.skipped.is_empty() && explained.holders.is_empty());

@@ -107,7 +107,7 @@ fn agents_that_do_not_fulfil_the_constraints_are_not_offered() {
     add(&mut cluster, 2, "rack:r2");
     let offered: Vec<_> = cluster.run().iter().map(|grant| grant.agent).collect();
     assert_eq!(offered, [agent(2)]);
-    assert_eq!(rules(&cluster, 1), [SkipRule::OfferedElsewhere, SkipRule::Constraint]);
+    assert_eq!(rules(&cluster, 1), [SkipRule::OfferedAlready, SkipRule::Constraint]);
     // What was found of an agent is forgotten when it says something else of itself.
     let attributes: Attributes = "rack:r1".parse().unwrap();
     cluster.allocator.update_agent(agent(1), resources("cpus:1;mem:64"), attributes);

@@ -249,6 +249,9 @@ pub(super) fn because(rule: &str) -> String {
         }
         "not_requested" => "without what the framework asked for (not_requested)",
         "below_wish" => "with less than the framework wants in an offer (below_wish)",
+        "offered_already" => {
+            "offered to the framework, which has not yet answered (offered_already)"
+        }
         "offered_elsewhere" => "held for somebody who has not yet answered (offered_elsewhere)",
         "below_minimum" => "with too little free to be worth an offer (below_minimum)",
         "nothing_free" => "with nothing free (nothing_free)",
