@@ -218,11 +218,8 @@ fn every_setting_has_the_same_meaning_in_all_three_places() {
         .filter_map(|line| line.split_once(" = "))
         .flat_map(|(key, value)| {
             let flag = format!("--{}", key.trim().replace('_', "-"));
-            let values: Vec<String> = value
-                .split(',')
-                .map(|value| value.trim_matches([' ', '[', ']', '\'']).to_owned())
-                .collect();
-            values.into_iter().map(move |value| format!("{flag}={value}"))
+            let values = value.split(',').map(|value| value.trim_matches([' ', '[', ']', '\'']));
+            values.map(move |value| format!("{flag}={value}"))
         })
         .collect();
     let line: Vec<&str> = line.iter().map(String::as_str).collect();

@@ -205,7 +205,7 @@ fn what_is_wanted_together_from_the_start_is_all_that_is_ever_offered() {
         });
         offers.collect()
     };
-    assert_eq!(batches(&gang), [all.clone()], "no whole nodes before");
+    assert_eq!(batches(&gang), std::slice::from_ref(&all), "no whole nodes before");
     // Nor at the next leader.
     let leader = cluster.leader();
     cluster.nodes[leader.index].kill();
