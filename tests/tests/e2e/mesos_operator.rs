@@ -1,7 +1,10 @@
 //! What operators change with tools made for Mesos, through a node that does not lead.
 
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
 use meshos_tests::{
-    Cluster, MesosFramework, MesosRequest as Request, MesosResponse as Response, Node, wait_until,
+    Cluster, ClusterOptions, MesosFramework, MesosRequest as Request, MesosResponse as Response,
+    Node, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -140,8 +143,45 @@ fn a_framework_is_torn_down_over_the_operator_api() {
     assert_eq!((torn.status, torn.body.as_str()), (200, ""));
     while second.stream.event().is_some() {}
     assert_eq!(told(node, "GET_FRAMEWORKS")["frameworks"], json!([]));
-    let nobody = Request { path: "/api/v1", ..Request::json(node, &json!({"type": "TEARDOWN"})) };
-    assert_eq!(nobody.without("Authorization").answer(node).status, 401);
+}
+
+/// Two nodes that ask who calls, and know somebody who may not change the cluster.
+fn with_a_viewer() -> Cluster {
+    let mut cluster = Cluster::prepare(ClusterOptions { seeds: 2, ..ClusterOptions::default() });
+    let principals = cluster.path().join("principals");
+    std::fs::write(&principals, "[viewer]\nsecret = 'one'\n").unwrap();
+    std::fs::set_permissions(&principals, Permissions::from_mode(0o600)).unwrap();
+    for node in &mut cluster.nodes {
+        let flags = &mut node.arguments().flags;
+        flags.retain(|flag| flag != "--open-http");
+        flags.extend(["--http-principals".to_owned(), principals.display().to_string()]);
+    }
+    cluster.nodes.iter_mut().for_each(Node::start);
+    cluster.wait_until_ready();
+    cluster
+}
+
+#[test]
+fn who_may_not_change_the_cluster_changes_nothing_over_the_operator_api() {
+    let mut cluster = with_a_viewer();
+    let follower = cluster.follower();
+    let node = &cluster.nodes[follower];
+    let weights = json!({"type": "UPDATE_WEIGHTS",
+        "update_weights": {"weight_infos": [{"role": "db", "weight": 2.0}]}});
+    let asked = Request { path: "/api/v1", ..Request::json(node, &weights) };
+    assert_eq!(asked.clone().without("Authorization").answer(node).status, 401);
+    // "viewer:one", as Basic credentials are written.
+    let viewer = |request: Request<'static>| {
+        request.without("Authorization").with("Authorization", "Basic dmlld2VyOm9uZQ==")
+    };
+    let refused = viewer(asked.clone()).answer(node);
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert!(refused.body.contains("operator = true"), "{refused:?}");
+    let read = Request { path: "/api/v1", ..Request::json(node, &json!({"type": "GET_WEIGHTS"})) };
+    let told = viewer(read).answer(node);
+    assert_eq!(told.status, 200, "{told:?}");
+    assert!(!told.body.contains("db"), "{told:?}");
+    assert_eq!(asked.answer(node).status, 200, "the node's token may");
 }
 
 #[test]
