@@ -318,7 +318,7 @@ impl Leader {
         assert!(self.offered >= agents, "{} offers for {agents} agents", self.offered);
         let view = self.master.view();
         let running = view.tasks.iter().filter(|task| task.state == TaskState::Running).count();
-        assert_eq!(running, agents * 10, "each task is known to run");
+        assert_eq!(running as u64, agents as u64 * TASKS_PER_AGENT, "each task is known to run");
         assert_eq!(view.agents.iter().filter(|agent| agent.connected).count(), agents);
     }
 }

@@ -85,6 +85,8 @@ pub struct Session {
     /// Whether the present leader has taken the subscription up.
     subscribed: bool,
     told_subscribed: bool,
+    /// Whether it asked for something else since the present leader was told.
+    demand_untold: bool,
     /// What the framework wishes of offers, until that is on record.
     wishes_untold: Option<BTreeMap<Role, OfferWishes>>,
     /// Roles that are suppressed until then.
@@ -139,6 +141,7 @@ impl Session {
             fence: None,
             subscribed: false,
             told_subscribed: false,
+            demand_untold: false,
             offers: BTreeMap::new(),
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),

@@ -17,7 +17,7 @@ mod secret;
 mod service;
 mod token;
 
-pub(crate) use gate::{ANYBODY, OPERATOR};
+pub(crate) use gate::speaks_for_all;
 pub(crate) use service::Service;
 
 #[cfg(test)]

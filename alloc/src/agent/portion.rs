@@ -107,6 +107,7 @@ impl Agent {
         Ok(Portion { resources, requested, whole, part: false })
     }
 
+    /// The rule by which a membership stands back from this agent, if there is one.
     fn check_standing<'a>(
         &self,
         key: Key<Membership>,
@@ -141,7 +142,6 @@ impl Agent {
         open.then_some(resources)
     }
 
-    /// The rule by which a membership stands back from this agent, if there is one.
     /// What of resources a membership wants and may have, and which requests that is for.
     fn cut(
         &self,

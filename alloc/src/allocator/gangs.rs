@@ -97,7 +97,7 @@ impl Allocator {
     }
 
     /// What of an agent may be a part of a gang: what was refused before does not count.
-    fn available_to_gang(
+    pub(super) fn available_to_gang(
         &self,
         agent: Key<Agent>,
         key: Key<Membership>,

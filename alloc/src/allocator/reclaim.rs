@@ -144,6 +144,10 @@ impl Allocator {
         short: &mut ScalarQuantities,
         moves: &mut Moves,
     ) -> Vec<Key<Membership>> {
+        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
+        if !page.active || !page.offerable() || page.unsuited(agent, membership).is_some() {
+            return Vec::new();
+        }
         // What the first could spare may be of no use, and keep others of its role from sparing theirs.
         for first in 0..holders.len() {
             let mut spared = self.spared(agent, &holders[first..], moves);
@@ -166,8 +170,18 @@ impl Allocator {
         lent: &mut [(Key<Agent>, Vec<Key<Membership>>)],
         moves: &mut Moves,
     ) {
+        // What is of no use to it is not given back, and keeps nobody from sparing something else.
+        let is_of_use = |(agent, holders): &&(Key<Agent>, Vec<Key<Membership>>)| {
+            let holdings = self.agents[*agent].holdings();
+            let back: Resources = holders.iter().map(|it| pool(&holdings[it].offered)).sum();
+            let available = self.available_to_gang(*agent, key, &back);
+            let (id, role) = (self.agents[*agent].id, &self.memberships[key].role);
+            let demand = self.memberships[key].demand();
+            demand.is_some_and(|demand| demand.cut(id, &available, role).is_some())
+        };
         let spared: Vec<_> = lent
             .iter()
+            .filter(is_of_use)
             .map(|(agent, holders)| (*agent, self.spared(*agent, holders, moves)))
             .collect();
         let back = self.wanted_of_gang(key, &spared, short);
@@ -228,9 +242,6 @@ impl Allocator {
     ) -> (usize, ScalarQuantities) {
         let mut gained = ScalarQuantities::new();
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        if !page.active || !page.offerable() || page.unsuited(agent, membership).is_some() {
-            return (0, gained);
-        }
         let headroom = self.tree.headroom(membership.node);
         let (mut back, mut wanted) = (Resources::new(), 0);
         for (index, holder) in holders.iter().enumerate() {

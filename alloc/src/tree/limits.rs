@@ -1,6 +1,9 @@
 //! Quota in the tree: who has less than it is guaranteed, and how much more anybody may have.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use meshos_protocol::{
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
@@ -225,11 +228,15 @@ impl Tree {
 
     /// Whether the cluster has what all roles together are guaranteed.
     fn check_capacity(&self, quotas: &BTreeMap<Role, Quota>) -> Result<(), QuotaError> {
-        let others = self.settings.quotas.iter().filter(|(other, _)| !quotas.contains_key(*other));
-        let guarantees: Vec<(&Role, &Quota)> = others.chain(quotas).collect();
+        let guarantees: BTreeMap<&Role, &Quota> =
+            self.settings.quotas.iter().chain(quotas).collect();
+        let mut looked_at = BTreeSet::new();
         for (role, quota) in quotas {
             for (name, _) in quota.guarantee.iter() {
-                let guaranteed = guaranteed_below(None, &guarantees, name);
+                if !looked_at.insert(name) {
+                    continue;
+                }
+                let guaranteed = guaranteed_together(&guarantees, name);
                 let total = self.total.get(name);
                 if guaranteed > total {
                     let (role, name) = (role.clone(), name.clone());
@@ -284,23 +291,23 @@ impl Tree {
     }
 }
 
-/// What is guaranteed to the roles right below one, each with those below it: what a role is
-/// guaranteed covers what those below it are.
-fn guaranteed_below(
-    above: Option<&Role>,
-    guarantees: &[(&Role, &Quota)],
-    name: &ResourceName,
-) -> Amount {
-    let below = |role: &Role| match above {
-        None => true,
-        Some(above) => above.is_ancestor_of(role),
-    };
-    let inside: Vec<_> = guarantees.iter().copied().filter(|(role, _)| below(role)).collect();
-    let top = inside
-        .iter()
-        .filter(|(role, _)| !inside.iter().any(|(other, _)| other.is_ancestor_of(role)));
-    top.map(|(role, quota)| {
-        quota.guarantee.get(name).max(guaranteed_below(Some(role), &inside, name))
-    })
-    .sum()
+/// What all roles together are guaranteed of a resource: what is guaranteed to a role is guaranteed to those below it, or
+/// they to it, whichever is more.
+fn guaranteed_together(guarantees: &BTreeMap<&Role, &Quota>, name: &ResourceName) -> Amount {
+    let mut roles: Vec<&Role> = guarantees.keys().copied().collect();
+    // The deepest first, so that what is below a role is known when its turn comes.
+    roles.sort_by_key(|role| Reverse(role.as_str().matches('/').count()));
+    let mut below: BTreeMap<&Role, Amount> = BTreeMap::new();
+    let mut together = Amount::ZERO;
+    for role in roles {
+        let inside = below.remove(role).unwrap_or(Amount::ZERO);
+        let all = guarantees[role].guarantee.get(name).max(inside);
+        let mut above = std::iter::successors(role.parent(), Role::parent);
+        let sum = match above.find_map(|above| Some(*guarantees.get_key_value(&above)?.0)) {
+            Some(above) => below.entry(above).or_insert(Amount::ZERO),
+            None => &mut together,
+        };
+        *sum = sum.saturating_add(all);
+    }
+    together
 }

@@ -186,7 +186,7 @@ pub struct TaskRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainKill>,
     /// Set when that was because it ran for longer than it may.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
     /// The ids of the newest updates that its executor told, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

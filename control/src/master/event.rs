@@ -178,13 +178,12 @@ pub enum OperatorCall {
         /// Also when it cannot be kept as the cluster is.
         force: bool,
     },
-    /// Sets the weights of several roles, all or, when one of them cannot be, none.
+    /// Sets the weights of several roles; none when one of them cannot be. When the leader is lost meanwhile some may be set.
     SetWeights {
         /// In thousandths.
         weights: std::collections::BTreeMap<meshos_protocol::role::Role, u64>,
     },
-    /// Sets the quotas of several roles, all or, when one of them cannot be, none; each is held against the
-    /// others.
+    /// The same of quotas, of which each is held against the others.
     SetQuotas {
         /// Empty ones clear.
         quotas: std::collections::BTreeMap<meshos_protocol::role::Role, meshos_alloc::Quota>,

@@ -258,11 +258,12 @@ impl Core {
     /// Takes back what the allocator wants back, and tells those whose gangs have failed.
     pub(super) fn take_back(&mut self, cx: &mut Cx<'_>) {
         for wanted in self.allocator.take_rescinds() {
-            let mut offers = self.offers.of_framework(wanted.framework);
+            let mut offers = self.offers.of_agent(wanted.agent);
             offers.retain(|id| {
-                self.offers
-                    .get(*id)
-                    .is_some_and(|offer| offer.agent == wanted.agent && offer.role == wanted.role)
+                let offer = self.offers.get(*id);
+                offer.is_some_and(|offer| {
+                    offer.framework == wanted.framework && offer.role == wanted.role
+                })
             });
             let cause = match wanted.cause {
                 WantedFor::Guarantee => RescindCause::Guarantee,

@@ -33,6 +33,15 @@ pub(super) struct Together {
     refused: Option<CallError>,
 }
 
+fn check_count(changes: usize) -> Result<(), CallError> {
+    if changes <= TOGETHER_MAX {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "{changes} changes at once are asked for, at most {TOGETHER_MAX} are made: ask several times"
+    )))
+}
+
 impl Core {
     pub(super) fn on_operator(&mut self, cx: &mut Cx<'_>, request: RequestId, call: OperatorCall) {
         let caller = Caller::Operator { request };
@@ -109,10 +118,11 @@ impl Core {
         force: bool,
         request: RequestId,
     ) {
-        if let Err(error) = self.allocator.check_quotas(&quotas)
-            && !force
-        {
-            let error = invalid(error.to_string());
+        let checked = check_count(quotas.len()).and_then(|()| match force {
+            true => Ok(()),
+            false => self.allocator.check_quotas(&quotas).map_err(|why| invalid(why.to_string())),
+        });
+        if let Err(error) = checked {
             return self.answer(cx, Caller::Operator { request }, Err(error));
         }
         let command = |(role, quota)| Command::SetQuota { role, quota };
@@ -124,14 +134,7 @@ impl Core {
     fn record_together(&mut self, cx: &mut Cx<'_>, commands: Vec<Command>, request: RequestId) {
         let caller = Caller::Operator { request };
         let refused = commands.iter().find_map(|command| self.may_record(command).err());
-        let refused = refused.or_else(|| {
-            (commands.len() > TOGETHER_MAX).then(|| {
-                invalid(format!(
-                    "{} changes at once are asked for, at most {TOGETHER_MAX} are made: ask several times",
-                    commands.len()
-                ))
-            })
-        });
+        let refused = refused.or_else(|| check_count(commands.len()).err());
         match (refused, commands.len()) {
             (Some(error), _) => return self.answer(cx, caller, Err(error)),
             (None, 0) => return self.answer(cx, caller, Ok(())),

@@ -9,7 +9,7 @@ use super::{
     state::{Core, Cx},
     timers::Timer,
 };
-use crate::registry::{Command, PAST_PARTIES_MAX, PastRecord};
+use crate::registry::{Command, PAST_BYTES_MAX, PAST_PARTIES_MAX, PastRecord};
 
 /// So often in a half-life what was used goes on record: a new leader misses about a hundredth of what counts at most.
 const NOTES_PER_HALF_LIFE: u32 = 64;
@@ -40,15 +40,28 @@ impl Core {
         }
     }
 
+    /// What was used, of so many parties as there is room for: those that have used most.
+    fn past_record(&mut self, now: Now) -> PastRecord {
+        let mut parties = PAST_PARTIES_MAX;
+        loop {
+            let roles = self.allocator.past_use(parties);
+            let past = PastRecord { policy: self.policy.to_string(), at: now.wall, roles };
+            if parties == 0 || past.bytes() <= PAST_BYTES_MAX {
+                return past;
+            }
+            parties /= 2;
+        }
+    }
+
     /// It is time to put on record what was used.
     pub(super) fn note_past_use(&mut self, cx: &mut Cx<'_>) {
         self.await_past_use(cx.now);
-        let roles = self.allocator.past_use(PAST_PARTIES_MAX);
+        let past = self.past_record(cx.now);
         self.pictures.roles_changed();
-        if roles.is_empty() && self.registry.past_use().is_none() || self.may_propose().is_err() {
+        let nothing = past.roles.is_empty() && self.registry.past_use().is_none();
+        if nothing || self.may_propose().is_err() {
             return;
         }
-        let past = PastRecord { policy: self.policy.to_string(), at: cx.now.wall, roles };
         self.record(cx, Command::NotePastUse { past: Box::new(past) }, Caller::Nobody);
     }
 }

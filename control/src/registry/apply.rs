@@ -67,6 +67,8 @@ impl Registry {
             Command::SetQuota { role, quota } => self.set_quota(role, quota),
             Command::SetPriority { role, priority } => self.set_priority(role, *priority),
             Command::SetPolicy { policy } => {
+                // What one policy counted means nothing to another, nor to the same one later.
+                self.past = self.past.take().filter(|past| past.policy == *policy);
                 self.policy = Some(policy.clone());
                 Ok(Outcome::Done)
             }

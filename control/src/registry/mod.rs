@@ -21,7 +21,7 @@ mod state;
 pub use bounds::Limits;
 pub use command::{AgentState, Command, Entry, Hold, Outcome};
 pub use level::{LEVEL, LEVEL_FIRST, NotUnderstood};
-pub use past::{PAST_PARTIES_MAX, PastRecord};
+pub use past::{PAST_BYTES_MAX, PAST_PARTIES_MAX, PastRecord};
 pub use record::{Closing, FrameworkRecord, Lookup};
 pub use snapshot::SnapshotError;
 pub use state::Registry;

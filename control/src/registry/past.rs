@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use meshos_alloc::PastUse;
-use meshos_protocol::{role::Role, time::Wall};
+use meshos_protocol::{codec, role::Role, time::Wall};
 use serde::{Deserialize, Serialize};
 
-/// The most roles and frameworks of which the record tells. A role counts twice: with all below it, and
-/// for the frameworks in itself.
+/// The most roles and frameworks of which a record tells. A role counts twice: with all below it, and for the frameworks in
+/// itself.
 pub const PAST_PARTIES_MAX: usize = 2_000;
+/// The most bytes of a record: it is written again and again, and the log keeps thousands of entries.
+pub const PAST_BYTES_MAX: usize = 64 << 10;
 
 /// What roles had used by a time, as the leader of that time counted it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,17 +24,18 @@ pub struct PastRecord {
 }
 
 impl PastRecord {
-    /// Of how many parties it tells.
-    fn parties(&self) -> usize {
-        self.roles.values().map(|past| 2 + past.frameworks.len()).sum()
+    /// How many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        codec::encode(self).len()
     }
 
     /// Whether it is of a size that is kept.
     pub(super) fn check(&self) -> Result<(), String> {
-        let parties = self.parties();
-        // Each party that is told of makes at most one role known.
-        if parties > 3 * PAST_PARTIES_MAX {
-            return Err(format!("past use of {parties} parties is more than is kept on record"));
+        let bytes = self.bytes();
+        if bytes > PAST_BYTES_MAX {
+            return Err(format!(
+                "past use of {bytes} bytes is more than the {PAST_BYTES_MAX} that are kept"
+            ));
         }
         Ok(())
     }
@@ -48,16 +51,19 @@ mod tests {
     use super::*;
     use crate::registry::{Command, Entry, Outcome, Registry};
 
-    fn noted(registry: &mut Registry, proposal: u64, roles: BTreeMap<Role, PastUse>) -> Outcome {
-        let past = PastRecord { policy: "fair-decay:1h".to_owned(), at: Wall(7), roles };
+    fn record(roles: BTreeMap<Role, PastUse>) -> PastRecord {
+        PastRecord { policy: "fair-decay:1h".to_owned(), at: Wall(7), roles }
+    }
+
+    fn noted(registry: &mut Registry, proposal: u64, past: PastRecord) -> Outcome {
         let command = Command::NotePastUse { past: Box::new(past) };
         registry.apply(&Entry { term: Term(1), proposal: ProposalId(proposal), command })
     }
 
-    /// Roles with long names and one framework each, that have used so many resources.
+    /// So many roles with long names and one framework each.
     fn roles(count: usize) -> BTreeMap<Role, PastUse> {
-        let used = "cpus:1.001;mem:77777;disk:99999;gpus:1;a:1;b:2;c:3".parse::<Resources>();
-        let used = used.unwrap().quantities();
+        let used = "cpus:1.001;mem:77777;disk:99999;gpus:1".parse::<Resources>().unwrap();
+        let used = used.quantities();
         let of_role = |index: usize| {
             let id = FrameworkId(u64::MAX - u64::try_from(index).unwrap());
             let frameworks = BTreeMap::from([(id, used.clone())]);
@@ -68,16 +74,16 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_record_fits_into_an_entry_and_a_snapshot() {
-        let (mut registry, largest) = (Registry::new(), roles(PAST_PARTIES_MAX));
-        assert_eq!(noted(&mut registry, 1, largest.clone()), Outcome::Done);
-        assert_eq!(registry.past_use().unwrap().roles, largest);
+    fn a_record_is_replaced_and_one_that_is_too_large_changes_nothing() {
+        let (mut registry, small) = (Registry::new(), record(roles(100)));
+        assert_eq!(noted(&mut registry, 1, small.clone()), Outcome::Done);
+        assert_eq!(registry.past_use(), Some(&small));
         assert_eq!(Registry::from_snapshot(&registry.to_snapshot()).unwrap(), registry);
-        // Whoever tells more tells nothing.
-        let refused = noted(&mut registry, 2, roles(PAST_PARTIES_MAX + 1));
-        assert!(matches!(refused, Outcome::Refused { .. }));
-        assert_eq!(registry.past_use().unwrap().roles, largest);
-        assert_eq!(noted(&mut registry, 3, BTreeMap::new()), Outcome::Done);
+        let large = record(roles(1_000));
+        assert!(large.bytes() > PAST_BYTES_MAX);
+        assert!(matches!(noted(&mut registry, 2, large), Outcome::Refused { .. }));
+        assert_eq!(registry.past_use(), Some(&small));
+        assert_eq!(noted(&mut registry, 3, record(BTreeMap::new())), Outcome::Done);
         assert_eq!(registry.past_use(), None);
     }
 }

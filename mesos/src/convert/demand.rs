@@ -32,7 +32,7 @@ pub fn read(
     for (index, asked) in asked.iter().enumerate() {
         let (role, request) = request(cluster, asked, roles)
             .map_err(|why| format!("'requests' is not valid at place {}: {why}", index + 1))?;
-        add(role.map_or(&mut of_all, |role| named.entry(role).or_default()), request);
+        add(role.map_or(&mut of_all, |role| named.entry(role).or_default()), request)?;
     }
     let bytes = codec::encode(&named).len() + codec::encode(&of_all).len() * roles.len();
     if bytes > BYTES_MAX {
@@ -43,29 +43,29 @@ pub fn read(
     }
     for role in roles.iter().filter(|_| !of_all.is_empty()) {
         let of_role = named.entry(role.clone()).or_default();
-        of_all.iter().for_each(|request| add(of_role, request.clone()));
-    }
-    for (role, requests) in &named {
-        let count = requests.len();
-        if count > REQUESTS_MAX {
-            return Err(format!(
-                "'requests' asks for {count} different things in role {role}, at most \
-                 {REQUESTS_MAX} are taken: the same thing twice counts once"
-            ));
-        }
+        of_all.iter().try_for_each(|request| add(of_role, request.clone()))?;
     }
     Ok(named)
 }
 
 /// The same asked for once more is wanted once more.
-fn add(to: &mut Vec<ResourceRequest>, request: ResourceRequest) {
+fn add(to: &mut Vec<ResourceRequest>, request: ResourceRequest) -> Result<(), String> {
     let same = |one: &&mut ResourceRequest| {
         one.agent == request.agent && one.resources == request.resources
     };
+    let known = to.len();
     match to.iter_mut().find(same) {
         Some(one) => one.count = one.count.saturating_add(request.count),
+        // Here, since each one is held against all that were named before.
+        None if known >= REQUESTS_MAX => {
+            return Err(format!(
+                "'requests' asks for more than {REQUESTS_MAX} different things in a role, and no more \
+                 are taken: the same thing twice counts once"
+            ));
+        }
         None => to.push(request),
     }
+    Ok(())
 }
 
 fn request(

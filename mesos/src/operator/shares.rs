@@ -45,7 +45,7 @@ pub(super) fn weights(
         let millis = number::amount(info.weight()).and_then(|it| u64::try_from(it.millis()).ok());
         let millis = millis.filter(|millis| *millis > 0);
         let millis = millis.ok_or_else(|| {
-            format!("the weight of role '{role}' is {}, and must be above 0", info.weight())
+            format!("the weight of role '{role}' must be a number of at least 0.001")
         })?;
         Ok((role, millis))
     };

@@ -298,8 +298,8 @@ fn shares_that_cannot_be_are_refused() {
     let request = |role: &str, guarantee: Value| json!({"quota_request": {"role": role, "guarantee": guarantee}});
     let cpus = scalar("cpus", 1.0);
     assert_refused([
-        ("UPDATE_WEIGHTS", weight("db", 0.0), 400, "must be above 0"),
-        ("UPDATE_WEIGHTS", weight("db", -1.0), 400, "must be above 0"),
+        ("UPDATE_WEIGHTS", weight("db", 0.0), 400, "at least 0.001"),
+        ("UPDATE_WEIGHTS", weight("db", -1.0), 400, "at least 0.001"),
         ("UPDATE_WEIGHTS", weight("/", 1.0), 400, "Invalid WeightInfo"),
         ("UPDATE_QUOTA", config(negative), 400, "Invalid QuotaConfig"),
         ("UPDATE_QUOTA", config(json!({"role": "a b"})), 400, "Invalid QuotaConfig"),

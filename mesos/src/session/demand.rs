@@ -13,7 +13,7 @@ use crate::{convert::demand, schema};
 
 impl Session {
     /// It stands in place of what was asked for before, in all roles. Without a leader the next one is
-    /// told with the subscribe.
+    /// told with the subscribe, and one that is taking the subscription up when it has.
     pub(super) fn request(
         &mut self,
         request: &schema::CallRequest,
@@ -36,8 +36,22 @@ impl Session {
         }
         if self.subscribed {
             calls.into_iter().for_each(|call| self.send(call, out));
+        } else {
+            self.demand_untold = true;
         }
         ACCEPTED
+    }
+
+    /// A leader has taken the subscription up: what was asked for while it did, it has not heard.
+    pub(super) fn tell_demand(&mut self, out: &mut Vec<Output>) {
+        if !std::mem::take(&mut self.demand_untold) {
+            return;
+        }
+        let demands = self.subscribe.demand.clone().unwrap_or_default();
+        for role in self.subscribe.info.roles.clone() {
+            let requests = demands.get(&role).map(|of| of.requests.clone()).unwrap_or_default();
+            self.send(Call::Request { role, requests, together_within_ms: None }, out);
+        }
     }
 
     /// These tasks are launched: so much less is wanted.

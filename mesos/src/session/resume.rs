@@ -82,6 +82,7 @@ impl Session {
             return;
         }
         self.subscribed = false;
+        self.demand_untold = false;
         self.resuming = Resuming::default();
         let mut subscribe = self.subscribe.clone();
         subscribe.resume = self.subscription;
@@ -115,6 +116,7 @@ impl Session {
             tell(out, event::heartbeat());
         }
         self.resuming = Resuming { untold: Untold::Requests(None), asked: None, rests: false };
+        self.tell_demand(out);
         self.tell_wishes(out);
         self.release(out);
     }

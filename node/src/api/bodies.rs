@@ -16,6 +16,7 @@ use super::{
     route::TaskName,
     tasks,
 };
+use crate::driver::master::NotOperated;
 
 /// How long the master may take: longer than a commit does on a slow disk.
 const OPERATE_LIMIT: Duration = Duration::from_secs(15);
@@ -89,8 +90,9 @@ impl Api {
         call: OperatorCall,
     ) -> Result<Result<(), CallError>, Failure> {
         match tokio::time::timeout(OPERATE_LIMIT, self.options.master.operate(call)).await {
-            Ok(Some(done)) => Ok(done),
-            Ok(None) => Err(Failure::no_leader(&[])),
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(NotOperated::NotLeading)) => Err(Failure::no_leader(&[])),
+            Ok(Err(NotOperated::Unanswered)) => Err(Failure::leader_lost()),
             Err(_) => Err(Failure::unavailable(format!(
                 "the master has not answered within {OPERATE_LIMIT:?}; whether it carried out the call is not known"
             ))),

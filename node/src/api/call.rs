@@ -19,6 +19,8 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How the answer of a node begins that knows no leader, so that another node can tell.
 const NO_LEADER: &str = "no leader is known to this node right now";
+/// How a failure begins of a call that a leader took and did not answer.
+const LEADER_LOST: &str = "the leader ceased to lead before it answered";
 
 /// A call of the HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +190,12 @@ impl Answer {
         self.status == 503 && self.body.starts_with(start.as_bytes())
     }
 
+    /// Whether the answering node ceased to lead before it knew what became of the call.
+    pub(super) fn is_leader_lost(&self) -> bool {
+        let start = format!("{{\"error\":\"{LEADER_LOST}");
+        self.status == 503 && self.body.starts_with(start.as_bytes())
+    }
+
     fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
         let content_type = content_type.to_owned();
         Self { status, content_type, body, allow: None, location: None, packed: false }
@@ -265,6 +273,13 @@ impl Failure {
         };
         Self::unavailable(message)
     }
+
+    /// The leader that had taken the call leads no more.
+    pub(super) fn leader_lost() -> Self {
+        Self::unavailable(format!(
+            "{LEADER_LOST}; whether it was carried out is not known: look, and say it again if it was not"
+        ))
+    }
 }
 
 impl From<CallError> for Failure {
@@ -307,6 +322,8 @@ mod tests {
         }
         assert!(!Answer::from(Failure::unavailable("the disk is full")).is_no_leader());
         assert!(!Answer::error(400, NO_LEADER).is_no_leader());
+        let lost = Answer::error(503, &Failure::leader_lost().to_string());
+        assert!(lost.is_leader_lost() && !lost.is_no_leader());
     }
 
     #[test]

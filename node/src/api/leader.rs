@@ -117,6 +117,7 @@ impl Api {
                     _ = following.changed(), if repeat => None,
                 };
                 match answered {
+                    Some(Ok(answer)) if repeat && answer.is_leader_lost() => {}
                     Some(Ok(answer)) if !answer.is_no_leader() => return Ok(answer),
                     Some(Ok(_)) | None => {}
                     Some(Err(Lost::Unanswered(why))) if !repeat => {

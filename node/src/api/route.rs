@@ -89,8 +89,8 @@ pub(super) enum Leading {
 }
 
 impl Leading {
-    /// Whether it lists, or is held against, what frameworks and operators do, of whom callers may just have heard. Nodes are listed by all who look for a way to
-    /// the leader, and those are in a hurry.
+    /// Whether it lists, or is held against, what frameworks and operators do, of whom callers may just have heard. Nodes are
+    /// listed by all who look for a way to the leader, and those are in a hurry.
     pub(super) const fn lists_work(&self) -> bool {
         matches!(
             self,

@@ -77,6 +77,15 @@ struct Pictured {
     took: Duration,
 }
 
+/// Why a master did not say what it made of an operator's call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotOperated {
+    /// This node does not lead: it was not handed in.
+    NotLeading,
+    /// The master ended before it answered; it may have carried the call out.
+    Unanswered,
+}
+
 /// Why there is no explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unexplained {
@@ -150,12 +159,20 @@ impl Handle {
         self.deliver(Input::Relay { gateway, principal, opened });
     }
 
-    /// Asks for something in the name of an operator; none when this node does not lead.
-    pub(crate) async fn operate(&self, call: OperatorCall) -> Option<Result<(), CallError>> {
+    /// Asks for something in the name of an operator, and tells what the master said.
+    ///
+    /// # Errors
+    /// When there is no master, or none any more.
+    pub(crate) async fn operate(
+        &self,
+        call: OperatorCall,
+    ) -> Result<Result<(), CallError>, NotOperated> {
         let (answer, answered) = oneshot::channel();
-        let mailbox = self.port.load().as_ref().map(|port| port.mailbox.clone())?;
-        mailbox.send(Input::Operator { call, answer }).await.ok()?;
-        answered.await.ok()
+        let mailbox = self.port.load().as_ref().map(|port| port.mailbox.clone());
+        let mailbox = mailbox.ok_or(NotOperated::NotLeading)?;
+        let sent = mailbox.send(Input::Operator { call, answer }).await;
+        sent.map_err(|_| NotOperated::NotLeading)?;
+        answered.await.map_err(|_| NotOperated::Unanswered)
     }
 
     /// Why somebody is not offered what it wants, exactly and now. The loop makes a picture for it,

@@ -26,6 +26,12 @@ pub(crate) const OPERATOR: &str = "operator";
 /// Who calls a node that asks for no credential.
 pub(crate) const ANYBODY: &str = "local";
 
+/// Whether a caller of that name may speak for whom it says: whoever shows the token alone, or calls a node that asks
+/// for none. No principal is called so.
+pub(crate) fn speaks_for_all(caller: &str) -> bool {
+    [ANYBODY, OPERATOR].contains(&caller)
+}
+
 /// Decides about each request by its head.
 pub(super) struct Gate {
     names: Names,

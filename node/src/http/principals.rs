@@ -10,7 +10,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use meshos_protocol::ids::Principal;
 use serde::Deserialize;
 
-use super::secret::{Secret, demand_private};
+use super::{
+    gate::speaks_for_all,
+    secret::{Secret, demand_private},
+};
 
 /// The largest file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -119,6 +122,10 @@ fn check(name: &str, secret: &str) -> Result<()> {
         bail!("{name:?} is no principal: {error}");
     }
     ensure!(
+        !speaks_for_all(name),
+        "the principal {name:?} has a name that stands for whoever has the node's token: give it another"
+    );
+    ensure!(
         !name.contains(':'),
         "the principal {name:?} has a colon, which ends the name in basic credentials"
     );
@@ -174,6 +181,8 @@ mod tests {
             ("[a]\nsecrt = 'x'\n", "unknown field `secrt`"),
             ("[a]\nsecret = ''\n", "has 0 bytes"),
             ("['a:b']\nsecret = 'x'\n", "has a colon"),
+            ("[operator]\nsecret = 'x'\n", "stands for whoever has the node's token"),
+            ("[local]\nsecret = 'x'\n", "stands for whoever has the node's token"),
             ("a secret\n", "expected a table [NAME]"),
         ] {
             let refusal = refusal(text);

@@ -202,7 +202,7 @@ impl<A: Answers> Handler<A> {
     ) -> Response {
         let methods = NOT_BY_POST.iter().find(|(path, _)| *path == here);
         let methods = methods.map_or(READ, |(_, methods)| methods);
-        match self.older_call(method, (path, here), query, headers) {
+        match self.older_call((method, methods), (path, here), query, headers) {
             Ok(None) => {
                 let may = Answer { allow: Some(methods), ..Answer::plain(200, "") };
                 self.respond_held(may, None)
@@ -229,19 +229,17 @@ impl<A: Answers> Handler<A> {
     /// The call that a request stands for; none when it only asks what may be asked.
     fn older_call(
         &self,
-        method: &Method,
+        (method, methods): (&Method, &str),
         (path, here): (&str, &str),
         query: &str,
         headers: &HeaderMap,
     ) -> Result<Option<(Call, Wanted)>, Refused> {
         let caller = self.gate.admit(path, headers)?;
         match *method {
-            Method::POST if NOT_BY_POST.iter().any(|(path, _)| *path == here) => {
-                return Err(not_allowed("'GET', 'HEAD'", method));
-            }
+            Method::POST if methods != READ => return Err(not_allowed(&quoted(methods), method)),
             Method::GET | Method::HEAD | Method::POST => {}
             Method::OPTIONS => return Ok(None),
-            _ => return Err(not_allowed("'GET', 'HEAD', 'POST'", method)),
+            _ => return Err(not_allowed(&quoted(methods), method)),
         }
         let (callback, rest) = callback_of(query)?;
         if callback.is_some() {
@@ -331,6 +329,12 @@ impl<A: Answers> Handler<A> {
             (Answer::plain(503, &format!("the answer was not made: {error}")), None)
         })
     }
+}
+
+/// The methods as Mesos lists them, but for the one that only asks which there are.
+fn quoted(methods: &str) -> String {
+    let listed = methods.split(", ").filter(|method| *method != "OPTIONS");
+    listed.map(|method| format!("'{method}'")).collect::<Vec<_>>().join(", ")
 }
 
 /// In Mesos's words.

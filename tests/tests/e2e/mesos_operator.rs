@@ -86,7 +86,7 @@ fn weights_and_quota_are_set_over_the_operator_api_and_outlive_the_leader() {
     done(node, "UPDATE_WEIGHTS", &json!({ "weight_infos": infos }), 200);
     assert_eq!(told(node, "GET_WEIGHTS")["weight_infos"], infos);
     let wrong = json!([{"role": "web", "weight": 4.0}, {"role": "batch", "weight": 0.0}]);
-    refused(node, "UPDATE_WEIGHTS", &json!({ "weight_infos": wrong }), 400, "must be above 0");
+    refused(node, "UPDATE_WEIGHTS", &json!({ "weight_infos": wrong }), 400, "at least 0.001");
     assert_eq!(told(node, "GET_WEIGHTS")["weight_infos"], infos, "all or none");
     let put = older(node, "PUT", "/weights", r#"[{"role":"web","weight":7.0}]"#);
     assert_eq!((put.status, put.body.as_str()), (200, ""));

@@ -1,9 +1,13 @@
 //! What histories of lending have shown, as small as they became: how much comes back, of whom, and
 //! for whom.
 
-use meshos_protocol::{ids::FrameworkId, time::Mono};
+use std::collections::BTreeSet;
 
-use super::support::{Cluster, resources, role};
+use meshos_protocol::{
+    framework::Capabilities, ids::FrameworkId, time::Mono, wishes::ResourceRequest,
+};
+
+use super::support::{Cluster, agent, resources, role, roles};
 use crate::{Grant, Quota};
 
 fn guarantee(cluster: &mut Cluster, name: &str, amounts: &str) {
@@ -88,4 +92,25 @@ fn whoever_has_refused_a_remainder_is_still_guaranteed_the_whole() {
     guarantee(&mut cluster, "safe", "cpus:2");
     assert_eq!(cluster.run(), []);
     assert_eq!(cluster.allocator.take_rescinds(), []);
+}
+
+#[test]
+fn what_is_of_no_use_to_a_gang_does_not_keep_back_what_is() {
+    let mut cluster = Cluster::new();
+    guarantee(&mut cluster, "lender", "cpus:4");
+    guarantee(&mut cluster, "safe", "cpus:4");
+    cluster.add_framework(1, &["lender"]);
+    cluster.add_agent(1, "cpus:4;mem:1024");
+    cluster.add_agent(2, "cpus:4;mem:1024");
+    assert_eq!(cluster.run().len(), 2);
+    // It can use the second agent alone; the lender can spare one of the two.
+    let gangs = Capabilities { gang_offers: true, ..Capabilities::default() };
+    let (gang, of) = (FrameworkId(2), role("safe"));
+    cluster.allocator.add_framework(gang, &roles(&["safe"]), &BTreeSet::new(), gangs);
+    let resources = resources("cpus:4;mem:1024");
+    let wants = [ResourceRequest { agent: Some(agent(2)), resources, count: 1 }];
+    cluster.allocator.set_demand(gang, &of, &wants, Some(Mono(1000))).unwrap();
+    assert_eq!(cluster.run(), []);
+    let rescinds = cluster.allocator.take_rescinds();
+    assert_eq!(rescinds.iter().map(|it| it.agent).collect::<Vec<_>>(), [agent(2)]);
 }

@@ -356,6 +356,29 @@ fn quotas_that_are_set_together_are_held_against_each_other() {
 }
 
 #[test]
+fn what_is_guaranteed_below_a_role_counts_once_at_any_depth() {
+    let mut cluster = Cluster::new();
+    cluster.add_agent(1, "cpus:10;mem:1024");
+    let check = |cluster: &Cluster, quotas: &[(&str, &str)]| {
+        let quotas = quotas.iter().map(|(name, guarantee)| (role(name), quota(guarantee, "")));
+        cluster.allocator.check_quotas(&quotas.collect())
+    };
+    // 4 and 3 below `a`, which is more than its own 2; 3 beside it.
+    let most = [("a", "cpus:2"), ("a/b", "cpus:3"), ("a/b/x/y", "cpus:4"), ("a/c", "cpus:3")];
+    assert_eq!(check(&cluster, &[&most[..], &[("a-b", "cpus:3")]].concat()), Ok(()));
+    let beyond = check(&cluster, &[&most[..], &[("a-b", "cpus:3.001")]].concat());
+    assert!(matches!(beyond, Err(QuotaError::BeyondCluster { .. })), "{beyond:?}");
+    // As many as may be set at once, beside as many as there may be.
+    let name = |number: usize| format!("a/{number}/b");
+    for number in 0..9_000 {
+        set(&mut cluster, &name(number), "cpus:0.001", "");
+    }
+    let names: Vec<String> = (9_000..10_000).map(name).collect();
+    let all: Vec<_> = names.iter().map(|name| (name.as_str(), "cpus:0.001;mem:0.1")).collect();
+    assert_eq!(check(&cluster, &all), Ok(()));
+}
+
+#[test]
 fn a_role_with_a_limit_waits_until_all_tasks_are_known() {
     let mut cluster = Cluster::new();
     set(&mut cluster, "a", "", "cpus:3");

@@ -135,7 +135,7 @@ fn an_offer_that_timed_out_is_told_from_one_that_was_declined() {
     let mut cluster = Cluster::new();
     timed_out(&mut cluster);
     assert_eq!(rule_and_time(&cluster), (SkipRule::TimedOut, Some(1000)));
-    // What was declined for longer before is still declined.
+    // What was declined of one agent is still declined when an offer of another times out.
     let mut cluster = Cluster::new();
     add(&mut cluster, "cpus:2;mem:1024");
     let grant = cluster.run().remove(0);

@@ -307,30 +307,6 @@ fn tasks_that_run_already_count_in_the_shares() {
 }
 
 #[test]
-fn an_offer_that_timed_out_is_not_called_refused() {
-    let mut cluster = Cluster::new();
-    cluster.add_framework(1, &["*"]);
-    cluster.add_agent(1, "cpus:4;mem:4096");
-    let told = |cluster: &Cluster| {
-        let role = cluster.allocator.explain(FrameworkId(1)).unwrap().roles.remove(0);
-        (role.nearest[0].rule, role.nearest[0].left_ms)
-    };
-    let grant = cluster.run().remove(0);
-    let until = Mono(cluster.now.0 + 9_000);
-    let (framework, role) = (grant.framework, &grant.role);
-    let back = &grant.resources;
-    cluster.allocator.take_back_offered(grant.agent, framework, role, back, Some(until));
-    assert_eq!(cluster.run(), []);
-    assert_eq!(told(&cluster), (SkipRule::TimedOut, Some(9_000)));
-    // What it says itself counts as such.
-    cluster.now = until;
-    let grant = cluster.run().remove(0);
-    cluster.decline(&grant, Some(9_000));
-    assert_eq!(cluster.run(), []);
-    assert_eq!(told(&cluster).0, SkipRule::Refused);
-}
-
-#[test]
 fn explanations_name_the_rule_the_place_and_the_nearest_agents() {
     let mut cluster = Cluster::new();
     cluster.add_framework(1, &["*"]);

@@ -84,6 +84,10 @@ fn what_one_policy_counted_means_nothing_to_another() {
     assert_eq!(used(&world), 0);
     let next = world.next_leader();
     assert_eq!(used(&next), 0);
+    // Nor does it come back with the policy.
+    choose(&mut world, 3, "fair-decay:1h");
+    let next = world.next_leader();
+    assert_eq!(used(&next), 0);
 }
 
 #[test]

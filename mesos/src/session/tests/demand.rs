@@ -66,6 +66,44 @@ fn what_is_asked_for_is_told_to_each_leader_less_what_was_launched() {
 }
 
 #[test]
+fn what_is_asked_for_while_a_leader_takes_the_subscription_up_is_told_to_it() {
+    let mut world = World::subscribed();
+    world.call("REQUEST", requests(&[1.0]));
+    world.take();
+    world.close();
+    world.take();
+    world.open();
+    world.take();
+    let ticket = world.call("REQUEST", requests(&[4.0]));
+    assert_eq!(world.told().1, [(ticket, None)]);
+    world.subscribe();
+    let asked = |sent: Vec<Call>| {
+        let asked = sent.into_iter().filter_map(|call| {
+            let Call::Request { requests, .. } = call else { return None };
+            Some(shown(&requests))
+        });
+        asked.collect::<Vec<_>>()
+    };
+    assert_eq!(asked(world.sent()), [[("cpus:4".to_owned(), 1)]]);
+    // And taken back.
+    world.close();
+    world.take();
+    world.open();
+    world.take();
+    world.call("REQUEST", requests(&[]));
+    world.take();
+    world.subscribe();
+    assert_eq!(asked(world.sent()), [[]]);
+    // Once.
+    world.close();
+    world.take();
+    world.open();
+    world.take();
+    world.subscribe();
+    assert!(asked(world.sent()).is_empty());
+}
+
+#[test]
 fn a_request_that_cannot_be_changes_nothing() {
     let mut world = World::subscribed();
     world.call("REQUEST", requests(&[1.0]));

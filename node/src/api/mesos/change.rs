@@ -13,7 +13,7 @@ use crate::{
         query::Query,
         route::{Leading, Route},
     },
-    http::{ANYBODY, OPERATOR},
+    http::speaks_for_all,
 };
 
 /// What nothing stands behind, as the operator API says it.
@@ -97,7 +97,7 @@ impl Api {
         view: &View,
     ) -> Result<Answer, Failure> {
         let principal = call.principal.as_str();
-        let caller = Caller { principal, in_any_name: [ANYBODY, OPERATOR].contains(&principal) };
+        let caller = Caller { principal, in_any_name: speaks_for_all(principal) };
         let change = match Change::read(media, &call.body, caller, view) {
             Ok(change) => change,
             Err(refused) => return Ok(refused.into()),

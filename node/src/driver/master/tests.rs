@@ -1,4 +1,4 @@
-//! Explanations take turns.
+//! Explanations take turns, and what operators hear when the loop ends.
 
 use meshos_control::{
     master::{Master, MasterConfig},
@@ -87,4 +87,20 @@ async fn more_than_may_wait_are_refused() {
     assert_eq!(handle.explain(QUESTION).await, Err(Unexplained::Busy));
     drop(asked);
     assert_eq!(Handle::default().explain(QUESTION).await, Err(Unexplained::NotLeading));
+}
+
+#[tokio::test]
+async fn an_operator_hears_whether_its_call_was_handed_in() {
+    let call = || OperatorCall::Teardown { framework: FrameworkId(1) };
+    assert_eq!(Handle::default().operate(call()).await, Err(NotOperated::NotLeading));
+    let (handle, mut inputs) = led();
+    let asking = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.operate(call()).await }
+    });
+    // It is there when the loop ends.
+    assert!(matches!(inputs.recv().await, Some(Input::Operator { .. })));
+    assert_eq!(asking.await.unwrap(), Err(NotOperated::Unanswered));
+    drop(inputs);
+    assert_eq!(handle.operate(call()).await, Err(NotOperated::NotLeading));
 }

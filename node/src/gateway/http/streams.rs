@@ -33,7 +33,7 @@ use crate::{
     budget::Budget,
     clock::Clock,
     cluster::{Leader, LeaderStream},
-    http::{ANYBODY, OPERATOR},
+    http::speaks_for_all,
     net::Net,
 };
 
@@ -250,7 +250,7 @@ fn take(
 fn principal(caller: &str, named: Option<&str>) -> Result<Principal, String> {
     let named = named.filter(|named| !named.is_empty());
     let principal = match named {
-        Some(named) if named == caller || [ANYBODY, OPERATOR].contains(&caller) => named,
+        Some(named) if named == caller || speaks_for_all(caller) => named,
         Some(named) => {
             return Err(format!(
                 "Authenticated principal {caller:?} differs from principal {named:?} in 'framework_info'"
