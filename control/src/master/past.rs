@@ -11,7 +11,8 @@ use super::{
 };
 use crate::registry::{Command, PAST_BYTES_MAX, PAST_PARTIES_MAX, PastRecord};
 
-/// So often in a half-life what was used goes on record: a new leader misses about a hundredth of what counts at most.
+/// So often in a half-life what was used goes on record: a new leader misses about a
+/// hundredth of what counts, and more of short ones, since that is not done more often than below.
 const NOTES_PER_HALF_LIFE: u32 = 64;
 /// But not more often than this, and at least this often.
 const NOTE_EVERY: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(15 * 60)];

@@ -47,6 +47,7 @@ impl Change {
         let (called, call) = call::read(media, body)?;
         match called {
             Called::Change(changing) => {
+                check_grace(media, &call)?;
                 Ok(Self { changing, asked: asked(changing, &call, caller, view)? })
             }
             Called::Read(read) => {
@@ -175,6 +176,19 @@ fn drain(
             .ok_or_else(|| invalid("The field 'max_grace_period' must be zero or more"))?,
     };
     Ok(Some(OperatorCall::Drain { agent, grace_max_ms, mark_gone: body.mark_gone() }))
+}
+
+/// In JSON a time that has neither of its fields has another one, which would be read as no time at all. In protobuf that is how
+/// none is written.
+fn check_grace(media: Media, call: &MasterCall) -> Result<(), Refused> {
+    let period = call.drain_agent.as_ref().and_then(|drain| drain.max_grace_period.as_ref());
+    let blank = period.is_some_and(|it| it.seconds.is_none() && it.nanos.is_none());
+    if media == Media::Json && blank {
+        return Err(invalid(
+            "The field 'max_grace_period' has neither 'seconds' nor 'nanos': say {\"seconds\": 0} to end tasks at once",
+        ));
+    }
+    Ok(())
 }
 
 /// At most what any task may have; nothing for what is negative.

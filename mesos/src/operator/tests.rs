@@ -247,6 +247,22 @@ fn nobody() -> Value {
 }
 
 #[test]
+fn a_grace_period_with_a_field_of_another_name_ends_nothing_at_once() {
+    let misread = json!({"agent_id": agent(1), "max_grace_period": {"nanoseconds": 5_000}});
+    let text = call("DRAIN_AGENT", misread).to_string();
+    let refused = Change::read(Media::Json, text.as_bytes(), OPS, &view()).unwrap_err();
+    assert_eq!(refused.status, 400);
+    assert!(refused.message.contains("neither 'seconds' nor 'nanos'"), "{}", refused.message);
+    // In protobuf that is how none is written.
+    let read = codec::read_operator_call(Media::Json, text.as_bytes()).unwrap();
+    let bytes = codec::write(Media::Protobuf, &read);
+    let change = Change::read(Media::Protobuf, &bytes, OPS, &view()).unwrap();
+    let asked = change.asked().cloned();
+    let (agent, grace_max_ms, mark_gone) = (agent_id(1), 0, false);
+    assert_eq!(asked, Some(OperatorCall::Drain { agent, grace_max_ms, mark_gone }));
+}
+
+#[test]
 fn what_is_not_there_is_refused_in_the_words_that_tools_know() {
     let framework = |id: &str| json!({"framework_id": {"value": id}});
     let unknown = format!("{PREFIX}-0099");

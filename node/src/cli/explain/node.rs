@@ -69,7 +69,7 @@ fn obstacle(name: &str) -> String {
         "not_reported" => "has not yet reported to this leader".to_owned(),
         "draining" => "drains: its tasks go on, and it is offered no more".to_owned(),
         "draining_tasks" => {
-            "drains: its tasks are being ended, and it is offered no more".to_owned()
+            "drains or is drained: its tasks are ended, and it is offered no more until `meshos undrain`".to_owned()
         }
         "deactivated" => {
             "is deactivated: its tasks go on, and it is offered no more until `meshos reactivate`"
