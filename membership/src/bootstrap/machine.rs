@@ -113,6 +113,14 @@ impl Bootstrap {
                 self.leader = leader;
             }
             Event::ClusterKnown(cluster_id) => {
+                let told_to_join = matches!(
+                    self.decided,
+                    Some(Decision::JoinAsLearner { .. } | Decision::JoinAsNode { .. })
+                );
+                if self.own.cluster_id.is_none() && !told_to_join {
+                    // Then its log has told it, though the group in it may be heard of a moment later.
+                    self.own.has_raft_state = true;
+                }
                 self.own.cluster_id.get_or_insert(cluster_id);
                 self.group_exists = true;
             }

@@ -402,6 +402,24 @@ fn other_clusters_are_refused() {
     );
 }
 
+/// The log brings the cluster's id and the group; which of them the machine hears of first is chance.
+#[test]
+fn a_seed_whose_log_has_just_come_has_not_lost_it() {
+    let everyone: Vec<_> = SEEDS.iter().map(|seed| voter(seed, 0)).collect();
+    let mut b = Node::seed("b:1");
+    let effects = b.answer("a:1", member("a:1", None, &everyone));
+    assert_eq!(decided(&effects), Some(&Decision::AwaitLog));
+    let effects = b.hand(Event::ClusterKnown(X));
+    assert_eq!(decided(&effects), None, "{effects:?}");
+    let effects = b.answer("a:1", member("a:1", Some(X), &everyone));
+    assert_eq!(decided(&effects), None, "{effects:?}");
+    // Also when it had heard of no group yet.
+    let mut b = Node::seed("b:1");
+    b.hand(Event::ClusterKnown(X));
+    let effects = b.answer("a:1", member("a:1", Some(X), &everyone));
+    assert_eq!(b.machine.decided(), Some(&Decision::AwaitLog), "{effects:?}");
+}
+
 #[test]
 fn a_voter_without_its_log_is_refused() {
     let (mut b, _) = Node::new(Own { cluster_id: Some(X), ..own("b:1") }, list());
