@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use meshos_protocol::resources::{Amount, ResourceName, Resources};
+use meshos_protocol::resources::{Amount, Resource, ResourceName, Resources};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// The most alternatives.
@@ -45,7 +45,8 @@ pub enum MinAllocatableError {
 }
 
 impl MinAllocatable {
-    /// Whether resources are worth an offer.
+    /// Whether resources are worth an offer. Shared volumes do not count: they stay free when they are
+    /// offered, so what holds nothing else would be offered without end.
     pub fn is_met_by(&self, resources: &Resources) -> bool {
         // Mostly what is left of an agent is nothing.
         !resources.is_empty()
@@ -60,7 +61,8 @@ impl MinAllocatable {
 /// need not be added up.
 fn holds(resources: &Resources, name: &ResourceName, least: Amount) -> bool {
     let mut sum = Amount::ZERO;
-    resources.iter().filter(|resource| resource.name() == name).any(|resource| {
+    let counts = |resource: &&Resource| resource.name() == name && !resource.metadata().shared;
+    resources.iter().filter(counts).any(|resource| {
         sum = sum.saturating_add(resource.amount().unwrap_or(Amount::ZERO));
         sum >= least
     })

@@ -1,9 +1,11 @@
 //! A cluster that lives through a history, and what it checks on the way.
 
 mod convert;
+mod lending;
+mod liveness;
 mod sums;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId},
@@ -16,7 +18,7 @@ use meshos_protocol::{
 use super::account::Account;
 use super::gangs::{Gang, Gangs};
 use super::history::{AgentStep, FrameworkStep, LedgerStep, RoleStep, Step};
-use crate::{Allocator, Grant, MinAllocatable, OfferMode, Options, Policy};
+use crate::{Allocator, Grant, MinAllocatable, OfferMode, Options, Policy, Quota};
 
 /// A task: whose, in which role, where, and of what.
 type Held = (FrameworkId, Role, AgentId, Resources);
@@ -35,11 +37,15 @@ pub(super) struct Cluster {
     tasks: Vec<Held>,
     agents: Vec<AgentId>,
     account: Account,
+    /// The quotas that are set.
+    quotas: BTreeMap<Role, Quota>,
     /// All that was ever granted.
     pub(super) granted: Vec<Grant>,
     gangs: Gangs,
     /// How many operations were carried out, and how many refused.
     pub(super) operations: (usize, usize),
+    /// How many offers were wanted back because somebody was guaranteed them.
+    pub(super) taken_back_for_guarantees: usize,
     /// Everything is looked at in every run.
     pub(super) from_scratch: bool,
 }
@@ -68,9 +74,11 @@ impl Cluster {
             tasks: Vec::new(),
             agents: Vec::new(),
             account: Account::default(),
+            quotas: BTreeMap::new(),
             granted: Vec::new(),
             gangs: Gangs::default(),
             operations: (0, 0),
+            taken_back_for_guarantees: 0,
             from_scratch: false,
         }
     }
@@ -87,6 +95,14 @@ impl Cluster {
             Step::Run => self.run(),
         }
         self.take_back();
+        if let Step::Framework(framework, FrameworkStep::Ask { role, .. }) = step {
+            let asks = (FrameworkId(*framework), role.clone());
+            for (id, role, agent, offered, _) in &self.offers {
+                if (*id, role) == (asks.0, &asks.1) {
+                    self.account.kept(*agent, &asks, offered);
+                }
+            }
+        }
         self.limits_are_kept();
         self.check();
     }
@@ -98,7 +114,7 @@ impl Cluster {
                 self.forget_agent(id);
                 self.agents.push(id);
                 self.agents.sort();
-                self.account.agent(id, total, profile);
+                self.account.agent(id, profile);
                 self.allocator.add_agent(id, total.clone(), profile.clone(), &[]);
             }
             AgentStep::Remove { choice } => {
@@ -109,7 +125,7 @@ impl Cluster {
             }
             AgentStep::Change { choice, total, profile } => {
                 if let Some(id) = pick(&self.agents, *choice) {
-                    self.account.agent(id, total, profile);
+                    self.account.agent(id, profile);
                     self.allocator.update_agent(id, total.clone(), profile.clone());
                 }
             }
@@ -151,8 +167,8 @@ impl Cluster {
             }
             FrameworkStep::Revive(roles) => allocator.revive(id, roles),
             // Those who are not in the role are told so, and nothing happens.
-            FrameworkStep::Wish(role, wishes) => {
-                drop(allocator.set_wishes(id, role, wishes));
+            FrameworkStep::Wish(role, wished) => {
+                drop(allocator.set_wishes(id, role, &wished.wishes()));
             }
             FrameworkStep::Ask { role, requests, together_ms } => {
                 let until = together_ms.map(|ms| Mono(self.now.0 + ms));
@@ -172,7 +188,11 @@ impl Cluster {
             }
             RoleStep::Priority(priority) => self.allocator.set_priority(role, *priority),
             RoleStep::Quota(quota) => {
-                self.account.quota(role);
+                if quota.is_empty() {
+                    self.quotas.remove(role);
+                } else {
+                    self.quotas.insert(role.clone(), quota.clone());
+                }
                 self.allocator.set_quota(role, quota.clone());
             }
         }
@@ -188,10 +208,16 @@ impl Cluster {
                     return;
                 };
                 self.gangs.answered(gang);
-                self.account.refuse(agent, framework, &role, until);
                 let used = used.of(&offered);
                 let got = self.allocator.accept(agent, framework, &role, &offered, &used, until);
                 assert!(self.optimistic || got == used, "{got} of {used}");
+                let member = (framework, role.clone());
+                self.account.used(agent, &member, &got);
+                let rest = offered.saturating_sub(&got);
+                if let Some(until) = until.filter(|_| !rest.is_empty()) {
+                    self.account.refuse(agent, member, rest, until);
+                }
+                self.answered(agent, framework, &role);
                 if !got.is_empty() {
                     self.tasks.push((framework, role, agent, got));
                 }
@@ -201,13 +227,30 @@ impl Cluster {
                 let declined = take(&mut self.offers, *choice);
                 if let Some((framework, role, agent, offered, gang)) = declined {
                     self.gangs.answered(gang);
-                    self.account.refuse(agent, framework, &role, until);
                     self.allocator.recover_offered(agent, framework, &role, &offered, until);
+                    let member = (framework, role.clone());
+                    match until {
+                        Some(until) => self.account.refuse(agent, member, offered, until),
+                        None => self.account.give_back(agent, member),
+                    }
+                    self.answered(agent, framework, &role);
                 }
             }
             LedgerStep::EndTask { choice } => {
                 if let Some((framework, role, agent, used)) = take(&mut self.tasks, *choice) {
                     self.allocator.recover_allocated(agent, framework, &role, &used);
+                }
+            }
+            LedgerStep::Adopt { choice, framework, role, used } => {
+                if let Some(agent) = pick(&self.agents, *choice) {
+                    let framework = FrameworkId(*framework);
+                    // No two tasks of a node listen on the same port.
+                    let mut tasks = self.tasks.iter().filter(|(_, _, at, _)| *at == agent);
+                    let is_port = |part: &Resource| *part.name() == ResourceName::Ports;
+                    let listens = tasks.any(|(.., held)| held.iter().any(is_port));
+                    let used = &used.filter(|part| !listens || !is_port(part));
+                    self.allocator.add_allocated(agent, framework, role, used);
+                    self.tasks.push((framework, role.clone(), agent, used.clone()));
                 }
             }
             LedgerStep::Convert { choice, offered: true, wanted } => {
@@ -225,6 +268,14 @@ impl Cluster {
         }
     }
 
+    /// One offer is less. The last of an agent settles what was wanted of it.
+    fn answered(&mut self, agent: AgentId, framework: FrameworkId, role: &Role) {
+        let own = |(id, of, at, ..): &Offered| (*id, of, *at) == (framework, role, agent);
+        if !self.offers.iter().any(own) {
+            self.account.settled(agent, &(framework, role.clone()));
+        }
+    }
+
     /// Runs until nothing is wanted back any more: what came back goes where it was wanted.
     fn run(&mut self) {
         const RUNS_MAX: usize = 64;
@@ -233,9 +284,10 @@ impl Cluster {
             self.take_back() == 0
         });
         assert!(settles, "offers are wanted back again and again");
+        self.guarantees_are_served();
     }
 
-    fn run_once(&mut self) {
+    pub(super) fn run_once(&mut self) {
         if self.from_scratch {
             self.allocator.look_at_everything();
         }
@@ -245,21 +297,26 @@ impl Cluster {
         for grant in &grants {
             let Grant { framework, role, agent, resources, gang } = grant.clone();
             assert!(!resources.is_empty(), "an offer holds something");
+            self.is_well_meant(grant);
+            self.account.granted(agent, &(framework, role.clone()), &resources);
             self.offers.push((framework, role, agent, resources, gang));
         }
+        self.account.check_demands();
         self.gangs.granted(&grants);
+        // Before it is looked who waits: whose time is over wants nothing any more.
+        self.gangs.failed(self.allocator.take_failed_gangs(), self.now);
         self.granted.extend(grants);
         assert!(!self.allocator.needs_run(), "a run leaves nothing to do");
         assert!(self.allocator.next_deadline().is_none_or(|at| at > self.now));
         assert!(self.roles_over_their_limits().is_subset(&over), "a limit was exceeded by offers");
         self.nobody_waits_for_what_is_free();
         self.nobody_is_forgotten();
-        self.gangs.failed(self.allocator.take_failed_gangs(), self.now);
     }
 
     /// Gives offers back that are wanted back, and says how often that was.
     fn take_back(&mut self) -> usize {
         let rescinds = self.allocator.take_rescinds();
+        self.only_what_is_guaranteed_comes_back(&rescinds);
         let count = rescinds.len();
         let gangs = self.offers.iter().filter(|offer| offer.4.is_some());
         let torn: BTreeSet<_> =
@@ -288,6 +345,8 @@ impl Cluster {
         self.offers = kept;
         for (framework, role, agent, offered, _) in &gone {
             self.allocator.take_back_offered(*agent, *framework, role, offered, None);
+            self.account.give_back(*agent, (*framework, role.clone()));
+            self.answered(*agent, *framework, role);
         }
         for (framework, role, .., gang) in &gone {
             // One of which a part was answered is its framework's matter.
@@ -335,38 +394,9 @@ impl Cluster {
         }
     }
 
-    /// The same without asking the allocator for its reasons: nothing is free for everybody while
-    /// somebody takes whatever there is.
-    fn nobody_is_forgotten(&self) {
-        const PLAIN: fn(&Resource) -> bool =
-            |resource| resource.metadata().is_unreserved() && resource.metadata().is_plain();
-        for (agent, framework, role) in self.account.unhindered(self.now) {
-            let Some(state) = self.allocator.agent(agent) else { continue };
-            let own = self
-                .offers
-                .iter()
-                .filter(|(of, as_role, at, ..)| (*of, as_role, *at) == (framework, role, agent));
-            // Optimistic offers leave things free, and are made to so many at once.
-            if self.optimistic && (own.count() > 0 || self.holders_of(agent) >= 8) {
-                continue;
-            }
-            let used = self.tasks.iter().filter(|(.., at, _)| *at == agent);
-            let used: Resources = used.map(|(.., resources)| resources).sum();
-            let offered = self.offers.iter().filter(|(_, _, at, ..)| *at == agent);
-            let offered: Resources = offered.map(|(.., resources, _)| resources).sum();
-            let taken = if self.optimistic { used } else { used + &offered };
-            let free = state.total.saturating_sub(&taken.exclusive()).filter(PLAIN);
-            assert!(
-                !self.least.is_met_by(&free),
-                "{framework} in {role} is not offered {free} of {agent}"
-            );
-        }
-    }
-
-    fn holders_of(&self, agent: AgentId) -> usize {
+    fn holders_of(&self, agent: AgentId) -> BTreeSet<(FrameworkId, &Role)> {
         let of_agent = self.offers.iter().filter(|(_, _, at, ..)| *at == agent);
-        let holders = of_agent.map(|(framework, role, ..)| (*framework, role));
-        holders.collect::<BTreeSet<_>>().len()
+        of_agent.map(|(framework, role, ..)| (*framework, role)).collect()
     }
 
     /// Another policy takes over; what is held stays held.

@@ -30,6 +30,11 @@ impl Gangs {
         self.waiting.extend(gang.map(|gang| (holder, gang)));
     }
 
+    /// Whether somebody waits for several things at once.
+    pub(super) fn waits(&self, holder: &Holder) -> bool {
+        self.waiting.contains_key(holder)
+    }
+
     /// Others want nothing together any more.
     pub(super) fn retain(&mut self, wants: impl Fn(&Holder) -> bool) {
         self.waiting.retain(|holder, _| wants(holder));

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
+    attributes::Attributes,
     framework::Capabilities,
-    resources::{Amount, ResourceName, Resources},
+    resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
     wishes::{AgentConstraint, FaultDomain, OfferWishes, Predicate, ResourceRequest, Selector},
 };
@@ -44,8 +45,40 @@ pub(super) enum FrameworkStep {
     Activate(bool),
     Suppress(BTreeSet<Role>),
     Revive(BTreeSet<Role>),
-    Wish(Role, OfferWishes),
+    Wish(Role, Wished),
     Ask { role: Role, requests: Vec<ResourceRequest>, together_ms: Option<u64> },
+}
+
+/// What a framework wishes of offers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wished {
+    /// The smallest offer.
+    pub(super) minimum: Option<ScalarQuantities>,
+    /// A rack, and whether agents must be in it or must not.
+    rack: Option<(&'static str, bool)>,
+}
+
+impl Wished {
+    pub(super) fn wishes(&self) -> OfferWishes {
+        let constraint = |(rack, is_in): (&'static str, bool)| {
+            let of = Selector::Attribute { name: "rack".to_owned() };
+            let value = rack.to_owned();
+            let is =
+                if is_in { Predicate::Equals { value } } else { Predicate::NotEquals { value } };
+            vec![AgentConstraint { of, is }]
+        };
+        OfferWishes {
+            minimum: self.minimum.iter().cloned().collect(),
+            constraints: self.rack.map(constraint).into_iter().collect(),
+        }
+    }
+
+    /// Whether an agent of these attributes, which name a rack or nothing, is one of those it wants.
+    pub(super) fn suits(&self, attributes: &Attributes) -> bool {
+        self.rack.is_none_or(|(rack, is_in)| {
+            (*attributes == parse::<Attributes>(&format!("rack:{rack}"))) == is_in
+        })
+    }
 }
 
 /// An operator says something of a role.
@@ -71,6 +104,13 @@ pub(super) enum LedgerStep {
     EndTask {
         choice: usize,
     },
+    /// A task turns up that nobody knew.
+    Adopt {
+        choice: usize,
+        framework: u64,
+        role: Role,
+        used: Resources,
+    },
     /// An operator wants what an offer holds.
     TakeBack {
         choice: usize,
@@ -92,13 +132,43 @@ pub(super) fn history(chance: &mut Chance, agents: usize, steps: usize) -> Vec<S
         history.push(add_agent(chance, number));
     }
     for framework in 0..4 {
-        history.push(subscribe(chance, framework));
+        let step = subscribe(chance, framework);
+        let asks = match &step {
+            Step::Framework(_, FrameworkStep::Subscribe { roles, .. }) if chance.once_in(4) => {
+                roles.first().cloned()
+            }
+            Step::Agent(_) | Step::Framework(..) | Step::Role(..) | Step::Ledger(_) => None,
+            Step::Wait { .. } | Step::Run => None,
+        };
+        history.push(step);
+        if let Some(role) = asks {
+            history.push(Step::Framework(framework, ask(chance, agents, role)));
+        }
+    }
+    if chance.once_in(3) {
+        lend(chance, &mut history);
     }
     for _ in 0..steps {
         history.push(step(chance, agents));
     }
     history.push(Step::Run);
     history
+}
+
+/// Everything is offered to some when others come who are guaranteed a part of it.
+fn lend(chance: &mut Chance, history: &mut Vec<Step>) {
+    history.push(Step::Run);
+    for framework in 4..6 {
+        let step = subscribe(chance, framework);
+        if let Step::Framework(_, FrameworkStep::Subscribe { roles, .. }) = &step {
+            for role in roles {
+                let quota = Quota { limit: BTreeMap::new(), ..quota(chance) };
+                history.push(Step::Role(role.clone(), RoleStep::Quota(quota)));
+            }
+        }
+        history.push(step);
+        history.push(Step::Run);
+    }
 }
 
 fn step(chance: &mut Chance, agents: usize) -> Step {
@@ -125,13 +195,16 @@ fn agent_step(chance: &mut Chance, choice: usize) -> AgentStep {
 }
 
 fn framework_step(chance: &mut Chance, agents: usize) -> FrameworkStep {
-    match chance.below(6) {
+    match chance.below(8) {
         0 => FrameworkStep::Remove,
         1 => FrameworkStep::Activate(!chance.once_in(3)),
         2 => FrameworkStep::Suppress(roles(chance)),
         3 => FrameworkStep::Revive(roles(chance)),
         4 => FrameworkStep::Wish(role(chance), wishes(chance)),
-        _ => ask(chance, agents),
+        _ => {
+            let role = role(chance);
+            ask(chance, agents, role)
+        }
     }
 }
 
@@ -153,6 +226,12 @@ fn ledger_step(chance: &mut Chance, choice: usize) -> LedgerStep {
         }
         5..=9 => LedgerStep::Decline { choice, refuse_ms: refuse_ms(chance) },
         10 => LedgerStep::TakeBack { choice },
+        11 if chance.once_in(2) => LedgerStep::Adopt {
+            choice,
+            framework: u64::try_from(chance.below(6)).unwrap_or(0),
+            role: role(chance),
+            used: parse(pick(chance, &["cpus:1;mem:32;ports:[3-6]", "cpus:0.5", "mem(z):10"])),
+        },
         _ => LedgerStep::EndTask { choice },
     }
 }
@@ -187,21 +266,23 @@ fn subscribe(chance: &mut Chance, framework: u64) -> Step {
     Step::Framework(framework, FrameworkStep::Subscribe { roles, suppressed, capabilities })
 }
 
-fn ask(chance: &mut Chance, agents: usize) -> FrameworkStep {
+fn ask(chance: &mut Chance, agents: usize, role: Role) -> FrameworkStep {
     use meshos_protocol::ids::{AgentId, NodeId};
     let number = u64::try_from(chance.below(agents)).unwrap_or(0);
     let named = AgentId::new(NodeId::from_bits(number), 1);
-    let wanted =
-        pick(chance, &["cpus:1;mem:100", "cpus:0.3", "mem:200;ports:[7-8]", "mem:50;names:{y}"]);
+    const WANTED: [&str; 4] =
+        ["cpus:1;mem:100", "cpus:0.3", "mem:200;ports:[7-8]", "mem:50;names:{y}"];
+    let one = pick(chance, &WANTED);
+    let alike = !chance.once_in(3);
     let requests = (0..chance.below(3))
         .map(|_| ResourceRequest {
             agent: chance.once_in(3).then_some(named),
-            resources: parse(wanted),
+            resources: parse(if alike { one } else { pick(chance, &WANTED) }),
             count: u32::try_from(1 + chance.below(4)).unwrap_or(1),
         })
         .collect();
-    let together_ms = chance.once_in(3).then_some(3000);
-    FrameworkStep::Ask { role: role(chance), requests, together_ms }
+    let together_ms = chance.once_in(2).then_some(3000);
+    FrameworkStep::Ask { role, requests, together_ms }
 }
 
 fn refuse_ms(chance: &mut Chance) -> Option<u64> {
@@ -232,23 +313,12 @@ fn quota(chance: &mut Chance) -> Quota {
     Quota { guarantee: amounts(chance, 8).into_iter().collect(), limit: amounts(chance, 40) }
 }
 
-fn wishes(chance: &mut Chance) -> OfferWishes {
-    let mut wishes = OfferWishes::default();
-    if chance.once_in(2) {
-        let minimum = pick(chance, &["mem:2000", "cpus:2;mem:100"]);
-        wishes.minimum = vec![parse::<Resources>(minimum).quantities()];
+fn wishes(chance: &mut Chance) -> Wished {
+    let minimum = chance.once_in(2).then(|| pick(chance, &["mem:2000", "cpus:2;mem:100"]));
+    Wished {
+        minimum: minimum.map(|minimum| parse::<Resources>(minimum).quantities()),
+        rack: chance.once_in(2).then(|| ("r1", chance.once_in(2))),
     }
-    if chance.once_in(2) {
-        let of = Selector::Attribute { name: "rack".to_owned() };
-        let value = "r1".to_owned();
-        let is = if chance.once_in(2) {
-            Predicate::Equals { value }
-        } else {
-            Predicate::NotEquals { value }
-        };
-        wishes.constraints = vec![vec![AgentConstraint { of, is }]];
-    }
-    wishes
 }
 
 fn profile(chance: &mut Chance) -> AgentProfile {

@@ -13,7 +13,7 @@ use meshos_protocol::{
 };
 
 use super::support::{Cluster, agent, resources, role};
-use crate::{AgentProfile, SkipRule};
+use crate::{AgentProfile, Options, SkipRule};
 
 const FIRST: FrameworkId = FrameworkId(1);
 
@@ -128,7 +128,7 @@ fn a_shared_volume_is_used_by_several_at_once_and_counts_once() {
 
 #[test]
 fn a_volume_that_is_not_shared_is_offered_to_one_and_never_in_parts() {
-    let mut cluster = Cluster::with(crate::Options::default(), 1);
+    let mut cluster = Cluster::with(Options::default(), 1);
     cluster.add_framework(1, &["a"]);
     cluster.add_framework(2, &["a"]);
     add(&mut cluster, 1, "cpus:4;mem:4096", volume(false));
@@ -165,4 +165,18 @@ fn refined_reservations_go_to_those_who_understand_them() {
     assert_eq!(cluster.run()[0].resources, resources("cpus:1;mem:64"));
     cluster.add_framework(2, &["a/b"]);
     assert_eq!(cluster.run()[0].resources, Resources::from(refined));
+}
+
+/// It stays free when it is offered: what is worth an offer must be used up by offers.
+#[test]
+fn a_shared_volume_alone_is_not_worth_an_offer() {
+    let min_allocatable = "cpus:1|disk:40".parse().unwrap();
+    let mut cluster = Cluster::with(Options { min_allocatable, ..Options::default() }, 0);
+    let capabilities = Capabilities { shared_resources: true, ..Capabilities::default() };
+    cluster.add_capable(1, &["a"], capabilities);
+    cluster.add_capable(2, &["a"], capabilities);
+    add(&mut cluster, 1, "cpus:2;mem:64", volume(true));
+    let grants = cluster.run();
+    assert_eq!(grants.len(), 1, "{grants:?}");
+    assert_eq!(grants[0].resources.shared(), Resources::from(volume(true)));
 }

@@ -1,0 +1,171 @@
+//! Nobody waits for what it could have, and nobody is offered what it may not have: both without
+//! asking the allocator for its reasons.
+
+use std::collections::BTreeMap;
+
+use meshos_protocol::{
+    ids::AgentId,
+    resources::{Amount, ResourceName, Resources, ScalarQuantities},
+    role::Role,
+};
+
+use super::Cluster;
+use crate::{
+    Grant, Quota,
+    conformance::account::{Member, is_pool, with_those_above, within},
+};
+
+/// To so many the same is offered at once, when offers are optimistic.
+const HOLDERS_MAX: usize = 8;
+
+/// What every agent has, and what of it is free for everybody.
+pub(super) struct Stock {
+    pub(super) agent: AgentId,
+    pub(super) total: Resources,
+    pub(super) free: Resources,
+}
+
+/// What roles with a quota consume.
+pub(super) struct Consumption<'a> {
+    pub(super) quotas: &'a BTreeMap<Role, Quota>,
+    pub(super) consumed: BTreeMap<Role, ScalarQuantities>,
+}
+
+impl Consumption<'_> {
+    pub(super) fn of(&self, role: &Role, name: &ResourceName) -> Amount {
+        self.consumed.get(role).map_or(Amount::ZERO, |consumed| consumed.get(name))
+    }
+
+    /// How much more a role may have of what is limited.
+    pub(super) fn room(&self, role: &Role) -> BTreeMap<ResourceName, Amount> {
+        let mut room = BTreeMap::new();
+        for role in with_those_above(role) {
+            for (name, limit) in self.quotas.get(&role).into_iter().flat_map(|quota| &quota.limit) {
+                let left = limit.remaining_after(self.of(&role, name));
+                let least = room.entry(name.clone()).or_insert(left);
+                *least = left.min(*least);
+            }
+        }
+        room
+    }
+}
+
+impl Cluster {
+    /// What counts for the quotas that are set: what those in a role hold of the unreserved pool, and all that is
+    /// reserved for it, wherever it is.
+    pub(super) fn consumption(&self) -> Consumption<'_> {
+        let mut consumed = BTreeMap::<Role, ScalarQuantities>::new();
+        let mut count = |role: &Role, amounts: &ScalarQuantities| {
+            for role in with_those_above(role).filter(|role| self.quotas.contains_key(role)) {
+                *consumed.entry(role).or_default() += amounts;
+            }
+        };
+        let tasks = self.tasks.iter().map(|(_, role, _, held)| (role, held));
+        let offers = self.offers.iter().map(|(_, role, _, held, _)| (role, held));
+        if !self.quotas.is_empty() {
+            for (role, held) in tasks.chain(offers) {
+                let pool = held.filter(|part| is_pool(part) && !part.metadata().shared);
+                count(role, &pool.quantities());
+            }
+            for state in self.allocator.agents() {
+                for part in state.total.iter().filter(|part| !part.metadata().shared) {
+                    let (it, one) = (part.metadata(), Resources::from(part.clone()));
+                    if let Some(role) = it.reserved_role().filter(|_| !it.revocable) {
+                        count(role, &one.quantities());
+                    }
+                }
+            }
+        }
+        Consumption { quotas: &self.quotas, consumed }
+    }
+
+    /// What each agent has free. When offers are optimistic, what is offered is free as well.
+    pub(super) fn stock(&self) -> Vec<Stock> {
+        let mut taken = BTreeMap::<AgentId, Resources>::new();
+        for (_, _, agent, held) in &self.tasks {
+            *taken.entry(*agent).or_default() += held;
+        }
+        for (_, _, agent, held, _) in self.offers.iter().filter(|_| !self.optimistic) {
+            *taken.entry(*agent).or_default() += held;
+        }
+        let free = |state: crate::AgentState| {
+            let taken = taken.get(&state.agent).map(Resources::exclusive).unwrap_or_default();
+            let free = state.total.saturating_sub(&taken);
+            Stock { agent: state.agent, total: state.total, free }
+        };
+        self.allocator.agents().map(free).collect()
+    }
+
+    /// What of some resources of an agent a member could be offered, as far as it understands them and
+    /// limits allow it; nothing when that is not worth an offer.
+    pub(super) fn portion(
+        &self,
+        member: &Member,
+        available: &Resources,
+        room: &BTreeMap<ResourceName, Amount>,
+    ) -> Option<Resources> {
+        let worth_it = |portion: &Resources| self.least.is_met_by(portion);
+        let may_have = Some(self.account.may_have(member, available)).filter(worth_it)?;
+        Some(within(room, &may_have)).filter(worth_it)
+    }
+
+    /// After a run nothing is left that somebody waits for, has use for, may have and has not refused.
+    /// What a role is guaranteed is lent while nobody in it wants it, and bands come before each
+    /// other in a run, so neither withholds anything.
+    pub(super) fn nobody_is_forgotten(&self) {
+        let consumption = self.consumption();
+        let stock = self.stock();
+        let worth_it = |stock: &&Stock| self.least.is_met_by(&stock.free);
+        let stock: Vec<&Stock> = stock.iter().filter(worth_it).collect();
+        for member in self.account.waiting() {
+            let room = consumption.room(&member.1);
+            let mut together = (self.gangs.waits(&member))
+                .then(|| self.account.wanted_alike(&member))
+                .flatten()
+                .filter(|_| room.is_empty());
+            for Stock { agent, total, free } in &stock {
+                if !self.account.suits(*agent, total, &member)
+                    || self.has_its_offers(*agent, &member)
+                {
+                    continue;
+                }
+                let Some(mut portion) = self.portion(&member, free, &room) else { continue };
+                if let Some((kind, count)) = &mut together {
+                    *count -= portion.take(kind, *count, &member.1);
+                }
+                let waits_for = self.account.wants(*agent, &member, &portion)
+                    && !self.account.refuses(*agent, &member, &portion, self.now);
+                assert!(!waits_for, "{member:?} is not offered {portion} of {agent}");
+            }
+            let fits = together.filter(|(_, count)| *count == 0);
+            assert_eq!(fits, None, "{member:?} could have all that it wants together");
+        }
+    }
+
+    /// When offers are optimistic: whether a member is offered something of an agent, or as many others
+    /// are as can be.
+    fn has_its_offers(&self, agent: AgentId, member: &Member) -> bool {
+        let holders = self.holders_of(agent);
+        self.optimistic
+            && (holders.len() >= HOLDERS_MAX || holders.contains(&(member.0, &member.1)))
+    }
+
+    /// An offer is one that its framework may have: it waits for it, understands it, has not refused it,
+    /// and the agent is as it wishes.
+    pub(super) fn is_well_meant(&self, grant: &Grant) {
+        let Grant { framework, role, agent, resources, gang } = grant;
+        let member = (*framework, role.clone());
+        let account = &self.account;
+        assert!(account.waits(&member), "nobody waits for {grant:?}");
+        let total = self.allocator.agent(*agent).map(|state| state.total).unwrap_or_default();
+        assert!(account.suits(*agent, &total, &member), "the agent does not suit: {grant:?}");
+        let may_have = account.may_have(&member, resources);
+        assert_eq!(may_have, *resources, "it may have no more of {grant:?}");
+        assert_eq!(account.wants_together(&member), gang.is_some(), "alone or not: {grant:?}");
+        if gang.is_none() {
+            assert!(account.is_large_enough(&member, resources), "too small: {grant:?}");
+            let refused = account.still_refuses(*agent, &member, resources, self.now);
+            assert!(!refused, "it was refused: {grant:?}");
+        }
+    }
+}
