@@ -17,7 +17,7 @@
 //! [`check_fairness`] is for policies that say they are fair: the laws of dominant resource fairness
 //! (Ghodsi et al., NSDI 2011), each up to one task, because tasks cannot be divided.
 
-mod account;
+pub(crate) mod account;
 mod cluster;
 pub(crate) mod conversions;
 mod fairness;

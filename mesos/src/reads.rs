@@ -24,5 +24,7 @@ pub use master::{Build, Master, state, summary};
 pub use metrics::{Machine, metrics};
 pub use node::{Node, Usage, running};
 pub use picture::Picture;
+pub(crate) use roles::has_quota;
 pub use roles::{quota, roles, weights};
+pub(crate) use rows::name_of;
 pub use tasks::{Order, TaskQuery, tasks};

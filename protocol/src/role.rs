@@ -110,6 +110,11 @@ impl Role {
         self.0.rsplit_once('/').map(|(parent, _)| Role(Arc::from(parent)))
     }
 
+    /// This role and those above it, the nearest first.
+    pub fn with_those_above(&self) -> impl Iterator<Item = Role> + use<> {
+        std::iter::successors(Some(self.clone()), Self::parent)
+    }
+
     /// Whether `other` lies below this role, at any depth. No role lies below itself, and none
     /// below `*`.
     #[must_use]

@@ -158,6 +158,6 @@ pub fn resources_by_key<S: Serializer>(
     parts: &BTreeMap<String, Resources>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    // Those of one name have keys that begin with it, so one map holds them all.
+    // No two of them have a key in common, so one map holds them all.
     resources_as_map(&parts.values().sum::<Resources>(), serializer)
 }

@@ -212,6 +212,12 @@ impl Allocator {
     ) -> Fit {
         let mut fit = Fit::default();
         let wanted = wanted.as_request();
+        // What may be taken back, wanted by one that does not say that it takes such.
+        let says_so = self.memberships[key].capabilities.revocable_resources;
+        let unsaid = if says_so { Resources::new() } else { wanted.revocable() };
+        let is_unsaid = |mine: &Resource| {
+            mine.metadata().revocable && unsaid.iter().any(|wanted| wanted.name() == mine.name())
+        };
         for (id, agent) in &self.agent_keys {
             if of.is_some_and(|of| of != *id) {
                 continue;
@@ -223,7 +229,7 @@ impl Allocator {
                 *fit.lacking.entry(name.clone()).or_default() += 1;
             }
             let rule = silenced.or_else(|| self.skip_rule(*agent, key));
-            let rule = if self.has_what_is_not_understood(*agent, key, &wanted) {
+            let rule = if self.agents[*agent].total().iter().any(is_unsaid) {
                 rule.max(Some(SkipRule::NotUnderstood))
             } else {
                 // That it has too little of something says the same, and more.
@@ -276,12 +282,12 @@ impl Allocator {
         if matches!(closed, Some(SkipRule::AgentInactive | SkipRule::NotOfferable)) {
             return closed;
         }
-        let look = Look { tree: &self.tree, page, agent, turns: true };
-        let is_own = page.holdings().get(&key).is_some_and(|holding| !holding.offered.is_empty());
+        let is_own = || page.holdings().get(&key).is_some_and(|it| !it.offered.is_empty());
         let closed = match closed {
-            Some(SkipRule::OfferedElsewhere) if is_own => Some(SkipRule::OfferedAlready),
+            Some(SkipRule::OfferedElsewhere) if is_own() => Some(SkipRule::OfferedAlready),
             _ => closed,
         };
+        let look = Look { tree: &self.tree, page, agent, turns: true };
         page.unsuited(agent, membership)
             .or(closed)
             .or_else(|| look.at(key, membership, |refused, free| refused.contains(free)).err())
@@ -328,21 +334,6 @@ impl Allocator {
             Some((key_of(wanted), missing(wanted, &one, &available)))
         };
         task.iter().filter_map(lacks).collect()
-    }
-
-    /// Whether an agent has revocable resources that a membership wants without saying that it takes such.
-    fn has_what_is_not_understood(
-        &self,
-        agent: Key<Agent>,
-        key: Key<Membership>,
-        wanted: &Resources,
-    ) -> bool {
-        let is_there = |wanted: &Resource| {
-            let mut all = self.agents[agent].total().iter();
-            all.any(|mine| mine.metadata().revocable && mine.name() == wanted.name())
-        };
-        !self.memberships[key].capabilities.revocable_resources
-            && wanted.revocable().iter().any(is_there)
     }
 
     /// Whether an agent of which nobody used anything would have room for a task.

@@ -143,19 +143,22 @@ impl Allocator {
 
     /// Takes back all that a membership is offered, on whatever agent.
     pub(super) fn take_back_offers(&mut self, holder: Key<Membership>) {
-        if self.memberships[holder].agents == 0 {
-            return;
-        }
-        let offers: Vec<_> = self
-            .agents
-            .iter()
-            .filter_map(|(key, page)| Some((key, page.holdings().get(&holder)?.offered.clone())))
-            .filter(|(_, offered)| !offered.is_empty())
-            .collect();
-        for (agent, offered) in offers {
+        for (agent, offered) in self.offered_to(holder) {
             self.return_offered(agent, holder, &offered, None, Back::Left);
             self.offers_settled(agent, holder);
         }
+    }
+
+    /// All that a membership is offered, by agent.
+    pub(super) fn offered_to(&self, holder: Key<Membership>) -> Vec<(Key<Agent>, Resources)> {
+        if self.memberships[holder].agents == 0 {
+            return Vec::new();
+        }
+        self.agents
+            .iter()
+            .filter_map(|(key, page)| Some((key, page.holdings().get(&holder)?.offered.clone())))
+            .filter(|(_, offered)| !offered.is_empty())
+            .collect()
     }
 
     fn find(

@@ -151,6 +151,9 @@ impl Allocator {
         // What the first could spare may be of no use, and keep others of its role from sparing theirs.
         for first in 0..holders.len() {
             let mut spared = self.spared(agent, &holders[first..], moves);
+            if spared.is_empty() {
+                continue;
+            }
             let (wanted, gained) = self.wanted_of(agent, &spared, key, short);
             for holder in spared.drain(wanted..) {
                 self.moves_less(agent, holder, moves);
@@ -321,28 +324,25 @@ impl Allocator {
     /// Wants the offers of a membership back that hold more, or other things, than it wants now. What is
     /// part of something that is wanted together only is offered with all of it.
     pub(super) fn want_back_undemanded(&mut self, holder: Key<Membership>) {
-        let Self { agents, memberships, .. } = self;
-        let Membership { role, agents: holds, wishes, .. } = &mut memberships[holder];
-        let demand = wishes.as_mut().and_then(|wishes| wishes.demand.as_mut());
-        let Some(demand) = demand.filter(|_| *holds > 0) else { return };
-        let mut undemanded = Vec::new();
-        for (agent, page) in agents.iter() {
-            let Some(offered) = page.holdings().get(&holder).map(|it| &it.offered) else {
-                continue;
-            };
-            if offered.is_empty() || self.wanted_back.contains(&(agent, holder)) {
+        if self.memberships[holder].demand().is_none() {
+            return;
+        }
+        for (agent, offered) in self.offered_to(holder) {
+            if self.wanted_back.contains(&(agent, holder)) {
                 continue;
             }
-            let wanted = demand.cut(page.id, offered, role);
-            match wanted.filter(|(wanted, _)| wanted == offered) {
-                Some((_, requested)) if demand.together_until().is_none() => {
+            let (id, role) = (self.agents[agent].id, self.memberships[holder].role.clone());
+            let Some(demand) = self.memberships[holder].demand_mut() else { return };
+            match demand.cut(id, &offered, &role) {
+                Some((wanted, requested))
+                    if wanted == offered && demand.together_until().is_none() =>
+                {
                     demand.give(agent, requested);
                 }
-                Some(_) | None => undemanded.push((agent, holder)),
+                Some(_) | None => {
+                    self.want_back((agent, holder), (RescindCause::NotRequested, None));
+                }
             }
-        }
-        for offered in undemanded {
-            self.want_back(offered, (RescindCause::NotRequested, None));
         }
     }
 

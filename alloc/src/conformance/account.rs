@@ -399,7 +399,7 @@ impl Asked {
 /// What of resources is left when there must be no more of the unreserved pool than `room`: amounts are
 /// cut, GPUs and what comes whole stay whole, and a remainder without processors or memory goes to
 /// others.
-pub(super) fn within(room: &BTreeMap<ResourceName, Amount>, resources: &Resources) -> Resources {
+pub(crate) fn within(room: &BTreeMap<ResourceName, Amount>, resources: &Resources) -> Resources {
     let mut room = room.clone();
     let mut cut = Vec::new();
     for part in resources {
@@ -427,9 +427,4 @@ pub(super) fn within(room: &BTreeMap<ResourceName, Amount>, resources: &Resource
 /// What counts for quota when somebody holds it.
 pub(super) fn is_pool(part: &Resource) -> bool {
     part.metadata().is_unreserved() && !part.metadata().revocable
-}
-
-/// A role and those above it.
-pub(super) fn with_those_above(role: &Role) -> impl Iterator<Item = Role> {
-    std::iter::successors(Some(role.clone()), Role::parent)
 }

@@ -137,8 +137,12 @@ pub(super) fn history(chance: &mut Chance, agents: usize, steps: usize) -> Vec<S
             Step::Framework(_, FrameworkStep::Subscribe { roles, .. }) if chance.once_in(4) => {
                 roles.first().cloned()
             }
-            Step::Agent(_) | Step::Framework(..) | Step::Role(..) | Step::Ledger(_) => None,
-            Step::Wait { .. } | Step::Run => None,
+            Step::Agent(_)
+            | Step::Framework(..)
+            | Step::Role(..)
+            | Step::Ledger(_)
+            | Step::Wait { .. }
+            | Step::Run => None,
         };
         history.push(step);
         if let Some(role) = asks {

@@ -1,9 +1,6 @@
 //! Quota in the tree: who has less than it is guaranteed, and how much more anybody may have.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
@@ -27,21 +24,21 @@ pub(crate) struct Moves {
 impl Moves {
     /// A framework in a role gets so much.
     pub(crate) fn gain(&mut self, role: &Role, amounts: &ScalarQuantities) {
-        for role in std::iter::successors(Some(role.clone()), Role::parent) {
+        for role in role.with_those_above() {
             *self.gained.entry(role).or_default() += amounts;
         }
     }
 
     /// A framework in a role gives so much back.
     pub(crate) fn lose(&mut self, role: &Role, amounts: &ScalarQuantities) {
-        for role in std::iter::successors(Some(role.clone()), Role::parent) {
+        for role in role.with_those_above() {
             *self.lost.entry(role).or_default() += amounts;
         }
     }
 
     /// It keeps that after all.
     pub(crate) fn keep(&mut self, role: &Role, amounts: &ScalarQuantities) {
-        for role in std::iter::successors(Some(role.clone()), Role::parent) {
+        for role in role.with_those_above() {
             let lost = self.lost.entry(role).or_default();
             *lost = lost.saturating_sub(amounts);
         }
@@ -121,7 +118,7 @@ impl Tree {
     /// Whether a role or one above it exceeds its limit.
     pub(crate) fn exceeds_limit(&self, role: &Role) -> bool {
         self.has_quota()
-            && std::iter::successors(Some(role.clone()), Role::parent).any(|role| {
+            && role.with_those_above().any(|role| {
                 let Some(quota) = self.settings.quotas.get(&role) else { return false };
                 let consumed = self.consumption(&role);
                 quota.limit.iter().any(|(name, limit)| consumed.get(name) > *limit)
@@ -187,7 +184,7 @@ impl Tree {
                 let (role, name, amount) = (role.clone(), name.clone(), *amount);
                 return Err(QuotaError::Negative { role, name, amount });
             }
-            self.check_reachable(role, quotas)?;
+            self.check_reachable(role, quota, quotas)?;
             let consumption = self.consumption(role);
             for (name, limit) in &quota.limit {
                 let consumed = consumption.get(name);
@@ -204,10 +201,10 @@ impl Tree {
     fn check_reachable(
         &self,
         role: &Role,
+        quota: &Quota,
         quotas: &BTreeMap<Role, Quota>,
     ) -> Result<(), QuotaError> {
-        let Some(quota) = quotas.get(role) else { return Ok(()) };
-        for limited in std::iter::successors(Some(role.clone()), Role::parent) {
+        for limited in role.with_those_above() {
             let of = quotas.get(&limited).or_else(|| self.settings.quotas.get(&limited));
             let Some(Quota { limit, .. }) = of else { continue };
             for (name, guarantee) in quota.guarantee.iter() {
@@ -254,7 +251,7 @@ impl Tree {
             for resource in resources {
                 let Some(reserved) = resource.metadata().reserved_role() else { continue };
                 let one = Resources::from(resource.clone());
-                for role in std::iter::successors(Some(reserved.clone()), Role::parent) {
+                for role in reserved.with_those_above() {
                     let sum = self.reserved.entry(role.clone()).or_default();
                     if more {
                         ledger::add(sum, &one)
@@ -294,14 +291,12 @@ impl Tree {
 /// What all roles together are guaranteed of a resource: what is guaranteed to a role is guaranteed to those below it, or
 /// they to it, whichever is more.
 fn guaranteed_together(guarantees: &BTreeMap<&Role, &Quota>, name: &ResourceName) -> Amount {
-    let mut roles: Vec<&Role> = guarantees.keys().copied().collect();
-    // The deepest first, so that what is below a role is known when its turn comes.
-    roles.sort_by_key(|role| Reverse(role.as_str().matches('/').count()));
     let mut below: BTreeMap<&Role, Amount> = BTreeMap::new();
     let mut together = Amount::ZERO;
-    for role in roles {
+    // A role stands before those below it, so these are known when its turn comes.
+    for (&role, quota) in guarantees.iter().rev() {
         let inside = below.remove(role).unwrap_or(Amount::ZERO);
-        let all = guarantees[role].guarantee.get(name).max(inside);
+        let all = quota.guarantee.get(name).max(inside);
         let mut above = std::iter::successors(role.parent(), Role::parent);
         let sum = match above.find_map(|above| Some(*guarantees.get_key_value(&above)?.0)) {
             Some(above) => below.entry(above).or_insert(Amount::ZERO),

@@ -235,13 +235,26 @@ fn tell_of_drain(terminal: &mut StatusUpdate, drain: DrainKill, other: Option<Re
     if drain.mark_gone {
         terminal.state = TaskState::GoneByOperator;
     }
-    // A restart of the machine was faster.
-    if other.is_none() && terminal.reason != Some(Reason::AgentRebooted) {
-        terminal.reason = Some(Reason::AgentDraining);
-        if terminal.source != Source::Executor {
-            terminal.message = "the task was ended because its node is drained".to_owned();
-        }
+    let message = "the task was ended because its node is drained".to_owned();
+    tell_why(terminal, other, Reason::AgentDraining, message);
+}
+
+/// Says why a task was killed, unless something else was faster; what its executor said stays. Returns whether it was that.
+pub(super) fn tell_why(
+    terminal: &mut StatusUpdate,
+    other: Option<Reason>,
+    reason: Reason,
+    message: String,
+) -> bool {
+    // A restart of the machine is faster than a kill.
+    if other.is_some() || terminal.reason == Some(Reason::AgentRebooted) {
+        return false;
     }
+    terminal.reason = Some(reason);
+    if terminal.source != Source::Executor {
+        terminal.message = message;
+    }
+    true
 }
 
 /// Makes a record that of a task that has ended.

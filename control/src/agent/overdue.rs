@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use meshos_protocol::{
-    task::{Reason, Source, StatusUpdate, TaskState},
+    task::{Reason, StatusUpdate, TaskState},
     time::Now,
 };
 
 use super::{
     Agent, Effect, TaskRecord,
     deadlines::Deadline,
+    end::tell_why,
     task::{Phase, Task, TaskKey},
 };
 
@@ -49,14 +50,11 @@ pub(super) fn tell_of_time(
 ) {
     let limit_ms = record.launch.description.max_completion_ms;
     let Some(limit_ms) = limit_ms.filter(|_| record.overdue) else { return };
-    let faster = other.is_some() || terminal.reason == Some(Reason::AgentRebooted);
-    if terminal.state != TaskState::Killed || faster {
-        return;
-    }
-    terminal.state = TaskState::Failed;
-    terminal.reason = Some(Reason::MaxCompletionTimeReached);
-    if terminal.source != Source::Executor {
-        let limit = Duration::from_millis(limit_ms);
-        terminal.message = format!("the task had not ended {limit:?} after it began to run");
+    let limit = Duration::from_millis(limit_ms);
+    let message = format!("the task had not ended {limit:?} after it began to run");
+    if terminal.state == TaskState::Killed
+        && tell_why(terminal, other, Reason::MaxCompletionTimeReached, message)
+    {
+        terminal.state = TaskState::Failed;
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::{
     codec::{self, Media, Refused},
-    json::Names as _,
-    reads::operator::Read,
+    reads::{name_of, operator::Read},
     schema::{MasterCall, MasterCallType as Call},
 };
 
@@ -116,7 +115,7 @@ impl Changing {
 }
 
 fn name(kind: Call) -> &'static str {
-    Call::NAMES.iter().find(|(_, of)| *of == kind as i32).map_or("", |(name, _)| name)
+    name_of::<Call>(kind as i32)
 }
 
 /// Calls behind which nothing stands, and why.
@@ -136,8 +135,13 @@ const UNSUPPORTED: [(Call, &str); 9] = [
 ];
 
 /// Why maintenance is not planned.
-pub(super) const NO_MAINTENANCE: &str = "no maintenance is planned ahead; empty an agent with DRAIN_AGENT, and have it \
+const NO_MAINTENANCE: &str = "no maintenance is planned ahead; empty an agent with DRAIN_AGENT, and have it \
                                          offered again with REACTIVATE_AGENT";
+
+/// Something is missing that its type needs.
+pub(super) fn absent(what: &str) -> Refused {
+    Refused::new(400, format!("Failed to validate master::Call: Expecting '{what}' to be present"))
+}
 
 /// Reads a call.
 ///
@@ -145,10 +149,6 @@ pub(super) const NO_MAINTENANCE: &str = "no maintenance is planned ahead; empty 
 /// When the bytes are no such message, something is missing in it, or the call is none that is answered here.
 pub fn read(media: Media, body: &[u8]) -> Result<(Called, MasterCall), Refused> {
     let call = codec::read_operator_call(media, body)?;
-    let absent = |what: &str| {
-        let why = format!("Failed to validate master::Call: Expecting '{what}' to be present");
-        Refused::new(400, why)
-    };
     let kind = call.r#type.and_then(|number| Call::try_from(number).ok());
     let kind = kind.ok_or_else(|| absent("type"))?;
     if let Some(read) = Read::named(name(kind)) {

@@ -17,6 +17,9 @@ use crate::{
     schema::{self, MasterCall},
 };
 
+/// What Mesos says of an agent that is not there.
+const UNKNOWN_AGENT: &str = "Unknown agent";
+
 /// Who calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
@@ -130,8 +133,7 @@ fn asked(
         Changing::Gone => gone(body(call.mark_agent_gone.as_ref())?, view),
         Changing::Operate(operating) => {
             let (agent, operation) = operation::read(operating, call, caller)?;
-            let agent = agent.and_then(|id| agent_of(view, id)).filter(|agent| !is_gone(agent));
-            let agent = agent.ok_or_else(|| invalid("No agent found with specified ID"))?.agent_id;
+            let agent = known_agent(view, agent, "No agent found with specified ID")?.agent_id;
             Ok(Some(OperatorCall::Operate { agent, operation }))
         }
     }
@@ -158,17 +160,21 @@ fn is_gone(agent: &AgentView) -> bool {
     agent.state == NodeState::Gone
 }
 
-/// An agent that can be emptied.
-fn known_agent<'a>(view: &'a View, id: Option<&schema::AgentId>) -> Result<&'a AgentView, Refused> {
+/// An agent that is not gone; what is said when there is none.
+fn known_agent<'a>(
+    view: &'a View,
+    id: Option<&schema::AgentId>,
+    unknown: &str,
+) -> Result<&'a AgentView, Refused> {
     let known = id.and_then(|id| agent_of(view, id)).filter(|agent| !is_gone(agent));
-    known.ok_or_else(|| invalid("Unknown agent"))
+    known.ok_or_else(|| invalid(unknown))
 }
 
 fn drain(
     body: &schema::MasterCallDrainAgent,
     view: &View,
 ) -> Result<Option<OperatorCall>, Refused> {
-    let agent = known_agent(view, body.agent_id.as_ref())?.agent_id;
+    let agent = known_agent(view, body.agent_id.as_ref(), UNKNOWN_AGENT)?.agent_id;
     let grace_max_ms = match &body.max_grace_period {
         // Each task has its own, and none a longer one.
         None => KILL_GRACE_MAX_MS,
@@ -203,7 +209,7 @@ fn deactivate(
     body: &schema::MasterCallDeactivateAgent,
     view: &View,
 ) -> Result<Option<OperatorCall>, Refused> {
-    let agent = known_agent(view, body.agent_id.as_ref())?;
+    let agent = known_agent(view, body.agent_id.as_ref(), UNKNOWN_AGENT)?;
     // One that is being emptied is offered no more already.
     let is_so = agent.drain.is_some();
     Ok((!is_so).then_some(OperatorCall::Deactivate { agent: agent.agent_id }))
@@ -213,7 +219,7 @@ fn reactivate(
     body: &schema::MasterCallReactivateAgent,
     view: &View,
 ) -> Result<Option<OperatorCall>, Refused> {
-    let agent = known_agent(view, body.agent_id.as_ref())?;
+    let agent = known_agent(view, body.agent_id.as_ref(), UNKNOWN_AGENT)?;
     // Of one that is out of reach only the record says at what it is held.
     if agent.state != NodeState::Unreachable && !is_deactivated(agent) {
         return Err(invalid("Agent is not deactivated"));

@@ -1,6 +1,6 @@
 //! The older endpoints that change something: each request stands for a call.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::codec::{self, Refused};
 
@@ -66,7 +66,7 @@ impl Older {
                 json!({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": infos}})
             }
             Self::SetQuota => {
-                let request: Value = codec::read_json_value(body)?;
+                let request = codec::read_json_value(body)?;
                 json!({"type": "SET_QUOTA", "set_quota": {"quota_request": request}})
             }
             Self::RemoveQuota(role) => {

@@ -8,7 +8,7 @@ use meshos_protocol::{
 };
 
 use super::{
-    call::Operating,
+    call::{Operating, absent},
     change::{Caller, body, invalid},
 };
 use crate::{
@@ -78,11 +78,7 @@ fn of<'a>(
     agent: Option<&'a schema::AgentId>,
     call: &str,
 ) -> Result<Option<&'a schema::AgentId>, Refused> {
-    if agent.is_some() {
-        return Ok(agent);
-    }
-    let why = format!("Failed to validate master::Call: Expecting '{call}.agent_id' to be present");
-    Err(invalid(why))
+    agent.map(Some).ok_or_else(|| absent(&format!("{call}.agent_id")))
 }
 
 fn all(resources: &[schema::Resource]) -> Result<Resources, Refused> {

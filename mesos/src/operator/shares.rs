@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_alloc::Quota;
-use meshos_control::master::{OperatorCall, RoleView, View};
+use meshos_control::master::{OperatorCall, View};
 use meshos_protocol::{
     resources::{Amount, Resource, ResourceName},
     role::Role,
@@ -13,6 +13,7 @@ use super::change::{body, invalid};
 use crate::{
     codec::Refused,
     convert::{number, resource},
+    reads::has_quota,
     schema,
 };
 
@@ -78,10 +79,9 @@ fn amounts(of: &BTreeMap<String, schema::ValueScalar>) -> Result<Amounts, String
     of.iter().map(amount).collect()
 }
 
-/// Whether a role has a quota.
-fn has_quota(view: &View, role: &Role) -> bool {
-    let limited = |it: &RoleView| !it.guarantee.is_empty() || !it.limit.is_empty();
-    view.roles.iter().any(|it| it.role == *role && limited(it))
+/// Whether a role has a quota, as the leader's picture has it.
+fn is_limited(view: &View, role: &Role) -> bool {
+    view.roles.iter().any(|it| it.role == *role && has_quota(it))
 }
 
 /// The older form: what is guaranteed is the limit, too, and what is set is not changed.
@@ -102,7 +102,7 @@ pub(super) fn set_quota(
     if limit.values().all(|amount| amount.is_zero()) {
         return Err(refused("it guarantees nothing".to_owned()));
     }
-    if has_quota(view, &role) {
+    if is_limited(view, &role) {
         let why =
             format!("role '{role}' has a quota already: remove it first, or use UPDATE_QUOTA");
         return Err(refused(why));
@@ -128,7 +128,7 @@ pub(super) fn remove_quota(
     view: &View,
 ) -> Result<Option<OperatorCall>, Refused> {
     let role = role(remove.role()).map_err(invalid)?;
-    if !has_quota(view, &role) {
+    if !is_limited(view, &role) {
         return Err(invalid(format!("Role '{role}' has no quota that could be removed")));
     }
     let quotas = [(role, Quota::default())].into();

@@ -13,6 +13,7 @@ use super::{
     amounts::full,
     frameworks::capabilities,
     roles,
+    rows::name_of,
     tasks::steps,
 };
 use crate::{
@@ -63,41 +64,42 @@ pub enum Read {
 }
 
 impl Read {
-    /// All of them with their names and the types of their answers.
-    const NAMES: [(Self, &'static str, Type); 16] = [
-        (Self::Health, "GET_HEALTH", Type::GetHealth),
-        (Self::Flags, "GET_FLAGS", Type::GetFlags),
-        (Self::Version, "GET_VERSION", Type::GetVersion),
-        (Self::Metrics, "GET_METRICS", Type::GetMetrics),
-        (Self::LoggingLevel, "GET_LOGGING_LEVEL", Type::GetLoggingLevel),
-        (Self::State, "GET_STATE", Type::GetState),
-        (Self::Agents, "GET_AGENTS", Type::GetAgents),
-        (Self::Frameworks, "GET_FRAMEWORKS", Type::GetFrameworks),
-        (Self::Executors, "GET_EXECUTORS", Type::GetExecutors),
-        (Self::Tasks, "GET_TASKS", Type::GetTasks),
-        (Self::Roles, "GET_ROLES", Type::GetRoles),
-        (Self::Weights, "GET_WEIGHTS", Type::GetWeights),
-        (Self::Master, "GET_MASTER", Type::GetMaster),
-        (Self::MaintenanceStatus, "GET_MAINTENANCE_STATUS", Type::GetMaintenanceStatus),
-        (Self::MaintenanceSchedule, "GET_MAINTENANCE_SCHEDULE", Type::GetMaintenanceSchedule),
-        (Self::Quota, "GET_QUOTA", Type::GetQuota),
+    /// All of them with the types of their answers, whose names are those of the calls.
+    const TYPES: [(Self, Type); 16] = [
+        (Self::Health, Type::GetHealth),
+        (Self::Flags, Type::GetFlags),
+        (Self::Version, Type::GetVersion),
+        (Self::Metrics, Type::GetMetrics),
+        (Self::LoggingLevel, Type::GetLoggingLevel),
+        (Self::State, Type::GetState),
+        (Self::Agents, Type::GetAgents),
+        (Self::Frameworks, Type::GetFrameworks),
+        (Self::Executors, Type::GetExecutors),
+        (Self::Tasks, Type::GetTasks),
+        (Self::Roles, Type::GetRoles),
+        (Self::Weights, Type::GetWeights),
+        (Self::Master, Type::GetMaster),
+        (Self::MaintenanceStatus, Type::GetMaintenanceStatus),
+        (Self::MaintenanceSchedule, Type::GetMaintenanceSchedule),
+        (Self::Quota, Type::GetQuota),
     ];
 
     /// The call of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, known, _)| *known == name).map(|(read, ..)| *read)
+        let mut all = Self::TYPES.iter();
+        all.find(|(_, kind)| name_of::<Type>(*kind as i32) == name).map(|(read, _)| *read)
     }
 
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(read, ..)| *read == self).map_or("", |(_, name, _)| name)
+        name_of::<Type>(self.answer_type() as i32)
     }
 
     fn answer_type(self) -> Type {
-        let row = Self::NAMES.iter().find(|(read, ..)| *read == self);
-        row.map_or(Type::Unknown, |(_, _, kind)| *kind)
+        let row = Self::TYPES.iter().find(|(read, _)| *read == self);
+        row.map_or(Type::Unknown, |(_, kind)| *kind)
     }
 
     /// Whether its answer grows with the tasks, frameworks and agents of the cluster.

@@ -159,10 +159,14 @@ pub fn weights<'a>(picture: &'a Picture<'_>) -> impl Serialize + 'a {
     weighted(picture).map(row).collect::<Vec<_>>()
 }
 
+/// Whether it has a quota.
+pub(crate) fn has_quota(view: &RoleView) -> bool {
+    !view.guarantee.is_empty() || !view.limit.is_empty()
+}
+
 /// Roles that have a quota.
 pub(super) fn limited<'a>(picture: &'a Picture<'_>) -> impl Iterator<Item = &'a RoleView> {
-    let has_one = |view: &&RoleView| !view.guarantee.is_empty() || !view.limit.is_empty();
-    picture.view.roles.iter().filter(has_one)
+    picture.view.roles.iter().filter(|view| has_quota(view))
 }
 
 #[derive(Serialize)]

@@ -107,7 +107,7 @@ impl Serialize for AttributeRows<'_> {
 }
 
 /// Mesos's name of a value of one of its enums.
-pub(super) fn name_of<E: Names>(number: i32) -> &'static str {
+pub(crate) fn name_of<E: Names>(number: i32) -> &'static str {
     E::NAMES.iter().find(|(_, of)| *of == number).map_or("", |(name, _)| *name)
 }
 

@@ -9,16 +9,16 @@ use meshos_protocol::{
     role::Role,
 };
 
-use super::{Output, Session, is_passing, tell};
+use super::{Output, Session, is_passing, tell, waiting::Waiting};
 use crate::convert::event;
 
 impl Session {
     pub(super) fn tell_wishes(&mut self, out: &mut Vec<Output>) {
+        let Some(wishes) = self.wishes_untold.clone() else { return };
         // An update brings its own.
         let is_of_wishes =
             |call: &Call| matches!(call, Call::Wish { .. } | Call::UpdateFramework(_));
-        let under_way = self.waiting.calls().any(|it| is_of_wishes(&it.call));
-        if let Some(wishes) = self.wishes_untold.clone().filter(|_| !under_way) {
+        if !self.waiting.calls().any(|it| is_of_wishes(&it.call)) {
             self.ask(None, Call::Wish { wishes }, out);
         }
     }
@@ -82,7 +82,7 @@ impl Session {
         self.release(out);
         let waited: Vec<RequestId> = self
             .waiting
-            .requests()
+            .following(None)
             .filter(|(_, it)| !it.sent && changes_suppression(&it.call))
             .map(|(request, _)| request)
             .collect();
@@ -92,14 +92,15 @@ impl Session {
     /// Asks for offers in the roles whose wishes are on record, but for those that the framework has
     /// suppressed itself.
     pub(super) fn release(&mut self, out: &mut Vec<Output>) {
-        let is_own = self
-            .waiting
-            .calls()
-            .any(|it| it.ticket.is_none() && matches!(it.call, Call::Revive { .. }));
-        // An update says for all roles whether they are suppressed.
-        let changes = |call: &Call| matches!(call, Call::UpdateFramework(_));
-        let is_updated = self.waiting.calls().any(|it| changes(&it.call));
-        if !self.subscribed || self.wishes_untold.is_some() || is_own || is_updated {
+        if self.held.is_empty() || !self.subscribed || self.wishes_untold.is_some() {
+            return;
+        }
+        let is_settling = |it: &Waiting| {
+            let is_own = it.ticket.is_none() && matches!(it.call, Call::Revive { .. });
+            // An update says for all roles whether they are suppressed.
+            is_own || matches!(it.call, Call::UpdateFramework(_))
+        };
+        if self.waiting.calls().any(is_settling) {
             return;
         }
         self.held.retain(|role| !self.subscribe.suppressed_roles.contains(role));

@@ -62,7 +62,7 @@ impl WaitingCalls {
         self.calls.get_mut(&request).map(|(waiting, _)| waiting)
     }
 
-    /// Those after another.
+    /// Those after another; all of them when none is named.
     pub(super) fn following(
         &self,
         after: Option<RequestId>,
@@ -83,10 +83,6 @@ impl WaitingCalls {
         let (request, _) = all.find(|(_, (waiting, _))| waiting.ticket == Some(ticket))?;
         let request = *request;
         self.remove(request)
-    }
-
-    pub(super) fn requests(&self) -> impl Iterator<Item = (RequestId, &Waiting)> {
-        self.following(None)
     }
 
     pub(super) fn calls(&self) -> impl Iterator<Item = &Waiting> {

@@ -186,13 +186,17 @@ impl Answer {
 
     /// Whether the answering node knew no leader, so that nothing was carried out.
     pub(super) fn is_no_leader(&self) -> bool {
-        let start = format!("{{\"error\":\"{NO_LEADER}");
-        self.status == 503 && self.body.starts_with(start.as_bytes())
+        self.fails_with(NO_LEADER)
     }
 
     /// Whether the answering node ceased to lead before it knew what became of the call.
     pub(super) fn is_leader_lost(&self) -> bool {
-        let start = format!("{{\"error\":\"{LEADER_LOST}");
+        self.fails_with(LEADER_LOST)
+    }
+
+    /// Whether it is a failure that begins so.
+    fn fails_with(&self, beginning: &str) -> bool {
+        let start = format!("{{\"error\":\"{beginning}");
         self.status == 503 && self.body.starts_with(start.as_bytes())
     }
 
@@ -274,11 +278,16 @@ impl Failure {
         Self::unavailable(message)
     }
 
+    /// The call was passed on and not answered, for that reason.
+    pub(super) fn fate_unknown(why: &str) -> Self {
+        Self::unavailable(format!(
+            "{why}; whether it was carried out is not known: look, and say it again if it was not"
+        ))
+    }
+
     /// The leader that had taken the call leads no more.
     pub(super) fn leader_lost() -> Self {
-        Self::unavailable(format!(
-            "{LEADER_LOST}; whether it was carried out is not known: look, and say it again if it was not"
-        ))
+        Self::fate_unknown(LEADER_LOST)
     }
 }
 

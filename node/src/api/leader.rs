@@ -121,10 +121,7 @@ impl Api {
                     Some(Ok(answer)) if !answer.is_no_leader() => return Ok(answer),
                     Some(Ok(_)) | None => {}
                     Some(Err(Lost::Unanswered(why))) if !repeat => {
-                        let what = format!(
-                            "{why}; whether it was carried out is not known: look, and say it again if it was not"
-                        );
-                        return Err(Failure::unavailable(what));
+                        return Err(Failure::fate_unknown(&why));
                     }
                     Some(Err(Lost::Unanswered(why) | Lost::Unreached(why))) => trouble = Some(why),
                 }

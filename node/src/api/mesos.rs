@@ -7,12 +7,22 @@ mod cluster;
 mod own;
 mod read;
 
+use meshos_mesos::codec::Media;
+
 pub(crate) use change::OlderChange;
 pub(super) use change::route as change_route;
 pub(super) use cluster::MESSAGES_BYTES_MAX;
 pub(super) use own::{Started, Statistics};
 pub(crate) use read::OperatorCall;
 pub(super) use read::{Own, Reading, route};
+
+/// How paths between nodes name an encoding.
+const fn word(media: Media) -> &'static str {
+    match media {
+        Media::Json => "json",
+        Media::Protobuf => "protobuf",
+    }
+}
 
 /// The longest answer, in bytes, before it is compressed.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;

@@ -10,7 +10,7 @@ use warp::{
 use super::{
     gate::Refused,
     reads::{Wanted, not_allowed},
-    routes::{Answers, Handler, Port, REALM, respond},
+    routes::{Answers, Handler, Port},
 };
 use crate::{
     api::{Answer, Api, Call, OlderChange},
@@ -35,16 +35,12 @@ impl<A: Answers> Handler<A> {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
     {
-        let allow = if let OlderChange::Takes(method) = &asked { Some(*method) } else { None };
-        let answer = match self.older_change_call(asked, (method, path), headers, body).await {
-            Ok((call, _permit)) => self.changed(call, headers).await,
-            Err(Refused { status, message }) => {
-                let allow = allow.filter(|_| status == 405);
-                Answer { allow, ..Answer::plain(status, &message) }
-            }
-        };
-        self.answers.answered(answer.status);
-        respond(answer, REALM)
+        // No other method is refused.
+        let allow = if let OlderChange::Takes(method) = &asked { *method } else { "" };
+        match self.older_change_call(asked, (method, path), headers, body).await {
+            Ok((call, _permit)) => self.respond_held(self.changed(call, headers).await, None),
+            Err(refused) => self.refuse(refused, allow),
+        }
     }
 
     /// Has a change carried out.
@@ -75,8 +71,7 @@ impl<A: Answers> Handler<A> {
         };
         caller.may_change()?;
         let (body, permit) = self.read_body(true, false, headers, body).await?;
-        let (path, body) = Api::older_call(&older, &body)
-            .map_err(|refused| Refused { status: refused.status, message: refused.message })?;
+        let (path, body) = Api::older_call(&older, &body)?;
         Ok((change_of(path, body, caller.principal), permit))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use meshos_mesos::codec;
 use meshos_protocol::ids::Principal;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
@@ -22,9 +23,9 @@ const SMALL_BYTES_MAX: usize = 16 << 10;
 const ANSWERS_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// Who calls with the token alone.
-pub(crate) const OPERATOR: &str = "operator";
+const OPERATOR: &str = "operator";
 /// Who calls a node that asks for no credential.
-pub(crate) const ANYBODY: &str = "local";
+const ANYBODY: &str = "local";
 
 /// Whether a caller of that name may speak for whom it says: whoever shows the token alone, or calls a node that asks
 /// for none. No principal is called so.
@@ -109,6 +110,12 @@ impl Bodies {
 pub(super) struct Refused {
     pub status: u16,
     pub message: String,
+}
+
+impl From<codec::Refused> for Refused {
+    fn from(codec::Refused { status, message }: codec::Refused) -> Self {
+        Self { status, message }
+    }
 }
 
 impl Gate {

@@ -41,6 +41,13 @@ const NOT_BY_POST: [(&str, &str); 3] = [
     ("/mesos/schedule", "GET, HEAD, OPTIONS"),
 ];
 
+/// A call of the operator API.
+enum Asked {
+    Read(Call),
+    /// With the memory of its body.
+    Change(Call, Option<Permit>),
+}
+
 /// How an answer is wanted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
@@ -216,12 +223,16 @@ impl<A: Answers> Handler<A> {
     }
 
     /// What is refused, beside what else may be asked.
-    fn refuse(&self, Refused { status, message }: Refused, methods: &'static str) -> Response {
+    pub(super) fn refuse(
+        &self,
+        Refused { status, message }: Refused,
+        methods: &'static str,
+    ) -> Response {
         let allow = (status == 405).then_some(methods);
         self.respond_held(Answer { allow, ..Answer::plain(status, &message) }, None)
     }
 
-    fn respond_held(&self, answer: Answer, held: Option<Permit>) -> Response {
+    pub(super) fn respond_held(&self, answer: Answer, held: Option<Permit>) -> Response {
         self.answers.answered(answer.status);
         respond_in_pieces(answer, held)
     }
@@ -266,11 +277,11 @@ impl<A: Answers> Handler<A> {
         B: Buf + Send,
     {
         match self.operator_call(method, path, headers, body).await {
-            Ok((call, Some(_body))) => {
+            Ok(Asked::Change(call, _body)) => {
                 let answer = self.changed(call, headers).await;
                 self.respond_held(answer, None)
             }
-            Ok((call, None)) => {
+            Ok(Asked::Read(call)) => {
                 let wanted = Wanted::of_mesos(headers);
                 let (answer, held) = self.answer_held(call, wanted).await;
                 self.respond_held(answer, held)
@@ -279,14 +290,13 @@ impl<A: Answers> Handler<A> {
         }
     }
 
-    /// The call, and the memory of its body when it changes something.
     async fn operator_call<S, B>(
         &self,
         method: &Method,
         path: &str,
         headers: &HeaderMap,
         body: S,
-    ) -> Result<(Call, Option<Permit>), Refused>
+    ) -> Result<Asked, Refused>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
@@ -301,13 +311,13 @@ impl<A: Answers> Handler<A> {
         };
         let (content_type, accept) = (header(CONTENT_TYPE), header(ACCEPT));
         let called = Api::operator_call(content_type.as_deref(), accept.as_deref(), &body);
-        match called.map_err(|(status, message)| Refused { status, message })? {
-            OperatorCall::Read(path) => Ok((read_of(path, caller.principal), None)),
+        Ok(match called? {
+            OperatorCall::Read(path) => Asked::Read(read_of(path, caller.principal)),
             OperatorCall::Change(path) => {
                 caller.may_change()?;
-                Ok((change_of(path, body, caller.principal), permit))
+                Asked::Change(change_of(path, body, caller.principal), permit)
             }
-        }
+        })
     }
 
     /// The answer in its form, and the memory that it takes.

@@ -23,16 +23,22 @@ impl Resources {
         Some(found.into_iter().collect())
     }
 
+    /// What of these may be given to `role` for what is `wanted`.
+    pub(super) fn serving<'a>(
+        &'a self,
+        wanted: &'a Resource,
+        role: &'a Role,
+    ) -> impl Iterator<Item = &'a Resource> {
+        self.iter().filter(move |entry| {
+            entry.name() == wanted.name()
+                && entry.metadata().serves(wanted.metadata())
+                && entry.metadata().is_allocatable_to(role)
+        })
+    }
+
     /// Adds to `found` what satisfies `wanted`, or gives up.
     fn find_one(&self, wanted: &Resource, role: &Role, found: &mut Vec<Resource>) -> Option<()> {
-        let mut candidates: Vec<&Resource> = self
-            .iter()
-            .filter(|entry| {
-                entry.name() == wanted.name()
-                    && entry.metadata().serves(wanted.metadata())
-                    && entry.metadata().is_allocatable_to(role)
-            })
-            .collect();
+        let mut candidates: Vec<&Resource> = self.serving(wanted, role).collect();
         // The candidates' roles are this role and roles above it: the longer, the nearer.
         candidates.sort_by_key(|entry| {
             Reverse(entry.metadata().reserved_role().map_or(0, |role| role.as_str().len()))

@@ -29,13 +29,9 @@ impl Resources {
     }
 
     fn take_amounts(&mut self, wanted: &Self, max: u32, role: &Role) -> u32 {
-        let usable = self.filter(|resource| resource.metadata().is_allocatable_to(role));
         let times = wanted.iter().map(|resource| {
             let wanted = resource.amount().map_or(1, |amount| amount.millis()).max(1);
-            let serves = |mine: &&Resource| {
-                mine.name() == resource.name() && mine.metadata().serves(resource.metadata())
-            };
-            let have: Amount = usable.iter().filter(serves).filter_map(Resource::amount).sum();
+            let have: Amount = self.serving(resource, role).filter_map(Resource::amount).sum();
             u32::try_from(have.millis() / wanted).unwrap_or(u32::MAX)
         });
         let count = times.min().unwrap_or(0).min(max);
@@ -45,7 +41,7 @@ impl Resources {
                 resource.with_amount(resource.amount()?.saturating_mul(i64::from(count)))
             })
             .collect();
-        match usable.find(&all, role) {
+        match self.find(&all, role) {
             Some(found) if count > 0 => {
                 *self = self.saturating_sub(&found);
                 count

@@ -10,7 +10,7 @@ use meshos_protocol::{
     time::Mono,
 };
 
-use crate::Quota;
+use crate::{Quota, conformance::account::within};
 
 pub(super) type Member = (FrameworkId, Role);
 /// A role, a framework, or those who are directly in a role.
@@ -18,7 +18,7 @@ pub(super) type Party = (Option<Role>, Option<FrameworkId>);
 
 /// From the top: the roles on the way, those directly in the last, the framework.
 pub(super) fn path((framework, role): &Member) -> Vec<Party> {
-    let roles: Vec<_> = std::iter::successors(Some(role.clone()), Role::parent).collect();
+    let roles: Vec<_> = role.with_those_above().collect();
     let steps = roles.into_iter().rev().map(|role| (Some(role), None));
     steps.chain([(None, None), (None, Some(*framework))]).collect()
 }
@@ -66,38 +66,20 @@ impl Reference {
 
     /// What of resources no limit forbids; nothing of the pool without processors or memory.
     pub(super) fn cut(&self, role: &Role, resources: &Resources) -> Resources {
-        let is_pool =
-            |part: &Resource| part.metadata().is_unreserved() && !part.metadata().revocable;
-        let mut cut = Vec::new();
-        let mut given = ScalarQuantities::new();
-        for part in resources {
-            let left = |(role, quota): &(Role, &Quota)| {
-                let consumed =
-                    self.consumed(role, part.name()).saturating_add(given.get(part.name()));
-                Some(quota.limit.get(part.name())?.remaining_after(consumed))
-            };
-            let left = self.quotas_of(role).iter().filter_map(left).min();
-            let (Some(left), Some(amount)) = (left.filter(|_| is_pool(part)), part.amount()) else {
-                cut.push(part.clone());
-                continue;
-            };
-            let fits = part.metadata().is_divisible() || amount <= left;
-            let amount = if fits { amount.min(left) } else { Amount::ZERO };
-            given.add(part.name(), amount);
-            cut.extend(part.with_amount(amount));
+        let mut room = BTreeMap::new();
+        for (role, quota) in self.quotas_of(role) {
+            for (name, limit) in &quota.limit {
+                let left = limit.remaining_after(self.consumed(&role, name));
+                let least = room.entry(name.clone()).or_insert(left);
+                *least = left.min(*least);
+            }
         }
-        let cut: Resources = cut.into_iter().collect();
-        let lost = |name| {
-            let pool = |all: &Resources| all.filter(is_pool).amount_of(name);
-            pool(&cut).is_zero() && !pool(resources).is_zero()
-        };
-        let useless = lost(&ResourceName::Cpus) || lost(&ResourceName::Mem);
-        if useless { cut.filter(|part| !is_pool(part)) } else { cut }
+        within(&room, resources)
     }
 
     /// The quotas of a role and of those above it.
     pub(super) fn quotas_of(&self, role: &Role) -> Vec<(Role, &Quota)> {
-        let roles = std::iter::successors(Some(role.clone()), Role::parent);
+        let roles = role.with_those_above();
         roles.filter_map(|role| self.quotas.get(&role).map(|quota| (role, quota))).collect()
     }
 

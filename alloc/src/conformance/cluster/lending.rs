@@ -15,14 +15,14 @@ use super::{
 };
 use crate::{
     Rescind, RescindCause,
-    conformance::account::{Member, is_pool, with_those_above},
+    conformance::account::{Member, is_pool},
 };
 
 impl Consumption<'_> {
     /// What a role and those above it lack of what they are guaranteed.
     fn shortage(&self, role: &Role) -> ScalarQuantities {
         let mut short = ScalarQuantities::new();
-        for role in with_those_above(role) {
+        for role in role.with_those_above() {
             for (name, guarantee) in
                 self.quotas.get(&role).into_iter().flat_map(|quota| quota.guarantee.iter())
             {
@@ -42,7 +42,7 @@ impl Consumption<'_> {
     }
 
     fn can_spare(&self, role: &Role, lost: &ScalarQuantities) -> bool {
-        with_those_above(role).all(|role| self.is_met_without(&role, lost))
+        role.with_those_above().all(|role| self.is_met_without(&role, lost))
     }
 
     fn has_limit(&self, role: &Role) -> bool {
@@ -159,7 +159,7 @@ impl Cluster {
 fn lenders_keep_their_own(consumption: &Consumption<'_>, back: &[(&Rescind, Member, Resources)]) {
     let mut lost = BTreeMap::<Role, ScalarQuantities>::new();
     for (rescind, _, pool) in back {
-        for role in with_those_above(&rescind.role) {
+        for role in rescind.role.with_those_above() {
             *lost.entry(role).or_default() += &pool.quantities();
         }
     }
@@ -179,7 +179,7 @@ fn the_last_is_needed(consumption: &Consumption<'_>, role: &Role, offers: &[&Res
     (0..offers.len()).any(|last| {
         let others = offers.iter().enumerate().filter(|(index, _)| *index != last);
         let others: Resources = others.map(|(_, offer)| *offer).sum();
-        with_those_above(role).any(|role| {
+        role.with_those_above().any(|role| {
             let guaranteed = consumption.quotas.get(&role).map(|quota| quota.guarantee.iter());
             guaranteed.into_iter().flatten().any(|(name, amount)| {
                 consumption.of(&role, name).saturating_add(others.amount_of(name)) < amount

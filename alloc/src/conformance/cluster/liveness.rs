@@ -12,7 +12,7 @@ use meshos_protocol::{
 use super::Cluster;
 use crate::{
     Grant, Quota,
-    conformance::account::{Member, is_pool, with_those_above, within},
+    conformance::account::{Member, is_pool, within},
 };
 
 /// To so many the same is offered at once, when offers are optimistic.
@@ -39,7 +39,7 @@ impl Consumption<'_> {
     /// How much more a role may have of what is limited.
     pub(super) fn room(&self, role: &Role) -> BTreeMap<ResourceName, Amount> {
         let mut room = BTreeMap::new();
-        for role in with_those_above(role) {
+        for role in role.with_those_above() {
             for (name, limit) in self.quotas.get(&role).into_iter().flat_map(|quota| &quota.limit) {
                 let left = limit.remaining_after(self.of(&role, name));
                 let least = room.entry(name.clone()).or_insert(left);
@@ -56,7 +56,7 @@ impl Cluster {
     pub(super) fn consumption(&self) -> Consumption<'_> {
         let mut consumed = BTreeMap::<Role, ScalarQuantities>::new();
         let mut count = |role: &Role, amounts: &ScalarQuantities| {
-            for role in with_those_above(role).filter(|role| self.quotas.contains_key(role)) {
+            for role in role.with_those_above().filter(|role| self.quotas.contains_key(role)) {
                 *consumed.entry(role).or_default() += amounts;
             }
         };

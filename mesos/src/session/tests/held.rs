@@ -23,7 +23,8 @@ fn wishing(suppressed: &[&str]) -> World {
 impl World {
     /// The leader answers the newest call of this kind.
     fn answer(&mut self, is_meant: impl Fn(&Call) -> bool, error: Option<CallErrorKind>) {
-        let of_kind = self.session.waiting.requests().filter(|(_, it)| is_meant(&it.call)).last();
+        let of_kind =
+            self.session.waiting.following(None).filter(|(_, it)| is_meant(&it.call)).last();
         let (request, _) = of_kind.expect("it waits for its answer");
         let error = error.map(|kind| CallError { kind, message: "why".into() });
         self.event(Event::Answered { request, error });

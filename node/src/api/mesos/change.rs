@@ -6,6 +6,7 @@ use meshos_mesos::{
     operator::{Caller, Change, Older},
 };
 
+use super::word;
 use crate::{
     api::{
         Api,
@@ -63,7 +64,7 @@ impl OlderChange {
 
 /// Under what nodes pass a call on to the leader whose body is in this encoding.
 pub(super) fn path(media: Media) -> String {
-    format!("/mesos/change?in={}", if media == Media::Json { "json" } else { "protobuf" })
+    format!("/mesos/change?in={}", word(media))
 }
 
 /// The route of that path.

@@ -1,7 +1,7 @@
 //! Which read is which.
 
 use meshos_mesos::{
-    codec::Media,
+    codec::{Media, Refused},
     operator::{self as calls, Called},
     reads::{Order, TaskQuery, operator},
 };
@@ -12,7 +12,7 @@ use super::{
         query::{Query, Target},
         route::Route,
     },
-    change,
+    change, word,
 };
 use crate::api::{
     Api,
@@ -144,19 +144,15 @@ impl Api {
     /// What a call of the operator API is here.
     ///
     /// # Errors
-    /// The status and why, when it is no call that is answered here.
+    /// When it is no call that is answered here.
     pub(crate) fn operator_call(
         content_type: Option<&str>,
         accept: Option<&str>,
         body: &[u8],
-    ) -> Result<OperatorCall, (u16, String)> {
-        let refused = |refused: meshos_mesos::codec::Refused| (refused.status, refused.message);
-        let media = Media::of_content(content_type).map_err(refused)?;
-        let (called, _) = calls::read(media, body).map_err(refused)?;
-        let encoding = match Media::acceptable(accept).map_err(refused)? {
-            Media::Json => "json",
-            Media::Protobuf => "protobuf",
-        };
+    ) -> Result<OperatorCall, Refused> {
+        let media = Media::of_content(content_type)?;
+        let (called, _) = calls::read(media, body)?;
+        let encoding = word(Media::acceptable(accept)?);
         Ok(match called {
             Called::Read(read) => {
                 OperatorCall::Read(format!("/mesos/call?type={}&as={encoding}", read.name()))
@@ -304,17 +300,17 @@ mod tests {
         for (method, path) in [("GET", path), ("POST", "/mesos/change")] {
             assert!(Route::of(method, path).is_err(), "{method} {path}");
         }
-        let status = |body: &[u8]| Api::operator_call(json, None, body).unwrap_err().0;
+        let status = |body: &[u8]| Api::operator_call(json, None, body).unwrap_err().status;
         assert_eq!(status(br#"{"type":"TEARDOWN"}"#), 400);
         assert_eq!(status(br#"{"type":"START_MAINTENANCE"}"#), 501);
         assert_eq!(status(br#"{"type":"GET_METRICS"}"#), 400);
         assert_eq!(status(b"{}"), 400);
         assert_eq!(status(b"x"), 400);
         let no_type = Api::operator_call(None, None, b"{}").unwrap_err();
-        assert_eq!(no_type, (400, "Expecting 'Content-Type' to be present".to_owned()));
-        assert_eq!(Api::operator_call(Some("text/plain"), None, b"{}").unwrap_err().0, 415);
+        assert_eq!(no_type, Refused::new(400, "Expecting 'Content-Type' to be present"));
+        assert_eq!(Api::operator_call(Some("text/plain"), None, b"{}").unwrap_err().status, 415);
         let html = Some("text/html");
         let body = br#"{"type":"GET_TASKS"}"#;
-        assert_eq!(Api::operator_call(json, html, body).unwrap_err().0, 406);
+        assert_eq!(Api::operator_call(json, html, body).unwrap_err().status, 406);
     }
 }

@@ -62,8 +62,8 @@ impl std::fmt::Display for Shortfall {
 pub(super) fn of_all_nodes(need: &Resources, nodes: &[(String, Resources)]) -> Option<String> {
     let lent = need.revocable();
     let has_some = |total: &Resources| {
-        let lent = lent.names();
-        lent.into_iter().all(|name| !total.revocable().amount_of(name).is_zero())
+        let of_node = total.revocable();
+        lent.names().all(|name| !of_node.amount_of(name).is_zero())
     };
     if !nodes.is_empty() && !nodes.iter().any(|(_, total)| has_some(total)) {
         let names: Vec<&str> = lent.names().map(ResourceName::as_str).collect();

@@ -28,9 +28,9 @@ impl Core {
             }
             if cause == RescindCause::Taken {
                 self.taken.insert(offer);
-            }
-            if self.taken.len() > TAKEN_MAX {
-                self.taken.pop_first();
+                if self.taken.len() > TAKEN_MAX {
+                    self.taken.pop_first();
+                }
             }
             out.push(Output::Tell(Tell::Rescinded(offer, cause)));
         }

@@ -73,7 +73,7 @@ fn wanted(driver: &Driver, view: &View, framework: FrameworkId) -> Option<Resour
 
 /// Whether so little is left below a limit that it may not be worth an offer.
 fn at_a_limit(view: &View, quotas: &BTreeMap<&Role, &Quota>, role: &Role) -> bool {
-    let chain = std::iter::successors(Some(role.clone()), Role::parent);
+    let chain = role.with_those_above();
     let mut limits = chain.filter_map(|role| quotas.get(&role).map(|quota| (role, &quota.limit)));
     limits.any(|(role, limits)| {
         limits.iter().any(|(name, limit)| {
@@ -117,7 +117,7 @@ fn lent(
     });
     let (name, _) = lacking?;
     let lends = |lender: &Role| {
-        let mut chain = std::iter::successors(Some(lender.clone()), Role::parent);
+        let mut chain = lender.with_those_above();
         chain.all(|role| !quotas.contains_key(&role))
     };
     let mut offers = view.offers.iter();
