@@ -21,13 +21,32 @@ pub fn example_binary(name: &str) -> PathBuf {
     built(path, &format!("cargo build -p meshos-sdk --example {name}"))
 }
 
-fn built(path: impl AsRef<Path>, how: &str) -> PathBuf {
+/// Python with the clients of Mesos's API that `cargo xtask clients` installs.
+///
+/// # Panics
+/// When they are not there.
+pub(crate) fn python_with_clients() -> PathBuf {
+    let directory = profile().with_file_name("mesos-clients");
+    assert!(
+        directory.join("installed.txt").is_file(),
+        "{} is not there: install the clients with `cargo xtask clients`, or leave the tests out that run them, with `-- --skip pypi_`",
+        directory.display()
+    );
+    directory.join("bin/python")
+}
+
+/// Where this profile's programs are.
+fn profile() -> PathBuf {
     let own = std::env::current_exe().expect("a process knows its own file");
     // .../target/<profile>/deps/<test>-<hash>, or .../target/<profile>/<program>
     let directory = own.parent().expect("a program is in a directory");
     let is_test = directory.ends_with("deps");
     let profile = if is_test { directory.parent() } else { Some(directory) };
-    let binary = profile.expect("tests are built two levels below target").join(path);
+    profile.expect("tests are built two levels below target").to_owned()
+}
+
+fn built(path: impl AsRef<Path>, how: &str) -> PathBuf {
+    let binary = profile().join(path);
     assert!(
         binary.is_file(),
         "{} is not there: build it with `{how}`, or run `cargo xtask e2e`",

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
 };
@@ -133,6 +134,13 @@ impl Command {
         self
     }
 
+    /// Has it read what [`Running::tell`] says.
+    #[must_use]
+    pub fn listening(mut self) -> Self {
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -219,6 +227,15 @@ impl Running {
     pub fn stderr(&self) -> String {
         // Sentences of the command line are broken between words, and indented as far as its name.
         read(&self.output.path().join("stderr")).replace("\n        ", " ")
+    }
+
+    /// Says a line to it, if it is [`Command::listening`].
+    ///
+    /// # Panics
+    /// When it does not listen.
+    pub fn tell(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("it was started as one that listens");
+        writeln!(input, "{line}").expect("it reads what it is told");
     }
 
     /// Whether it has not ended.

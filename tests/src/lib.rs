@@ -4,6 +4,7 @@
 //! * [`Framework`]: a framework on the SDK that writes down each status update before it acts on it.
 //! * [`Journal`]: what tasks say of themselves, and the gate that holds them.
 //! * [`MesosFramework`]: a framework that speaks Mesos's scheduler API, byte by byte.
+//! * [`PythonClient`]: a framework on a client from the Python package index, unmodified.
 //! * [`Network`]: machines of their own for nodes, that can be cut off from each other.
 //! * [`Command`]: the command line, waited for with a deadline.
 //! * [`Clock`]: a wall clock that a test sets, for the processes that it starts.
@@ -14,6 +15,7 @@
 #![expect(clippy::print_stderr, reason = "what a failed test shows")]
 
 mod binary;
+mod clients;
 mod clock;
 mod cluster;
 mod command;
@@ -30,6 +32,7 @@ mod slots;
 mod wait;
 
 pub use binary::{example_binary, meshos_binary};
+pub use clients::PythonClient;
 pub use clock::Clock;
 pub use cluster::{Cluster, ClusterOptions, Leader};
 pub use command::{Command, Finished, Logged, Running};

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod ci;
+pub mod clients;
 pub mod cmd;
 pub mod e2e;
 pub mod laws;

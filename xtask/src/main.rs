@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, cmd, e2e, laws, sim, soak, tidy};
+use xtask::{bench, ci, clients, cmd, e2e, laws, sim, soak, tidy};
 
 /// Developer commands of meshos. Every change must pass `cargo xtask ci`.
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ enum Command {
         #[arg(long)]
         root: bool,
     },
+    /// Install clients of Mesos's API from the Python package index, for the tests that run them.
+    Clients,
     /// Kill nodes, leaders, frameworks and executors of a real cluster for a while, and account for every task after it.
     Soak {
         /// How long the storm lasts.
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Sim { seed, minutes } => sim::run(seed, minutes),
         Command::Laws { cases } => laws::run(cases),
         Command::E2e { root } => e2e::run(root),
+        Command::Clients => clients::install(),
         Command::Soak { minutes, seed } => soak::run(minutes, seed),
         Command::Bench { name, json } => bench::command(name.as_deref(), json),
     };

@@ -1,8 +1,9 @@
 //! One run of `cargo test`, shown as it goes and counted on the way.
 //!
 //! Tests that need root have a name with a segment `root_...`, and one `root_ip_...` when they need the program `ip` (iproute2)
-//! too. They must never be skipped in silence: where these are, every one that `--list` names must be seen to pass; where they
-//! are not, the tests are left out by name, and how many is printed.
+//! too; those that run clients from the Python package index (`cargo xtask clients`) one `pypi_...`. They must never be skipped in
+//! silence: where these are, every one that `--list` names must be seen to pass; where they are not, the tests are left out by
+//! name, and how many is printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::cmd;
+use crate::{clients, cmd};
 
 /// Which targets `cargo test` is given; empty means all of the workspace, with the examples in the docs.
 #[derive(Debug, Default)]
@@ -34,8 +35,8 @@ pub struct Tally {
     pub skipped: u64,
     /// Tests marked as ignored in the source, which the house rules forbid.
     pub ignored: u64,
-    /// Names of the passed tests that need root, with how often each name passed.
-    pub root_passed: Names,
+    /// Names of the passed tests that need root or installed clients, with how often each name passed.
+    pub needy_passed: Names,
 }
 
 impl fmt::Display for Tally {
@@ -49,8 +50,8 @@ impl Tally {
     fn count(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... ok"))
         {
-            if needs_root(name) {
-                *self.root_passed.entry(name.to_owned()).or_default() += 1;
+            if needs_root(name) || needs_clients(name) {
+                *self.needy_passed.entry(name.to_owned()).or_default() += 1;
             }
         } else if let Some(totals) = line.strip_prefix("test result: ") {
             self.passed += number_before(totals, " passed");
@@ -61,9 +62,15 @@ impl Tally {
         }
     }
 
-    /// The listed root tests that were not seen to pass often enough.
-    fn missing_root(&self, listed: &Names) -> Vec<String> {
-        let ran = |name: &String| self.root_passed.get(name).copied().unwrap_or(0);
+    /// How many of the tests that passed need root.
+    #[must_use]
+    pub fn root_passed(&self) -> u64 {
+        self.needy_passed.iter().filter(|(name, _)| needs_root(name)).map(|(_, times)| times).sum()
+    }
+
+    /// The listed tests that were not seen to pass often enough.
+    fn missing(&self, listed: &Names) -> Vec<String> {
+        let ran = |name: &String| self.needy_passed.get(name).copied().unwrap_or(0);
         listed
             .iter()
             .filter(|(name, times)| ran(name) < **times)
@@ -91,15 +98,19 @@ pub fn build_everything() -> anyhow::Result<()> {
 /// Lists, runs and counts the selected tests.
 ///
 /// # Errors
-/// When a test fails, is ignored, or (as root) needs root and was not seen to pass.
+/// When a test fails, is ignored, or could run, needs root or clients and was not seen to pass.
 pub fn run(selection: &Selection) -> anyhow::Result<Tally> {
     let (root, ip) = (cmd::is_root(), has_ip());
-    let can_run = |name: &str| root && (ip || !needs_ip(name));
-    let (listed, left_out): (Names, Names) =
-        list_root(selection)?.into_iter().partition(|(name, _)| can_run(name));
-    if !left_out.is_empty() {
-        let count: u64 = left_out.values().sum();
-        cmd::say(format_args!("{count} tests are left out, {}", what_is_missing()));
+    let clients = clients::are_there()?;
+    let (listed, left_out): (Names, Names) = list_needy(selection)?
+        .into_iter()
+        .partition(|(name, _)| what_is_missing(name, root, ip, clients).is_none());
+    let mut counts = BTreeMap::<_, u64>::new();
+    for (name, times) in &left_out {
+        *counts.entry(what_is_missing(name, root, ip, clients)).or_default() += times;
+    }
+    for (missing, count) in counts {
+        cmd::say(format_args!("{count} tests are left out, {}", missing.unwrap_or_default()));
     }
     let mut command = cmd::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(&selection.targets).stdout(Stdio::piped());
@@ -117,9 +128,14 @@ pub fn run(selection: &Selection) -> anyhow::Result<Tally> {
     if !status.success() {
         bail!("cargo test failed ({status}): {tally}");
     }
-    if !listed.is_empty() {
-        let count: u64 = listed.values().sum();
-        cmd::say(format_args!("root: {count} tests that need root ran"));
+    for (needs, what) in
+        [(needs_root as fn(&str) -> bool, "root"), (needs_clients, "clients from PyPI")]
+    {
+        let count: u64 =
+            listed.iter().filter(|(name, _)| needs(name)).map(|(_, times)| times).sum();
+        if count > 0 {
+            cmd::say(format_args!("{count} tests that need {what} ran"));
+        }
     }
     Ok(tally)
 }
@@ -128,11 +144,18 @@ fn has_ip() -> bool {
     cmd::succeeds(Command::new("ip").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-fn what_is_missing() -> &'static str {
-    if cmd::is_root() {
-        "since they need the program `ip`: install iproute2 to run them"
+/// Why a test of this name cannot run here.
+fn what_is_missing(name: &str, root: bool, ip: bool, clients: bool) -> Option<&'static str> {
+    if needs_root(name) && !root {
+        Some("since they need root")
+    } else if needs_ip(name) && !ip {
+        Some("since they need the program `ip`: install iproute2 to run them")
+    } else if needs_clients(name) && !clients {
+        Some(
+            "since they run clients of Mesos's API from PyPI: `cargo xtask clients` installs these",
+        )
     } else {
-        "since they need root"
+        None
     }
 }
 
@@ -146,29 +169,32 @@ fn judge(tally: &Tally, listed: &Names) -> anyhow::Result<()> {
     if tally.ignored > 0 {
         bail!("{} tests are ignored: make them pass or remove them", tally.ignored);
     }
-    let missing = tally.missing_root(listed);
+    let missing = tally.missing(listed);
     if !missing.is_empty() {
-        bail!("tests that need root were listed but not seen to pass: {}", missing.join(", "));
+        bail!(
+            "tests that need root or clients were listed but not seen to pass: {}",
+            missing.join(", ")
+        );
     }
     Ok(())
 }
 
-/// The tests that need root, with how many targets have one of that name.
-fn list_root(selection: &Selection) -> anyhow::Result<Names> {
+/// The tests that need more than a toolchain, with how many targets have one of that name.
+fn list_needy(selection: &Selection) -> anyhow::Result<Names> {
     let mut command = cmd::cargo(&["test", "--workspace", "--locked"]);
     if selection.targets.is_empty() {
         command.args(["--lib", "--bins", "--tests"]);
     }
     command.args(&selection.targets).args(["--", "--list", "--format", "terse"]);
-    Ok(root_names(&cmd::capture(&mut command)?))
+    Ok(needy_names(&cmd::capture(&mut command)?))
 }
 
-fn root_names(listing: &str) -> Names {
+fn needy_names(listing: &str) -> Names {
     let mut names = BTreeMap::new();
     for name in listing
         .lines()
         .filter_map(|line| line.strip_suffix(": test"))
-        .filter(|name| needs_root(name))
+        .filter(|name| needs_root(name) || needs_clients(name))
     {
         *names.entry(name.to_owned()).or_default() += 1;
     }
@@ -195,6 +221,10 @@ fn needs_root(name: &str) -> bool {
 
 fn needs_ip(name: &str) -> bool {
     name.split("::").any(|segment| segment.starts_with("root_ip_"))
+}
+
+fn needs_clients(name: &str) -> bool {
+    name.split("::").any(|segment| segment.starts_with("pypi_"))
 }
 
 /// The number that stands directly before `unit` in one of the `;`-separated parts of libtest's totals.
@@ -230,14 +260,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_test_needs_and_is_not_there_is_named() {
+        let missing = |name, root, ip, clients| what_is_missing(name, root, ip, clients);
+        assert_eq!(missing("plain", false, false, false), None);
+        assert_eq!(missing("root_ip_cut", true, true, false), None);
+        assert_eq!(missing("pypi_clients::runs", false, false, true), None);
+        for (name, word) in
+            [("root_kill", "root"), ("root_ip_cut", "root"), ("pypi_a::b", "cargo xtask clients")]
+        {
+            assert!(missing(name, false, false, false).unwrap().contains(word), "{name}");
+        }
+        assert!(missing("root_ip_cut", true, false, false).unwrap().contains("iproute2"));
+    }
+
+    #[test]
     fn a_listed_root_test_that_did_not_run_fails_the_run() {
-        let listed = root_names(
-            "cgroups::root_limit: test\nroot_other: test\nplain: test\nroot_bench: benchmark\n",
+        let listed = needy_names(
+            "cgroups::root_limit: test\nroot_other: test\nplain: test\nroot_bench: benchmark\npypi_a::b: test\n",
         );
-        assert_eq!(listed.keys().collect::<Vec<_>>(), ["cgroups::root_limit", "root_other"]);
+        assert_eq!(
+            listed.keys().collect::<Vec<_>>(),
+            ["cgroups::root_limit", "pypi_a::b", "root_other"]
+        );
         let mut tally = Tally { passed: 1, ..Tally::default() };
         tally.count("test cgroups::root_limit ... ok");
-        assert_eq!(tally.missing_root(&listed), ["root_other"]);
+        tally.count("test pypi_a::b ... ok");
+        assert_eq!(tally.missing(&listed), ["root_other"]);
+        assert_eq!(tally.root_passed(), 1);
         assert!(judge(&tally, &listed).unwrap_err().to_string().contains("root_other"));
         judge(&tally, &Names::new()).unwrap();
         tally.count("test root_other ... ok");
@@ -246,12 +295,12 @@ mod tests {
 
     #[test]
     fn two_targets_with_one_name_must_both_run() {
-        let listed = root_names("root_same: test\nroot_same: test\n");
+        let listed = needy_names("root_same: test\nroot_same: test\n");
         let mut tally = Tally { passed: 1, ..Tally::default() };
         tally.count("test root_same ... ok");
-        assert_eq!(tally.missing_root(&listed), ["root_same"]);
+        assert_eq!(tally.missing(&listed), ["root_same"]);
         tally.count("test root_same ... ok");
-        assert!(tally.missing_root(&listed).is_empty());
+        assert!(tally.missing(&listed).is_empty());
     }
 
     #[test]

@@ -10,9 +10,9 @@ use warp::http::{HeaderMap, header::AUTHORIZATION};
 use super::{address::Names, principals::Principals, token::Token};
 use crate::{api::ANSWER_BYTES_MAX, budget::Budget};
 
-/// The path that needs no credential, so that whoever watches over processes needs none: it tells
-/// whether the node is well and nothing of what runs.
-const OPEN_PATH: &str = "/health";
+/// The paths that need no credential, so that whoever watches over processes needs none, and clients of Mesos's API, which ask
+/// for the release without one: they tell whether the node is well and of which release it is, and nothing of what runs.
+const OPEN_PATHS: [&str; 3] = ["/health", "/version", "/master/version"];
 /// Bytes of the large bodies of frameworks.
 pub(super) const FRAMEWORKS_BYTES_MAX: usize = 32 << 20;
 /// Bytes of all other bodies: more than small ones on all the connections that a port may have.
@@ -148,7 +148,7 @@ impl Gate {
         self.names.check(headers).map_err(|(status, message)| Refused { status, message })?;
         match &self.keys {
             None => Ok(Caller::operator(ANYBODY)),
-            Some(_) if path == OPEN_PATH => Ok(Caller::operator(ANYBODY)),
+            Some(_) if OPEN_PATHS.contains(&path) => Ok(Caller::operator(ANYBODY)),
             Some(keys) => caller(keys, headers)
                 .map_err(|message| Refused { status: 401, message: message.to_owned() }),
         }

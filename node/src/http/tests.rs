@@ -174,10 +174,12 @@ async fn principals_call_in_their_own_names_and_only_operators_change_the_cluste
 }
 
 #[tokio::test]
-async fn without_credentials_only_health_is_told() {
+async fn without_credentials_only_health_and_release_are_told() {
     let (routes, token) = guarded();
-    assert_eq!(request("GET", "/health").reply(&routes).await.status(), 200);
-    for path in ["/", "/metrics", "/health/", "/api/nodes", "/%68ealth"] {
+    for path in ["/health", "/version", "/master/version"] {
+        assert_eq!(request("GET", path).reply(&routes).await.status(), 200, "{path}");
+    }
+    for path in ["/", "/metrics", "/health/", "/version/x", "/api/nodes", "/%68ealth"] {
         let response = request("GET", path).reply(&routes).await;
         assert_eq!(response.status(), 401, "{path}");
         let kinds: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();

@@ -25,6 +25,7 @@ mod metrics;
 mod operators;
 mod partition;
 mod peers;
+mod pypi_clients;
 mod rebuilding;
 mod recordings;
 mod restarts;
