@@ -137,6 +137,11 @@ impl Agent {
         held.exclusive() + &held.shared().intersection(&self.total)
     }
 
+    /// Whether everybody who waits may have all that is free, as far as the agent itself goes.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.special && !self.optimistic && !self.gpus && !self.remote
+    }
+
     /// Whether somebody is offered something here.
     pub(crate) fn has_offers(&self) -> bool {
         self.offers > 0

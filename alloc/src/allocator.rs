@@ -88,6 +88,8 @@ pub struct Allocator {
     dirty: KeySet<Agent>,
     /// The memberships that wait for offers.
     waiting: KeySet<Membership>,
+    /// Those with wishes of any kind.
+    wishing: KeySet<Membership>,
     /// The memberships that may want what they did not want in the last run.
     fresh: BTreeSet<Key<Membership>>,
     /// The agents by the time at which their filters must be looked at.
@@ -112,7 +114,7 @@ pub struct Allocator {
     /// The offers that are wanted back, and those that nobody was told of yet.
     wanted_back: BTreeSet<Offered>,
     rescinds_untold: BTreeMap<Offered, Wanted>,
-    /// How often each rule has ended a look.
+    /// How often each rule has ended a look, and for whom.
     skips: SkipCounts,
 }
 
@@ -144,6 +146,7 @@ impl Allocator {
             ample: KeySet::default(),
             dirty: KeySet::default(),
             waiting: KeySet::default(),
+            wishing: KeySet::default(),
             fresh: BTreeSet::new(),
             expiries: BTreeSet::new(),
             stamps: 0,
@@ -178,7 +181,7 @@ impl Allocator {
     /// How often each rule has ended a look at an agent for a framework, in all runs so far. An agent
     /// that nobody is offered is not looked at, nor are frameworks after the one that is offered it.
     pub fn skips(&self) -> BTreeMap<SkipRule, u64> {
-        self.skips.to_map()
+        self.skips.all()
     }
 
     /// Makes the next run look at everything, as if all agents had changed. It offers the same as
@@ -221,6 +224,7 @@ impl Allocator {
         let more = more || !self.tree.is_in(Scope::Waiting, node);
         self.tree.set_in(Scope::Waiting, node, waits);
         self.waiting.set(key, waits);
+        self.wishing.set(key, self.memberships[key].wishes.is_some());
         if waits && more {
             self.tree.set_in(Scope::Fresh, node, true);
             self.fresh.insert(key);

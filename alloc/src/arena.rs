@@ -214,9 +214,55 @@ impl<T> KeySet<T> {
     }
 }
 
+/// A small value for each key, all in one piece: looking through many of them costs little. Whoever
+/// has none has the default.
+#[derive(Debug, Clone)]
+pub(crate) struct Dense<T, V> {
+    values: Vec<V>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T, V> Default for Dense<T, V> {
+    fn default() -> Self {
+        Self { values: Vec::new(), of: PhantomData }
+    }
+}
+
+impl<T, V: Copy + Default> Dense<T, V> {
+    pub(crate) fn get(&self, key: Key<T>) -> V {
+        self.values.get(key.index()).copied().unwrap_or_default()
+    }
+
+    /// The value, to be changed.
+    pub(crate) fn entry(&mut self, key: Key<T>) -> &mut V {
+        let index = key.index();
+        if index >= self.values.len() {
+            self.values.resize(index + 1, V::default());
+        }
+        &mut self.values[index]
+    }
+
+    /// A key is given up.
+    pub(crate) fn reset(&mut self, key: Key<T>) {
+        if let Some(value) = self.values.get_mut(key.index()) {
+            *value = V::default();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dense_values_are_the_default_until_they_are_set_and_once_they_are_reset() {
+        let mut dense = Dense::<(), u64>::default();
+        *dense.entry(Key::new(3)) += 2;
+        assert_eq!([0, 3, 9].map(|index| dense.get(Key::new(index))), [0, 2, 0]);
+        dense.reset(Key::new(3));
+        dense.reset(Key::new(9));
+        assert_eq!(dense.get(Key::new(3)), 0);
+    }
 
     #[test]
     fn slots_are_used_again_and_keys_of_removed_values_find_nothing() {

@@ -13,7 +13,11 @@ use meshos_protocol::{
 };
 use serde::Serialize;
 
-use crate::Share;
+use crate::{
+    Share,
+    arena::{Dense, Key},
+    membership::Membership,
+};
 
 /// Why an agent was not offered to a framework in a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -145,21 +149,42 @@ impl SkipRule {
     }
 }
 
-/// How often each rule has applied.
+/// How often each rule has applied, and to whom.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SkipCounts([u64; SkipRule::ALL.len()]);
+pub(crate) struct SkipCounts {
+    all: [u64; RULES],
+    /// By rule and not by membership, as one run mostly meets one rule.
+    of_each: [Dense<Membership, u64>; RULES],
+}
+
+const RULES: usize = SkipRule::ALL.len();
 
 impl SkipCounts {
-    pub(crate) fn count(&mut self, rule: SkipRule) {
-        let count = &mut self.0[rule.index()];
-        *count = count.saturating_add(1);
+    pub(crate) fn count(&mut self, key: Key<Membership>, rule: SkipRule) {
+        for count in [&mut self.all[rule.index()], self.of_each[rule.index()].entry(key)] {
+            *count = count.saturating_add(1);
+        }
     }
 
-    /// The rules that have applied.
-    pub(crate) fn to_map(&self) -> BTreeMap<SkipRule, u64> {
-        let counted = SkipRule::ALL.map(|rule| (rule, self.0[rule.index()]));
-        counted.into_iter().filter(|(_, count)| *count > 0).collect()
+    /// A membership is gone; another may get its key.
+    pub(crate) fn forget(&mut self, key: Key<Membership>) {
+        self.of_each.iter_mut().for_each(|counts| counts.reset(key));
     }
+
+    /// The rules that have applied to a membership.
+    pub(crate) fn of(&self, key: Key<Membership>) -> BTreeMap<SkipRule, u64> {
+        applied(|rule| self.of_each[rule.index()].get(key))
+    }
+
+    /// The rules that have applied to anybody.
+    pub(crate) fn all(&self) -> BTreeMap<SkipRule, u64> {
+        applied(|rule| self.all[rule.index()])
+    }
+}
+
+fn applied(count: impl Fn(SkipRule) -> u64) -> BTreeMap<SkipRule, u64> {
+    let counted = SkipRule::ALL.map(|rule| (rule, count(rule)));
+    counted.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 /// What the allocator thinks of a framework.
@@ -410,8 +435,11 @@ mod tests {
         }
         assert!(SkipRule::ALL.is_sorted());
         let mut counts = SkipCounts::default();
-        counts.count(SkipRule::Gpu);
-        counts.count(SkipRule::Gpu);
-        assert_eq!(counts.to_map(), BTreeMap::from([(SkipRule::Gpu, 2)]));
+        counts.count(Key::first(), SkipRule::Gpu);
+        counts.count(Key::first(), SkipRule::Gpu);
+        let twice = BTreeMap::from([(SkipRule::Gpu, 2)]);
+        assert_eq!((counts.all(), counts.of(Key::first())), (twice.clone(), twice.clone()));
+        counts.forget(Key::first());
+        assert_eq!((counts.all(), counts.of(Key::first())), (twice, BTreeMap::new()));
     }
 }

@@ -98,6 +98,14 @@ impl Filters {
         self.refuse_last.contains(key).then_some(&self.last)
     }
 
+    /// Those who have refused what was refused here last, if that covers what is free, see `covers`.
+    pub(crate) fn who_refuses<'a>(
+        &'a self,
+        covers: impl FnOnce(&'a Arc<Resources>) -> bool,
+    ) -> Option<&'a KeySet<Membership>> {
+        (!self.refuse_last.is_empty() && covers(&self.last)).then_some(&self.refuse_last)
+    }
+
     /// Those of `waiting` who have not refused what was refused here last, when nearly everybody has
     /// and that covers what is free, see `covers`.
     pub(crate) fn few_left<'a>(
@@ -105,10 +113,10 @@ impl Filters {
         waiting: &KeySet<Membership>,
         covers: impl FnOnce(&'a Arc<Resources>) -> bool,
     ) -> Option<Vec<Key<Membership>>> {
-        if self.refuse_last.len() < MANY || !covers(&self.last) {
+        if self.refuse_last.len() < MANY {
             return None;
         }
-        let left: Vec<_> = waiting.without(&self.refuse_last).take(FEW + 1).collect();
+        let left: Vec<_> = waiting.without(self.who_refuses(covers)?).take(FEW + 1).collect();
         (left.len() <= FEW).then_some(left)
     }
 

@@ -14,7 +14,7 @@ use crate::{
     arena::{Key, KeySet},
     constraints::Constraints,
     demand::Demand,
-    explain::{SkipCounts, SkipRule},
+    explain::SkipRule,
     tree::Node,
 };
 
@@ -41,8 +41,6 @@ pub(crate) struct Membership {
     pub(crate) born: Stamp,
     /// On how many agents it holds something.
     pub(crate) agents: usize,
-    /// Which rules cost it how many looks at agents so far.
-    pub(crate) skips: SkipCounts,
 }
 
 /// What a framework wishes of offers in one role.

@@ -33,7 +33,7 @@ pub use past::PastUse;
 use past::User;
 
 use crate::{
-    arena::{Arena, Key},
+    arena::{Arena, Dense, Key},
     decay::Past,
     membership::Membership,
     policy::{Account, Party, Policy, Rank},
@@ -194,6 +194,9 @@ struct Settings {
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
     nodes: Arena<Node>,
+    /// Whom the nodes of frameworks stand for. The nodes say so too; but the search for who is next goes
+    /// past many, and each node is far from the one before.
+    takers: Dense<Node, Option<Key<Membership>>>,
     root: Key<Node>,
     roles: BTreeMap<Role, RoleNodes>,
     settings: Settings,
@@ -226,6 +229,7 @@ impl Tree {
         let root = nodes.insert(Node::new(Kind::Root, None, WEIGHT_DEFAULT_MILLIS));
         Self {
             nodes,
+            takers: Dense::default(),
             root,
             roles: BTreeMap::new(),
             settings: Settings::default(),

@@ -182,7 +182,7 @@ impl Allocator {
             agents: self.agents.len(),
             available,
             skipped,
-            skipped_so_far: membership.skips.to_map(),
+            skipped_so_far: self.skips.of(key),
             nearest: nearest.collect(),
             requests: self.explain_requests(key, silenced),
         }

@@ -7,7 +7,6 @@ use meshos_protocol::{framework::Capabilities, ids::FrameworkId, role::Role};
 use super::Allocator;
 use crate::{
     arena::Key,
-    explain::SkipCounts,
     membership::{Framework, Membership},
     tree::Scope,
 };
@@ -168,7 +167,6 @@ impl Allocator {
             stamp,
             born: stamp,
             agents: 0,
-            skips: SkipCounts::default(),
         });
         entry.memberships.insert(role.clone(), key);
         key
@@ -198,6 +196,8 @@ impl Allocator {
         debug_assert!(!self.tree.is_in(Scope::Waiting, membership.node));
         if let Some(membership) = self.memberships.remove(key) {
             self.tree.remove(membership.node);
+            self.skips.forget(key);
+            self.wishing.remove(key);
             if let Some(entry) = self.frameworks.get_mut(&membership.framework) {
                 entry.memberships.remove(&membership.role);
                 if entry.memberships.is_empty() && !entry.active {

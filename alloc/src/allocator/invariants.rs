@@ -42,6 +42,7 @@ impl Allocator {
             let waits = framework.is_some_and(|found| membership.silenced(found).is_none());
             assert_eq!(self.tree.is_in(Scope::Waiting, membership.node), waits, "{membership:?}");
             assert_eq!(self.waiting.contains(key), waits, "{membership:?}");
+            assert_eq!(self.wishing.contains(key), membership.wishes.is_some(), "{membership:?}");
             let fresh = self.tree.is_in(Scope::Fresh, membership.node);
             assert_eq!(self.fresh.contains(&key), fresh, "{membership:?}");
             let node = self.tree.node(membership.node);

@@ -144,7 +144,7 @@ impl Allocator {
     ) -> (Option<(Key<Membership>, Portion)>, bool) {
         let page = &self.agents[agent];
         let (tree, memberships, limited) = (&self.tree, &mut self.memberships, &mut self.limited);
-        let skips = &mut self.skips;
+        let (skips, wishing) = (&mut self.skips, &self.wishing);
         let mut covers = Covers::default();
         let mut turns_taken = false;
         // Where a limit counts, what is not looked at might have met it.
@@ -154,7 +154,17 @@ impl Allocator {
             })
             .flatten();
         let few = few.map(|few| few.iter().map(|key| memberships[*key].node).collect::<Vec<_>>());
+        // Most have refused what is free. Where nothing else matters they are passed over without a
+        // look at who they are.
+        let plain = page.is_plain() && given.is_empty() && !tree.has_quota();
+        let refused = plain
+            .then(|| page.filters.who_refuses(|refused| covers.check(refused, page.free())))
+            .flatten();
         let useful = |key| {
+            if refused.is_some_and(|who| who.contains(key)) && !wishing.contains(key) {
+                skips.count(key, page.filters.refusal_rule(key));
+                return None;
+            }
             let headroom = tree.has_quota().then(|| tree.headroom(memberships[key].node));
             // Whatever keeps it from the agent: with more headroom it might want more of it.
             if let Some(headroom) = headroom.as_ref().filter(|headroom| !headroom.is_unlimited()) {
@@ -169,8 +179,7 @@ impl Allocator {
             let found = look.at_within(key, &memberships[key], || headroom, covers);
             if let Err(rule) = &found {
                 turns_taken |= *rule == SkipRule::TurnTaken;
-                memberships[key].skips.count(*rule);
-                skips.count(*rule);
+                skips.count(key, *rule);
             }
             found.ok()
         };

@@ -17,6 +17,11 @@ impl Tree {
             if let Some(parent) = node.parent {
                 children.entry(parent).or_default().push(node);
             }
+            let taker = match node.kind {
+                Kind::Framework(_, taker) => Some(taker),
+                Kind::Root | Kind::Direct | Kind::Role(_) => None,
+            };
+            assert_eq!(self.takers.get(key), taker, "{node:?}");
             assert_eq!(node.unmet, self.is_unmet(key), "{node:?}");
             let needy = matches!(node.kind, Kind::Role(_))
                 && node.counts[WAITING] > 0

@@ -221,7 +221,7 @@ impl Tree {
         self.first_below(self.root, WAITING, Who::Needy, None, &mut wanted)
     }
 
-    /// The first of them below a node for whom `wanted` holds.
+    /// The first of them below a role for whom `wanted` holds.
     fn first_below(
         &self,
         key: Key<Node>,
@@ -231,13 +231,13 @@ impl Tree {
         wanted: &mut impl FnMut(Key<Membership>) -> bool,
     ) -> Option<Key<Membership>> {
         let node = &self.nodes[key];
-        if let Kind::Framework(_, membership) = node.kind {
-            return wanted(membership).then_some(membership);
-        }
         let who = if node.lists[NEEDY].is_empty() { who.where_nobody_is_needy() } else { who };
         let listed = if who == Who::Needy { NEEDY } else { list };
         // As deep as roles are nested, which their length bounds.
         let below = |child: &Key<Node>| {
+            if let Some(taker) = self.takers.get(*child) {
+                return wanted(taker).then_some(taker);
+            }
             let who = who.below(self.nodes[*child].unmet)?;
             self.first_below(*child, list, who, ways, wanted)
         };

@@ -16,6 +16,7 @@ impl Tree {
         let direct = self.direct_node(role);
         let key =
             self.add_child(Kind::Framework(framework, membership), direct, WEIGHT_DEFAULT_MILLIS);
+        *self.takers.entry(key) = Some(membership);
         self.refresh_rescaling();
         key
     }
@@ -24,6 +25,7 @@ impl Tree {
     /// be in no scope and hold nothing.
     pub(crate) fn remove(&mut self, framework: Key<Node>) {
         self.remove_upwards(framework);
+        self.takers.reset(framework);
         self.refresh_rescaling();
     }
 
