@@ -1,16 +1,20 @@
 //! What a framework has said it wants: it is offered that, and no more.
 
+mod layout;
+
 use std::collections::BTreeMap;
 
 use meshos_protocol::{
     ids::AgentId,
-    resources::{Amount, Resources},
+    resources::Resources,
     role::Role,
     time::Mono,
     wishes::{REQUESTS_MAX, ResourceRequest},
 };
 
-use crate::{Share, agent::Agent, arena::Key, constraints::WishError};
+pub(crate) use layout::Budget;
+
+use crate::{agent::Agent, arena::Key, constraints::WishError};
 
 /// What a framework wants in one role.
 #[derive(Debug, Clone)]
@@ -188,51 +192,6 @@ impl Demand {
         }
         again
     }
-
-    /// Lays out all requests over agents: those first that name an agent, then the largest, each on
-    /// the agents that have the least left of those where it fits. Nothing when they do not all fit
-    /// so; that a cleverer way would have found a place for all of them is possible, and rare.
-    pub(crate) fn lay_out(
-        &self,
-        available: &mut [(AgentId, Resources)],
-        role: &Role,
-    ) -> Option<Vec<(usize, Resources)>> {
-        let before: Vec<_> = available.iter().map(|(_, resources)| resources.clone()).collect();
-        let mut requests: Vec<_> = self.requests.iter().collect();
-        let total: Resources = before.iter().sum();
-        let size = |resources: &Resources| largest_part(resources, &total);
-        requests.sort_by_key(|request| (request.agent.is_some(), size(&request.wanted)));
-        for request in requests.into_iter().rev() {
-            let mut left = request.left;
-            let mut smallest_first: Vec<_> = (0..available.len()).collect();
-            smallest_first.sort_by_cached_key(|place| size(&available[*place].1));
-            for place in smallest_first {
-                if left == 0 {
-                    break;
-                }
-                let (agent, rest) = &mut available[place];
-                if request.agent.is_none_or(|named| named == *agent) {
-                    left -= rest.take(&request.wanted, left, role);
-                }
-            }
-            if left > 0 {
-                return None;
-            }
-        }
-        let taken = available.iter().zip(&before).enumerate();
-        let taken = taken.map(|(index, ((_, rest), before))| (index, before.saturating_sub(rest)));
-        Some(taken.filter(|(_, taken)| !taken.is_empty()).collect())
-    }
-}
-
-/// How large resources are: the largest of their shares of a total.
-fn largest_part(resources: &Resources, total: &Resources) -> Share {
-    let part = |amount: Amount| u128::try_from(amount.millis()).unwrap_or(0);
-    let quantities = resources.quantities();
-    let parts = quantities
-        .iter()
-        .map(|(name, amount)| Share::new(part(amount), part(total.amount_of(name))));
-    parts.max().unwrap_or(Share::ZERO)
 }
 
 #[cfg(test)]
@@ -303,25 +262,6 @@ mod tests {
     }
 
     #[test]
-    fn a_gang_is_laid_out_as_a_whole() {
-        let requests = [request(None, "cpus:2", 3), request(Some(2), "cpus:1;mem:10", 1)];
-        let demand = Demand::new(&requests, Some(Mono(5))).unwrap();
-        let lay_out = |first: &str, second: &str| {
-            let mut available = [(agent(1), resources(first)), (agent(2), resources(second))];
-            demand.lay_out(&mut available, &Role::default()).map(|taken| {
-                taken
-                    .into_iter()
-                    .map(|(index, taken)| (index, taken.to_string()))
-                    .collect::<Vec<_>>()
-            })
-        };
-        let both = vec![(0, "cpus:4".to_owned()), (1, "cpus:3;mem:10".to_owned())];
-        assert_eq!(lay_out("cpus:5", "cpus:3;mem:10"), Some(both));
-        assert_eq!(lay_out("cpus:5", "cpus:2;mem:10"), None);
-        assert_eq!(lay_out("cpus:9;mem:10", ""), None);
-    }
-
-    #[test]
     fn a_gang_that_was_taken_back_is_wanted_again() {
         let requests = [request(None, "cpus:2", 3), request(Some(2), "cpus:1;mem:10", 1)];
         let mut demand = Demand::new(&requests, Some(Mono(5))).unwrap();
@@ -335,21 +275,6 @@ mod tests {
         assert_eq!(demand.taken_back(1), None, "once");
         demand.offer_together(3);
         assert!(demand.is_met() && !demand.yields());
-    }
-
-    /// Whichever agent comes first, and in whatever order the requests are stated.
-    #[test]
-    fn a_gang_that_fits_only_largest_first_is_laid_out() {
-        for requests in [["cpus:1", "cpus:4"], ["cpus:4", "cpus:1"]] {
-            let requests = requests.map(|text| request(None, text, 1));
-            let demand = Demand::new(&requests, Some(Mono(5))).unwrap();
-            for free in [["cpus:4", "cpus:1"], ["cpus:1", "cpus:4"]] {
-                let mut available = free.map(|text| (agent(1), resources(text)));
-                let laid_out = demand.lay_out(&mut available, &Role::default()).unwrap();
-                let taken: Vec<_> = laid_out.iter().map(|(_, taken)| taken.to_string()).collect();
-                assert_eq!(taken, free);
-            }
-        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{Allocator, Grant, reclaim::Offered};
 use crate::{
     agent::{Agent, Portion},
     arena::Key,
-    demand::Demand,
+    demand::{Budget, Demand},
     membership::Membership,
     quota::pool,
     tree::Scope,
@@ -49,8 +49,9 @@ impl Allocator {
             }
             waiting.len() == gangs.len()
         });
+        let mut budget = Budget::of_a_run();
         for key in waiting {
-            self.offer_gang(key, draw, grants);
+            self.offer_gang(key, draw, &mut budget, grants);
             if let Some(demand) = self.memberships[key].demand_mut() {
                 demand.yielded();
             }
@@ -58,9 +59,15 @@ impl Allocator {
         grants.len() > before
     }
 
-    fn offer_gang(&mut self, key: Key<Membership>, draw: u64, grants: &mut Vec<Grant>) {
+    fn offer_gang(
+        &mut self,
+        key: Key<Membership>,
+        draw: u64,
+        budget: &mut Budget,
+        grants: &mut Vec<Grant>,
+    ) {
         let agents = self.drawn(draw, self.open.iter());
-        let Some(laid_out) = self.lay_out(key, &agents, &Back::new()) else { return };
+        let Some(laid_out) = self.lay_out(key, &agents, &Back::new(), budget) else { return };
         self.gangs_offered += 1;
         let gang = self.gangs_offered;
         self.forget_gang(key);
@@ -80,6 +87,7 @@ impl Allocator {
         key: Key<Membership>,
         agents: &[Key<Agent>],
         back: &Back,
+        budget: &mut Budget,
     ) -> Option<Vec<(Key<Agent>, Resources)>> {
         let membership = &self.memberships[key];
         let nothing = Resources::new();
@@ -87,8 +95,8 @@ impl Allocator {
             let back = back.get(agent).unwrap_or(&nothing);
             (self.agents[*agent].id, self.available_to_gang(*agent, key, back))
         };
-        let mut available: Vec<_> = agents.iter().map(available).collect();
-        let laid_out = membership.demand()?.lay_out(&mut available, &membership.role)?;
+        let available: Vec<_> = agents.iter().map(available).collect();
+        let laid_out = membership.demand()?.lay_out(&available, &membership.role, budget)?;
         // The limits of the role hold for all of it together.
         let all: Resources = laid_out.iter().map(|(_, resources)| resources).sum();
         let allowed = self.tree.headroom(membership.node).allows(&all);
@@ -121,6 +129,7 @@ impl Allocator {
         key: Key<Membership>,
         lent: &[(Key<Agent>, Vec<Key<Membership>>)],
         short: &ScalarQuantities,
+        budget: &mut Budget,
     ) -> Vec<Offered> {
         let agents: Vec<Key<Agent>> = self.agent_keys.values().copied().collect();
         let offered = |(agent, holder): &Offered| &self.agents[*agent].holdings()[holder].offered;
@@ -135,7 +144,8 @@ impl Allocator {
             holders.iter().map(|holder| (*agent, *holder)).collect::<Vec<Offered>>()
         };
         let all: Vec<Offered> = lent.iter().flat_map(each).collect();
-        let Some(laid_out) = self.lay_out(key, &agents, &pool_of(&all)) else { return Vec::new() };
+        let laid_out = self.lay_out(key, &agents, &pool_of(&all), budget);
+        let Some(laid_out) = laid_out else { return Vec::new() };
         let mut wanted = Vec::new();
         let mut lacking = Resources::new();
         for (agent, resources) in laid_out {
@@ -151,7 +161,7 @@ impl Allocator {
         }
         let helps = lacking.iter().any(|resource| !short.get(resource.name()).is_zero());
         // With fewer offers back it might be laid out in another way, which does not fit.
-        let fits = helps && self.lay_out(key, &agents, &pool_of(&wanted)).is_some();
+        let fits = helps && self.lay_out(key, &agents, &pool_of(&wanted), budget).is_some();
         if fits { wanted } else { Vec::new() }
     }
 

@@ -12,7 +12,7 @@ use super::Allocator;
 use crate::{
     agent::{Agent, Holding},
     arena::Key,
-    demand::Demand,
+    demand::{Budget, Demand},
     membership::Membership,
     options::OfferMode,
     quota::pool,
@@ -113,13 +113,14 @@ impl Allocator {
         // What is wanted back for one counts for the others: no role gets more than it lacks by it, and
         // nobody gives so much back that it lacks something itself.
         let mut moves = Moves::default();
+        let mut budget = Budget::of_a_run();
         for key in needy {
             let mut short = self.tree.shortage(self.memberships[key].node, &moves);
             if short.is_empty() {
                 continue;
             }
             if self.memberships[key].demand().and_then(Demand::together_until).is_some() {
-                self.reclaim_for_gang(key, &short, &mut lent, &mut moves);
+                self.reclaim_for_gang(key, &short, &mut lent, (&mut moves, &mut budget));
                 continue;
             }
             for (agent, holders) in &mut lent {
@@ -171,7 +172,7 @@ impl Allocator {
         key: Key<Membership>,
         short: &ScalarQuantities,
         lent: &mut [(Key<Agent>, Vec<Key<Membership>>)],
-        moves: &mut Moves,
+        (moves, budget): (&mut Moves, &mut Budget),
     ) {
         // What is of no use to it is not given back, and keeps nobody from sparing something else.
         let is_of_use = |(agent, holders): &&(Key<Agent>, Vec<Key<Membership>>)| {
@@ -187,7 +188,7 @@ impl Allocator {
             .filter(is_of_use)
             .map(|(agent, holders)| (*agent, self.spared(*agent, holders, moves)))
             .collect();
-        let back = self.wanted_of_gang(key, &spared, short);
+        let back = self.wanted_of_gang(key, &spared, short, budget);
         for (agent, holders) in &spared {
             for holder in holders.iter().filter(|holder| !back.contains(&(*agent, **holder))) {
                 self.moves_less(*agent, *holder, moves);
