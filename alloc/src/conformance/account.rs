@@ -226,14 +226,10 @@ impl Account {
         self.said(member).and_then(|said| said.asked.as_ref()).is_some_and(|asked| asked.together)
     }
 
-    /// What a member wants together, if that is so many of one kind, wherever they are.
-    pub(super) fn wanted_alike(&self, member: &Member) -> Option<(Resources, u32)> {
-        let asked = self.said(member)?.asked.as_ref()?;
-        let kind = &asked.requests.first()?.resources;
-        let alike =
-            |request: &ResourceRequest| request.agent.is_none() && request.resources == *kind;
-        let count = asked.requests.iter().map(|request| request.count).sum();
-        asked.requests.iter().all(alike).then(|| (kind.clone(), count))
+    /// What a member has said it wants.
+    pub(super) fn requests(&self, member: &Member) -> &[ResourceRequest] {
+        let asked = self.said(member).and_then(|said| said.asked.as_ref());
+        asked.map_or(&[], |asked| &asked.requests)
     }
 
     /// Whether a member takes whatever there is: it has stated no demand and no smallest size.

@@ -7,9 +7,10 @@ use meshos_protocol::{
     ids::AgentId,
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
+    wishes::ResourceRequest,
 };
 
-use super::Cluster;
+use super::{Cluster, sum_of};
 use crate::{
     Grant, Quota,
     conformance::account::{Member, is_pool, within},
@@ -119,26 +120,27 @@ impl Cluster {
         let stock: Vec<&Stock> = stock.iter().filter(worth_it).collect();
         for member in self.account.waiting() {
             let room = consumption.room(&member.1);
-            let mut together = (self.gangs.waits(&member))
-                .then(|| self.account.wanted_alike(&member))
-                .flatten()
-                .filter(|_| room.is_empty());
+            let mut portions = Vec::new();
             for Stock { agent, total, free } in &stock {
                 if !self.account.suits(*agent, total, &member)
                     || self.has_its_offers(*agent, &member)
                 {
                     continue;
                 }
-                let Some(mut portion) = self.portion(&member, free, &room) else { continue };
-                if let Some((kind, count)) = &mut together {
-                    *count -= portion.take(kind, *count, &member.1);
-                }
+                let Some(portion) = self.portion(&member, free, &room) else { continue };
                 let waits_for = self.account.wants(*agent, &member, &portion)
                     && !self.account.refuses(*agent, &member, &portion, self.now);
                 assert!(!waits_for, "{member:?} is not offered {portion} of {agent}");
+                portions.push((*agent, portion));
             }
-            let fits = together.filter(|(_, count)| *count == 0);
-            assert_eq!(fits, None, "{member:?} could have all that it wants together");
+            let requests = self.account.requests(&member);
+            let wanted = sum_of(requests);
+            if self.gangs.waits(&member)
+                && room.iter().all(|(name, most)| wanted.get(name) <= *most)
+            {
+                let fit = all_fit(&units_of(requests), &mut portions, &member.1, &mut { WAYS_MAX });
+                assert!(!fit, "{member:?} could have all that it wants together: {requests:?}");
+            }
         }
     }
 
@@ -168,4 +170,43 @@ impl Cluster {
             assert!(!refused, "it was refused: {grant:?}");
         }
     }
+}
+
+/// So many ways of placing a gang are tried.
+const WAYS_MAX: u32 = 2_000;
+
+fn units_of(requests: &[ResourceRequest]) -> Vec<&ResourceRequest> {
+    let each = |request| std::iter::repeat_n(request, count_of(request));
+    requests.iter().flat_map(each).collect()
+}
+
+fn count_of(request: &ResourceRequest) -> usize {
+    usize::try_from(request.count).unwrap_or(usize::MAX)
+}
+
+/// Whether a way is found to place all of them, one after the other wherever it fits.
+fn all_fit(
+    units: &[&ResourceRequest],
+    portions: &mut [(AgentId, Resources)],
+    role: &Role,
+    ways: &mut u32,
+) -> bool {
+    let Some((unit, units)) = units.split_first() else { return true };
+    for place in 0..portions.len() {
+        let (agent, before) = portions[place].clone();
+        if unit.agent.is_some_and(|named| named != agent)
+            || portions[place].1.take(&unit.resources, 1, role) == 0
+        {
+            continue;
+        }
+        if *ways == 0 {
+            return false;
+        }
+        *ways -= 1;
+        if all_fit(units, portions, role, ways) {
+            return true;
+        }
+        portions[place].1 = before;
+    }
+    false
 }
