@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use meshos_protocol::resources::ResourceName;
+use meshos_protocol::{messages::scheduler::REFUSE_MAX_MS, resources::ResourceName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The longest refusal, as in Mesos: 365 days.
-pub const FILTER_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub const FILTER_MAX: Duration = Duration::from_millis(REFUSE_MAX_MS);
 
 /// What an allocator is told at its start.
 #[derive(Debug)]

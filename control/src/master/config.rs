@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use meshos_alloc::{MinAllocatable, OfferMode, PolicyChoice};
-use meshos_protocol::resources::ResourceName;
+use meshos_protocol::{messages::scheduler::REFUSE_DEFAULT_MS, resources::ResourceName};
 use serde::{Deserialize, Serialize};
 
 /// The settings of a master. The defaults are those of the product.
@@ -59,7 +59,7 @@ impl Default for MasterConfig {
             agent_timeout: Duration::from_secs(75),
             agent_timeout_dead: Duration::from_secs(20),
             reconnect_grace: Duration::from_secs(30),
-            refuse_default: Duration::from_secs(5),
+            refuse_default: Duration::from_millis(REFUSE_DEFAULT_MS),
             heartbeat: Duration::from_secs(15),
             nodes_max: 250,
             ended_tasks_max: 1_000,

@@ -112,6 +112,7 @@ fn a_node_that_is_told_nothing_is_alone_on_loopback() {
     assert_eq!(options.resources, Lab.resources(Path::new("/")).unwrap());
     assert_eq!(options.times.agent_timeout, Duration::from_secs(75));
     assert_eq!(options.times.agent_timeout_when_dead, Duration::from_secs(20));
+    assert_eq!(options.times.offer_timeout, Duration::from_secs(60));
     let rule = Rule { delay: Duration::from_secs(7 * 24 * 3_600), headroom: 100 };
     assert_eq!(options.sandbox_rule, rule);
     assert!(!options.open_http && !options.stop_tasks && !options.allow_root_tasks);

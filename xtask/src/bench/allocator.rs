@@ -1,6 +1,6 @@
 //! How long allocation runs take, and what the allocator's memory is: the cases of Mesos's own benchmark and more.
 //!
-//! The measuring is done by an example of the pure crate (`alloc/examples/allocator.rs`), so that nothing else is built.
+//! The measuring is done by an example of the pure crate (`alloc/examples/allocator`), so that nothing else is built.
 
 use super::figures::Figures;
 use super::{Bench, example, instructions};

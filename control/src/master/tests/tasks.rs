@@ -130,9 +130,11 @@ fn offers_of_one_agent_are_merged_and_the_rest_is_refused() {
     let s1 = world.framework("one");
     world.pass(10);
     world.accept(s1, &[1], vec![task("a", "cpus:2;mem:2048")]);
-    // The rest comes back after the refusal, and then also what the task gives back.
+    // The rest comes back after the refusal of five seconds, and then also what the task gives back.
     world.told();
-    world.pass(5_100);
+    world.pass(4_980);
+    world.expect(&[]);
+    world.pass(30);
     world.expect(&["s1 offers O5.2 n1 cpus:2;mem:2048"]);
     world.update(n1, "a", TaskState::Finished, 1);
     world.pass(10);

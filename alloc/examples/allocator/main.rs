@@ -17,22 +17,13 @@
     reason = "it is no part of the pure crate: it reads its arguments and its memory"
 )]
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+mod cases;
 
-use meshos_alloc::{Allocator, Grant, Options, Quota};
-use meshos_protocol::{
-    attributes::Attributes,
-    framework::Capabilities,
-    ids::{AgentId, FrameworkId, NodeId},
-    resources::Resources,
-    role::Role,
-    time::Mono,
-};
+use std::time::Duration;
 
-const NEVER: Mono = Mono(u64::MAX);
+use cases::{agent, cluster, decline, parse, quota_cluster, run, timed};
+use meshos_alloc::Allocator;
+use meshos_protocol::{ids::FrameworkId, role::Role};
 
 /// The name of a figure, its unit, and how it is measured in so many rounds.
 type Case = (&'static str, &'static str, fn(Option<usize>) -> Vec<Duration>);
@@ -75,57 +66,6 @@ fn figure(measured: u128, unit: &str) -> serde_json::Value {
     let value = format!("{}.{:03}", measured / per_unit, measured % per_unit * 1_000 / per_unit);
     let value: serde_json::Value = value.parse().expect("a number");
     serde_json::json!({"value": value, "unit": unit})
-}
-
-fn agent(number: u64) -> AgentId {
-    AgentId::new(NodeId::from_bits(number), 1)
-}
-
-fn parse(text: &str) -> Resources {
-    text.parse().expect("a literal that is well-formed")
-}
-
-fn cluster(agents: u64, frameworks: u64) -> Allocator {
-    let mut allocator = Allocator::new(Options::default(), 1);
-    let star = BTreeSet::from([Role::default()]);
-    for framework in 0..frameworks {
-        let id = FrameworkId(framework);
-        allocator.add_framework(id, &star, &BTreeSet::new(), Capabilities::default());
-    }
-    let total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]");
-    let ports: Vec<_> = (0..15).map(|index| 31_000 + index * 2).collect();
-    let ports: Vec<_> = ports.iter().map(|port| format!("{port}-{port}")).collect();
-    let used =
-        parse(&format!("cpus:16;mem:2014;disk:1024;ports:[{},31030-32000]", ports.join(",")));
-    for number in 0..agents {
-        let used = [(FrameworkId(number % frameworks), Role::default(), used.clone())];
-        allocator.add_agent(agent(number), total.clone(), Attributes::default(), &used);
-    }
-    allocator
-}
-
-fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
-    let start = Instant::now();
-    let result = what();
-    (result, start.elapsed())
-}
-
-fn run(allocator: &mut Allocator) -> (Vec<Grant>, Duration) {
-    timed(|| counted_run(allocator))
-}
-
-/// A function of its own, so that a profiler can be told to count what happens in it alone.
-#[inline(never)]
-fn counted_run(allocator: &mut Allocator) -> Vec<Grant> {
-    let mut grants = Vec::new();
-    allocator.allocate(Mono(0), &mut grants);
-    grants
-}
-
-fn decline(allocator: &mut Allocator, grants: &[Grant]) {
-    for Grant { framework, role, agent, resources, .. } in grants {
-        allocator.recover_offered(*agent, *framework, role, resources, Some(NEVER));
-    }
 }
 
 fn declining_everything(agents: u64, frameworks: u64, rounds: Option<usize>) -> Vec<Duration> {
@@ -191,19 +131,9 @@ fn one_agent_frees(agents: u64, frameworks: u64) -> Vec<Duration> {
     times
 }
 
-/// As many agents as roles with a quota as frameworks, each in a role of its own.
+/// Each role is offered one agent in each round.
 fn roles_with_quota(count: u64, rounds: usize) -> Vec<Duration> {
-    let mut allocator = Allocator::new(Options::default(), 1);
-    let total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]");
-    for number in 0..count {
-        allocator.add_agent(agent(number), total.clone(), Attributes::default(), &[]);
-        let role: Role = format!("role-{number}").parse().expect("a role");
-        let all = total.quantities();
-        let limit = all.iter().map(|(name, amount)| (name.clone(), amount)).collect();
-        allocator.set_quota(&role, Quota { guarantee: all, limit });
-        let (roles, none) = (BTreeSet::from([role]), BTreeSet::new());
-        allocator.add_framework(FrameworkId(number), &roles, &none, Capabilities::default());
-    }
+    let mut allocator = quota_cluster(count);
     let mut times = Vec::new();
     for _ in 0..rounds {
         let (grants, took) = run(&mut allocator);
