@@ -16,3 +16,4 @@ pub mod schema;
 pub mod session;
 pub mod validate;
 mod weight;
+pub mod zookeeper;

@@ -5,6 +5,7 @@
 
 mod agents;
 mod amounts;
+pub mod events;
 mod frameworks;
 mod master;
 mod metrics;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use meshos_control::master::View;
 use meshos_mesos::{
     codec::{self, Media},
-    convert::{framework, operation, task},
+    convert::{framework, offer::Place, operation, task},
     operator::{self, Caller, Change, Older},
     recordio::{self, Decoder},
     schema, validate,
+    zookeeper::{Connection, FRAME_BYTES_MAX, Frames, Sent, Tree},
 };
 use meshos_protocol::{
     ids::{ClusterId, Fence, NodeId, Term},
@@ -151,6 +152,49 @@ fn fuzz_older_endpoints() {
             }
         }
     });
+}
+
+#[test]
+fn fuzz_clients_of_zookeeper() {
+    let fence = |term| Fence { cluster: ClusterId::from_u128(1), term: Term(term) };
+    let place = Place::read("10.0.0.7:5050").expect("an address");
+    let tree = |term| Tree::default().lead_by(Some((fence(term), &place)));
+    bolero::check!().with_test_time(TEST_TIME).for_each(|bytes: &[u8]| {
+        let mut frames = Frames::default();
+        for part in bytes.chunks(7) {
+            frames.add(part);
+            while let Ok(Some(sent)) = frames.take() {
+                assert!(!matches!(sent, Sent::Frame(frame) if frame.len() > FRAME_BYTES_MAX));
+            }
+        }
+        let mut connection = Connection::new(tree(7), 1);
+        let connect = [&[0; 12][..], &[0, 0, 0x27, 0x10], &[0; 12]].concat();
+        assert!(connection.frame(&connect).is_some());
+        for (at, frame) in bytes.split(|byte| *byte == 0xfe).enumerate() {
+            // Kinds of requests that are known come often.
+            let kind = [3, 4, 8, 12, 9, 101, 1, 11][at % 8];
+            let known = [&[0, 0, 0, 1, 0, 0, 0, kind], frame].concat();
+            for frame in [frame, known.as_slice()] {
+                if let Some((answer, _)) = connection.frame(frame) {
+                    // Each frame is answered, and a client can tell where the answer ends.
+                    assert!(is_frames(&answer) && !answer.is_empty());
+                }
+            }
+            assert!(is_frames(&connection.change(tree(7 + at as u64 % 3))));
+        }
+    });
+}
+
+/// Whether bytes are frames and nothing else.
+fn is_frames(mut bytes: &[u8]) -> bool {
+    while let Some((head, rest)) = bytes.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*head) as usize;
+        match rest.split_at_checked(length) {
+            Some((_, rest)) => bytes = rest,
+            None => return false,
+        }
+    }
+    bytes.is_empty()
 }
 
 #[test]

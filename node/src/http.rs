@@ -9,6 +9,7 @@
 
 mod address;
 mod changes;
+mod events;
 mod gate;
 mod principals;
 mod reads;

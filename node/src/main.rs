@@ -15,6 +15,7 @@ mod metrics;
 mod net;
 mod runtime;
 mod storage;
+mod zookeeper;
 
 use std::{env, process::ExitCode};
 

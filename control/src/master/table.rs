@@ -50,6 +50,25 @@ impl<T> Table<T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter().flatten())
     }
 
+    /// The rows that are not the same as in an earlier picture, slot by slot: as they were, and as they are. Costs a look at each chunk,
+    /// and at the rows of those that differ.
+    pub fn changes<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a Arc<T>>, Option<&'a Arc<T>>)> {
+        let chunks = self.chunks.len().max(before.chunks.len());
+        (0..chunks).flat_map(move |at| {
+            let (old, new) = (before.chunks.get(at), self.chunks.get(at));
+            let same = old.zip(new).is_some_and(|(old, new)| Arc::ptr_eq(old, new));
+            (0..if same { 0 } else { CHUNK_ROWS }).filter_map(move |place| {
+                let row = |chunk: Option<&'a Arc<Chunk<T>>>| chunk?.get(place)?.as_ref();
+                let (was, is) = (row(old), row(new));
+                let differs = was.map(Arc::as_ptr) != is.map(Arc::as_ptr);
+                differs.then_some((was, is))
+            })
+        })
+    }
+
     fn set(&mut self, slot: Slot, row: Option<Arc<T>>) {
         let (chunk, place) = (slot.0 / CHUNK_ROWS, slot.0 % CHUNK_ROWS);
         let chunks = Arc::make_mut(&mut self.chunks);
@@ -164,6 +183,29 @@ mod tests {
         }
         assert_eq!(writer.picture().chunks.len(), 1);
         assert!(writer.picture().is_empty());
+    }
+
+    #[test]
+    fn changes_are_the_rows_that_differ() {
+        let mut writer = TableWriter::default();
+        let slots: Vec<Slot> = (0..300_u32).map(|row| writer.insert(row)).collect();
+        let before = writer.picture();
+        let told = |before: &Table<u32>, after: &Table<u32>| -> Vec<(Option<u32>, Option<u32>)> {
+            let row = |row: Option<&Arc<u32>>| row.map(|row| **row);
+            after.changes(before).map(|(was, is)| (row(was), row(is))).collect()
+        };
+        assert_eq!(told(&before, &writer.picture()), []);
+        writer.replace(slots[5], 7_777);
+        writer.remove(slots[200]);
+        let after = writer.picture();
+        assert_eq!(told(&before, &after), [(Some(5), Some(7_777)), (Some(200), None)]);
+        (0..200).for_each(|row| {
+            writer.insert(1_000 + row);
+        });
+        let later = told(&after, &writer.picture());
+        assert_eq!(later.len(), 200);
+        assert!(later.iter().all(|(was, is)| was.is_none() && is.is_some()));
+        assert_eq!(told(&Table::default(), &before).len(), 300);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::{
 pub enum Called {
     /// To be told something, from the leader's picture.
     Read(Read),
+    /// To be told what happens, as it happens: `SUBSCRIBE`.
+    Watch,
     /// To change something, see [`super::Change`].
     Change(Changing),
 }
@@ -119,7 +121,7 @@ fn name(kind: Call) -> &'static str {
 }
 
 /// Calls behind which nothing stands, and why.
-const UNSUPPORTED: [(Call, &str); 9] = [
+const UNSUPPORTED: [(Call, &str); 8] = [
     (Call::Unknown, "its type is not known"),
     (
         Call::SetLoggingLevel,
@@ -128,7 +130,6 @@ const UNSUPPORTED: [(Call, &str); 9] = [
     (Call::ListFiles, "files are not told over this API; `meshos logs` shows what tasks wrote"),
     (Call::ReadFile, "files are not told over this API; `meshos logs` shows what tasks wrote"),
     (Call::GetOperations, "operations that are on their way are not told"),
-    (Call::Subscribe, "changes are not told as they happen; ask for the state again"),
     (Call::UpdateMaintenanceSchedule, NO_MAINTENANCE),
     (Call::StartMaintenance, NO_MAINTENANCE),
     (Call::StopMaintenance, NO_MAINTENANCE),
@@ -156,6 +157,9 @@ pub fn read(media: Media, body: &[u8]) -> Result<(Called, MasterCall), Refused> 
             return Err(absent("get_metrics"));
         }
         return Ok((Called::Read(read), call));
+    }
+    if kind == Call::Subscribe {
+        return Ok((Called::Watch, call));
     }
     let Some(changing) = Changing::of(kind) else {
         let why = UNSUPPORTED.iter().find(|(of, _)| *of == kind).map_or("", |(_, why)| why);

@@ -53,6 +53,7 @@ impl Change {
                 check_grace(media, &call)?;
                 Ok(Self { changing, asked: asked(changing, &call, caller, view)? })
             }
+            Called::Watch => Err(Refused::new(400, "Call SUBSCRIBE changes nothing")),
             Called::Read(read) => {
                 let why = format!("Call {} changes nothing", read.name());
                 Err(Refused::new(400, why))

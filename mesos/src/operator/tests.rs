@@ -373,6 +373,7 @@ fn every_type_of_call_is_answered() {
                     assert_eq!(told.unwrap().0, Called::Read(read), "{name}");
                     counts[0] += 1;
                 }
+                (None, Ok((Called::Watch, _))) => assert_eq!(*name, "SUBSCRIBE"),
                 (None, Err(refused)) if refused.status == 400 => {
                     let field = name.to_ascii_lowercase();
                     let why = format!(
@@ -392,7 +393,7 @@ fn every_type_of_call_is_answered() {
             }
         }
     }
-    assert_eq!(counts, [2 * 15, 2 * 15, 2 * 9]);
+    assert_eq!(counts, [2 * 15, 2 * 15, 2 * 8]);
     let of = |body: &str| read(Media::Json, body.as_bytes()).map(|(called, _)| called);
     let metrics = r#"{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":5}}}"#;
     assert_eq!(of(metrics), Ok(Called::Read(Read::Metrics)));

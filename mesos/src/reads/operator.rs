@@ -161,7 +161,7 @@ const fn logging_level() -> schema::ResponseGetLoggingLevel {
     schema::ResponseGetLoggingLevel { level: Some(0) }
 }
 
-fn state(picture: &Picture<'_>) -> schema::ResponseGetState {
+pub(super) fn state(picture: &Picture<'_>) -> schema::ResponseGetState {
     schema::ResponseGetState {
         get_tasks: Some(tasks(picture)),
         get_executors: Some(executors()),
@@ -227,34 +227,39 @@ fn agent_info(picture: &Picture<'_>, agent: &AgentView) -> schema::AgentInfo {
     }
 }
 
-fn agents_of(picture: &Picture<'_>) -> schema::ResponseGetAgents {
-    let shown = |agent: &AgentView| {
-        let capability = |it: schema::AgentInfoCapabilityType| schema::AgentInfoCapability {
-            r#type: Some(it.into()),
-        };
-        schema::ResponseGetAgentsAgent {
-            agent_info: Some(agent_info(picture, agent)),
-            active: Some(agents::is_active(agent)),
-            deactivated: Some(agents::is_deactivated(agent)),
-            version: Some(MESOS_VERSION.to_owned()),
-            pid: Some(pid(&agent.agent_address)),
-            registered_time: agent.registered_at.map(status::time),
-            reregistered_time: agent.reregistered_at.map(status::time),
-            total_resources: full(&agent.resources),
-            allocated_resources: full(&agent.used),
-            offered_resources: full(&agent.offered),
-            capabilities: CAPABILITIES.map(capability).into(),
-            drain_info: agents::drain_info(agent),
-            estimated_drain_start_time: agent.drain.as_ref().map(|drain| status::time(drain.since)),
-        }
+/// An agent with what it has.
+pub(super) fn agent_of(picture: &Picture<'_>, agent: &AgentView) -> schema::ResponseGetAgentsAgent {
+    let capability = |it: schema::AgentInfoCapabilityType| schema::AgentInfoCapability {
+        r#type: Some(it.into()),
     };
+    schema::ResponseGetAgentsAgent {
+        agent_info: Some(agent_info(picture, agent)),
+        active: Some(agents::is_active(agent)),
+        deactivated: Some(agents::is_deactivated(agent)),
+        version: Some(MESOS_VERSION.to_owned()),
+        pid: Some(pid(&agent.agent_address)),
+        registered_time: agent.registered_at.map(status::time),
+        reregistered_time: agent.reregistered_at.map(status::time),
+        total_resources: full(&agent.resources),
+        allocated_resources: full(&agent.used),
+        offered_resources: full(&agent.offered),
+        capabilities: CAPABILITIES.map(capability).into(),
+        drain_info: agents::drain_info(agent),
+        estimated_drain_start_time: agent.drain.as_ref().map(|drain| status::time(drain.since)),
+    }
+}
+
+fn agents_of(picture: &Picture<'_>) -> schema::ResponseGetAgents {
     schema::ResponseGetAgents {
-        agents: picture.registered().map(shown).collect(),
+        agents: picture.registered().map(|agent| agent_of(picture, agent)).collect(),
         recovered_agents: picture.awaited().map(|agent| agent_info(picture, agent)).collect(),
     }
 }
 
-fn framework_info(picture: &Picture<'_>, framework: &FrameworkView) -> schema::FrameworkInfo {
+pub(super) fn framework_info(
+    picture: &Picture<'_>,
+    framework: &FrameworkView,
+) -> schema::FrameworkInfo {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let capability = |it: schema::FrameworkInfoCapabilityType| schema::FrameworkInfoCapability {
         r#type: Some(it.into()),
@@ -294,7 +299,7 @@ fn offer(picture: &Picture<'_>, offer: &OfferView) -> schema::Offer {
     }
 }
 
-fn framework(
+pub(super) fn framework(
     picture: &Picture<'_>,
     framework: &FrameworkView,
 ) -> schema::ResponseGetFrameworksFramework {
@@ -327,7 +332,7 @@ fn frameworks(picture: &Picture<'_>) -> schema::ResponseGetFrameworks {
     }
 }
 
-fn task(picture: &Picture<'_>, task: &TaskView) -> schema::Task {
+pub(super) fn task(picture: &Picture<'_>, task: &TaskView) -> schema::Task {
     let cluster = picture.cluster();
     let extras = task.extras.as_deref();
     let newest = picture.state_of(task);

@@ -69,7 +69,7 @@ pub(crate) fn agent(bits: u64, state: NodeState) -> AgentView {
     }
 }
 
-fn framework(number: u64, state: FrameworkState) -> FrameworkView {
+pub(crate) fn framework(number: u64, state: FrameworkState) -> FrameworkView {
     FrameworkView {
         id: FrameworkId(number),
         name: format!("f{number}"),
@@ -98,7 +98,7 @@ fn framework(number: u64, state: FrameworkState) -> FrameworkView {
     }
 }
 
-fn task(framework: u64, id: &str, state: TaskState, started: Option<u64>) -> TaskView {
+pub(crate) fn task(framework: u64, id: &str, state: TaskState, started: Option<u64>) -> TaskView {
     TaskView {
         id: TaskId::new(id).unwrap(),
         framework_id: FrameworkId(framework),

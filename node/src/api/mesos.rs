@@ -4,6 +4,7 @@
 
 mod change;
 mod cluster;
+mod events;
 mod own;
 mod read;
 
@@ -12,6 +13,7 @@ use meshos_mesos::codec::Media;
 pub(crate) use change::OlderChange;
 pub(super) use change::route as change_route;
 pub(super) use cluster::MESSAGES_BYTES_MAX;
+pub(super) use events::Watched;
 pub(super) use own::{Started, Statistics};
 pub(crate) use read::OperatorCall;
 pub(super) use read::{Own, Reading, route};

@@ -168,6 +168,7 @@ pub(super) mod tests {
             keys: KeySource::JoinToken(String::new()),
             listen: "0.0.0.0:5050".parse().unwrap(),
             agent_listen: "0.0.0.0:5051".parse().unwrap(),
+            zk_listen: None,
             advertise: "10.0.0.7".parse().unwrap(),
             hostname: "own".to_owned(),
             seeds: Vec::new(),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     call::{Answer, Call, Failure},
-    mesos::{ANSWER_BYTES_MAX, MESSAGES_BYTES_MAX, Started, Statistics},
+    mesos::{ANSWER_BYTES_MAX, MESSAGES_BYTES_MAX, Started, Statistics, Watched},
     pages::Pages,
     route::{Here, Route},
 };
@@ -60,6 +60,8 @@ pub(crate) struct Api {
     pub(super) started: Arc<Started>,
     /// What the containers used when somebody last asked.
     pub(super) statistics: Statistics,
+    /// What readers of events have seen, of this node as the leader.
+    pub(super) watched: Watched,
     /// Memory for long answers that other nodes ask for.
     pub(super) answers: Budget,
     /// Memory for messages that are made as a whole.
@@ -100,6 +102,7 @@ impl Api {
             metrics,
             pages: Arc::default(),
             statistics: Statistics::default(),
+            watched: Watched::default(),
             answers: Budget::new(ANSWERS_AT_ONCE * ANSWER_BYTES_MAX),
             messages: Budget::new(MESSAGES_BYTES_MAX),
         }

@@ -80,6 +80,8 @@ pub(crate) struct NodeOptions {
     pub listen: SocketAddr,
     /// Where the agent's HTTP (TCP) and QUIC (UDP) listen.
     pub agent_listen: SocketAddr,
+    /// Where clients of ZooKeeper (TCP) are served, if they are.
+    pub zk_listen: Option<SocketAddr>,
     /// Under which address others reach both.
     pub advertise: std::net::IpAddr,
     /// Shown in offers.

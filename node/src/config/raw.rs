@@ -208,6 +208,9 @@ macro_rules! settings {
                 if self.agent_port.is_some() || self.agent_listen.is_some() {
                     (lower.agent_port, lower.agent_listen) = (None, None);
                 }
+                if self.zk_port.is_some() || self.zk_listen.is_some() {
+                    (lower.zk_port, lower.zk_listen) = (None, None);
+                }
                 if self.replace_voters_after.is_some() || self.no_replace_voters.is_some() {
                     (lower.replace_voters_after, lower.no_replace_voters) = (None, None);
                 }
@@ -245,6 +248,13 @@ settings! {
     /// The same with an address, when it is not that of --listen
     #[arg(value_name = "ADDR:PORT")]
     agent_listen: String,
+    /// Serve clients of ZooKeeper that look for the leader (zk://127.0.0.1:PORT/mesos) on this port of loopback, read-only and without
+    /// credentials [default: they are not served]
+    #[arg(value_name = "PORT")]
+    zk_port: u32,
+    /// The same on another address: whoever reaches it learns who leads
+    #[arg(value_name = "ADDR:PORT")]
+    zk_listen: String,
     /// The address under which others reach this node [default: the address of --listen, of the
     /// seed that is this machine, or of the way to the other nodes]
     #[arg(value_name = "IP")]

@@ -4,6 +4,7 @@ mod disks;
 mod revocable;
 mod sharing;
 mod times;
+mod zookeeper;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -85,6 +86,7 @@ pub(crate) fn resolve(raw: Raw, machine: &dyn Machine) -> Result<Resolved, Confi
         sharing: check.sharing(&raw),
         sandbox_rule: check.sandbox_rule(&raw),
         executor_times: check.executor_times(&raw),
+        zk_listen: check.zookeeper(&raw, bare, [listen, agent_listen]),
         data_dir,
         keys,
         listen,

@@ -175,12 +175,26 @@ fn a_higher_layer_replaces_the_other_way_to_say_the_same() {
 }
 
 #[test]
+fn clients_of_zookeeper_are_served_where_somebody_asked_for_it() {
+    let of = |line: &[&str]| resolve(flags(line), &Lab).unwrap().options.zk_listen;
+    assert_eq!(of(&[]), None);
+    assert_eq!(of(&["--zk-port", "2181"]), Some("127.0.0.1:2181".parse().unwrap()));
+    let keys = Keys::new("zookeeper");
+    // The other ports are open to all; this one needs a word of its own.
+    let line = ["--keys", keys.path(), "--seed", "127.0.0.1:5050", "--zk-port", "2181"];
+    assert_eq!(of(&line), Some("127.0.0.1:2181".parse().unwrap()));
+    let line = ["--keys", keys.path(), "--seed", "127.0.0.1:5050", "--zk-listen", "0.0.0.0:2181"];
+    assert_eq!(of(&line), Some("0.0.0.0:2181".parse().unwrap()));
+}
+
+#[test]
 fn every_setting_has_the_same_meaning_in_all_three_places() {
     let file = "
         data_dir = '/data'
         seed = ['127.0.0.1:1', '127.0.0.1:3', '127.0.0.1:5']
         listen = '127.0.0.1:1'
         agent_port = 2
+        zk_port = 2181
         advertise = '127.0.0.1'
         hostname = 'h'
         resources = 'cpus:2;mem:64'
@@ -249,6 +263,7 @@ fn assert_as_in_the_file(Resolved { options, logging, .. }: &Resolved) {
     assert_eq!(options.isolation, [IsolatorName::PosixCpu]);
     assert_eq!(options.times.factor, 3);
     assert_eq!(options.nodes_max, 40);
+    assert_eq!(options.zk_listen, Some("127.0.0.1:2181".parse().unwrap()));
     assert_eq!(options.times.gossip, Duration::from_millis(200));
     assert_eq!(options.times.agent_timeout_when_dead, Duration::from_secs(5));
     assert!(options.allow_root_tasks && options.open_http && options.stop_tasks);

@@ -1,13 +1,14 @@
 //! Who may call.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use meshos_mesos::codec;
 use meshos_protocol::ids::Principal;
+use tokio::sync::Semaphore;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
-use super::{address::Names, principals::Principals, token::Token};
+use super::{address::Names, events::STREAMS_MAX, principals::Principals, token::Token};
 use crate::{api::ANSWER_BYTES_MAX, budget::Budget};
 
 /// The paths that need no credential, so that whoever watches over processes needs none, and clients of Mesos's API, which ask
@@ -40,6 +41,8 @@ pub(super) struct Gate {
     keys: Option<Keys>,
     bodies: Bodies,
     answers: Budget,
+    /// Streams of events.
+    watchers: Arc<Semaphore>,
 }
 
 /// What credentials are held against.
@@ -120,7 +123,13 @@ impl From<codec::Refused> for Refused {
 
 impl Gate {
     pub(super) fn new(names: Names, keys: Option<Keys>) -> Self {
-        Self { names, keys, bodies: Bodies::default(), answers: Budget::new(ANSWERS_BYTES_MAX) }
+        Self {
+            names,
+            keys,
+            bodies: Bodies::default(),
+            answers: Budget::new(ANSWERS_BYTES_MAX),
+            watchers: Arc::new(Semaphore::new(STREAMS_MAX)),
+        }
     }
 
     /// With other bounds for bodies.
@@ -132,6 +141,11 @@ impl Gate {
     /// Bounds of bodies.
     pub(super) const fn bodies(&self) -> &Bodies {
         &self.bodies
+    }
+
+    /// Places of streams of events.
+    pub(super) fn watchers(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.watchers)
     }
 
     /// Memory for long answers, from before they are made until they are sent.

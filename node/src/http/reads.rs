@@ -5,6 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
+use meshos_mesos::codec::Media;
 use warp::{
     Reply as _,
     http::{
@@ -46,6 +47,8 @@ enum Asked {
     Read(Call),
     /// With the memory of its body.
     Change(Call, Option<Permit>),
+    /// To be told what happens, and who asks.
+    Watch(Media, String),
 }
 
 /// How an answer is wanted.
@@ -281,6 +284,7 @@ impl<A: Answers> Handler<A> {
                 let answer = self.changed(call, headers).await;
                 self.respond_held(answer, None)
             }
+            Ok(Asked::Watch(media, principal)) => self.watch(media, principal).await,
             Ok(Asked::Read(call)) => {
                 let wanted = Wanted::of_mesos(headers);
                 let (answer, held) = self.answer_held(call, wanted).await;
@@ -313,6 +317,7 @@ impl<A: Answers> Handler<A> {
         let called = Api::operator_call(content_type.as_deref(), accept.as_deref(), &body);
         Ok(match called? {
             OperatorCall::Read(path) => Asked::Read(read_of(path, caller.principal)),
+            OperatorCall::Watch(media) => Asked::Watch(media, caller.principal),
             OperatorCall::Change(path) => {
                 caller.may_change()?;
                 Asked::Change(change_of(path, body, caller.principal), permit)
@@ -355,7 +360,7 @@ pub(super) fn not_allowed(expected: &str, method: &Method) -> Refused {
     Refused { status: 405, message }
 }
 
-fn read_of(path: String, principal: String) -> Call {
+pub(super) fn read_of(path: String, principal: String) -> Call {
     Call { method: "GET".to_owned(), path, principal, body: Vec::new(), forwarded: false }
 }
 

@@ -38,6 +38,7 @@ use crate::{
     gateway::{Streams, StreamsOptions},
     http,
     net::{self, Net},
+    zookeeper,
 };
 
 /// Exits of containers that may wait for the agent.
@@ -133,6 +134,10 @@ impl Node {
         let replacing = (master.clone(), Arc::clone(&api));
         let handler = self.handler(&tracker, master, &api, &formation, &stop);
         let http = http::Service::bind(&self.options, api).await?;
+        let zookeeper = match self.options.zk_listen {
+            Some(address) => Some(zookeeper::Service::bind(address, tracker.leader()).await?),
+            None => None,
+        };
         let announcer = Announcer {
             net: self.net.clone(),
             raft: Arc::clone(&self.raft),
@@ -147,6 +152,9 @@ impl Node {
         services.spawn(master_service.run(stop.clone()));
         services.spawn(agent_service.run(stop.clone()));
         services.spawn(http.run(stop.clone()));
+        if let Some(zookeeper) = zookeeper {
+            services.spawn(zookeeper.run(stop.clone()));
+        }
         services.spawn(announcer.run(stop.clone()));
         services.spawn(health.run(stop.clone()));
         services.spawn(serve(self.net.clone(), handler, stop.clone()));

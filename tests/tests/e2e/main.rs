@@ -26,6 +26,8 @@ mod operators;
 mod partition;
 mod peers;
 mod pypi_clients;
+mod pypi_operator;
+mod pypi_zookeeper;
 mod rebuilding;
 mod recordings;
 mod restarts;

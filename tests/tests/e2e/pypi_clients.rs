@@ -114,7 +114,13 @@ fn pymesos_shows_the_credentials_of_a_principal() {
 
 #[test]
 fn pymesos_goes_on_when_the_leader_is_killed() {
-    let mut cluster = Cluster::start(3);
+    // Its node stays away for a while, and its tasks are not to be given up.
+    let (agent_timeout, agent_timeout_dead) = ("90s", "90s");
+    let mut cluster = Cluster::start_with(ClusterOptions {
+        agent_timeout,
+        agent_timeout_dead,
+        ..ClusterOptions::default()
+    });
     let leader = cluster.leader();
     let gateway = cluster.follower();
     let mut journal = Journal::new();

@@ -47,7 +47,7 @@ impl io::Write for Capped {
     }
 }
 
-fn too_long() -> Failure {
+pub(super) fn too_long() -> Failure {
     Failure::invalid(format!(
         "the answer would have more than {ANSWER_BYTES_MAX} bytes: ask for less, such as /tasks with limit and offset, or \
          /state-summary"
@@ -73,12 +73,20 @@ impl Api {
         forwarded: bool,
         view: Arc<View>,
     ) -> Result<Answer, Failure> {
+        if let Reading::Events(Some(seen), media) = reading {
+            return self.next_events(*seen, *media, view).await;
+        }
         // Of calls that came in here, whoever took them in holds the memory.
         let held = if forwarded {
             Some(self.answers.take(ANSWER_BYTES_MAX).await.ok_or_else(too_many)?)
         } else {
             None
         };
+        if let Reading::Events(None, media) = reading {
+            let answer = self.first_event(*media, forwarded, view).await;
+            drop(held);
+            return answer;
+        }
         let tree = match reading {
             Reading::Call(read, _) if read.is_long() => {
                 Some(self.memory_for_messages(&view).await?)
@@ -104,7 +112,7 @@ impl Api {
     }
 
     /// Memory for messages that are made as a whole before they are written, as those of the operator API are.
-    async fn memory_for_messages(&self, view: &View) -> Result<Permit, Failure> {
+    pub(super) async fn memory_for_messages(&self, view: &View) -> Result<Permit, Failure> {
         let rows = view.tasks.len() + view.tasks_ended.len() + view.offers.len();
         let rows = rows + view.frameworks.len() + view.frameworks_closed.len() + view.agents.len();
         let bytes = rows.saturating_mul(ROW_BYTES);
@@ -156,6 +164,7 @@ impl Leader {
             Reading::Roles => json(&reads::roles(&picture)),
             Reading::Weights => json(&reads::weights(&picture)),
             Reading::Quota => json(&reads::quota(&picture)),
+            Reading::Events(..) => Err(Failure::unavailable("events are told as they happen")),
             Reading::Call(read, media) => {
                 in_media(*media, &operator::answer(*read, &picture, &master, beside))
             }

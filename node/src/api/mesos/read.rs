@@ -12,7 +12,9 @@ use super::{
         query::{Query, Target},
         route::Route,
     },
-    change, word,
+    change,
+    events::Cursor,
+    word,
 };
 use crate::api::{
     Api,
@@ -35,6 +37,8 @@ pub(in crate::api) enum Reading {
     Quota,
     /// A call of the operator API, to be answered in this encoding.
     Call(operator::Read, Media),
+    /// What happened since a picture that was told, or all that there is.
+    Events(Option<Cursor>, Media),
 }
 
 /// A call of the operator API on its way to the leader: under which path here.
@@ -44,6 +48,8 @@ pub(crate) enum OperatorCall {
     Read(String),
     /// With the body.
     Change(String),
+    /// To be told what happens, in this encoding.
+    Watch(Media),
 }
 
 /// What each node answers for itself.
@@ -152,11 +158,13 @@ impl Api {
     ) -> Result<OperatorCall, Refused> {
         let media = Media::of_content(content_type)?;
         let (called, _) = calls::read(media, body)?;
-        let encoding = word(Media::acceptable(accept)?);
+        let wanted = Media::acceptable(accept)?;
+        let encoding = word(wanted);
         Ok(match called {
             Called::Read(read) => {
                 OperatorCall::Read(format!("/mesos/call?type={}&as={encoding}", read.name()))
             }
+            Called::Watch => OperatorCall::Watch(wanted),
             Called::Change(_) => OperatorCall::Change(change::path(media)),
         })
     }
@@ -185,6 +193,7 @@ pub(in crate::api) fn route(segments: &[&str], query: &Query) -> Option<Result<R
         ["frameworks"] => Some(text("framework_id").map(|only| leading(Reading::Frameworks(only)))),
         ["tasks"] => Some(tasks(query).map(|wanted| leading(Reading::Tasks(wanted)))),
         ["call"] => Some(call(query).map(leading)),
+        ["events"] => Some(events(query).map(leading)),
         _ => None,
     }
 }
@@ -213,9 +222,18 @@ fn tasks(query: &Query) -> Result<TaskQuery, Failure> {
 fn call(query: &Query) -> Result<Reading, Failure> {
     let named = query.get::<String>("type")?.and_then(|name| operator::Read::named(&name));
     let read = named.ok_or_else(|| Failure::invalid("this release does not know that call"))?;
+    Ok(Reading::Call(read, wanted_media(query)?))
+}
+
+fn events(query: &Query) -> Result<Reading, Failure> {
+    let seen = query.get::<String>("after")?.map(|seen| seen.parse::<Cursor>());
+    let seen = seen.transpose().map_err(|()| Failure::invalid("that was told to nobody"))?;
+    Ok(Reading::Events(seen, wanted_media(query)?))
+}
+
+fn wanted_media(query: &Query) -> Result<Media, Failure> {
     let encoding = query.get::<String>("as")?;
-    let media = if encoding.as_deref() == Some("protobuf") { Media::Protobuf } else { Media::Json };
-    Ok(Reading::Call(read, media))
+    Ok(if encoding.as_deref() == Some("protobuf") { Media::Protobuf } else { Media::Json })
 }
 
 #[cfg(test)]
@@ -300,6 +318,13 @@ mod tests {
         for (method, path) in [("GET", path), ("POST", "/mesos/change")] {
             assert!(Route::of(method, path).is_err(), "{method} {path}");
         }
+        let watch = Api::operator_call(json, protobuf, br#"{"type":"SUBSCRIBE"}"#);
+        assert_eq!(watch, Ok(OperatorCall::Watch(Media::Protobuf)));
+        let seen = "3-7".parse().unwrap();
+        let path = "/mesos/events?as=protobuf&after=3-7";
+        assert_eq!(reading(path), Reading::Events(Some(seen), Media::Protobuf));
+        assert_eq!(reading("/mesos/events"), Reading::Events(None, Media::Json));
+        assert!(Route::of("GET", "/mesos/events?after=x").is_err());
         let status = |body: &[u8]| Api::operator_call(json, None, body).unwrap_err().status;
         assert_eq!(status(br#"{"type":"TEARDOWN"}"#), 400);
         assert_eq!(status(br#"{"type":"START_MAINTENANCE"}"#), 501);
