@@ -11,6 +11,7 @@ mod address;
 mod changes;
 mod events;
 mod gate;
+mod idle;
 mod principals;
 mod reads;
 mod routes;

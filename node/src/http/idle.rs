@@ -1,0 +1,112 @@
+//! Which connections may be idle. Clients of Mesos's API keep one for their calls, on which nothing may be said for hours, and
+//! take it for a failure when it is closed meanwhile: Mesos never does that. Strangers must not take places that long.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use warp::http::StatusCode;
+
+use super::gate::is_open;
+
+/// How long a connection may be idle, or its next head may take, on which something was answered that is not for everybody.
+pub(super) const KNOWN_IDLE: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// Requests that are not answered.
+    under_way: usize,
+    /// Something was answered that is not for everybody.
+    known: bool,
+    /// When it last began or ended an answer.
+    since: Instant,
+}
+
+/// Who is at the other end of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(Arc<Mutex<State>>);
+
+/// A request that is under way, until it is answered or given up.
+#[derive(Debug)]
+pub(super) struct UnderWay(Caller);
+
+impl Caller {
+    /// A stranger.
+    pub(super) fn new() -> Self {
+        let state = State { under_way: 0, known: false, since: Instant::now() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has come.
+    pub(super) fn asks(&self) -> UnderWay {
+        self.state().under_way += 1;
+        UnderWay(self.clone())
+    }
+
+    /// Waits until a stranger has been idle for so long; for whoever is known, for ever.
+    pub(super) async fn is_idle(&self, limit: Duration) {
+        loop {
+            let State { under_way, known, since } = *self.state();
+            if known {
+                return std::future::pending().await;
+            }
+            let end = if under_way > 0 { Instant::now() + limit } else { since + limit };
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(end).await;
+        }
+    }
+}
+
+impl UnderWay {
+    /// The request is answered.
+    pub(super) fn answered(self, path: &str, status: StatusCode) {
+        if !is_open(path) && status.as_u16() < 400 {
+            self.0.state().known = true;
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.under_way = state.under_way.saturating_sub(1);
+        state.since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn is_idle_within(caller: &Caller, limit: Duration) -> bool {
+        tokio::time::timeout(limit, caller.is_idle(LIMIT)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn strangers_are_idle_after_a_while_and_others_are_not() {
+        let stranger = Caller::new();
+        assert!(is_idle_within(&stranger, LONG).await);
+        for (path, status) in [("/health", 200), ("/version", 200), ("/api/nodes", 401)] {
+            let asked = stranger.asks();
+            assert!(!is_idle_within(&stranger, LIMIT * 3).await, "an answer is under way");
+            asked.answered(path, StatusCode::from_u16(status).unwrap());
+            assert!(is_idle_within(&stranger, LONG).await, "{path}");
+        }
+        // Given up.
+        drop(stranger.asks());
+        assert!(is_idle_within(&stranger, LONG).await);
+        stranger.asks().answered("/state", StatusCode::OK);
+        assert!(!is_idle_within(&stranger, LIMIT * 5).await);
+    }
+}
