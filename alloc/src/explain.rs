@@ -41,15 +41,17 @@ pub enum SkipRule {
     BelowWish,
     /// The framework is offered this agent, and has not answered yet.
     OfferedAlready,
-    /// What is free is held for somebody else, who has not yet answered an offer.
+    /// What it may have here is held for somebody else, who has not yet answered an offer.
     OfferedElsewhere,
-    /// Something is free, but less than is worth an offer.
+    /// Something that it may have is free, but less than is worth an offer.
     BelowMinimum,
-    /// Nothing is free.
+    /// Nothing that it may have is free.
     NothingFree,
-    /// What is free is reserved for roles that are neither this one nor above it.
+    /// All that is worth an offer, whether it is free or not, is reserved for roles that are neither
+    /// this one nor above it.
     ReservedForOtherRole,
-    /// What is free is revocable, shared or reserved in a way that the framework does not understand.
+    /// What the role may have, free or not, is revocable or reserved in a way that the framework does not
+    /// understand.
     NotUnderstood,
     /// The agent does not fulfil the framework's constraints.
     Constraint,

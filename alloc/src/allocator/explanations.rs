@@ -281,19 +281,10 @@ impl Allocator {
     /// offered it says more than that it is not to be had at present.
     fn skip_rule(&self, agent: Key<Agent>, key: Key<Membership>) -> Option<SkipRule> {
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        let closed = page.closed();
-        if matches!(closed, Some(SkipRule::AgentInactive | SkipRule::NotOfferable)) {
-            return closed;
-        }
-        let is_own = || page.holdings().get(&key).is_some_and(|it| !it.offered.is_empty());
-        let closed = match closed {
-            Some(SkipRule::OfferedElsewhere) if is_own() => Some(SkipRule::OfferedAlready),
-            _ => closed,
-        };
         let look = Look { tree: &self.tree, page, agent, turns: true };
-        page.unsuited(agent, membership)
-            .or(closed)
-            .or_else(|| look.at(key, membership, |refused, free| refused.contains(free)).err())
+        let closed = || (!page.is_open()).then(|| page.withheld(key, membership));
+        let rule = page.barred().or_else(|| page.unsuited(agent, membership)).or_else(closed);
+        rule.or_else(|| look.at(key, membership, |refused, free| refused.contains(free)).err())
     }
 
     /// How many are served before a membership.

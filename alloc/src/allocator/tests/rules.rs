@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{ids::FrameworkId, time::Mono};
 
-use super::support::{Cluster, agent, resources, role, roles};
-use crate::{Grant, OfferMode, Options, Quota, SkipRule};
+use super::{
+    kinds::volume,
+    support::{Cluster, agent, resources, role, roles},
+};
+use crate::{AgentProfile, Grant, OfferMode, Options, Quota, SkipRule};
 
 /// Sets a cluster up of one agent and framework 1 in role `a`, which the rule keeps apart.
 type Setting = fn(&mut Cluster);
@@ -82,6 +85,42 @@ fn all_is_reserved(cluster: &mut Cluster) {
     cluster.run();
 }
 
+/// What framework 1 may not have is free beside what it may.
+const WITH_RESERVED: &str = "cpus:2;mem:1024;cpus(z):1;mem(z):64";
+const WITH_REVOCABLE: &str = "cpus:2;mem:1024;cpus{revocable}:8;mem{revocable}:512";
+
+fn offered_to_it_beside(cluster: &mut Cluster, total: &str) {
+    add(cluster, total);
+    assert_eq!(cluster.run().len(), 1);
+    cluster.run();
+}
+
+fn offered_to_another_beside(cluster: &mut Cluster, total: &str) {
+    cluster.add_framework(2, &["a"]);
+    cluster.add_agent(1, total);
+    assert_eq!(cluster.run().len(), 1);
+    cluster.add_framework(1, &["a"]);
+    cluster.run();
+}
+
+fn used_beside(cluster: &mut Cluster, total: &str, used: &str) {
+    add(cluster, total);
+    let grant = cluster.run().remove(0);
+    cluster.accept_text(&grant, used);
+    cluster.run();
+}
+
+/// A shared volume of the role is free, however much it is used.
+fn all_but_a_shared_volume_is_used(cluster: &mut Cluster) {
+    cluster.add_framework(1, &["a"]);
+    let mut total = resources("cpus:2;mem:1024");
+    total.insert(volume(true));
+    cluster.allocator.add_agent(agent(1), total, AgentProfile::default(), &[]);
+    let grant = cluster.run().remove(0);
+    cluster.accept_text(&grant, "cpus:2;mem:1024");
+    cluster.run();
+}
+
 fn gone(cluster: &mut Cluster) {
     add(cluster, "cpus:2;mem:1024");
     cluster.allocator.set_framework_active(FrameworkId(1), false);
@@ -102,7 +141,7 @@ fn silent(cluster: &mut Cluster) {
 
 #[test]
 fn each_rule_is_named_when_it_keeps_an_agent_from_a_framework() {
-    let table: [(SkipRule, Setting); 11] = [
+    let table: [(SkipRule, Setting); 20] = [
         (SkipRule::OfferedAlready, offered_to_it),
         (SkipRule::OfferedElsewhere, offered_to_another),
         (SkipRule::Refused, declined),
@@ -111,15 +150,24 @@ fn each_rule_is_named_when_it_keeps_an_agent_from_a_framework() {
         (SkipRule::QuotaLimit, at_its_limit),
         (SkipRule::BelowMinimum, too_little_is_left),
         (SkipRule::ReservedForOtherRole, all_is_reserved),
+        (SkipRule::NotUnderstood, |it| add(it, "cpus{revocable}:2;mem{revocable}:512")),
+        (SkipRule::OfferedAlready, |it| offered_to_it_beside(it, WITH_RESERVED)),
+        (SkipRule::OfferedElsewhere, |it| offered_to_another_beside(it, WITH_RESERVED)),
+        (SkipRule::NothingFree, |it| used_beside(it, WITH_RESERVED, "cpus:2;mem:1024")),
+        (SkipRule::BelowMinimum, |it| used_beside(it, WITH_RESERVED, "cpus:1.995;mem:1020")),
+        (SkipRule::OfferedAlready, |it| offered_to_it_beside(it, WITH_REVOCABLE)),
+        (SkipRule::OfferedElsewhere, |it| offered_to_another_beside(it, WITH_REVOCABLE)),
+        (SkipRule::NothingFree, |it| used_beside(it, WITH_REVOCABLE, "cpus:2;mem:1024")),
+        (SkipRule::NothingFree, all_but_a_shared_volume_is_used),
         (SkipRule::Inactive, gone),
         (SkipRule::AgentInactive, drained),
         (SkipRule::Suppressed, silent),
     ];
-    for (rule, setting) in table {
+    for (index, (rule, setting)) in table.into_iter().enumerate() {
         let mut cluster = Cluster::new();
         setting(&mut cluster);
         let explained = cluster.allocator.explain(FrameworkId(1)).unwrap();
-        assert_eq!(explained.roles[0].skipped, BTreeMap::from([(rule, 1)]), "{rule:?}");
+        assert_eq!(explained.roles[0].skipped, BTreeMap::from([(rule, 1)]), "{index}: {rule:?}");
     }
 }
 
@@ -172,6 +220,44 @@ fn what_a_framework_is_offered_itself_is_not_held_for_somebody_else() {
     let task = resources("cpus:1;mem:64");
     let explained = cluster.allocator.explain_task(FrameworkId(1), &role("a"), &task).unwrap();
     assert_eq!(explained.fit.skipped, BTreeMap::from([(SkipRule::OfferedAlready, 1)]));
+}
+
+/// Of two frameworks of one role one is offered what is not reserved; the reservation of another role
+/// stays free and is looked at for both.
+#[test]
+fn what_a_look_costs_is_counted_under_the_rule_that_an_explanation_names() {
+    let mut cluster = Cluster::new();
+    offered_to_another_beside(&mut cluster, WITH_RESERVED);
+    let told = |framework: u64| {
+        let mut explained = cluster.allocator.explain(FrameworkId(framework)).unwrap();
+        explained.roles.remove(0).skipped_so_far.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(told(1), [SkipRule::OfferedElsewhere]);
+    assert_eq!(told(2), [SkipRule::OfferedAlready]);
+}
+
+/// When offers are optimistic, and beside a reservation of somebody else.
+#[test]
+fn those_who_are_offered_the_same_agent_are_told_so() {
+    let options = Options { offers: OfferMode::Optimistic, ..Options::default() };
+    let mut cluster = Cluster::with(options, 7);
+    (1..=9).for_each(|number| cluster.add_framework(number, &["a"]));
+    cluster.add_agent(1, WITH_RESERVED);
+    let grants = cluster.run();
+    assert_eq!(grants.len(), 8, "so many at once");
+    let explained = cluster.allocator.explain_agent(agent(1)).unwrap();
+    let rules = [(SkipRule::OfferedAlready, 8), (SkipRule::OfferedElsewhere, 1)];
+    assert_eq!(explained.skipped, BTreeMap::from(rules));
+    // One is faster, and nothing is left that another may have.
+    cluster.accept_text(&grants[0], "cpus:2;mem:1024");
+    for rescind in cluster.allocator.take_rescinds() {
+        let grant = grants.iter().find(|grant| grant.framework == rescind.framework).unwrap();
+        let Grant { framework, role, agent, resources, .. } = grant;
+        cluster.allocator.take_back_offered(*agent, *framework, role, resources, None);
+    }
+    cluster.run();
+    let explained = cluster.allocator.explain_agent(agent(1)).unwrap();
+    assert_eq!(explained.skipped, BTreeMap::from([(SkipRule::NothingFree, 9)]));
 }
 
 #[test]
