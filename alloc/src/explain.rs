@@ -37,6 +37,8 @@ pub enum SkipRule {
     ConsumptionUnknown,
     /// The framework has said what it wants, and what it may have here is not that.
     NotRequested,
+    /// The framework wants several things at once or not at all, and not all of them are to be had.
+    NotTogether,
     /// What it may have here is less than the framework wants to be offered.
     BelowWish,
     /// The framework is offered this agent, and has not answered yet.
@@ -65,6 +67,8 @@ pub enum SkipRule {
     AgentInactive,
     /// All that the framework has said it wants is offered or used already.
     DemandMet,
+    /// The time is over in which the framework wanted several things at once, and they were not to be had.
+    GangExpired,
     /// The framework has suppressed offers for the role.
     Suppressed,
     /// The framework is not connected, or not in the role any more.
@@ -73,13 +77,14 @@ pub enum SkipRule {
 
 impl SkipRule {
     /// All rules, the nearest to an offer first.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Refused,
         Self::TimedOut,
         Self::TurnTaken,
         Self::QuotaLimit,
         Self::ConsumptionUnknown,
         Self::NotRequested,
+        Self::NotTogether,
         Self::BelowWish,
         Self::OfferedAlready,
         Self::OfferedElsewhere,
@@ -93,6 +98,7 @@ impl SkipRule {
         Self::NotOfferable,
         Self::AgentInactive,
         Self::DemandMet,
+        Self::GangExpired,
         Self::Suppressed,
         Self::Inactive,
     ];
@@ -106,6 +112,7 @@ impl SkipRule {
             Self::QuotaLimit => "quota_limit",
             Self::ConsumptionUnknown => "consumption_unknown",
             Self::NotRequested => "not_requested",
+            Self::NotTogether => "not_together",
             Self::BelowWish => "below_wish",
             Self::OfferedAlready => "offered_already",
             Self::OfferedElsewhere => "offered_elsewhere",
@@ -119,6 +126,7 @@ impl SkipRule {
             Self::NotOfferable => "not_offerable",
             Self::AgentInactive => "agent_inactive",
             Self::DemandMet => "demand_met",
+            Self::GangExpired => "gang_expired",
             Self::Suppressed => "suppressed",
             Self::Inactive => "inactive",
         }
@@ -132,21 +140,23 @@ impl SkipRule {
             Self::QuotaLimit => 3,
             Self::ConsumptionUnknown => 4,
             Self::NotRequested => 5,
-            Self::BelowWish => 6,
-            Self::OfferedAlready => 7,
-            Self::OfferedElsewhere => 8,
-            Self::BelowMinimum => 9,
-            Self::NothingFree => 10,
-            Self::ReservedForOtherRole => 11,
-            Self::NotUnderstood => 12,
-            Self::Constraint => 13,
-            Self::OtherRegion => 14,
-            Self::Gpu => 15,
-            Self::NotOfferable => 16,
-            Self::AgentInactive => 17,
-            Self::DemandMet => 18,
-            Self::Suppressed => 19,
-            Self::Inactive => 20,
+            Self::NotTogether => 6,
+            Self::BelowWish => 7,
+            Self::OfferedAlready => 8,
+            Self::OfferedElsewhere => 9,
+            Self::BelowMinimum => 10,
+            Self::NothingFree => 11,
+            Self::ReservedForOtherRole => 12,
+            Self::NotUnderstood => 13,
+            Self::Constraint => 14,
+            Self::OtherRegion => 15,
+            Self::Gpu => 16,
+            Self::NotOfferable => 17,
+            Self::AgentInactive => 18,
+            Self::DemandMet => 19,
+            Self::GangExpired => 20,
+            Self::Suppressed => 21,
+            Self::Inactive => 22,
         }
     }
 }

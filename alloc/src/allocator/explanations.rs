@@ -16,7 +16,6 @@ use crate::{
     Share,
     agent::{Agent, Holding},
     arena::Key,
-    demand::Demand,
     explain::{
         AgentExplanation, Explanation, Fit, Holder, NearMiss, RequestExplanation, RoleExplanation,
         RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, TaskMiss, WholeRole,
@@ -216,8 +215,6 @@ impl Allocator {
         // What may be taken back, wanted by one that does not say that it takes such.
         let says_so = self.memberships[key].capabilities.revocable_resources;
         let unsaid = if says_so { Resources::new() } else { wanted.revocable() };
-        // Whoever wants several things together asked for all of them, though none is offered alone.
-        let together = self.memberships[key].demand().and_then(Demand::together_until).is_some();
         let is_unsaid = |mine: &Resource| {
             mine.metadata().revocable && unsaid.iter().any(|wanted| wanted.name() == mine.name())
         };
@@ -236,7 +233,10 @@ impl Allocator {
                 rule.max(Some(SkipRule::NotUnderstood))
             } else {
                 // That it has too little of something says the same, and more.
-                rule.filter(|it| *it != SkipRule::NotRequested || (short.is_empty() && !together))
+                let of_demand =
+                    |it: &SkipRule| *it == SkipRule::NotRequested && !short.is_empty();
+                // What is wanted together was asked for, though none of it is offered alone.
+                rule.filter(|it| *it != SkipRule::NotTogether && !of_demand(it))
             };
             match rule {
                 Some(rule) => *fit.skipped.entry(rule).or_default() += 1,

@@ -301,7 +301,7 @@ impl<'a> Look<'a> {
             return Err(rule);
         }
         if membership.demand().is_some_and(|demand| demand.together_until().is_some()) {
-            return Err(SkipRule::NotRequested);
+            return Err(SkipRule::NotTogether);
         }
         let found = self.page.portion_for(key, membership, self.turns, headroom(), covers);
         let unknown = |rule: &SkipRule| *rule == SkipRule::QuotaLimit && self.tree.limits_held();

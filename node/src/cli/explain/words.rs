@@ -248,13 +248,16 @@ pub(super) fn because(rule: &str) -> String {
             "held back until all nodes have reported, as the role has a limit (consumption_unknown)"
         }
         "not_requested" => "without what the framework asked for (not_requested)",
+        "not_together" => {
+            "offered only when all that the framework wants together is there (not_together)"
+        }
         "below_wish" => "with less than the framework wants in an offer (below_wish)",
         "offered_already" => {
             "offered to the framework, which has not yet answered (offered_already)"
         }
         "offered_elsewhere" => "held for somebody who has not yet answered (offered_elsewhere)",
         "below_minimum" => "with too little free to be worth an offer (below_minimum)",
-        "nothing_free" => "with nothing free (nothing_free)",
+        "nothing_free" => "with nothing free for the framework (nothing_free)",
         "reserved_for_other_role" => "reserved for other roles (reserved_for_other_role)",
         "not_understood" => {
             "of which only what the framework does not say it takes would do: revocable or shared resources, or \
@@ -266,6 +269,9 @@ pub(super) fn because(rule: &str) -> String {
         "not_offerable" => "without cpus or mem (not_offerable)",
         "agent_inactive" => "not offered to anybody at present (agent_inactive)",
         "demand_met" => "beyond what the framework asked for (demand_met)",
+        "gang_expired" => {
+            "not offered since the time was over for what the framework wanted together (gang_expired)"
+        }
         "suppressed" => "suppressed by the framework (suppressed)",
         "inactive" => "not for a framework that is not connected (inactive)",
         other => return format!("because of {}", plain(other)),
