@@ -4,6 +4,7 @@ mod conversion;
 mod invariants;
 mod ledger;
 mod portion;
+mod promised;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use meshos_protocol::{ids::AgentId, resources::Resources};
 
 pub(crate) use ledger::Returned;
 pub(crate) use portion::Portion;
+pub(crate) use promised::{Promised, PromisedByRole};
 
 use crate::{
     arena::Key, filters::Filters, membership::Membership, min_allocatable::MinAllocatable,
@@ -49,6 +51,8 @@ pub(crate) struct Agent {
     holdings: BTreeMap<Key<Membership>, Holding>,
     /// How many of them are offered something.
     offers: usize,
+    /// What roles are offered of the pool, when several may be offered the same; empty otherwise.
+    promised: PromisedByRole,
 }
 
 /// What one framework in one role holds of an agent.
@@ -89,6 +93,7 @@ impl Agent {
             overcommitted: false,
             holdings: BTreeMap::new(),
             offers: 0,
+            promised: PromisedByRole::new(),
         };
         agent.set_total(total);
         agent
