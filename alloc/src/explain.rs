@@ -291,6 +291,11 @@ pub struct Fit {
     /// On how many agents there is too little of each resource, rules aside; resources by their keys, as in
     /// [`shown::key_of`].
     pub lacking: BTreeMap<String, usize>,
+    /// Those on which it does not fit, each under the first thing that decides it: how many under each
+    /// rule,
+    pub kept_by: BTreeMap<SkipRule, usize>,
+    /// and how many under each resource; by its key.
+    pub short_of: BTreeMap<String, usize>,
     /// The agents that came nearest: where the least is lacking, then by rule.
     pub nearest: Vec<TaskMiss>,
 }
@@ -316,7 +321,7 @@ pub struct TaskExplanation {
 pub struct Shares {
     /// How many roles there are.
     pub roles: usize,
-    /// The least shares, in this order, and those of the roles that are asked about.
+    /// The least shares of the lowest bands, in this order, and those of the roles that are asked about.
     pub shown: Vec<RoleShare>,
 }
 
@@ -327,6 +332,9 @@ pub struct RoleShare {
     pub role: Role,
     /// Its share over its weight, as the policy sees it.
     pub share: Share,
+    /// Its band, if the policy has bands: among the roles beside it a lower one is served first, whatever
+    /// the shares.
+    pub band: i64,
 }
 
 /// An agent on which a task nearly fits.
@@ -365,6 +373,9 @@ pub struct WholeRole {
     /// What it holds, offered or used.
     #[serde(serialize_with = "shown::quantities_as_map")]
     pub held: ScalarQuantities,
+    /// What it holds of what may be taken back at any time, offered or used. It counts for nothing.
+    #[serde(serialize_with = "shown::quantities_as_map")]
+    pub revocable: ScalarQuantities,
     /// How much of that is offered and not answered yet.
     #[serde(serialize_with = "shown::quantities_as_map")]
     pub offered: ScalarQuantities,

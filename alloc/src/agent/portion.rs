@@ -56,24 +56,33 @@ impl Agent {
         }
     }
 
+    /// Whether it is offered something here.
+    pub(crate) fn is_offered_to(&self, key: Key<Membership>) -> bool {
+        self.holdings.get(&key).is_some_and(|holding| !holding.offered.is_empty())
+    }
+
+    /// What would be free if all offers came back. When offers are optimistic, it is.
+    pub(crate) fn free_or_offered(&self) -> Resources {
+        match self.optimistic || self.offers == 0 {
+            true => self.free.clone(),
+            false => &self.free + &self.offered().exclusive(),
+        }
+    }
+
     /// The rule by which a membership is offered nothing of an agent that has too little left that it
     /// may have. Where what is offered, or what is used, would do, the rest is not to blame.
     pub(crate) fn withheld(&self, key: Key<Membership>, membership: &Membership) -> SkipRule {
-        if self.holdings.get(&key).is_some_and(|holding| !holding.offered.is_empty()) {
+        if self.is_offered_to(key) {
             return SkipRule::OfferedAlready;
         }
         let suited = |resources: &Resources| match self.special {
             true => resources.filter(|resource| membership.may_have(resource)),
             false => resources.clone(),
         };
-        let free = suited(&self.free);
-        // When offers are optimistic, what is offered is free as well.
-        let lent = !self.optimistic && self.offers > 0;
-        let with_offers = if lent { &free + &suited(&self.offered()) } else { free.clone() };
-        if self.least.is_met_by(&with_offers) {
+        if self.least.is_met_by(&suited(&self.free_or_offered())) {
             SkipRule::OfferedElsewhere
         } else if !self.special || self.least.is_met_by(&suited(&self.total)) {
-            too_little(&free)
+            too_little(&suited(&self.free))
         } else if self.least.is_met_by(&self.total.for_role(&membership.role)) {
             SkipRule::NotUnderstood
         } else {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use meshos_protocol::{ids::FrameworkId, time::Mono};
+use meshos_protocol::{
+    framework::Capabilities, ids::FrameworkId, time::Mono, wishes::ResourceRequest,
+};
 
 use super::{
     kinds::volume,
     support::{Cluster, agent, resources, role, roles},
 };
-use crate::{AgentProfile, Grant, OfferMode, Options, Quota, SkipRule};
+use crate::{AgentProfile, Grant, OfferMode, Options, Quota, SkipRule, policy::Priority};
 
 /// Sets a cluster up of one agent and framework 1 in role `a`, which the rule keeps apart.
 type Setting = fn(&mut Cluster);
@@ -258,6 +260,100 @@ fn those_who_are_offered_the_same_agent_are_told_so() {
     cluster.run();
     let explained = cluster.allocator.explain_agent(agent(1)).unwrap();
     assert_eq!(explained.skipped, BTreeMap::from([(SkipRule::NothingFree, 9)]));
+}
+
+/// By the first thing that decides it, however many things are short.
+#[test]
+fn each_agent_on_which_a_task_does_not_fit_is_counted_once() {
+    let decided = |cluster: &Cluster, task: &str| {
+        let task = resources(task);
+        let told = cluster.allocator.explain_task(FrameworkId(1), &role("a"), &task).unwrap();
+        let fit = told.fit;
+        let sum = fit.fits + fit.kept_by.values().chain(fit.short_of.values()).sum::<usize>();
+        assert_eq!(sum, fit.considered, "{fit:?}");
+        let short = fit.short_of.keys().map(String::as_str);
+        let kept = fit.kept_by.keys().map(|rule| rule.name());
+        short.chain(kept).map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    let mut cluster = Cluster::new();
+    offered_to_another_beside(&mut cluster, WITH_REVOCABLE);
+    assert_eq!(decided(&cluster, "cpus:1;mem:64"), "offered_elsewhere");
+    assert_eq!(
+        decided(&cluster, "cpus:1;mem:4096;ports:[1-2]"),
+        "mem",
+        "it has not so much at all"
+    );
+    let mut cluster = Cluster::new();
+    offered_to_it(&mut cluster);
+    assert_eq!(decided(&cluster, "cpus:1;mem:64"), "offered_already");
+    let mut cluster = Cluster::new();
+    used_beside(&mut cluster, WITH_RESERVED, "cpus:2;mem:1024");
+    assert_eq!(decided(&cluster, "cpus:1;mem:64"), "nothing_free");
+    let mut cluster = Cluster::new();
+    used_beside(&mut cluster, WITH_RESERVED, "cpus:0.5;mem:512");
+    assert_eq!(decided(&cluster, "cpus:1;mem:64"), "offered_already");
+    let mut cluster = Cluster::new();
+    all_is_reserved(&mut cluster);
+    assert_eq!(decided(&cluster, "cpus:1;mem:64"), "reserved_for_other_role");
+    // A part of it is used, a part is offered to somebody else, and what is left is not enough.
+    let mut cluster = Cluster::new();
+    add(&mut cluster, "cpus:4;mem:1024");
+    let request = [ResourceRequest::new(resources("cpus:2;mem:64"), 1)];
+    cluster.allocator.set_demand(FrameworkId(1), &role("a"), &request, None).unwrap();
+    let task = resources("cpus:1;mem:64");
+    cluster.allocator.add_allocated(agent(1), FrameworkId(2), &role("b"), &task);
+    assert_eq!(cluster.run().len(), 1);
+    assert_eq!(decided(&cluster, "cpus:2;mem:64"), "demand_met");
+    cluster.add_framework(2, &["b"]);
+    cluster.allocator.set_demand(FrameworkId(1), &role("a"), &[], None).unwrap();
+    assert_eq!(decided(&cluster, "cpus:2;mem:64"), "offered_already");
+    assert_eq!(decided(&cluster, "cpus:4;mem:64"), "cpus");
+}
+
+#[test]
+fn a_role_of_which_nobody_is_but_something_is_reserved_is_known() {
+    let mut cluster = Cluster::new();
+    cluster.add_agent(1, "cpus:2;mem:1024;cpus(db/hot):1");
+    let known: Vec<_> =
+        cluster.allocator.roles().into_iter().map(|state| state.role.to_string()).collect();
+    assert_eq!(known, ["db", "db/hot"]);
+    for name in ["db", "db/hot"] {
+        let explained = cluster.allocator.explain_role(&role(name)).unwrap();
+        assert_eq!(explained.consumed, resources("cpus:1").quantities());
+        assert_eq!((explained.waiting, explained.position), (0, None));
+    }
+    assert_eq!(cluster.allocator.explain_role(&role("db/cold")), None);
+}
+
+#[test]
+fn what_a_role_holds_that_may_be_taken_back_is_told_apart() {
+    let mut cluster = Cluster::new();
+    let capabilities = Capabilities { revocable_resources: true, ..Capabilities::default() };
+    cluster.add_capable(1, &["a/b"], capabilities);
+    cluster.add_agent(1, WITH_REVOCABLE);
+    let grant = cluster.run().remove(0);
+    cluster.accept_text(&grant, "cpus:1;mem:64;cpus{revocable}:3");
+    let rest = cluster.run().remove(0);
+    cluster.decline(&rest, Some(1000));
+    let explained = cluster.allocator.explain_role(&role("a")).unwrap();
+    assert_eq!(explained.held, resources("cpus:1;mem:64").quantities());
+    assert_eq!(explained.revocable.to_string(), "cpus:3");
+    cluster.add_framework(2, &["z"]);
+    assert!(cluster.allocator.explain_role(&role("z")).unwrap().revocable.is_empty());
+}
+
+#[test]
+fn roles_are_told_by_their_bands_where_the_policy_has_some() {
+    let options = Options { policy: Box::new(Priority), split: None, ..Options::default() };
+    let mut cluster = Cluster::with(options, 7);
+    cluster.allocator.set_priority(&role("urgent"), 10);
+    cluster.add_framework(1, &["urgent"]);
+    cluster.add_agent(1, "cpus:2;mem:1024");
+    assert_eq!(cluster.run().len(), 1);
+    cluster.add_framework(2, &["batch"]);
+    let shares = cluster.allocator.explain_role(&role("batch")).unwrap().shares;
+    let shown = shares.shown.iter().map(|it| (it.role.as_str(), it.band, it.share.per_mille()));
+    assert_eq!(shown.collect::<Vec<_>>(), [("urgent", -10, 1000), ("batch", 0, 0)]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ struct WholeRole {
     consumed: Amounts,
     held: Amounts,
     offered: Amounts,
+    revocable: Amounts,
     waiting: usize,
     waiting_in_all: usize,
     position: Option<usize>,
@@ -63,7 +64,14 @@ pub(super) fn sentences(value: Value) -> Result<Vec<String>> {
         true => String::new(),
         false => format!(", {} of it in offers that are not answered yet", amounts(&told.offered)),
     };
-    lines.push(format!("it holds {}{offered}", amounts(&told.held)));
+    let revocable = match told.revocable.is_empty() {
+        true => String::new(),
+        false => format!(
+            ", and {} of what may be taken back at any time, which counts for nothing",
+            amounts(&told.revocable)
+        ),
+    };
+    lines.push(format!("it holds {}{offered}{revocable}", amounts(&told.held)));
     lines.push(match told.position {
         None => "nobody in it waits for offers".to_owned(),
         Some(position) => format!(

@@ -124,9 +124,14 @@ mod tests {
             "framework": "F7", "role": "web", "resources": {"cpus": 8, "mem": 128},
             "obstacles": [], "open_offers": 1, "agents_active": 2,
             "allocator": {
-                "considered": 2, "fits": 0, "fits_when_empty": 1, "skipped": {"offered_elsewhere": 1},
-                "lacking": {"cpus": 2},
-                "nearest": [{"agent": "a.1", "hostname": "lab", "rule": null, "short": {"cpus": 4}}],
+                "considered": 4, "fits": 0, "fits_when_empty": 1, "skipped": {"offered_elsewhere": 1},
+                "lacking": {"cpus": 4, "mem": 2},
+                "kept_by": {"offered_elsewhere": 1}, "short_of": {"cpus": 3},
+                "nearest": [
+                    {"agent": "a.1", "hostname": "lab", "rule": null, "short": {"cpus": 4}},
+                    {"agent": "b.1", "hostname": "lab2", "rule": null, "short": {"cpus": 4}},
+                    {"agent": "c.1", "hostname": "lab3", "rule": null, "short": {"cpus": 5}}
+                ],
                 "position": 0, "waiting": 1, "share": {"per_mille": 500},
                 "shares": {"roles": 1, "shown": [{"role": "web", "share": {"per_mille": 500}}]}
             }
@@ -135,9 +140,9 @@ mod tests {
             waiting(value).unwrap(),
             [
                 "1 offer of it is open: what they hold is not offered again before they are answered",
-                "a task of cpus:8;mem:128 of framework F7 in role web fits on 0 of 2 nodes now; 2 nodes lack \
+                "a task of cpus:8;mem:128 of framework F7 in role web fits on 0 of 4 nodes now; 3 nodes lack \
                  cpus; 1 node held for somebody who has not yet answered (offered_elsewhere)",
-                "the nearest: lab (a.1) lacks cpus:4",
+                "the nearest: lab (a.1) and lab2 (b.1) lack cpus:4; lab3 (c.1) lacks cpus:5",
                 "in the order of service it is the next of 1 that wait; its share is 50 %",
             ]
         );
