@@ -151,6 +151,19 @@ pub fn read_call_within(
     }
 }
 
+/// The most that a call of the executor API may take in memory, in bytes: executors that come back say at once what
+/// nobody has acknowledged.
+pub const EXECUTOR_CALL_MEMORY_MAX: usize = 32 << 20;
+
+/// Reads a call of the executor API.
+///
+/// # Errors
+/// When the bytes are no such message, or it would take too much memory.
+pub fn read_executor_call(media: Media, body: &[u8]) -> Result<schema::ExecutorCall, Refused> {
+    let scale = Scale::of(body).within(EXECUTOR_CALL_MEMORY_MAX);
+    read_within(media, body, CALL, scale).map(|(call, _)| call)
+}
+
 /// The most that a call of the operator API may take in memory, in bytes: they are made by hand or by a script, and
 /// read on the spot.
 const OPERATOR_CALL_MEMORY_MAX: usize = 8 << 20;

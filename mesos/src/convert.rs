@@ -5,6 +5,7 @@
 
 pub mod demand;
 pub mod event;
+pub mod executor;
 pub mod framework;
 pub mod ids;
 pub mod number;

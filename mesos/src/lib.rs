@@ -8,6 +8,7 @@
 
 pub mod codec;
 pub mod convert;
+pub mod executor;
 mod json;
 pub mod operator;
 pub mod reads;

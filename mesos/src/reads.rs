@@ -20,6 +20,7 @@ pub(crate) mod tests;
 
 pub use agents::agents;
 pub(crate) use agents::is_deactivated;
+pub(crate) use frameworks::capabilities;
 pub use frameworks::frameworks;
 pub use master::{Build, Master, state, summary};
 pub use metrics::{Machine, metrics};

@@ -2,7 +2,7 @@
 
 use crate::{
     codec::Refused,
-    schema::{self, Call, CallType},
+    schema::{self, Call, CallType, ExecutorCall, ExecutorCallType},
 };
 
 /// Whether a call has what its type needs.
@@ -49,6 +49,56 @@ pub fn call(call: &Call) -> Result<CallType, Refused> {
         return Err(invalid("The uuid must have 16 bytes".to_owned()));
     }
     Ok(kind)
+}
+
+/// Whether a call of the executor API has what its type needs, but for what its session looks at.
+///
+/// # Errors
+/// With the status and the text that Mesos's clients know.
+pub fn executor_call(call: &ExecutorCall) -> Result<ExecutorCallType, Refused> {
+    let invalid =
+        |why: String| Refused::new(400, format!("Failed to validate Executor::Call: {why}"));
+    let present = |field: &str| invalid(format!("Expecting '{field}' to be present"));
+    let kind = call.r#type.and_then(|kind| ExecutorCallType::try_from(kind).ok());
+    match kind.ok_or_else(|| present("type"))? {
+        ExecutorCallType::Unknown => Err(Refused::new(501, "The type of the call is not known")),
+        ExecutorCallType::Heartbeat => Ok(ExecutorCallType::Heartbeat),
+        ExecutorCallType::Subscribe if call.subscribe.is_none() => Err(present("subscribe")),
+        ExecutorCallType::Subscribe => Ok(ExecutorCallType::Subscribe),
+        ExecutorCallType::Message if call.message.is_none() => Err(present("message")),
+        ExecutorCallType::Message => Ok(ExecutorCallType::Message),
+        ExecutorCallType::Update => {
+            let status = call.update.as_ref().and_then(|update| update.status.as_deref());
+            status_of_executor(call, status.ok_or_else(|| present("update"))?).map_err(invalid)?;
+            Ok(ExecutorCallType::Update)
+        }
+    }
+}
+
+fn status_of_executor(call: &ExecutorCall, status: &schema::TaskStatus) -> Result<(), String> {
+    let executor = call.executor_id.as_ref().map(|id| id.value()).unwrap_or_default();
+    let framework = id_text(call.framework_id.as_ref()).unwrap_or_default();
+    let received =
+        |what: &str| format!("Received {what} from executor {executor} of framework {framework}");
+    match &status.uuid {
+        None => return Err("Expecting 'uuid' to be present".to_owned()),
+        Some(uuid) if uuid.len() != 16 => return Err("The uuid must have 16 bytes".to_owned()),
+        Some(_) => {}
+    }
+    let named = status.executor_id.as_ref().map(|id| id.value());
+    if let Some(named) = named.filter(|named| *named != executor) {
+        return Err(format!(
+            "ExecutorID in Call: {executor} does not match ExecutorID in TaskStatus: {named}"
+        ));
+    }
+    if status.source != Some(schema::TaskStatusSource::Executor.into()) {
+        let received = received("Call");
+        return Err(format!("{received} with invalid source, expecting 'SOURCE_EXECUTOR'"));
+    }
+    if status.state() == schema::TaskState::Staging {
+        return Err(format!("{} which is not allowed", received("TASK_STAGING")));
+    }
+    Ok(())
 }
 
 /// The text of an id; an empty one is none.

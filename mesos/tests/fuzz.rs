@@ -10,13 +10,14 @@ use meshos_control::master::View;
 use meshos_mesos::{
     codec::{self, Media},
     convert::{framework, offer::Place, operation, task},
+    executor::Session,
     operator::{self, Caller, Change, Older},
     recordio::{self, Decoder},
     schema, validate,
     zookeeper::{Connection, FRAME_BYTES_MAX, Frames, Sent, Tree},
 };
 use meshos_protocol::{
-    ids::{ClusterId, Fence, NodeId, Term},
+    ids::{ClusterId, ContainerId, ExecutorId, Fence, FrameworkId, NodeId, Term},
     role::Role,
 };
 
@@ -53,6 +54,14 @@ const PIECES: &[&str] = &[
     "}}",
     "]}",
     "\"\\u00f6\"",
+    "\"type\":\"UPDATE\"",
+    "\"executor_id\":{\"value\":\"e\"}",
+    "\"subscribe\":{\"unacknowledged_tasks\":[",
+    "\"unacknowledged_updates\":[{\"status\":{\"task_id\":{\"value\":\"t\"}",
+    "\"update\":{\"status\":{\"task_id\":{\"value\":\"t\"},\"state\":\"TASK_RUNNING\"",
+    "\"uuid\":\"AAAAAAAAAAAAAAAAAAAAAA==\"",
+    "\"message\":{\"data\":\"AAEC\"}",
+    "\"executor\":{\"executor_id\":{\"value\":\"e\"},\"command\":{\"value\":\"run\"}}",
     "\"type\":\"UPDATE_WEIGHTS\"",
     "\"update_weights\":{\"weight_infos\":[{\"role\":\"a\",\"weight\":",
     "\"type\":\"UPDATE_QUOTA\"",
@@ -90,6 +99,29 @@ fn check_call(call: &schema::Call) {
     }
 }
 
+/// The same of a call of the executor API, which a session can take.
+fn check_executor_call(media: Media, bytes: &[u8]) {
+    let Ok(call) = codec::read_executor_call(media, bytes) else { return };
+    for media in [Media::Json, Media::Protobuf] {
+        let bytes = codec::write(media, &call);
+        let again = codec::read_executor_call(media, &bytes).expect("what was written can be read");
+        assert_eq!(codec::write(media, &again), bytes);
+    }
+    let _judged = validate::executor_call(&call);
+    let names = (FrameworkId(1), ExecutorId::new("e").expect("a good id"));
+    let container = ContainerId::new("e1-1").expect("a good id");
+    let mut session = Session::new(ClusterId::from_u128(0xab), names, container);
+    if let Some(subscribe) = &call.subscribe {
+        let _said = session.subscribe(subscribe);
+    }
+    if let Some(status) = call.update.iter().find_map(|update| update.status.as_deref()) {
+        let _said = session.update(status);
+    }
+    if let Some(message) = &call.message {
+        let _said = session.message(message);
+    }
+}
+
 /// A call of the operator API that was read can be judged, and so can what is left of it in the other encoding.
 fn check_operator_call(media: Media, bytes: &[u8]) {
     let Ok((_, call)) = operator::read(media, bytes) else { return };
@@ -109,6 +141,7 @@ fn check_operator_call(media: Media, bytes: &[u8]) {
 fn check(bytes: &[u8]) {
     for media in [Media::Json, Media::Protobuf] {
         check_operator_call(media, bytes);
+        check_executor_call(media, bytes);
         if let Ok((call, _)) = codec::read_call(media, bytes) {
             check_call(&call);
         }

@@ -9,6 +9,7 @@ mod agent;
 mod bodies;
 mod call;
 mod credentials;
+mod executor;
 mod explain;
 mod health;
 mod leader;
@@ -30,6 +31,7 @@ mod tasks;
 mod voters;
 
 pub(crate) use call::{Answer, Call};
+pub(crate) use executor::ExecutorRequest;
 pub(crate) use mesos::{ANSWER_BYTES_MAX, OlderChange, OperatorCall};
 pub(crate) use scheduler::{Body, Scheduled, SchedulerRequest};
 pub(crate) use service::{Api, Options};

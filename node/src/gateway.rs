@@ -10,5 +10,8 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use http::{ANSWER_LIMIT, ReadCall, Records, StreamId, Streams, StreamsOptions};
+pub(crate) use http::{
+    ANSWER_LIMIT, Outbox, Pusher, ReadCall, Records, StreamId, Streams, StreamsOptions, pair,
+};
+pub(crate) use progress::Stalled;
 pub(crate) use session::{Options, serve};

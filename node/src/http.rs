@@ -10,8 +10,10 @@
 mod address;
 mod changes;
 mod events;
+mod executors;
 mod gate;
 mod idle;
+mod peer;
 mod principals;
 mod reads;
 mod routes;

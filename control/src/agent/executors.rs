@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use meshos_protocol::{
     executor::ExecutorInfo,
+    framework::FrameworkInfo,
     ids::{ContainerId, ExecutorId, FrameworkId},
     messages::{agent::ExecutorReport, executor::Event as ExecutorEvent},
     resources::Resources,
@@ -46,6 +47,9 @@ pub struct ExecutorRecord {
     /// Whom it runs as unless its command says otherwise.
     #[serde(default)]
     pub user: String,
+    /// What the framework said of itself when the executor was started, if the leader told that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework_info: Option<Box<FrameworkInfo>>,
     /// Its description.
     pub info: ExecutorInfo,
     /// The role that pays for it.

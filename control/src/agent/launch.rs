@@ -1,6 +1,7 @@
 //! From an instruction to a running container.
 
 use meshos_protocol::{
+    framework::FrameworkInfo,
     ids::{ContainerId, FrameworkId},
     messages::agent::ToLeader,
     task::{Reason, TaskLaunch, TaskState},
@@ -14,17 +15,27 @@ use super::{
     task::{Phase, Task, TaskKey},
 };
 
+/// Whose tasks are launched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) framework: FrameworkId,
+    /// Whom they run as unless they say otherwise.
+    pub(super) user: &'a str,
+    /// What the framework says of itself, for executors.
+    pub(super) info: Option<&'a FrameworkInfo>,
+}
+
 impl Agent {
     /// Takes on a task: its record is written, and only then it is started. A task that is known
     /// is never started again; the leader is told what is known.
     pub(super) fn launch(
         &mut self,
         now: Now,
-        framework: FrameworkId,
-        user: &str,
+        of: Owner<'_>,
         launch: TaskLaunch,
         effects: &mut Vec<Effect>,
     ) {
+        let Owner { framework, user, info: _ } = of;
         let key = (framework, launch.description.task_id.clone());
         if self.tasks.contains_key(&key) {
             self.counters.launches_repeated += 1;
@@ -44,7 +55,7 @@ impl Agent {
             return;
         }
         self.counters.launches += 1;
-        self.take_on_executor(now, (framework, user), &launch, effects);
+        self.take_on_executor(now, of, &launch, effects);
         let executor = executor_of(framework, &launch);
         let container = executor.and_then(|key| self.executors.get(&key));
         let container = container.map(|executor| executor.record.container.clone());

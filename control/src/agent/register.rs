@@ -13,6 +13,7 @@ use super::{
     Agent, Change, Effect,
     deadlines::Deadline,
     executors::Executor,
+    launch::Owner,
     storage::Waiter,
     task::{Abandoned, Phase, TaskKey},
 };
@@ -85,9 +86,10 @@ impl Agent {
             ToAgent::Drain { draining } => self.draining = draining,
             ToAgent::Gone { message, leave } => self.gone(now, leave.then_some(message), effects),
             ToAgent::Refused { message } => self.refused(message, effects),
-            ToAgent::Launch { framework, user, tasks } => {
+            ToAgent::Launch { framework, user, info, tasks } => {
                 for launch in tasks {
-                    self.launch(now, framework, &user, launch, effects);
+                    let of = Owner { framework, user: &user, info: info.as_deref() };
+                    self.launch(now, of, launch, effects);
                 }
             }
             ToAgent::Kill { framework, task, grace_ms, drain: None } => {

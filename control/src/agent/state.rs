@@ -101,6 +101,11 @@ impl Agent {
         self.deadlines.next()
     }
 
+    /// The id under which the agent is admitted.
+    pub const fn id(&self) -> Option<AgentId> {
+        self.id
+    }
+
     /// How many tasks and executors are not over or not known on disk to be: a node that stops together with its
     /// tasks waits until there are none.
     pub fn unfinished_tasks(&self) -> usize {

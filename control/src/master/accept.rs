@@ -273,6 +273,8 @@ impl Core {
     ) {
         let record = self.registry.framework(framework);
         let user = record.map(|record| record.info.user.clone()).unwrap_or_default();
+        let starts = launches.iter().any(|launch| launch.executor_resources.is_some());
+        let info = record.filter(|_| starts).map(|record| Box::new(record.info.clone()));
         self.counters.launches += u64::try_from(launches.len()).unwrap_or(u64::MAX);
         for launch in &launches {
             cx.out.push(Effect::Hint(TaskHint {
@@ -286,8 +288,8 @@ impl Core {
         let mut launches = launches.into_iter().peekable();
         while launches.peek().is_some() {
             let tasks = launches.by_ref().take(LAUNCHES_PER_FRAME_MAX).collect();
-            let user = user.clone();
-            self.tell_agent(cx, agent, ToAgent::Launch { framework, user, tasks });
+            let (user, info) = (user.clone(), info.clone());
+            self.tell_agent(cx, agent, ToAgent::Launch { framework, user, info, tasks });
         }
     }
 }

@@ -8,7 +8,7 @@ use meshos_protocol::{
     task::{Command, CommandLine, TaskDescription, Uri},
 };
 
-use super::{labels, resource};
+use super::{executor, labels, resource};
 use crate::schema;
 
 /// Reads a task that is launched on offers for these roles.
@@ -17,11 +17,9 @@ use crate::schema;
 /// When it is not valid, or asks for what this release cannot do: the sentence names it.
 pub fn read(task: &schema::TaskInfo, roles: &BTreeSet<Role>) -> Result<TaskDescription, String> {
     refuse_what_is_not_supported(task)?;
-    let command = match (&task.command, &task.executor) {
-        (Some(command), None) => read_command(command)?,
-        (None, Some(_)) => {
-            return Err("Custom executors are not supported by this release".to_owned());
-        }
+    let (command, executor) = match (&task.command, &task.executor) {
+        (Some(command), None) => (read_command(command)?, None),
+        (None, Some(info)) => (Command::none(), Some(executor::read(info, roles)?)),
         (Some(_), Some(_)) | (None, None) => {
             return Err("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned());
         }
@@ -31,10 +29,14 @@ pub fn read(task: &schema::TaskInfo, roles: &BTreeSet<Role>) -> Result<TaskDescr
         name: task.name().to_owned(),
         resources: resource::read_all(&task.resources, roles)?,
         command,
-        executor: None,
-        data: Vec::new(),
+        // Without an executor there is nobody to read them.
+        data: executor.as_ref().map(|_| task.data().to_vec()).unwrap_or_default(),
+        executor: executor.map(Box::new),
         kill_grace_ms: task.kill_policy.as_ref().map(kill_grace).transpose()?.flatten(),
-        max_completion_ms: milliseconds(task.max_completion_time.as_ref(), "max_completion_time")?,
+        max_completion_ms: milliseconds(
+            task.max_completion_time.as_ref(),
+            "Task's 'max_completion_time'",
+        )?,
         labels: labels(task.labels.as_ref()),
     })
 }
@@ -53,18 +55,25 @@ pub fn task_id(id: Option<&schema::TaskId>) -> Result<TaskId, String> {
 /// # Errors
 /// When it is negative.
 pub fn kill_grace(policy: &schema::KillPolicy) -> Result<Option<u64>, String> {
-    milliseconds(policy.grace_period.as_ref(), "kill_policy.grace_period")
+    milliseconds(policy.grace_period.as_ref(), "Task's 'kill_policy.grace_period'")
 }
 
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
 /// A duration, rounded up.
-fn milliseconds(
+pub(super) fn milliseconds(
     duration: Option<&schema::DurationInfo>,
     field: &str,
 ) -> Result<Option<u64>, String> {
-    const NANOS_PER_MILLI: u64 = 1_000_000;
     let nanos = duration.map(|duration| u64::try_from(duration.nanoseconds())).transpose();
-    let nanos = nanos.map_err(|_| format!("Task's '{field}' must be non-negative"))?;
+    let nanos = nanos.map_err(|_| format!("{field} must be non-negative"))?;
     Ok(nanos.map(|nanos| nanos.div_ceil(NANOS_PER_MILLI)))
+}
+
+/// So many milliseconds.
+pub(crate) fn duration(millis: u64) -> schema::DurationInfo {
+    let nanos = i64::try_from(millis.saturating_mul(NANOS_PER_MILLI)).unwrap_or(i64::MAX);
+    schema::DurationInfo { nanoseconds: Some(nanos) }
 }
 
 fn refuse_what_is_not_supported(task: &schema::TaskInfo) -> Result<(), String> {
@@ -76,11 +85,14 @@ fn refuse_what_is_not_supported(task: &schema::TaskInfo) -> Result<(), String> {
     if let Some((field, _)) = asked.iter().find(|(_, is_asked)| *is_asked) {
         return Err(format!("Task's {field} is not supported by this release"));
     }
-    task.container.as_deref().map_or(Ok(()), refuse_container)
+    task.container.as_deref().map_or(Ok(()), |container| refuse_container("Task", container))
 }
 
 /// A container that asks for nothing beyond what every task has is as good as none.
-fn refuse_container(container: &schema::ContainerInfo) -> Result<(), String> {
+pub(super) fn refuse_container(
+    whose: &str,
+    container: &schema::ContainerInfo,
+) -> Result<(), String> {
     let image = container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some());
     let asked = [
         ("type DOCKER", container.r#type() == schema::ContainerInfoType::Docker),
@@ -94,14 +106,14 @@ fn refuse_container(container: &schema::ContainerInfo) -> Result<(), String> {
         ("'tty_info'", container.tty_info.is_some()),
     ];
     match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((what, _)) => {
-            Err(format!("Task's container asks for {what}, which is not supported by this release"))
-        }
+        Some((what, _)) => Err(format!(
+            "{whose}'s container asks for {what}, which is not supported by this release"
+        )),
         None => Ok(()),
     }
 }
 
-fn read_command(command: &schema::CommandInfo) -> Result<Command, String> {
+pub(super) fn read_command(command: &schema::CommandInfo) -> Result<Command, String> {
     let value = command.value.clone().unwrap_or_default();
     let line = match command.shell.unwrap_or(true) {
         true if command.value.is_none() => {
@@ -140,6 +152,39 @@ fn environment(
         Ok((name.to_owned(), value))
     };
     variables.iter().map(read).collect()
+}
+
+/// The command as a framework would have said it.
+pub(super) fn write_command(command: &Command) -> schema::CommandInfo {
+    let (value, arguments) = match &command.line {
+        CommandLine::Shell { line } => (Some(line.clone()), Vec::new()),
+        CommandLine::Exec { program, arguments } => {
+            let name = std::iter::once(program).chain(arguments);
+            (Some(program.clone()), name.cloned().collect())
+        }
+        CommandLine::Unknown => (None, Vec::new()),
+    };
+    let variable = |(name, value): (&String, &String)| schema::EnvironmentVariable {
+        name: Some(name.clone()),
+        value: Some(value.clone()),
+        ..schema::EnvironmentVariable::default()
+    };
+    let variables: Vec<_> = command.environment.iter().map(variable).collect();
+    let uri = |uri: &Uri| schema::CommandInfoUri {
+        value: Some(uri.value.clone()),
+        executable: Some(uri.executable),
+        extract: Some(uri.extract),
+        output_file: uri.output_file.clone(),
+        ..schema::CommandInfoUri::default()
+    };
+    schema::CommandInfo {
+        uris: command.uris.iter().map(uri).collect(),
+        environment: (!variables.is_empty()).then_some(schema::Environment { variables }),
+        shell: Some(matches!(command.line, CommandLine::Shell { .. })),
+        value,
+        arguments,
+        user: command.user.clone(),
+    }
 }
 
 fn uri(uri: &schema::CommandInfoUri) -> Uri {

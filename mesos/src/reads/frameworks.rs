@@ -55,7 +55,7 @@ impl Serialize for Owned {
 }
 
 /// What a framework says that it understands; each here has several roles.
-pub(super) fn capabilities(of: Capabilities) -> Vec<schema::FrameworkInfoCapabilityType> {
+pub(crate) fn capabilities(of: Capabilities) -> Vec<schema::FrameworkInfoCapabilityType> {
     use schema::FrameworkInfoCapabilityType as Capability;
     let named = [
         (of.revocable_resources, Capability::RevocableResources),

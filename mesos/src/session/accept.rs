@@ -89,7 +89,7 @@ impl Session {
     ) {
         for info in operation.launch.iter().flat_map(|launch| &launch.task_infos) {
             let read = if self.agent(info.agent_id.as_ref()) == Some(offered.agent) {
-                task::read(info, &offered.roles)
+                self.check_executor(info).and_then(|()| task::read(info, &offered.roles))
             } else {
                 Err("Task uses an agent that is not the one of its offers".to_owned())
             };
@@ -101,6 +101,20 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// An executor belongs to the framework whose tasks it runs.
+    fn check_executor(&self, info: &schema::TaskInfo) -> Result<(), String> {
+        let named = info.executor.as_ref().and_then(|executor| executor.framework_id.as_ref());
+        let Some(named) = named.map(|id| id.value()).filter(|id| !id.is_empty()) else {
+            return Ok(());
+        };
+        let own = self.subscribe.framework.map(|id| ids::framework(self.cluster, id));
+        let own = own.and_then(|id| id.value).unwrap_or_default();
+        if named == own {
+            return Ok(());
+        }
+        Err(format!("ExecutorInfo has an invalid FrameworkID (Actual: {named} vs Expected: {own})"))
     }
 
     /// An operation without an id has nobody to tell that it is not valid, as in Mesos.

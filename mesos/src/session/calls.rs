@@ -1,7 +1,8 @@
 //! The framework's calls.
 
 use meshos_protocol::{
-    ids::{AgentId, OfferId, OperationId, TaskId},
+    executor::MESSAGE_BYTES_MAX,
+    ids::{AgentId, ExecutorId, OfferId, OperationId, TaskId},
     messages::scheduler::{Call, REFUSE_MAX_MS, TaskQuery, UpdateFramework},
     operation::{OperationQuery, OperationState, OperationStatus},
     time::Wall,
@@ -90,7 +91,7 @@ impl Session {
             }
             CallType::Kill => call.kill.as_ref().map_or(ACCEPTED, |kill| self.kill(kill, out)),
             CallType::Shutdown => {
-                call.shutdown.as_ref().map_or(ACCEPTED, |shutdown| self.shutdown(shutdown, out))
+                call.shutdown.as_ref().map_or(ACCEPTED, |it| self.shutdown(it, out))
             }
             CallType::Acknowledge => {
                 call.acknowledge.iter().for_each(|it| self.acknowledge(it, out));
@@ -111,10 +112,9 @@ impl Session {
             CallType::Request => {
                 call.request.as_ref().map_or(ACCEPTED, |request| self.request(request, out))
             }
-            // No executor listens to messages, and inverse offers are not made.
-            CallType::Message | CallType::AcceptInverseOffers | CallType::DeclineInverseOffers => {
-                ACCEPTED
-            }
+            CallType::Message => call.message.as_ref().map_or(ACCEPTED, |it| self.message(it, out)),
+            // Inverse offers are not made.
+            CallType::AcceptInverseOffers | CallType::DeclineInverseOffers => ACCEPTED,
             CallType::UpdateFramework => {
                 call.update_framework.as_ref().map_or(ACCEPTED, |it| self.update_framework(it))
             }
@@ -168,13 +168,40 @@ impl Session {
         ACCEPTED
     }
 
-    /// A command's executor has the id of its task, and ends with it.
+    /// A command's executor has the id of its task, and ends with it. An executor of the framework's own may be called
+    /// like one of its tasks, which ends with it all the same.
     fn shutdown(&mut self, shutdown: &schema::CallShutdown, out: &mut Vec<Output>) -> Reply {
         let executor = shutdown.executor_id.as_ref().map(|id| id.value()).unwrap_or_default();
         if let Ok(task) = TaskId::new(executor)
             && (self.tasks.contains_key(&task) || self.pending.contains_key(&task))
         {
             self.kill_task(task, shutdown.agent_id.as_ref(), None, out);
+        }
+        let agent = self.agent(shutdown.agent_id.as_ref());
+        if let (Some(agent), Ok(executor), true) =
+            (agent, ExecutorId::new(executor), self.subscribed)
+        {
+            self.send(Call::ShutdownExecutor { agent, executor }, out);
+        }
+        ACCEPTED
+    }
+
+    /// Best effort: of an executor that is not there, or without a leader, it is lost.
+    fn message(&mut self, message: &schema::CallMessage, out: &mut Vec<Output>) -> Reply {
+        let data = message.data();
+        if data.len() > MESSAGE_BYTES_MAX {
+            let bytes = data.len();
+            return invalid(format!(
+                "The message has {bytes} bytes, at most {MESSAGE_BYTES_MAX} are passed on"
+            ));
+        }
+        let agent = self.agent(message.agent_id.as_ref());
+        let executor = message.executor_id.as_ref().map(|id| id.value()).unwrap_or_default();
+        if let (Some(agent), Ok(executor), true) =
+            (agent, ExecutorId::new(executor), self.subscribed)
+        {
+            let data = data.to_vec();
+            self.send(Call::Message { agent, executor, data }, out);
         }
         ACCEPTED
     }

@@ -15,6 +15,7 @@ use super::*;
 use crate::{convert::framework, schema::CallType, validate};
 
 mod demand;
+mod executors;
 mod held;
 
 const CLUSTER: ClusterId = ClusterId::from_u128(0xab);
@@ -501,8 +502,9 @@ fn every_other_call_does_what_it_says() {
             1,
             false,
         ),
-        ("SHUTDOWN", json!({"agent_id": agent_id, "executor_id": id("t")}), 1, false),
-        ("SHUTDOWN", json!({"agent_id": agent_id, "executor_id": id("other")}), 0, false),
+        ("SHUTDOWN", json!({"agent_id": agent_id, "executor_id": id("t")}), 2, false),
+        ("SHUTDOWN", json!({"agent_id": agent_id, "executor_id": id("other")}), 1, false),
+        ("SHUTDOWN", json!({"agent_id": id("x"), "executor_id": id("other")}), 0, false),
         ("RECONCILE", json!({}), 1, true),
         ("RECONCILE", json!({"tasks": [{"task_id": id("t")}]}), 1, true),
         ("RECONCILE", json!({"tasks": [{"task_id": id("a/b")}]}), 0, false),
@@ -513,7 +515,8 @@ fn every_other_call_does_what_it_says() {
             true,
         ),
         ("RECONCILE_OPERATIONS", json!({"operations": [{"operation_id": id("o")}]}), 0, false),
-        ("MESSAGE", json!({"agent_id": agent_id, "executor_id": id("t"), "data": ""}), 0, false),
+        ("MESSAGE", json!({"agent_id": agent_id, "executor_id": id("e"), "data": ""}), 1, false),
+        ("MESSAGE", json!({"agent_id": id("x"), "executor_id": id("e"), "data": ""}), 0, false),
         ("REQUEST", json!({"requests": []}), 0, false),
         ("REQUEST", json!({"requests": [{"resources": [cpus]}]}), 1, false),
         ("ACCEPT_INVERSE_OFFERS", json!({}), 0, false),

@@ -87,3 +87,63 @@ fn an_acknowledgement_names_sixteen_bytes() {
         "The uuid must have 16 bytes"
     );
 }
+
+fn judge_executor(text: &str) -> Result<ExecutorCallType, (u16, String)> {
+    let read = crate::codec::read_executor_call(Media::Json, text.as_bytes());
+    read.and_then(|call| executor_call(&call)).map_err(|refused| (refused.status, refused.message))
+}
+
+#[test]
+fn calls_of_executors_need_what_their_type_says() {
+    let call = |rest: &str| {
+        judge_executor(&format!(
+            r#"{{"executor_id":{{"value":"e"}},"framework_id":{{"value":"f"}}{rest}}}"#
+        ))
+    };
+    let status = |rest: &str| {
+        call(&format!(
+            r#","type":"UPDATE","update":{{"status":{{"task_id":{{"value":"t"}}{rest}}}}}"#
+        ))
+    };
+    const GOOD: &str =
+        r#","state":"TASK_RUNNING","uuid":"AAAAAAAAAAAAAAAAAAAAAA==","source":"SOURCE_EXECUTOR""#;
+    assert_eq!(call(r#","type":"SUBSCRIBE","subscribe":{}"#), Ok(ExecutorCallType::Subscribe));
+    assert_eq!(call(r#","type":"HEARTBEAT""#), Ok(ExecutorCallType::Heartbeat));
+    assert_eq!(call(r#","type":"MESSAGE","message":{"data":""}"#), Ok(ExecutorCallType::Message));
+    assert_eq!(status(GOOD), Ok(ExecutorCallType::Update));
+    assert_eq!(
+        status(&format!(r#"{GOOD},"executor_id":{{"value":"e"}}"#)),
+        Ok(ExecutorCallType::Update)
+    );
+    assert_eq!(call(r#","type":"UNKNOWN""#).unwrap_err().0, 501);
+    for (answer, text) in [
+        (call(""), "Expecting 'type' to be present"),
+        (call(r#","type":"SUBSCRIBE""#), "Expecting 'subscribe' to be present"),
+        (call(r#","type":"UPDATE""#), "Expecting 'update' to be present"),
+        (call(r#","type":"MESSAGE""#), "Expecting 'message' to be present"),
+        (status(&GOOD.replace("uuid", "other")), "Expecting 'uuid' to be present"),
+        (status(&GOOD.replace("AAAAAAAAAAAAAAAAAAAAAA==", "AAEC")), "The uuid must have 16 bytes"),
+        (
+            status(&format!(r#"{GOOD},"executor_id":{{"value":"x"}}"#)),
+            "ExecutorID in Call: e does not match ExecutorID in TaskStatus: x",
+        ),
+        (
+            status(&GOOD.replace("EXECUTOR", "AGENT")),
+            "Received Call from executor e of framework f with invalid source, expecting 'SOURCE_EXECUTOR'",
+        ),
+        (
+            status(&GOOD.replace("RUNNING", "STAGING")),
+            "Received TASK_STAGING from executor e of framework f which is not allowed",
+        ),
+    ] {
+        assert_eq!(answer, Err((400, format!("Failed to validate Executor::Call: {text}"))));
+    }
+    for text in [
+        r#"{"type":"HEARTBEAT"}"#,
+        r#"{"executor_id":{"value":"e"},"type":"HEARTBEAT"}"#,
+        r#"{"executor_id":{"value":"e"},"framework_id":{},"type":"HEARTBEAT"}"#,
+    ] {
+        let (status, message) = judge_executor(text).unwrap_err();
+        assert!(status == 400 && message.contains("Missing required fields: "), "{message}");
+    }
+}

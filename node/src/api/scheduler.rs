@@ -62,7 +62,8 @@ pub(crate) enum Scheduled {
     Answer(Answer),
     /// A stream of events, one chunk each.
     Stream {
-        id: StreamId,
+        /// What its calls must quote; those of executors quote nothing.
+        id: Option<StreamId>,
         media: Media,
         records: Records,
     },
@@ -122,7 +123,7 @@ impl Api {
         }
         let media = Media::acceptable(request.accept.as_deref())?;
         let (id, records) = streams.subscribe(&request.principal, subscribe, media).await?;
-        Ok(Scheduled::Stream { id, media, records })
+        Ok(Scheduled::Stream { id: Some(id), media, records })
     }
 
     async fn call_on_stream(

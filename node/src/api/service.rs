@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use meshos_membership::{gossip, raft::RaftGroup, view::NodeFacts};
+use meshos_mesos::codec::EXECUTOR_CALL_MEMORY_MAX;
 use meshos_protocol::ids::NodeId;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ use crate::{
 
 /// Long answers that are made for other nodes at once.
 const ANSWERS_AT_ONCE: usize = 2;
+/// Calls of executors that are read at a time, if they are as large as any may be.
+const EXECUTOR_CALLS_AT_ONCE: usize = 4;
 
 /// The parts of the node that answer calls.
 pub(crate) struct Options {
@@ -66,6 +69,8 @@ pub(crate) struct Api {
     pub(super) answers: Budget,
     /// Memory for messages that are made as a whole.
     pub(super) messages: Budget,
+    /// Memory for calls of executors while they are read.
+    pub(super) executor_calls: Budget,
 }
 
 #[derive(Serialize)]
@@ -105,6 +110,7 @@ impl Api {
             watched: Watched::default(),
             answers: Budget::new(ANSWERS_AT_ONCE * ANSWER_BYTES_MAX),
             messages: Budget::new(MESSAGES_BYTES_MAX),
+            executor_calls: Budget::new(EXECUTOR_CALLS_AT_ONCE * EXECUTOR_CALL_MEMORY_MAX),
         }
     }
 

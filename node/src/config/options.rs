@@ -125,6 +125,17 @@ impl NodeOptions {
         SocketAddr::new(self.advertise, self.listen.port())
     }
 
+    /// The agent port as processes of this machine reach it, whatever others may do.
+    pub(crate) fn agent_endpoint(&self) -> SocketAddr {
+        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+        let ip = match self.agent_listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.agent_listen.port())
+    }
+
     /// `host:port` of the agent port, for others.
     pub(crate) fn agent_address(&self) -> SocketAddr {
         SocketAddr::new(self.advertise, self.agent_listen.port())

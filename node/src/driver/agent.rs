@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use meshos_control::agent::{Agent, AgentConfig, Effect, Event, View};
+use meshos_control::agent::{Agent, AgentConfig, Effect, Event, FoundContainer, Recovered, View};
 use meshos_isolation::{ContainerEvent, Containerizer, Usage, garbage::Rule};
 use meshos_protocol::{
     ids::{ContainerId, Fence},
@@ -32,10 +32,11 @@ use crate::{
     clock::Clock,
     cluster::{Leader, LeaderEvent, LeaderStream, Reach},
     net::Net,
-    storage::{AgentStore, StoreHandle, Written, start_writer},
+    storage::{AgentStore, Loaded, StoreHandle, Written, start_writer},
 };
 use containers::{Containers, TaskRules};
 use disks::Disks;
+pub(crate) use executors::{Credential, Doors, DoorsOptions};
 use executors::{Executors, Said};
 pub(crate) use sandboxes::{Sandboxes, Status as SandboxStatus};
 use volumes::Volumes;
@@ -62,6 +63,8 @@ pub(crate) struct Options {
     pub reach: Reach,
     pub net: Net,
     pub clock: Clock,
+    /// What executors that speak Mesos's API need.
+    pub doors: DoorsOptions,
 }
 
 /// What reaches the agent's loop.
@@ -86,6 +89,7 @@ pub(crate) struct Handle {
     store_writes: Arc<AtomicU64>,
     /// Why the node is to end, once it is.
     halted: watch::Receiver<Option<Halt>>,
+    doors: Doors,
 }
 
 /// Why a node is to end.
@@ -127,6 +131,11 @@ impl Handle {
     /// What a container uses now; nothing when that cannot be told.
     pub(crate) async fn usage(&self, container: &ContainerId) -> Option<Usage> {
         self.containerizer.usage(&containers::as_isolated(container)).await.ok()
+    }
+
+    /// The executor API of Mesos.
+    pub(crate) fn doors(&self) -> &Doors {
+        &self.doors
     }
 
     /// The sandboxes.
@@ -176,26 +185,19 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     let sandboxes = Sandboxes::new(options.data_dir.join("sandboxes"), options.sandbox_rule);
     containers::hold(&sandboxes, &found, &loaded.tasks, &loaded.executors);
     let mut effects = Vec::new();
-    let recovered = meshos_control::agent::Recovered {
-        agent: loaded.agent,
-        fence: options.fence,
-        records: loaded.tasks,
-        executors: loaded.executors,
-        ends: loaded.ends,
-        containers: found,
-        operations: loaded.operations,
-        boot_changed,
-    };
+    let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
+    let doors = Doors::new(options.doors, sender.clone(), &loaded.executors);
+    let recovered = recovered(loaded, options.fence, found, boot_changed);
     recovered.check_fit(&options.config.resources)?;
     let disks = Disks::of(&options.config.resources);
     disks.check().map_err(anyhow::Error::msg)?;
     let times = (options.config.executor_recovery_timeout, options.config.executor_shutdown_grace);
     let agent = Agent::recover(options.config, recovered, options.clock.now(), &mut effects);
-    let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
     let store_writes = Arc::new(AtomicU64::new(0));
     let store = spawn_store(store, sender.clone(), Arc::clone(&store_writes))?;
     let dir = |name: &str| options.data_dir.join(name);
-    let executors = Executors::new(dir("executors"), sandboxes.clone(), sender.clone(), times);
+    let executors =
+        Executors::new(dir("executors"), sandboxes.clone(), sender.clone(), doors.clone(), times);
     let volumes = Volumes::new(dir("volumes"), disks, sender.clone());
     let containers = Containers::new(
         Arc::clone(&options.containerizer),
@@ -214,6 +216,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         containerizer: options.containerizer,
         store_writes,
         halted,
+        doors,
     };
     let service = Service {
         agent,
@@ -232,6 +235,24 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         effects,
     };
     Ok((service, handle))
+}
+
+fn recovered(
+    loaded: Loaded,
+    fence: Option<Fence>,
+    containers: Vec<FoundContainer>,
+    boot_changed: bool,
+) -> Recovered {
+    Recovered {
+        agent: loaded.agent,
+        fence,
+        records: loaded.tasks,
+        executors: loaded.executors,
+        ends: loaded.ends,
+        containers,
+        operations: loaded.operations,
+        boot_changed,
+    }
 }
 
 fn spawn_store(
@@ -260,6 +281,7 @@ impl Service {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         tokio::spawn(self.sandboxes.clone().collect(shutdown.clone()));
         self.flush();
+        self.executors.doors().recovered();
         loop {
             let deadline = self.agent.next_deadline().map(|mono| self.clock.instant(mono));
             tokio::select! {
@@ -343,11 +365,13 @@ impl Service {
                 self.containers.start(container, framework, &user, launch, &volumes);
             }
             Effect::StartExecutor { container, framework, user, info, resources } => {
-                let executors = &self.executors;
+                let (executors, agent) = (&self.executors, self.agent.id());
+                let owner = (framework, user.as_str());
+                self.executors.doors().add(container.clone(), (framework, info.id.clone()));
                 self.containers.start_executor(
-                    executors,
+                    (executors, agent),
                     container,
-                    (framework, &user),
+                    owner,
                     *info,
                     &resources,
                 );

@@ -12,7 +12,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use outbox::Records;
+pub(crate) use outbox::{Outbox, Pusher, Records, pair};
 pub(crate) use read_call::ReadCall;
 pub(crate) use stream_id::StreamId;
 pub(crate) use streams::{ANSWER_LIMIT, Streams, StreamsOptions};

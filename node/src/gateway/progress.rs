@@ -16,7 +16,7 @@ pub(super) struct Progress {
 
 /// The client has taken nothing for too long.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stalled;
+pub(crate) struct Stalled;
 
 impl Progress {
     pub(super) fn new(now: Instant) -> Self {

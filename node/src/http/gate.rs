@@ -24,6 +24,8 @@ pub(super) fn is_open(path: &str) -> bool {
 pub(super) const FRAMEWORKS_BYTES_MAX: usize = 32 << 20;
 /// Bytes of all other bodies: more than small ones on all the connections that a port may have.
 pub(super) const OTHERS_BYTES_MAX: usize = 32 << 20;
+/// Bytes of the bodies of executors.
+const EXECUTORS_BYTES_MAX: usize = 32 << 20;
 /// A framework's body that counts as small.
 const SMALL_BYTES_MAX: usize = 16 << 10;
 /// Bytes of the long answers that are made or sent: four of the longest.
@@ -96,14 +98,17 @@ pub(super) struct Bodies {
     pub frameworks: Budget,
     /// For all others, which must get through beside them.
     pub others: Budget,
+    /// For those of executors, whose agent must hear of them whatever else comes.
+    pub executors: Budget,
     /// How long a request may take to send its body.
     pub limit: Duration,
 }
 
 impl Default for Bodies {
     fn default() -> Self {
-        let [frameworks, others] = [FRAMEWORKS_BYTES_MAX, OTHERS_BYTES_MAX].map(Budget::new);
-        Self { frameworks, others, limit: BODY_LIMIT }
+        let [frameworks, others, executors] =
+            [FRAMEWORKS_BYTES_MAX, OTHERS_BYTES_MAX, EXECUTORS_BYTES_MAX].map(Budget::new);
+        Self { frameworks, others, executors, limit: BODY_LIMIT }
     }
 }
 
@@ -159,13 +164,21 @@ impl Gate {
         &self.answers
     }
 
+    /// Checks whom the request is for, and that no foreign web page sends it.
+    ///
+    /// # Errors
+    /// When it is for somebody else, or one does.
+    pub(super) fn check_names(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        self.names.check(headers).map_err(|(status, message)| Refused { status, message })
+    }
+
     /// Says who calls.
     ///
     /// # Errors
     /// When the request is for somebody else, comes from a foreign web page, or has no valid
     /// credential.
     pub(super) fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Refused> {
-        self.names.check(headers).map_err(|(status, message)| Refused { status, message })?;
+        self.check_names(headers)?;
         match &self.keys {
             None => Ok(Caller::operator(ANYBODY)),
             Some(_) if is_open(path) => Ok(Caller::operator(ANYBODY)),

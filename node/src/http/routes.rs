@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Buf;
 use futures_util::{Stream, StreamExt as _};
+use meshos_mesos::codec::Media;
 use warp::{
     Filter as _, Reply as _,
     filters::{BoxedFilter, path::FullPath},
@@ -20,15 +21,20 @@ use warp::{
 
 use super::{
     gate::{Bodies, Caller, Gate, Refused},
+    peer::Peer,
     reads::Wanted,
 };
 use crate::{
-    api::{Answer, Api, Body, Call, Scheduled, SchedulerRequest},
-    budget::Permit,
+    api::{Answer, Api, Body, Call, ExecutorRequest, Scheduled, SchedulerRequest},
+    budget::{Budget, Permit},
+    driver::agent::Credential,
+    gateway::{Records, StreamId},
 };
 
 /// The largest body of a request.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+/// The largest body of an executor's call: one that comes back tells of all tasks and updates that nobody acknowledged.
+pub(super) const EXECUTOR_BODY_BYTES_MAX: usize = 8 << 20;
 /// What the agent's port serves.
 const AGENT_PATHS: [&str; 4] = ["/health", "/version", "/metrics", "/api/agent"];
 
@@ -56,6 +62,12 @@ pub(super) trait Answers: Send + Sync + 'static {
     /// Answers a request to Mesos's scheduler API.
     async fn schedule(&self, request: SchedulerRequest) -> Scheduled;
 
+    /// Whether somebody may speak for an executor of this node.
+    async fn admit_executor(&self, credential: &Credential) -> bool;
+
+    /// Answers a request to Mesos's executor API.
+    async fn execute(&self, request: ExecutorRequest) -> Scheduled;
+
     /// Counts an answer by its status.
     fn answered(&self, status: u16);
 }
@@ -68,6 +80,14 @@ impl Answers for Api {
 
     async fn schedule(&self, request: SchedulerRequest) -> Scheduled {
         Self::schedule(self, request).await
+    }
+
+    async fn admit_executor(&self, credential: &Credential) -> bool {
+        Self::admit_executor(self, credential).await
+    }
+
+    async fn execute(&self, request: ExecutorRequest) -> Scheduled {
+        Self::execute(self, request).await
     }
 
     fn answered(&self, status: u16) {
@@ -87,10 +107,16 @@ pub(super) fn routes<A: Answers>(
         .and(warp::path::full())
         .and(query)
         .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<Peer>())
         .and(warp::body::stream())
-        .then(move |method, path, query, headers, body| {
+        .then(move |method, path: FullPath, query, headers, peer, body| {
             let handler = Arc::clone(&handler);
-            async move { handler.serve(method, path, query, headers, body).await }
+            async move {
+                if handler.port != Port::Cluster && Api::is_executor_path(path.as_str()) {
+                    return handler.executor_api(method, peer, &headers, body).await;
+                }
+                handler.serve(method, path, query, headers, body).await
+            }
         })
         .boxed()
 }
@@ -159,14 +185,7 @@ impl<A: Answers> Handler<A> {
             }
             Scheduled::Stream { id, media, records } => {
                 self.answers.answered(200);
-                let mut response = warp::reply::stream(records).into_response();
-                let headers = response.headers_mut();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));
-                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-                    headers.insert(STREAM_ID, id);
-                }
-                response
+                streamed(id, media, records)
             }
         }
     }
@@ -254,39 +273,71 @@ impl<A: Answers> Handler<A> {
             return Ok((Vec::new(), None));
         }
         let bodies = self.gate.bodies();
-        let mut permit = take_permit(headers, of_framework, bodies).await?;
-        let bytes = read_body(body, bodies.limit).await?;
-        permit.keep(bytes.len());
-        Ok((bytes, Some(permit)))
+        let bytes = announced(headers, BODY_BYTES_MAX)?;
+        let permit = take_permit(bodies.budget(of_framework, bytes), bytes).await?;
+        read_permitted(permit, body, bodies, BODY_BYTES_MAX).await
+    }
+
+    /// The same for the body of an executor's call.
+    pub(super) async fn read_executors_body<S, B>(
+        &self,
+        is_post: bool,
+        headers: &HeaderMap,
+        body: S,
+    ) -> Result<(Vec<u8>, Option<Permit>), Refused>
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf + Send,
+    {
+        if !is_post {
+            return Ok((Vec::new(), None));
+        }
+        let bodies = self.gate.bodies();
+        let bytes = announced(headers, EXECUTOR_BODY_BYTES_MAX)?;
+        let permit = take_permit(&bodies.executors, bytes).await?;
+        read_permitted(permit, body, bodies, EXECUTOR_BODY_BYTES_MAX).await
     }
 }
 
-/// Takes the memory that a body may need, or all that it may have when it does not say.
-async fn take_permit(
-    headers: &HeaderMap,
-    of_framework: bool,
-    bodies: &Bodies,
-) -> Result<Permit, Refused> {
+/// The bytes that a body may have: all that it may when it does not say.
+fn announced(headers: &HeaderMap, most: usize) -> Result<usize, Refused> {
     let announced = headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let announced = announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    let bytes = announced.unwrap_or(BODY_BYTES_MAX);
-    if bytes > BODY_BYTES_MAX {
-        return Err(too_large());
-    }
-    bodies.budget(of_framework, bytes).take(bytes).await.ok_or_else(|| {
+    let bytes = announced.unwrap_or(most);
+    if bytes > most { Err(too_large(most)) } else { Ok(bytes) }
+}
+
+/// Takes the memory that a body may need.
+async fn take_permit(budget: &Budget, bytes: usize) -> Result<Permit, Refused> {
+    budget.take(bytes).await.ok_or_else(|| {
         let message =
             "too many bodies are read by this node at once: try again, or ask another node";
         Refused { status: 503, message: message.to_owned() }
     })
 }
 
-fn too_large() -> Refused {
-    let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+async fn read_permitted<S, B>(
+    mut permit: Permit,
+    body: S,
+    bodies: &Bodies,
+    most: usize,
+) -> Result<(Vec<u8>, Option<Permit>), Refused>
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf + Send,
+{
+    let bytes = read_body(body, bodies.limit, most).await?;
+    permit.keep(bytes.len());
+    Ok((bytes, Some(permit)))
+}
+
+fn too_large(most: usize) -> Refused {
+    let message = format!("the body is larger than {most} bytes");
     Refused { status: 413, message }
 }
 
-async fn read_body<S, B>(body: S, limit: Duration) -> Result<Vec<u8>, Refused>
+async fn read_body<S, B>(body: S, limit: Duration, most: usize) -> Result<Vec<u8>, Refused>
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf + Send,
@@ -299,8 +350,8 @@ where
                 status: 400,
                 message: format!("the body cannot be read: {error}"),
             })?;
-            if bytes.len() + part.remaining() > BODY_BYTES_MAX {
-                return Err(too_large());
+            if bytes.len() + part.remaining() > most {
+                return Err(too_large(most));
             }
             while part.has_remaining() {
                 let chunk = part.chunk();
@@ -315,6 +366,18 @@ where
         let message = format!("the body has not arrived within {limit:?}");
         Err(Refused { status: 408, message })
     })
+}
+
+/// A stream of events.
+pub(super) fn streamed(id: Option<StreamId>, media: Media, records: Records) -> Response {
+    let mut response = warp::reply::stream(records).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(Ok(id)) = id.map(|id| HeaderValue::from_str(&id.to_string())) {
+        headers.insert(STREAM_ID, id);
+    }
+    response
 }
 
 pub(super) fn respond(answer: Answer, realm: &str) -> Response {

@@ -3,11 +3,17 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use hyper::{
+    Request,
+    body::Incoming,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use meshos_protocol::executor::EXECUTORS_PER_AGENT_MAX;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -24,6 +30,7 @@ use super::{
     address::Names,
     gate::{Gate, Keys},
     idle::{Caller, KNOWN_IDLE, UnderWay},
+    peer::Peer,
     principals::Principals,
     routes::{Port, routes},
     token::Token,
@@ -52,9 +59,15 @@ pub(super) struct Limits {
     pub head: Duration,
 }
 
+impl Limits {
+    /// Those of the agent's port: an executor has a stream, and a connection for its calls.
+    const AGENT: Self = Self { connections: 1_024 + 2 * EXECUTORS_PER_AGENT_MAX, ..Self::CLUSTER };
+    const CLUSTER: Self = Self { connections: 1_024, head: Duration::from_secs(10) };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1_024, head: Duration::from_secs(10) }
+        Self::CLUSTER
     }
 }
 
@@ -115,10 +128,10 @@ impl Service {
     /// Serves until `stop`, then lets the answers under way end.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let Self { api, gate, cluster, agent } = self;
-        let limits = Limits::default();
         let cluster_port = cluster.local_addr().map_or(0, |address| address.port());
         let measuring = api.metrics().clone().run(stop.clone());
         let port = |listener, port| {
+            let limits = if port == Port::Cluster { Limits::CLUSTER } else { Limits::AGENT };
             let routes = routes(port, Arc::clone(&gate), Arc::clone(&api));
             serve(listener, routes, limits, Arc::clone(&api), stop.clone())
         };
@@ -206,6 +219,11 @@ impl<C: Connections> Drop for Held<C> {
     }
 }
 
+/// Both ends of a connection, unless it is gone already.
+fn peer_of(stream: &TcpStream) -> Option<Peer> {
+    Some(Peer::new(stream.local_addr().ok()?, stream.peer_addr().ok()?))
+}
+
 async fn serve_connection(
     stream: TcpStream,
     routes: BoxedFilter<(Response,)>,
@@ -225,6 +243,7 @@ async fn serve_connection(
     if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
         tracing::debug!(%error, "a connection is not asked whether its peer is there");
     }
+    let Some(peer) = peer_of(&stream) else { return };
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
@@ -235,6 +254,10 @@ async fn serve_connection(
         .half_close(false);
     let caller = Caller::new();
     let service = TowerToHyperService::new(warp::service(watched(routes, caller.clone())));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        service.call(request)
+    });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -22,11 +22,14 @@ use super::{
     address::Names,
     gate::{Bodies, FRAMEWORKS_BYTES_MAX, Gate, Keys, OTHERS_BYTES_MAX},
     principals::Principals,
-    routes::{Answers, BODY_BYTES_MAX, Port, routes},
+    routes::{Answers, BODY_BYTES_MAX, EXECUTOR_BODY_BYTES_MAX, Port, routes},
     service::{Connections, Limits, listen, serve},
     token::Token,
 };
-use crate::api::{Answer, Call, Scheduled, SchedulerRequest};
+use crate::{
+    api::{Answer, Call, ExecutorRequest, Scheduled, SchedulerRequest},
+    driver::agent::Credential,
+};
 
 /// Tells what it was asked.
 #[derive(Default)]
@@ -61,6 +64,16 @@ impl Answers for Echo {
             format!("{method} {principal} {headers}")
         };
         Scheduled::Answer(Answer::plain(202, &text))
+    }
+
+    async fn admit_executor(&self, credential: &Credential) -> bool {
+        *credential == Credential::token("right")
+    }
+
+    async fn execute(&self, request: ExecutorRequest) -> Scheduled {
+        let ExecutorRequest { method, content_type, accept, body, .. } = request;
+        let headers = [content_type, accept].map(Option::unwrap_or_default).join(" ");
+        Scheduled::Answer(Answer::plain(202, &format!("{method} {headers} {}", body.bytes.len())))
     }
 
     fn answered(&self, status: u16) {
@@ -650,6 +663,14 @@ async fn long_answers_are_sent_whole_and_give_their_memory_back() {
             Scheduled::Answer(Answer::plain(501, ""))
         }
 
+        async fn admit_executor(&self, _credential: &Credential) -> bool {
+            false
+        }
+
+        async fn execute(&self, _request: ExecutorRequest) -> Scheduled {
+            Scheduled::Answer(Answer::plain(501, ""))
+        }
+
         fn answered(&self, _status: u16) {}
     }
 
@@ -691,6 +712,14 @@ async fn a_connection_that_is_closed_keeps_the_memory_of_its_answer_until_that_i
             Scheduled::Answer(Answer::plain(501, ""))
         }
 
+        async fn admit_executor(&self, _credential: &Credential) -> bool {
+            false
+        }
+
+        async fn execute(&self, _request: ExecutorRequest) -> Scheduled {
+            Scheduled::Answer(Answer::plain(501, ""))
+        }
+
         fn answered(&self, _status: u16) {}
     }
 
@@ -706,4 +735,40 @@ async fn a_connection_that_is_closed_keeps_the_memory_of_its_answer_until_that_i
     assert!(all().now_or_never().is_none(), "it is still being made");
     slow.go.add_permits(1);
     assert!(all().await.is_some());
+}
+
+#[tokio::test]
+async fn executors_are_let_in_by_their_token_at_the_agents_port_alone() {
+    let agent = open(Port::Agent { cluster: 5050 });
+    let call = |path: &str| request("POST", path).header("content-type", "application/json");
+    let right = "Bearer right";
+    for path in ["/api/v1/executor", "/slave(1)/api/v1/executor/", "/slave%281%29/api/v1/executor"]
+    {
+        let answer = call(path).header("authorization", right).body("12345").reply(&agent).await;
+        assert_eq!(answer.status(), 202, "{path}");
+        assert_eq!(answer.body(), "POST application/json  5");
+    }
+    // Whatever the other credentials of the node are, and without any when the system does not know who calls.
+    for wrong in ["Bearer wrong", "Basic OnJpZ2h0", "right", ""] {
+        let mut strange = call("/api/v1/executor");
+        if !wrong.is_empty() {
+            strange = strange.header("authorization", wrong);
+        }
+        let answer = strange.body("1").reply(&agent).await;
+        assert_eq!(answer.status(), 401, "{wrong}");
+        let asked: Vec<_> = answer.headers().get_all("www-authenticate").iter().collect();
+        assert_eq!(asked, ["Bearer realm=\"mesos-agent-executor\""]);
+    }
+    // One that comes back has much to say.
+    for (bytes, status) in [(EXECUTOR_BODY_BYTES_MAX, 202), (EXECUTOR_BODY_BYTES_MAX + 1, 413)] {
+        let large = call("/api/v1/executor").header("authorization", right);
+        let answer = large.body(vec![b'1'; bytes]).reply(&agent).await;
+        assert_eq!(answer.status(), status, "{bytes} bytes");
+    }
+    let foreign = call("/api/v1/executor").header("authorization", right);
+    let answer = foreign.header("origin", "http://evil.example").reply(&agent).await;
+    assert_eq!(answer.status(), 403);
+    let elsewhere = call("/api/v1/executor").header("authorization", right);
+    let answer = elsewhere.body("1").reply(&open(Port::Cluster)).await;
+    assert_ne!(answer.body(), "POST application/json  1");
 }

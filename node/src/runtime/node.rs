@@ -127,7 +127,7 @@ impl Node {
         let containerizer = start_containerizer(&self.options, events).await?;
         let containers = (Arc::clone(&containerizer), container_events);
         let (agent_service, agent) =
-            agent::start(self.agent_options(fence_now, &tracker, containers)).await?;
+            agent::start(self.agent_options(fence_now, &tracker, containers, &stop)).await?;
         let formation = self.formation()?;
         let api = self.api(&tracker, &master, &agent, &formation, &stop);
         let health = self.health_watch(&tracker, &master, &agent);
@@ -244,6 +244,7 @@ impl Node {
         fence: Option<Fence>,
         tracker: &LeaderTracker,
         containers: (Arc<NativeContainerizer>, mpsc::Receiver<ContainerEvent>),
+        stop: &CancellationToken,
     ) -> agent::Options {
         let (containerizer, container_events) = containers;
         agent::Options {
@@ -259,6 +260,7 @@ impl Node {
             reach: tracker.reach(),
             net: self.net.clone(),
             clock: self.clock,
+            doors: agent::DoorsOptions::of(&self.options, self.registry.cluster(), stop.clone()),
         }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attributes::Attributes,
+    framework::FrameworkInfo,
     ids::{
         AgentId, ExecutorId, Fence, FrameworkId, Generation, NodeId, OperationId, OperationUuid,
         TaskId, UpdateId,
@@ -218,6 +219,9 @@ pub enum ToAgent {
         /// Whom they run as unless they say otherwise; empty: the agent's default.
         #[serde(default)]
         user: String,
+        /// What the framework says of itself, for executors that these tasks start. Absent when none does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        info: Option<Box<FrameworkInfo>>,
         /// What to start.
         tasks: Vec<TaskLaunch>,
     },

@@ -98,6 +98,10 @@ pub struct Subscribe {
     /// The tasks that it was handed and whose end is not acknowledged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<TaskId>,
+    /// Whether `tasks` leave out those of which an update was acknowledged, as Mesos's executors do: these
+    /// are as the agent has them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acknowledged_left_out: bool,
     /// Updates that are not acknowledged, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<ExecutorStatus>,
@@ -108,7 +112,7 @@ pub struct Subscribe {
 pub struct ExecutorStatus {
     /// The task.
     pub task: TaskId,
-    /// Its state: starting, running, killing, finished, failed, killed or error.
+    /// Its state: starting, running, killing, finished, failed, killed, error, dropped or gone.
     pub state: TaskState,
     /// Random; the same however often the step is told.
     pub update: UpdateId,

@@ -113,10 +113,10 @@ impl TaskState {
             | Self::Finished
             | Self::Failed
             | Self::Killed
-            | Self::Error => true,
-            Self::Staging
+            | Self::Error
             | Self::Dropped
-            | Self::Gone
+            | Self::Gone => true,
+            Self::Staging
             | Self::GoneByOperator
             | Self::Unreachable
             | Self::Lost

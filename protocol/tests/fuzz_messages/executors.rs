@@ -98,7 +98,13 @@ pub(crate) fn to_leader() -> Vec<ToLeader> {
 pub(crate) fn to_agent() -> Vec<ToAgent> {
     let (framework, executor) = (FRAMEWORK, executor_id());
     vec![
-        ToAgent::Launch { framework, user: "nobody".into(), tasks: vec![launch()] },
+        ToAgent::Launch { framework, user: "nobody".into(), info: None, tasks: vec![launch()] },
+        ToAgent::Launch {
+            framework,
+            user: "nobody".into(),
+            info: Some(Box::new(samples::info())),
+            tasks: vec![launch()],
+        },
         ToAgent::ShutdownExecutor { framework, executor: executor.clone(), grace_max_ms: None },
         ToAgent::ShutdownExecutor { framework, executor: executor.clone(), grace_max_ms: Some(1) },
         ToAgent::ExecutorMessage { framework, executor, data: vec![9, 200] },
@@ -160,6 +166,7 @@ fn subscribe() -> Subscribe {
         container: container(),
         program: 77,
         again: true,
+        acknowledged_left_out: false,
         tasks: vec![task_id()],
         updates: statuses(),
     }

@@ -442,7 +442,7 @@ fn to_agent() -> Vec<ToAgent> {
         ToAgent::Refused { message: "too many nodes".into() },
         ToAgent::Gone { message: "declared gone".into(), leave: false },
         ToAgent::Gone { message: "drained".into(), leave: true },
-        ToAgent::Launch { framework, user: "nobody".into(), tasks: vec![launch()] },
+        ToAgent::Launch { framework, user: "nobody".into(), info: None, tasks: vec![launch()] },
         ToAgent::Kill { framework, task: task.clone(), grace_ms: Some(1), drain: None },
         ToAgent::Kill {
             framework,

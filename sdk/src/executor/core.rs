@@ -131,6 +131,7 @@ impl Core {
             container: self.options.container.clone(),
             program: self.seed,
             again: self.registered_before,
+            acknowledged_left_out: false,
             tasks: self.tasks.keys().cloned().collect(),
             updates,
         }))));

@@ -165,6 +165,7 @@ impl World {
             container: container.clone(),
             program,
             again,
+            acknowledged_left_out: false,
             tasks,
             updates,
         };

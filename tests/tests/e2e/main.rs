@@ -17,6 +17,7 @@ mod launchers;
 mod leader_kills;
 mod lost_machine;
 mod mesos;
+mod mesos_executors;
 mod mesos_operator;
 mod mesos_reads;
 mod mesos_streams;

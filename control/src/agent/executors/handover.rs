@@ -36,6 +36,8 @@ enum Memory<'a> {
     Blank,
     /// It has these.
     Of(&'a BTreeSet<TaskId>),
+    /// It has these, and all of which it had told.
+    OfThoseUntold(&'a BTreeSet<TaskId>),
     /// Its program was started anew in its container, and knows nothing of what the one before it was
     /// handed, which may have begun any of it.
     Lost,
@@ -44,13 +46,24 @@ enum Memory<'a> {
 impl<'a> Memory<'a> {
     /// That of a program that says which it is, whether it was subscribed before, and what it has;
     /// `recorded` is the one that subscribed last.
-    fn of(recorded: Option<u64>, (program, again): (u64, bool), had: &'a BTreeSet<TaskId>) -> Self {
+    fn of(recorded: Option<u64>, subscribe: &Subscribe, had: &'a BTreeSet<TaskId>) -> Self {
+        let Subscribe { program, again, .. } = *subscribe;
+        let has = if subscribe.acknowledged_left_out { Self::OfThoseUntold } else { Self::Of };
         match recorded {
             None => Self::Blank,
-            Some(UNKNOWN_PROGRAM) if again => Self::Of(had),
-            Some(_) if program == UNKNOWN_PROGRAM && again => Self::Of(had),
-            Some(known) if known == program && known != UNKNOWN_PROGRAM => Self::Of(had),
+            Some(UNKNOWN_PROGRAM) if again => has(had),
+            Some(_) if program == UNKNOWN_PROGRAM && again => has(had),
+            Some(known) if known == program && known != UNKNOWN_PROGRAM => has(had),
             Some(_) => Self::Lost,
+        }
+    }
+
+    /// Whether it has a task of which it told something (`told`), or nothing yet.
+    fn has(self, task: &TaskId, told: bool) -> bool {
+        match self {
+            Self::Of(had) => had.contains(task),
+            Self::OfThoseUntold(had) => told || had.contains(task),
+            Self::Blank | Self::Lost => false,
         }
     }
 }
@@ -138,22 +151,21 @@ impl Agent {
             version: WIRE_VERSION.min(subscribe.version),
             executor: record.info.clone(),
             framework: record.framework,
-            framework_info: None,
+            framework_info: record.framework_info.clone(),
             agent: self.id,
             hostname: self.config.hostname.clone(),
             container: record.container.clone(),
         };
         self.tell_executor(key, ExecutorEvent::Subscribed(Box::new(subscribed)), effects);
-        let Subscribe { program, again, tasks, updates, .. } = subscribe;
-        let had: BTreeSet<TaskId> =
-            tasks.into_iter().chain(updates.iter().map(|status| status.task.clone())).collect();
-        for status in updates {
+        let told = subscribe.updates.iter().map(|status| &status.task);
+        let had: BTreeSet<TaskId> = subscribe.tasks.iter().chain(told).cloned().collect();
+        let memory = Memory::of(record.program, &subscribe, &had);
+        for status in subscribe.updates.iter().cloned() {
             self.executor_update(now, key, status, effects);
         }
-        let memory = Memory::of(record.program, (program, again), &had);
         self.compare_tasks(now, key, memory, effects);
         // Behind what was said of the tasks of the program before it.
-        self.introduce(key, program, effects);
+        self.introduce(key, subscribe.program, effects);
         if terminating {
             let grace_ms = millis(self.shutdown_grace(&record.info));
             self.tell_executor(key, ExecutorEvent::Shutdown { grace_ms }, effects);
@@ -213,7 +225,7 @@ impl Agent {
             let untouched = task.record.state == TaskState::Staging;
             let kill_asked = task.record.kill_asked;
             match memory {
-                Memory::Of(had) if had.contains(&task_key.1) => {
+                memory if memory.has(&task_key.1, !untouched) => {
                     if kill_asked {
                         let grace_ms = self.grace_of_drain(&task_key);
                         self.tell_kill(&task_key, grace_ms, effects);
@@ -223,13 +235,13 @@ impl Agent {
                     self.killed_before_start(now, &task_key, effects);
                 }
                 Memory::Blank if untouched => self.enter(&task_key, Phase::Queued),
-                Memory::Of(_) if untouched => {
+                Memory::Of(_) | Memory::OfThoseUntold(_) if untouched => {
                     let message = "the task's executor was never told of the task";
                     let reason = Some(Reason::LaunchInterrupted);
                     let end = End::new(TaskState::Dropped, reason, message.to_owned());
                     self.finish(now, &task_key, end, effects);
                 }
-                Memory::Of(_) | Memory::Blank | Memory::Lost => {
+                Memory::Of(_) | Memory::OfThoseUntold(_) | Memory::Blank | Memory::Lost => {
                     let message = "the task's executor does not have the task any more";
                     let reason = Some(Reason::ExecutorTerminated);
                     let end = End::new(TaskState::Failed, reason, message.to_owned());

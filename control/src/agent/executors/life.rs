@@ -13,7 +13,7 @@ use meshos_protocol::{
 };
 
 use super::{
-    super::{Agent, Change, Effect, deadlines::Deadline, end::End, storage::Waiter},
+    super::{Agent, Change, Effect, deadlines::Deadline, end::End, launch::Owner, storage::Waiter},
     Executor, ExecutorKey, ExecutorPhase, ExecutorRecord, executor_of,
 };
 
@@ -50,24 +50,24 @@ impl Agent {
     pub(in crate::agent) fn take_on_executor(
         &mut self,
         now: Now,
-        (framework, user): (FrameworkId, &str),
+        of: Owner<'_>,
         launch: &TaskLaunch,
         effects: &mut Vec<Effect>,
     ) {
         let Some(info) = launch.description.executor.as_deref() else { return };
-        let key = (framework, info.id.clone());
+        let key = (of.framework, info.id.clone());
         let Some(resources) = &launch.executor_resources else { return };
         if self.executors.contains_key(&key) {
             return;
         }
         let payment = (launch.role.clone(), resources.clone());
-        self.record_executor(now, (framework, user), info.clone(), payment, effects);
+        self.record_executor(now, of, info.clone(), payment, effects);
     }
 
     fn record_executor(
         &mut self,
         now: Now,
-        (framework, user): (FrameworkId, &str),
+        Owner { framework, user, info: owner }: Owner<'_>,
         info: ExecutorInfo,
         (role, resources): (Role, Resources),
         effects: &mut Vec<Effect>,
@@ -76,6 +76,7 @@ impl Agent {
         let record = ExecutorRecord {
             framework,
             user: user.to_owned(),
+            framework_info: owner.map(|info| Box::new(info.clone())),
             info,
             role,
             resources,

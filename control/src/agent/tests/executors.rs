@@ -90,6 +90,7 @@ fn subscription(container: &ContainerId, program: u64) -> Subscribe {
         container: container.clone(),
         program,
         again: false,
+        acknowledged_left_out: false,
         tasks: Vec::new(),
         updates: Vec::new(),
     }
@@ -227,7 +228,7 @@ fn an_executor_tells_only_what_it_may_of_what_it_has() {
     let mut rig = Rig::registered();
     let container = running(&mut rig, "a");
     let plain = rig.run_acknowledged("plain");
-    for (task, state) in [("a", TaskState::Staging), ("a", TaskState::Gone)] {
+    for (task, state) in [("a", TaskState::Staging), ("a", TaskState::GoneByOperator)] {
         update(&mut rig, &container, told(task, state, 9));
     }
     // Of others' tasks it is told that they are settled, and nothing comes of it.

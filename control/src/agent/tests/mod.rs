@@ -6,6 +6,7 @@ mod executors;
 mod fit;
 mod kill;
 mod launch;
+mod left_out;
 mod operations;
 mod overdue;
 mod property;

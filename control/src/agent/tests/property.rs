@@ -267,6 +267,7 @@ impl World {
             container: container.clone(),
             program: program.number,
             again: program.registered_before,
+            acknowledged_left_out: false,
             tasks: program.tasks.keys().cloned().collect(),
             updates: program.waiting.clone(),
         };

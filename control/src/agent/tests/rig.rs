@@ -93,7 +93,7 @@ pub(super) fn fetching(name: &str) -> TaskLaunch {
 }
 
 pub(super) fn launch_of(framework: FrameworkId, tasks: Vec<TaskLaunch>) -> ToAgent {
-    ToAgent::Launch { framework, user: String::new(), tasks }
+    ToAgent::Launch { framework, user: String::new(), info: None, tasks }
 }
 
 pub(super) const CODE_0: Exit = Exit::Code { code: 0 };

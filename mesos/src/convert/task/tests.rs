@@ -43,7 +43,10 @@ fn what_is_not_supported_is_refused_and_never_dropped() {
     for (rest, word) in [
         (json!({"command": null}), "CommandInfo"),
         (json!({"executor": executor}), "but not both"),
-        (json!({"command": null, "executor": executor}), "Custom executors"),
+        (
+            json!({"command": null, "executor": {"executor_id": {"value": "e"}}}),
+            "'ExecutorInfo.command' must be set",
+        ),
         (json!({"task_id": {"value": "a/b"}}), "task id"),
         (json!({"health_check": {}}), "'health_check'"),
         (json!({"check": {}}), "'check'"),

@@ -68,6 +68,7 @@ pub(in crate::reads) fn view() -> View {
         launched_at: Wall(1_000),
         shutdown_asked: false,
         program: None,
+        framework_info: None,
     };
     let task =
         |record: TaskRecord, pid| TaskView { record: Arc::new(record), pid, holds_resources: true };

@@ -13,9 +13,10 @@ use meshos_isolation::{
     self as isolation, ContainerEvent, ContainerSpec, Containerizer, ExitStatus, LaunchError,
     Limitation, RecoveredState,
 };
+use meshos_mesos::executor;
 use meshos_protocol::{
     executor::ExecutorInfo,
-    ids::{ContainerId, FrameworkId},
+    ids::{AgentId, ContainerId, FrameworkId},
     messages::executor::TOKEN_VARIABLE,
     resources::Resources,
     task::{Command, CommandLine, Exit, Reason, TaskLaunch},
@@ -107,7 +108,7 @@ impl Containers {
     /// The same for an executor: with its token, and what it needs to find its agent.
     pub(super) fn start_executor(
         &self,
-        executors: &Executors,
+        (executors, agent): (&Executors, Option<AgentId>),
         container: ContainerId,
         (framework, user): (FrameworkId, &str),
         info: ExecutorInfo,
@@ -116,7 +117,7 @@ impl Containers {
         let sandbox = self.sandboxes.path(framework, info.id.as_str(), &container);
         self.sandboxes.hold(&container, Some(sandbox.clone()));
         let mut environment: Vec<_> = info.command.environment.clone().into_iter().collect();
-        environment.extend(executors.variables(framework, &info, &sandbox));
+        environment.extend(executors.variables(framework, agent, &info, &sandbox));
         let limits = limits(resources, self.rules.pids_max);
         let spec = self.spec(&container, info.command, (user, environment), limits, sandbox);
         let token_file = executors.token_file(&container);
@@ -134,7 +135,9 @@ impl Containers {
             };
             let event = match (spec, token) {
                 (Ok(mut spec), Ok(token)) => {
-                    spec.environment.push((TOKEN_VARIABLE.to_owned(), token));
+                    for name in [TOKEN_VARIABLE, executor::TOKEN_VARIABLE] {
+                        spec.environment.push((name.to_owned(), token.clone()));
+                    }
                     launch_container(containerizer.as_ref(), container.clone(), spec).await
                 }
                 (Err(message), _) => failed(Reason::TaskInvalid, message),

@@ -5,6 +5,7 @@
 //! that was made for the container; the newest connection that did is the executor's.
 
 mod connection;
+mod doors;
 mod place;
 
 use std::{
@@ -14,8 +15,9 @@ use std::{
 };
 
 use meshos_control::agent::Event;
+use meshos_mesos::executor::Environment;
 use meshos_protocol::{
-    ids::{ContainerId, FrameworkId},
+    ids::{AgentId, ContainerId, FrameworkId},
     messages::executor::{self, Call, Event as ExecutorEvent, Subscribe},
     time::millis,
 };
@@ -24,8 +26,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Input, Sandboxes};
 use connection::Outbox;
+use doors::StreamOutbox;
 use place::Place;
 
+pub(crate) use doors::{Credential, Doors, Options as DoorsOptions};
 pub(super) use place::make_token;
 
 /// The name of the socket in the sandbox.
@@ -39,7 +43,7 @@ pub(super) enum Said {
     Subscribed {
         /// Numbers connections.
         connection: u64,
-        outbox: Outbox,
+        outbox: Outlet,
         subscribe: Box<Subscribe>,
     },
     /// A call over a connection.
@@ -48,10 +52,18 @@ pub(super) enum Said {
     Gone { connection: u64 },
 }
 
+/// How an executor is told something.
+pub(super) enum Outlet {
+    /// Over its socket.
+    Socket(Outbox),
+    /// Over the stream of Mesos's executor API.
+    Stream(StreamOutbox),
+}
+
 /// The executor's newest connection.
 struct Current {
     connection: u64,
-    outbox: Outbox,
+    outbox: Outlet,
 }
 
 /// The sockets that are served.
@@ -62,6 +74,7 @@ pub(super) struct Executors {
     mailbox: mpsc::Sender<Input>,
     served: BTreeMap<ContainerId, DropGuard>,
     current: BTreeMap<ContainerId, Current>,
+    doors: Doors,
     recovery_timeout: Duration,
     shutdown_grace: Duration,
 }
@@ -71,30 +84,50 @@ impl Executors {
         root: PathBuf,
         sandboxes: Sandboxes,
         mailbox: mpsc::Sender<Input>,
+        doors: Doors,
         (recovery_timeout, shutdown_grace): (Duration, Duration),
     ) -> Self {
         let (served, current) = (BTreeMap::new(), BTreeMap::new());
-        Self { root, sandboxes, mailbox, served, current, recovery_timeout, shutdown_grace }
+        Self { root, sandboxes, mailbox, served, current, doors, recovery_timeout, shutdown_grace }
+    }
+
+    /// The executor API of Mesos.
+    pub(super) const fn doors(&self) -> &Doors {
+        &self.doors
     }
 
     /// What an executor is told by its environment, but for the token.
     pub(super) fn variables(
         &self,
         framework: FrameworkId,
+        agent: Option<AgentId>,
         info: &meshos_protocol::executor::ExecutorInfo,
         sandbox: &Path,
     ) -> Vec<(String, String)> {
         let grace_ms = info.shutdown_grace_ms.unwrap_or_else(|| millis(self.shutdown_grace));
         let socket = sandbox.join(SOCKET);
-        [
+        let for_mesos = self.doors.cluster().map(|cluster| {
+            Environment {
+                cluster,
+                framework,
+                executor: &info.id,
+                agent,
+                endpoint: self.doors.endpoint(),
+                sandbox: &sandbox.display().to_string(),
+                shutdown_grace: Duration::from_millis(grace_ms),
+                recovery_timeout: self.recovery_timeout,
+            }
+            .variables()
+        });
+        let own = [
             (executor::FRAMEWORK_VARIABLE, framework.to_string()),
             (executor::EXECUTOR_VARIABLE, info.id.to_string()),
             (executor::SOCKET_VARIABLE, socket.display().to_string()),
             (executor::RECOVERY_VARIABLE, millis(self.recovery_timeout).to_string()),
             (executor::SHUTDOWN_VARIABLE, grace_ms.to_string()),
         ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        .map(|(name, value)| (name.to_owned(), value));
+        own.into_iter().chain(for_mesos.into_iter().flatten()).collect()
     }
 
     /// Where a container's token is made.
@@ -108,6 +141,7 @@ impl Executors {
             tracing::error!(%container, "an executor has no sandbox: it cannot be served");
             return;
         };
+        self.doors.serve(&container);
         let stop = CancellationToken::new();
         self.served.insert(container.clone(), stop.clone().drop_guard());
         let place = Place {
@@ -116,9 +150,9 @@ impl Executors {
             sandbox,
             container: container.clone(),
         };
-        let mailbox = self.mailbox.clone();
+        let (mailbox, doors) = (self.mailbox.clone(), self.doors.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection::serve(place, mailbox, stop).await {
+            if let Err(error) = connection::serve(place, mailbox, doors, stop).await {
                 tracing::error!(%container, %error, "an executor cannot be served");
             }
         });
@@ -131,6 +165,7 @@ impl Executors {
         }
         self.served.remove(container);
         self.current.remove(container);
+        self.doors.forget(container);
         let token = self.token_file(container);
         if let Err(error) = std::fs::remove_file(token)
             && error.kind() != std::io::ErrorKind::NotFound
@@ -167,24 +202,16 @@ impl Executors {
     /// again and says what it has.
     pub(super) fn tell(&mut self, container: ContainerId, event: &ExecutorEvent) -> Option<Event> {
         let current = self.current.get(&container)?;
-        let fits = match event {
-            ExecutorEvent::Message { .. } => {
-                current.outbox.send_if_room(event);
-                true
-            }
-            ExecutorEvent::Subscribed(_)
-            | ExecutorEvent::Launch { .. }
-            | ExecutorEvent::Kill { .. }
-            | ExecutorEvent::Acknowledged { .. }
-            | ExecutorEvent::Shutdown { .. }
-            | ExecutorEvent::Error { .. }
-            | ExecutorEvent::Unknown => current.outbox.send(event),
+        let fits = match &current.outbox {
+            Outlet::Socket(outbox) => outbox.tell(event),
+            Outlet::Stream(outbox) => self.doors.tell(&container, outbox, event),
         };
         let over = matches!(event, ExecutorEvent::Error { .. });
         if fits && !over {
             return None;
         }
         self.current.remove(&container);
+        self.doors.disconnected(&container, None);
         if !fits {
             tracing::warn!(%container, "an executor reads too slowly: it is cut off");
         }

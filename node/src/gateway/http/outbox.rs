@@ -42,11 +42,17 @@ struct Counts {
 }
 
 /// The writing end.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
+    pusher: Pusher,
+    progress: Progress,
+}
+
+/// Adds records.
+#[derive(Clone)]
+pub(crate) struct Pusher {
     /// Bounded by whoever asks for room before there is something to be pushed.
     sender: mpsc::UnboundedSender<Bytes>,
     counts: Arc<Counts>,
-    progress: Progress,
 }
 
 /// The records, one chunk each unless they are large.
@@ -57,11 +63,12 @@ pub(crate) struct Records {
     counts: Arc<Counts>,
 }
 
-pub(super) fn pair() -> (Outbox, Records) {
+/// Both ends.
+pub(crate) fn pair() -> (Outbox, Records) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let counts = Arc::<Counts>::default();
     let progress = Progress::new(Instant::now());
-    let outbox = Outbox { sender, counts: Arc::clone(&counts), progress };
+    let outbox = Outbox { pusher: Pusher { sender, counts: Arc::clone(&counts) }, progress };
     (outbox, Records { receiver, rest: Bytes::new(), counts })
 }
 
@@ -69,12 +76,29 @@ fn cost(record: &[u8]) -> usize {
     record.len() + RECORD_COST
 }
 
-impl Outbox {
+impl Pusher {
     /// Adds a record.
-    pub(super) fn push(&self, record: Vec<u8>) {
+    pub(crate) fn push(&self, record: Vec<u8>) {
         self.counts.bytes.fetch_add(cost(&record), Ordering::Relaxed);
         // That the client is gone is told by `closed`.
         let _listening = self.sender.send(record.into());
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.counts.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Outbox {
+    /// Adds a record.
+    pub(crate) fn push(&self, record: Vec<u8>) {
+        self.pusher.push(record);
+    }
+
+    /// What else adds records.
+    pub(crate) fn pusher(&self) -> Pusher {
+        self.pusher.clone()
     }
 
     /// Whether more may come from the leader; `answers` when somebody waits for an answer of it.
@@ -84,27 +108,27 @@ impl Outbox {
 
     /// Bytes that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.counts.bytes.load(Ordering::Relaxed)
+        self.pusher.waiting()
     }
 
     /// Ends when more may come from the leader. Cancel-safe.
     pub(super) async fn room(&self, answers: bool) {
         while !self.has_room(answers) {
             // What is taken meanwhile is remembered for the only one who waits.
-            self.counts.gone.notified().await;
+            self.pusher.counts.gone.notified().await;
         }
     }
 
     /// Looks whether the client still takes what waits for it; called from time to time.
-    pub(super) fn check(&mut self, now: Instant) -> Result<(), Stalled> {
-        let taken = self.counts.taken.load(Ordering::Relaxed);
+    pub(crate) fn check(&mut self, now: Instant) -> Result<(), Stalled> {
+        let taken = self.pusher.counts.taken.load(Ordering::Relaxed);
         let is_behind = self.waiting() > 0;
         self.progress.check(taken, is_behind, now)
     }
 
     /// Ends when the client is gone.
-    pub(super) async fn closed(&self) {
-        self.sender.closed().await;
+    pub(crate) async fn closed(&self) {
+        self.pusher.sender.closed().await;
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{super::Input, Said, place::Place};
+use super::{super::Input, Doors, Outlet, Said, place::Place};
 
 /// Connections to one socket at a time, most of which have not shown the token.
 const CONNECTIONS_MAX: usize = 8;
@@ -37,12 +37,17 @@ const OPENING_LIMIT: Duration = Duration::from_secs(10);
 /// Frames that may wait for an executor: more than the tasks that an agent takes on.
 const FRAMES_MAX: usize = 40_000;
 /// Bytes that may wait for it.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+pub(super) const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Messages of the scheduler are left out when so much waits.
-const MESSAGES_BYTES_MAX: usize = 4 << 20;
+pub(super) const MESSAGES_BYTES_MAX: usize = 4 << 20;
 
 /// Numbers all connections of this process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
+/// A number for a connection.
+pub(super) fn next_connection() -> u64 {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
+}
 
 /// What waits to be written to an executor; the connection ends when it is dropped.
 pub(in crate::driver::agent) struct Outbox {
@@ -51,14 +56,21 @@ pub(in crate::driver::agent) struct Outbox {
 }
 
 impl Outbox {
-    /// Queues an event. False when too much waits.
-    pub(super) fn send(&self, event: &ExecutorEvent) -> bool {
-        self.send_within(event, WAITING_BYTES_MAX)
-    }
-
-    /// Queues an event that may be left out.
-    pub(super) fn send_if_room(&self, event: &ExecutorEvent) {
-        self.send_within(event, MESSAGES_BYTES_MAX);
+    /// Queues an event, or leaves out one that may be. False when too much waits.
+    pub(super) fn tell(&self, event: &ExecutorEvent) -> bool {
+        match event {
+            ExecutorEvent::Message { .. } => {
+                self.send_within(event, MESSAGES_BYTES_MAX);
+                true
+            }
+            ExecutorEvent::Subscribed(_)
+            | ExecutorEvent::Launch { .. }
+            | ExecutorEvent::Kill { .. }
+            | ExecutorEvent::Acknowledged { .. }
+            | ExecutorEvent::Shutdown { .. }
+            | ExecutorEvent::Error { .. }
+            | ExecutorEvent::Unknown => self.send_within(event, WAITING_BYTES_MAX),
+        }
     }
 
     fn send_within(&self, event: &ExecutorEvent, limit: usize) -> bool {
@@ -80,6 +92,7 @@ impl Outbox {
 pub(super) async fn serve(
     place: Place,
     mailbox: mpsc::Sender<Input>,
+    doors: Doors,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let container = place.container.clone();
@@ -87,6 +100,7 @@ pub(super) async fn serve(
     // An error means that the runtime shuts down.
     let Ok(listening) = listening else { return Ok(()) };
     let listening = listening?;
+    doors.open(&container, &listening.token, listening.uid);
     let listener = UnixListener::from_std(listening.listener)?;
     let door = Arc::new(Door { container, token: listening.token, uid: listening.uid, mailbox });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -173,10 +187,10 @@ impl Door {
         write: OwnedWriteHalf,
     ) {
         reader.limit_frames(FRAME_BYTES_MAX);
-        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let connection = next_connection();
         let (queue, frames) = mpsc::channel(FRAMES_MAX);
         let waiting = Arc::<AtomicUsize>::default();
-        let outbox = Outbox { queue, waiting: Arc::clone(&waiting) };
+        let outbox = Outlet::Socket(Outbox { queue, waiting: Arc::clone(&waiting) });
         self.say(Said::Subscribed { connection, outbox, subscribe }).await;
         let reading = async {
             loop {

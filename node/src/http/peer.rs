@@ -1,0 +1,163 @@
+//! Who is at the other end of a connection from this machine.
+//!
+//! The system keeps a list of all TCP connections with the user of the process that holds each end (proc(5),
+//! `/proc/net/tcp`). A process of this machine is known by it without showing anything.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use tokio::sync::OnceCell;
+
+/// Where the system keeps them: the second for processes that asked for IPv6, be it to talk IPv4.
+const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+/// The state of a connection that is open both ways, as the tables have it.
+const ESTABLISHED: &str = "01";
+/// The longest line of a table that is read.
+const LINES_MAX: usize = 1 << 20;
+
+/// The two ends of an accepted connection.
+#[derive(Debug, Clone)]
+pub(super) struct Peer(Arc<Ends>);
+
+#[derive(Debug)]
+struct Ends {
+    own: SocketAddr,
+    other: SocketAddr,
+    /// Looked up once.
+    user: OnceCell<Option<u32>>,
+}
+
+impl Peer {
+    pub(super) fn new(own: SocketAddr, other: SocketAddr) -> Self {
+        let (own, other) = (plain(own), plain(other));
+        Self(Arc::new(Ends { own, other, user: OnceCell::new() }))
+    }
+
+    /// Whether the other end is on this machine: connections within it have the same address at both ends, but for those
+    /// to loopback.
+    pub(super) fn is_neighbour(&self) -> bool {
+        let Ends { own, other, .. } = &*self.0;
+        own.ip() == other.ip() || other.ip().is_loopback()
+    }
+
+    /// The user of the process at the other end, when that is on this machine.
+    pub(super) async fn user(&self) -> Option<u32> {
+        if !self.is_neighbour() {
+            return None;
+        }
+        let Ends { own, other, user } = &*self.0;
+        let (own, other) = (*own, *other);
+        let find = || async move {
+            // An error means that the runtime shuts down.
+            tokio::task::spawn_blocking(move || find(other, own)).await.ok().flatten()
+        };
+        *user.get_or_init(find).await
+    }
+}
+
+/// The user of whoever holds the end at `local` of a connection to `remote`.
+fn find(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+    TABLES.iter().find_map(|table| {
+        let file = File::open(table).ok()?;
+        let lines = BufReader::new(file).lines().map_while(Result::ok).take(LINES_MAX);
+        lines.skip(1).find_map(|line| user_of(&line, local, remote))
+    })
+}
+
+/// The user in a line of a table, if it is the line of that end.
+fn user_of(line: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (at, to, state) = (fields.next()?, fields.next()?, fields.next()?);
+    if state != ESTABLISHED || address(at)? != local || address(to)? != remote {
+        return None;
+    }
+    // Behind them: queues, timer, retransmissions; then the user, a timeout and the inode.
+    let mut fields = fields.skip(3);
+    let (user, inode) = (fields.next()?, fields.nth(1)?);
+    // A connection that its process has let go of has no inode, and is shown as root's.
+    (inode != "0").then(|| user.parse().ok())?
+}
+
+/// An address as the tables have it: words in the order of the machine's bytes, and the port.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| {
+        let digits = ip.get(8 * at..8 * at + 8)?;
+        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+    };
+    let ip: IpAddr = match ip.len() {
+        8 => Ipv4Addr::from(word(0)?).into(),
+        32 => {
+            let mut bytes = [0; 16];
+            for at in 0..4 {
+                bytes[4 * at..4 * at + 4].copy_from_slice(&word(at)?);
+            }
+            Ipv6Addr::from(bytes).into()
+        }
+        _ => return None,
+    };
+    Some(plain(SocketAddr::new(ip, port)))
+}
+
+/// IPv4 as such, whoever carries it.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_of_this_machine_is_known_while_it_holds_its_end() {
+        let me = nix::unistd::geteuid().as_raw();
+        for listen in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(listen).await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (accepted, other) = listener.accept().await.unwrap();
+            let own = accepted.local_addr().unwrap();
+            assert_eq!(Peer::new(own, other).user().await, Some(me), "{listen}");
+            // Its other end is not its own, and another port is not there.
+            let elsewhere = SocketAddr::new(other.ip(), own.port());
+            assert_eq!(Peer::new(own, elsewhere).user().await, None);
+            drop(client);
+            assert_eq!(Peer::new(own, other).user().await, None, "it has let go");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_elsewhere_is_asked_for() {
+        let own = "192.0.2.1:5051".parse().unwrap();
+        assert_eq!(Peer::new(own, "192.0.2.7:4711".parse().unwrap()).user().await, None);
+    }
+
+    #[test]
+    fn lines_are_read_as_the_system_writes_them() {
+        let [local, remote] = ["127.0.0.1:4711", "127.0.0.1:5051"].map(|it| it.parse().unwrap());
+        let v4 = u32::from_ne_bytes([127, 0, 0, 1]);
+        let line = |state: &str, user: &str, inode: &str| {
+            format!(
+                "  12: {v4:08X}:1267 {v4:08X}:13BB {state} 00000000:00000000 00:00000000 00000000 {user} 0 {inode} 1"
+            )
+        };
+        assert_eq!(user_of(&line("01", "1000", "77"), local, remote), Some(1_000));
+        assert_eq!(user_of(&line("01", "1000", "77"), remote, local), None);
+        for (state, user, inode) in [("06", "0", "0"), ("01", "0", "0"), ("01", "x", "7")] {
+            assert_eq!(user_of(&line(state, user, inode), local, remote), None);
+        }
+        // IPv4 over a socket for IPv6.
+        let word = |bytes: [u8; 4]| u32::from_ne_bytes(bytes);
+        let mapped = format!("{:08X}{:08X}{:08X}{v4:08X}:1267", 0, 0, word([0, 0, 0xff, 0xff]));
+        assert_eq!(address(&mapped), Some(local));
+        for wrong in ["", "0:1", "0100007F", "0100007F:1FFFF", "\u{fc}\u{fc}\u{fc}\u{fc}:1"] {
+            assert_eq!(address(wrong), None, "{wrong}");
+        }
+    }
+}
