@@ -6,6 +6,7 @@
 pub mod demand;
 pub mod event;
 pub mod framework;
+pub mod group;
 pub mod ids;
 pub mod number;
 pub mod offer;

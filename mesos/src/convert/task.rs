@@ -32,6 +32,7 @@ pub fn read(task: &schema::TaskInfo, roles: &BTreeSet<Role>) -> Result<TaskDescr
         resources: resource::read_all(&task.resources, roles)?,
         command,
         executor: None,
+        group: None,
         data: Vec::new(),
         kill_grace_ms: task.kill_policy.as_ref().map(kill_grace).transpose()?.flatten(),
         max_completion_ms: milliseconds(task.max_completion_time.as_ref(), "max_completion_time")?,
@@ -57,7 +58,10 @@ pub fn kill_grace(policy: &schema::KillPolicy) -> Result<Option<u64>, String> {
 }
 
 /// A duration, rounded up.
-fn milliseconds(
+///
+/// # Errors
+/// When it is negative.
+pub(super) fn milliseconds(
     duration: Option<&schema::DurationInfo>,
     field: &str,
 ) -> Result<Option<u64>, String> {
@@ -80,7 +84,10 @@ fn refuse_what_is_not_supported(task: &schema::TaskInfo) -> Result<(), String> {
 }
 
 /// A container that asks for nothing beyond what every task has is as good as none.
-fn refuse_container(container: &schema::ContainerInfo) -> Result<(), String> {
+///
+/// # Errors
+/// When it asks for more.
+pub(super) fn refuse_container(container: &schema::ContainerInfo) -> Result<(), String> {
     let image = container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some());
     let asked = [
         ("type DOCKER", container.r#type() == schema::ContainerInfoType::Docker),

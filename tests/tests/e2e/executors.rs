@@ -279,6 +279,7 @@ fn nobody_speaks_for_an_executor_without_its_token() {
         container: ContainerId::new(&container).unwrap(),
         program: 1,
         again: true,
+        groups: true,
         tasks: Vec::new(),
         updates: vec![status],
     };

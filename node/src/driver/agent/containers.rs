@@ -14,7 +14,7 @@ use meshos_isolation::{
     Limitation, RecoveredState,
 };
 use meshos_protocol::{
-    executor::ExecutorInfo,
+    executor::{ExecutorInfo, ExecutorKind},
     ids::{ContainerId, FrameworkId},
     messages::executor::TOKEN_VARIABLE,
     resources::Resources,
@@ -26,6 +26,7 @@ use super::{
     Input, Sandboxes, Volumes,
     executors::{Executors, make_token},
 };
+use crate::group_executor;
 
 /// Launches that may be under way at a time; a fetch counts as one.
 const LAUNCHES_MAX: usize = 256;
@@ -46,6 +47,8 @@ pub(super) struct Containers {
     sandboxes: Sandboxes,
     volumes: Volumes,
     rules: TaskRules,
+    /// This node's own, as it was found when the node started.
+    program: PathBuf,
     launches: Arc<Semaphore>,
     /// The newest limits of containers that are being changed; none while they are.
     limits: Arc<Mutex<BTreeMap<ContainerId, Option<isolation::Limits>>>>,
@@ -58,13 +61,13 @@ impl Containers {
         events: mpsc::Receiver<ContainerEvent>,
         sandboxes: Sandboxes,
         volumes: Volumes,
-        rules: TaskRules,
+        (rules, program): (TaskRules, PathBuf),
         mailbox: mpsc::Sender<Input>,
     ) -> Self {
         tokio::spawn(pass_on(events, mailbox.clone()));
         let launches = Arc::new(Semaphore::new(LAUNCHES_MAX));
         let limits = Arc::default();
-        Self { containerizer, sandboxes, volumes, rules, launches, limits, mailbox }
+        Self { containerizer, sandboxes, volumes, rules, program, launches, limits, mailbox }
     }
 
     pub(super) fn start(
@@ -118,7 +121,10 @@ impl Containers {
         let mut environment: Vec<_> = info.command.environment.clone().into_iter().collect();
         environment.extend(executors.variables(framework, &info, &sandbox));
         let limits = limits(resources, self.rules.pids_max);
-        let spec = self.spec(&container, info.command, (user, environment), limits, sandbox);
+        let command = self.command_of(info);
+        let spec = command.and_then(|command| {
+            self.spec(&container, command, (user, environment), limits, sandbox)
+        });
         let token_file = executors.token_file(&container);
         let containerizer = Arc::clone(&self.containerizer);
         let (launches, mailbox) = (Arc::clone(&self.launches), self.mailbox.clone());
@@ -146,6 +152,22 @@ impl Containers {
             // The loop is gone only when the node stops.
             let _listening = mailbox.send(Input::Core(event)).await;
         });
+    }
+
+    /// What is executed as an executor: the framework's program, or this one.
+    fn command_of(&self, info: ExecutorInfo) -> Result<Command, String> {
+        match info.kind {
+            ExecutorKind::Custom => Ok(info.command),
+            ExecutorKind::Group => {
+                let program = self.program.to_str();
+                let program = program.ok_or("the path of this node's program is not UTF-8")?;
+                let line = CommandLine::exec(program, [group_executor::COMMAND]);
+                Ok(Command { line, ..info.command })
+            }
+            ExecutorKind::Unknown => {
+                Err("the executor is of a kind that this node's release does not know".to_owned())
+            }
+        }
     }
 
     /// Changes what a running container may use. Of several changes in a row the newest counts.

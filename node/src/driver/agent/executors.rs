@@ -174,6 +174,7 @@ impl Executors {
             }
             ExecutorEvent::Subscribed(_)
             | ExecutorEvent::Launch { .. }
+            | ExecutorEvent::LaunchGroup { .. }
             | ExecutorEvent::Kill { .. }
             | ExecutorEvent::Acknowledged { .. }
             | ExecutorEvent::Shutdown { .. }
