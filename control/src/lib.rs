@@ -1,4 +1,4 @@
-//! The decisions of meshos: the master, the agent and the registry as pure state machines.
+//! The decisions of meshos: the master, the agent, the executor in the box and the registry as pure state machines.
 //!
 //! An event and the time go in, effects come out. There is no I/O, no clock, no randomness and no
 //! thread in here, so a whole cluster runs inside one test thread, and a fault is replayed from its
@@ -9,6 +9,7 @@
 pub mod agent;
 mod allowance;
 mod framing;
+pub mod group_executor;
 pub mod master;
 mod pages;
 pub mod recording;

@@ -57,7 +57,7 @@ pub use containerizer::{
     Started, Usage,
 };
 pub use error::{Error, LaunchError};
-pub use fetcher::{FetchOptions, fetch_main};
+pub use fetcher::{FetchOptions, Fetcher, fetch_main};
 pub use isolator::{IsolatorName, IsolatorNameError};
 pub use launcher::launcher_main;
 pub use native::{NativeContainerizer, Options};

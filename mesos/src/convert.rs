@@ -7,6 +7,7 @@ pub mod demand;
 pub mod event;
 pub mod executor;
 pub mod framework;
+pub mod group;
 pub mod ids;
 pub mod number;
 pub mod offer;

@@ -136,6 +136,7 @@ impl Session {
             program: 0,
             again: true,
             acknowledged_left_out: true,
+            groups: true,
             tasks,
             updates,
         })
@@ -198,6 +199,13 @@ impl Session {
                 let task = Some(self.surroundings.write_task(Some(&self.executor), task));
                 let launch = Box::new(schema::ExecutorEventLaunch { task });
                 schema::ExecutorEvent { launch: Some(launch), ..of(Type::Launch) }
+            }
+            Event::LaunchGroup { tasks } => {
+                let write = |task| self.surroundings.write_task(Some(&self.executor), task);
+                let group = schema::TaskGroupInfo { tasks: tasks.iter().map(write).collect() };
+                let launch_group =
+                    Some(schema::ExecutorEventLaunchGroup { task_group: Some(group) });
+                schema::ExecutorEvent { launch_group, ..of(Type::LaunchGroup) }
             }
             Event::Kill { task, grace_ms } => {
                 let policy = |ms| schema::KillPolicy { grace_period: Some(task::duration(ms)) };

@@ -13,10 +13,12 @@ use crate::{
 };
 
 mod command;
+mod group;
 mod reason;
 mod state;
 
 pub use command::{Command, CommandLine, Uri};
+pub use group::{GROUP_BYTES_MAX, GROUP_TASKS_MAX, GroupEnds, GroupMember};
 pub use reason::Reason;
 pub use state::TaskState;
 
@@ -53,12 +55,15 @@ pub struct TaskDescription {
     pub name: String,
     /// What it takes from the offer.
     pub resources: Resources,
-    /// What runs; [`Command::none`] for a task that an executor runs. Leaders of releases that know no
+    /// What runs; [`Command::none`] for a task that an executor of the framework's own runs. Leaders of releases that know no
     /// executors refuse such a task, because its command is empty.
     pub command: Command,
     /// The executor that runs the task. The first task that names it on an agent starts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<Box<ExecutorInfo>>,
+    /// The group that it is launched with; then it has an executor, and may have a command beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Box<GroupMember>>,
     /// For the executor; opaque to meshos, at most [`DATA_BYTES_MAX`].
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<u8>,

@@ -61,6 +61,14 @@ pub trait Executor: Send + 'static {
     /// Run a task. It has no state for its framework before the first update of it.
     fn launch_task(&mut self, driver: &ExecutorDriver, task: TaskDescription);
 
+    /// Run the tasks of a group, which were launched together; each as [`Self::launch_task`] says, unless that is
+    /// overridden. What the end of one means for the others is the executor's to decide ([`TaskDescription::group`]).
+    fn launch_group(&mut self, driver: &ExecutorDriver, tasks: Vec<TaskDescription>) {
+        for task in tasks {
+            self.launch_task(driver, task);
+        }
+    }
+
     /// End a task, with an update that tells its end. It may be asked for again; `grace` overrides the
     /// task's own time.
     fn kill_task(&mut self, driver: &ExecutorDriver, task: TaskId, grace: Option<Duration>);

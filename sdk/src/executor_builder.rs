@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshos_protocol::{
-    executor::ExecutorInfo,
+    executor::{ExecutorInfo, ExecutorKind},
     ids::ExecutorId,
     resources::Resources,
     task::{Command, CommandLine, Uri},
@@ -16,6 +16,7 @@ use crate::task_builder::{RESOURCES_DEFAULT, TaskBuilderError};
 #[derive(Debug, Clone)]
 pub struct ExecutorBuilder {
     id: String,
+    kind: ExecutorKind,
     name: Option<String>,
     source: String,
     resources: String,
@@ -39,9 +40,17 @@ impl ExecutorBuilder {
         Self::new(id, CommandLine::exec(program, arguments))
     }
 
+    /// The executor in the box, which runs the tasks of groups as processes and ends with the last
+    /// ([`crate::TaskGroup`]).
+    pub fn in_the_box(id: impl Into<String>) -> Self {
+        let Command { line, .. } = Command::none();
+        Self { kind: ExecutorKind::Group, ..Self::new(id, line) }
+    }
+
     fn new(id: impl Into<String>, line: CommandLine) -> Self {
         Self {
             id: id.into(),
+            kind: ExecutorKind::Custom,
             name: None,
             source: String::new(),
             resources: RESOURCES_DEFAULT.into(),
@@ -116,6 +125,7 @@ impl ExecutorBuilder {
         Ok(ExecutorInfo {
             id: ExecutorId::new(&self.id)?,
             name: self.name.unwrap_or(self.id),
+            kind: self.kind,
             source: self.source,
             resources: self.resources.parse::<Resources>()?,
             command: self.command,

@@ -54,6 +54,7 @@ mod executor_builder;
 mod guide;
 mod scheduler;
 mod task_builder;
+mod task_group;
 pub mod wire;
 
 pub use credentials::Credentials;
@@ -65,3 +66,4 @@ pub use executor_builder::ExecutorBuilder;
 pub use meshos_protocol as protocol;
 pub use scheduler::{Registered, Scheduler};
 pub use task_builder::{TaskBuilder, TaskBuilderError};
+pub use task_group::TaskGroup;

@@ -35,6 +35,9 @@ pub enum TaskBuilderError {
     /// The resources cannot be read.
     #[error("the task's resources cannot be read: {0}")]
     Resources(#[from] TextError),
+    /// A group of none.
+    #[error("the group has no tasks")]
+    NoTasks,
 }
 
 impl TaskBuilder {
@@ -161,6 +164,7 @@ impl TaskBuilder {
             resources: self.resources.parse::<Resources>()?,
             command: self.command,
             executor: self.executor,
+            group: None,
             data: self.data,
             kill_grace_ms: self.kill_grace_ms,
             max_completion_ms: self.max_completion_ms,

@@ -121,6 +121,8 @@ pub enum Change {
     Agent(Option<AgentId>),
     /// One task, whole.
     Task(Box<TaskRecord>),
+    /// The tasks of a group, all of them or, after a crash, none.
+    Group(Vec<TaskRecord>),
     /// What operations have made of the agent's resources, whole.
     Operations(Box<OperationsRecord>),
     /// One executor, whole.

@@ -187,6 +187,9 @@ impl Agent {
         if waits_in_line {
             self.tell_ended(key, state, Some(told.at), effects);
         }
+        if let Some(executor) = self.tasks.get(key).and_then(Task::executor_key) {
+            self.end_idle_executor(now, &executor, effects);
+        }
     }
 
     fn tell_ended(
@@ -221,6 +224,9 @@ impl Agent {
         self.end_written(key);
         if task.contained {
             effects.push(Effect::Release { container: task.record.container.clone() });
+        }
+        if let Some(executor) = task.executor_key() {
+            self.end_idle_executor(now, &executor, effects);
         }
         let Phase::Forgetting { farewell, .. } = task.phase else { return };
         if let (Some(state), Some(Abandoned::FrameworkClosed)) = (farewell, task.abandoned) {

@@ -105,6 +105,8 @@ pub(super) struct Executor {
     pub(super) phase: ExecutorPhase,
     /// Whether it holds a subscription now.
     pub(super) subscribed: bool,
+    /// Whether the program that holds it knows groups.
+    pub(super) knows_groups: bool,
     /// Before that is on disk it is handed no task.
     introducing: Option<Introduction>,
     /// Whether it was told, or made, to end.
@@ -122,6 +124,7 @@ impl Executor {
             record: Arc::new(record),
             phase,
             subscribed: false,
+            knows_groups: false,
             introducing: None,
             terminating: false,
             cause: None,
@@ -140,7 +143,7 @@ impl Executor {
     }
 
     /// Whether tasks may still be given to it.
-    fn takes_tasks(&self) -> bool {
+    pub(super) fn takes_tasks(&self) -> bool {
         !self.terminating && !matches!(self.phase, ExecutorPhase::Ending { .. })
     }
 

@@ -110,8 +110,12 @@ impl Agent {
             | Phase::Ending { write, .. }
             | Phase::Forgetting { write, .. } = &task.phase
             {
+                let in_group = |(it, waiter): (WriteId, &Waiter)| {
+                    it == *write && matches!(waiter, Waiter::Group(keys) if keys.contains(key))
+                };
                 assert!(
-                    self.is_waited_for(*write, &Waiter::Task(key.clone())),
+                    self.is_waited_for(*write, &Waiter::Task(key.clone()))
+                        || self.storage.waiting().any(in_group),
                     "{key:?} waits for a write that nobody tells it of"
                 );
             }

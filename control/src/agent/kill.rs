@@ -84,7 +84,9 @@ impl Agent {
         let Some(task) = self.tasks.get(key) else { return };
         let grace = self.grace(grace_ms.or(task.record.launch.description.kill_grace_ms));
         match task.phase {
-            Phase::Recording { .. } | Phase::Queued => self.killed_before_start(now, key, effects),
+            Phase::Recording { .. } | Phase::Queued => {
+                self.killed_in_group_before_start(now, key, effects);
+            }
             Phase::Running { .. } if task.executor_key().is_some() => {
                 self.kill_by_executor(key, grace_ms, effects);
             }

@@ -4,6 +4,7 @@ use meshos_protocol::{
     framework::FrameworkInfo,
     ids::{ContainerId, FrameworkId},
     messages::agent::ToLeader,
+    resources::Resources,
     task::{Reason, TaskLaunch, TaskState},
     time::Now,
 };
@@ -35,7 +36,7 @@ impl Agent {
         launch: TaskLaunch,
         effects: &mut Vec<Effect>,
     ) {
-        let Owner { framework, user, info: _ } = of;
+        let framework = of.framework;
         let key = (framework, launch.description.task_id.clone());
         if self.tasks.contains_key(&key) {
             self.counters.launches_repeated += 1;
@@ -43,23 +44,30 @@ impl Agent {
             self.tell_not_started(framework, &launch, effects);
             return;
         }
-        if let Some((reason, message)) = self.refusal(framework, &launch) {
-            self.counters.launches_refused += 1;
-            self.counters.launches_without_room += u64::from(reason == Reason::ResourcesExceeded);
-            let mut status = self.status(now, &key, TaskState::Dropped);
-            status.reason = Some(reason);
-            status.message = message;
-            status.executor = launch.description.executor_id().cloned();
-            self.tell(ToLeader::Update { status }, effects);
+        if let Some((reason, message)) = self.refusal(framework, std::slice::from_ref(&launch)) {
+            self.count_refusal(reason);
+            self.tell_refused(now, framework, &launch, (reason, message), effects);
             self.tell_not_started(framework, &launch, effects);
             return;
         }
         self.counters.launches += 1;
         self.take_on_executor(now, of, &launch, effects);
+        let record = self.new_record(now, of, launch);
+        let write = self.write_for(&key, Change::Task(Box::new(record.clone())), effects);
+        self.insert(Task::new(record, Phase::Recording { write }, self.first_wait()));
+    }
+
+    /// The record of a task that is taken on, after its executor was.
+    pub(super) fn new_record(
+        &mut self,
+        now: Now,
+        Owner { framework, user, info: _ }: Owner<'_>,
+        launch: TaskLaunch,
+    ) -> TaskRecord {
         let executor = executor_of(framework, &launch);
         let container = executor.and_then(|key| self.executors.get(&key));
         let container = container.map(|executor| executor.record.container.clone());
-        let record = TaskRecord {
+        TaskRecord {
             framework,
             user: user.to_owned(),
             launch,
@@ -73,14 +81,38 @@ impl Agent {
             drain: None,
             overdue: false,
             updates_taken: Vec::new(),
-        };
-        let write = self.write_for(&key, Change::Task(Box::new(record.clone())), effects);
-        self.insert(Task::new(record, Phase::Recording { write }, self.first_wait()));
+        }
     }
 
-    /// Why nothing can be launched, if so. Nothing was written of the task, so nothing needs to be
-    /// written of its refusal: if the answer gets lost, the next registration does not list it.
-    fn refusal(&self, framework: FrameworkId, launch: &TaskLaunch) -> Option<(Reason, String)> {
+    pub(super) fn count_refusal(&mut self, reason: Reason) {
+        self.counters.launches_refused += 1;
+        self.counters.launches_without_room += u64::from(reason == Reason::ResourcesExceeded);
+    }
+
+    /// Tells the leader that a task is not taken on.
+    pub(super) fn tell_refused(
+        &mut self,
+        now: Now,
+        framework: FrameworkId,
+        launch: &TaskLaunch,
+        (reason, message): (Reason, String),
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = (framework, launch.description.task_id.clone());
+        let mut status = self.status(now, &key, TaskState::Dropped);
+        status.reason = Some(reason);
+        status.message = message;
+        status.executor = launch.description.executor_id().cloned();
+        self.tell(ToLeader::Update { status }, effects);
+    }
+
+    /// Why nothing of what is to be launched together can be, if so. Nothing was written of the tasks, so nothing
+    /// needs to be written of their refusal: if the answer gets lost, the next registration does not list them.
+    pub(super) fn refusal(
+        &self,
+        framework: FrameworkId,
+        launches: &[TaskLaunch],
+    ) -> Option<(Reason, String)> {
         if let Some(why) = self.storage.failure() {
             let message = format!("the agent's disk refuses writes: {why}");
             return Some((Reason::StorageFailed, message));
@@ -93,32 +125,35 @@ impl Agent {
             let message = "the agent is not registered with this leader".to_owned();
             return Some((Reason::AgentDisconnected, message));
         }
-        if self.tasks.len() >= self.config.tasks_max {
+        if self.tasks.len() + launches.len() > self.config.tasks_max {
             let message = format!(
                 "the agent keeps {} tasks, ended but unacknowledged ones included, and takes no more",
                 self.tasks.len()
             );
             return Some((Reason::TooManyTasks, message));
         }
-        if let Some(refusal) = self.executor_refusal(framework, launch) {
+        let first = launches.first()?;
+        if let Some(refusal) = self.executor_refusal(framework, first) {
             return Some(refusal);
         }
         let free = self.free();
-        let mut wanted = launch.description.resources.clone();
+        let mut wanted: Resources =
+            launches.iter().map(|launch| &launch.description.resources).sum();
         let starts =
-            executor_of(framework, launch).is_some_and(|key| !self.executors.contains_key(&key));
-        if let Some(resources) = launch.executor_resources.as_ref().filter(|_| starts) {
+            executor_of(framework, first).is_some_and(|key| !self.executors.contains_key(&key));
+        if let Some(resources) = first.executor_resources.as_ref().filter(|_| starts) {
             wanted += resources;
         }
         if !free.contains(&wanted) {
-            let message = format!("the task takes {wanted}, the agent has {free} free");
+            let who = if launches.len() > 1 { "the group" } else { "the task" };
+            let message = format!("{who} takes {wanted}, the agent has {free} free");
             return Some((Reason::ResourcesExceeded, message));
         }
         None
     }
 
     /// Tells the leader the state of a task that it launched although it exists.
-    fn answer_known(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
+    pub(super) fn answer_known(&mut self, now: Now, key: &TaskKey, effects: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get(key) else { return };
         if matches!(task.phase, Phase::Forgetting { .. }) {
             // Acknowledged, so this is a new task under an old name: a little too early.

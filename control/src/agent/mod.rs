@@ -16,6 +16,7 @@
 //! | `ends` | which ended tasks are remembered, for the next leader |
 //! | `updates` | delivery of status updates: in order, at least once |
 //! | `executors` | processes of frameworks that run many tasks: their start, socket and end |
+//! | `groups` | tasks that are launched together or not at all |
 //! | `operations` | what is reserved here, and which volumes there are |
 //! | `storage` | what waits for the disk |
 
@@ -27,6 +28,7 @@ mod ends;
 mod event;
 mod executors;
 mod fit;
+mod groups;
 mod invariants;
 mod kill;
 mod launch;

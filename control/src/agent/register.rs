@@ -92,6 +92,10 @@ impl Agent {
                     self.launch(now, of, launch, effects);
                 }
             }
+            ToAgent::LaunchGroup { framework, user, info, tasks } => {
+                let of = Owner { framework, user: &user, info: info.as_deref() };
+                self.launch_group(now, of, tasks, effects);
+            }
             ToAgent::Kill { framework, task, grace_ms, drain: None } => {
                 self.kill(now, &(framework, task), grace_ms, effects);
             }
@@ -157,6 +161,7 @@ impl Agent {
             resources: self.operations.total.clone(),
             operations: Some(self.operations.reports()),
             executors: Some(self.executors.values().map(Executor::report).collect()),
+            groups: true,
             attributes: config.attributes.clone(),
             domain: config.domain.clone(),
             tasks,
@@ -264,7 +269,7 @@ impl Agent {
                 self.forget(key, Some(state), newest.as_ref(), effects);
             }
             (Phase::Recording { .. } | Phase::Queued, _) => {
-                self.killed_before_start(now, key, effects);
+                self.killed_in_group_before_start(now, key, effects);
             }
             // It ends with its executor, which is told by whoever asks for this.
             (Phase::Running { .. }, _) if task.executor_key().is_some() => {}

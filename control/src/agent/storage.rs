@@ -20,6 +20,8 @@ use super::{
 pub(super) enum Waiter {
     /// A task.
     Task(TaskKey),
+    /// The tasks of a group.
+    Group(Vec<TaskKey>),
     /// An executor.
     Executor(ExecutorKey),
     /// An update of a task's executor, which is acknowledged then.
@@ -110,6 +112,7 @@ impl Agent {
             }
             match entry.remove_entry() {
                 (durable, Waiter::Task(key)) => self.task_written(now, &key, durable, effects),
+                (durable, Waiter::Group(keys)) => self.group_written(now, keys, durable, effects),
                 (durable, Waiter::Executor(key)) => {
                     self.executor_written(now, &key, durable, effects);
                 }

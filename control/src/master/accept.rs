@@ -21,6 +21,7 @@ use super::{
     Effect,
     agents::Link,
     calls::invalid,
+    groups::Launches,
     offers::OpenOffer,
     state::{Core, Cx},
     tasks::{Task, TaskKey, TaskPhase},
@@ -173,7 +174,7 @@ impl Core {
         }
     }
 
-    fn id_is_in_use(&self, framework: FrameworkId, task: &TaskId) -> bool {
+    pub(super) fn id_is_in_use(&self, framework: FrameworkId, task: &TaskId) -> bool {
         self.tasks.named(framework, task).next().is_some()
     }
 
@@ -185,23 +186,22 @@ impl Core {
         agent: AgentId,
         launch: Vec<TaskDescription>,
         pools: &mut [Pool],
-    ) -> Vec<TaskLaunch> {
-        let mut launches = Vec::with_capacity(launch.len());
-        for mut description in launch {
+    ) -> Launches {
+        let mut launches = Launches::default();
+        let mut rest = launch.into_iter().peekable();
+        while let Some(description) = rest.next() {
+            if description.group.is_some() {
+                let mut group = vec![description];
+                while let Some(next) = rest.next_if(|next| next.group == group[0].group) {
+                    group.push(next);
+                }
+                launches.groups.extend(self.place_group(cx, framework, agent, group, pools));
+                continue;
+            }
             match self.place_one(framework, agent, &description, pools) {
-                Ok(Placed { role, resources, executor_resources }) => {
-                    if let (Some(info), Some(resources)) =
-                        (&description.executor, &executor_resources)
-                    {
-                        let payment = (role.clone(), resources.clone());
-                        self.add_executor((framework, agent), info, payment);
-                    }
-                    description.resources = resources;
-                    let launch = TaskLaunch { description, role, executor_resources };
-                    let key =
-                        TaskKey { framework, task: launch.description.task_id.clone(), agent };
-                    self.tasks.insert(key, Task::new(&launch, TaskPhase::Sent, cx.now.wall));
-                    launches.push(launch);
+                Ok(placed) => {
+                    let launch = self.add_task(cx, framework, agent, description, placed);
+                    launches.single.push(launch);
                 }
                 Err(told) => {
                     self.refuse_task(cx, framework, Some(agent), &description.task_id, told);
@@ -209,6 +209,26 @@ impl Core {
             }
         }
         launches
+    }
+
+    /// A task that was found its resources is on the books from now on.
+    pub(super) fn add_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        agent: AgentId,
+        mut description: TaskDescription,
+        Placed { role, resources, executor_resources }: Placed,
+    ) -> TaskLaunch {
+        if let (Some(info), Some(resources)) = (&description.executor, &executor_resources) {
+            let payment = (role.clone(), resources.clone());
+            self.add_executor((framework, agent), info, payment);
+        }
+        description.resources = resources;
+        let launch = TaskLaunch { description, role, executor_resources };
+        let key = TaskKey { framework, task: launch.description.task_id.clone(), agent };
+        self.tasks.insert(key, Task::new(&launch, TaskPhase::Sent, cx.now.wall));
+        launch
     }
 
     fn place_one(
@@ -227,14 +247,7 @@ impl Core {
             let why = "another task of the framework has this id and is not over";
             return Err(refused(TaskState::Error, Reason::TaskInvalid, why));
         }
-        let limits = &self.config.limits;
-        if self.tasks.sum_of(framework).all >= limits.tasks_per_framework_max
-            || self.tasks.len() >= limits.tasks_max
-            || self.tasks.count_of_agent(agent) >= limits.tasks_per_agent_max
-        {
-            let why = "the leader's limit of tasks is reached";
-            return Err(refused(TaskState::Dropped, Reason::TooManyTasks, why));
-        }
+        self.judge_room(framework, agent, 1)?;
         let starts = self.judge_executor(framework, agent, description)?;
         for pool in pools.iter_mut() {
             if let Some(placed) = place_in(pool, description, starts) {
@@ -251,8 +264,28 @@ impl Core {
         Err(refused(TaskState::Error, Reason::ResourcesExceeded, &why))
     }
 
+    /// Whether the leader may keep so many tasks more.
+    pub(super) fn judge_room(
+        &self,
+        framework: FrameworkId,
+        agent: AgentId,
+        count: usize,
+    ) -> Result<(), Told> {
+        let limits = &self.config.limits;
+        let fits = |known: usize, most: usize| known.saturating_add(count) <= most;
+        if fits(self.tasks.sum_of(framework).all, limits.tasks_per_framework_max)
+            && fits(self.tasks.len(), limits.tasks_max)
+            && fits(self.tasks.count_of_agent(agent), limits.tasks_per_agent_max)
+        {
+            return Ok(());
+        }
+        let why = "the leader's limit of tasks is reached";
+        let told = Told::state(TaskState::Dropped, why);
+        Err(Told { reason: Some(Reason::TooManyTasks), ..told })
+    }
+
     /// A task is not launched.
-    fn refuse_task(
+    pub(super) fn refuse_task(
         &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkId,
@@ -269,14 +302,14 @@ impl Core {
         cx: &mut Cx<'_>,
         framework: FrameworkId,
         agent: AgentId,
-        launches: Vec<TaskLaunch>,
+        launches: Launches,
     ) {
         let record = self.registry.framework(framework);
         let user = record.map(|record| record.info.user.clone()).unwrap_or_default();
         let starts = launches.iter().any(|launch| launch.executor_resources.is_some());
         let info = record.filter(|_| starts).map(|record| Box::new(record.info.clone()));
-        self.counters.launches += u64::try_from(launches.len()).unwrap_or(u64::MAX);
-        for launch in &launches {
+        for launch in launches.iter() {
+            self.counters.launches += 1;
             cx.out.push(Effect::Hint(TaskHint {
                 framework,
                 task: launch.description.task_id.clone(),
@@ -285,17 +318,21 @@ impl Core {
                 end: None,
             }));
         }
-        let mut launches = launches.into_iter().peekable();
-        while launches.peek().is_some() {
-            let tasks = launches.by_ref().take(LAUNCHES_PER_FRAME_MAX).collect();
+        let mut single = launches.single.into_iter().peekable();
+        while single.peek().is_some() {
+            let tasks = single.by_ref().take(LAUNCHES_PER_FRAME_MAX).collect();
             let (user, info) = (user.clone(), info.clone());
             self.tell_agent(cx, agent, ToAgent::Launch { framework, user, info, tasks });
+        }
+        for tasks in launches.groups {
+            let (user, info) = (user.clone(), info.clone());
+            self.tell_agent(cx, agent, ToAgent::LaunchGroup { framework, user, info, tasks });
         }
     }
 }
 
 /// What a task is given.
-struct Placed {
+pub(super) struct Placed {
     role: Role,
     resources: Resources,
     /// What its executor is given, when the task is to start it.
@@ -303,7 +340,7 @@ struct Placed {
 }
 
 /// Takes what a task and an executor that it starts need from a pool; all of it or nothing.
-fn place_in(
+pub(super) fn place_in(
     pool: &mut Pool,
     description: &TaskDescription,
     starts: Option<&ExecutorInfo>,

@@ -107,6 +107,8 @@ pub(super) struct Facts {
     pub(super) domain: Option<FaultDomain>,
     /// Whether its release knows executors.
     pub(super) knows_executors: bool,
+    /// Whether its release knows groups of tasks.
+    pub(super) knows_groups: bool,
 }
 
 impl Facts {
@@ -121,6 +123,7 @@ impl Facts {
             attributes: registration.attributes,
             domain: registration.domain,
             knows_executors: registration.executors.is_some(),
+            knows_groups: registration.groups,
         }
     }
 }

@@ -26,6 +26,7 @@ mod executors;
 mod explain;
 mod framework_update;
 mod frameworks;
+mod groups;
 mod hints;
 mod history;
 mod holds;

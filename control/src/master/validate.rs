@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use meshos_protocol::{
-    executor::{EXECUTOR_DATA_BYTES_MAX, ExecutorInfo},
+    executor::{EXECUTOR_DATA_BYTES_MAX, ExecutorInfo, ExecutorKind},
     framework::FrameworkInfo,
     messages::scheduler::{Subscribe, UpdateFramework},
     role::Role,
@@ -104,16 +104,48 @@ pub(super) fn task(task: &TaskDescription) -> Result<(), String> {
     }
     at_most("the task's data", task.data.len(), DATA_BYTES_MAX)?;
     match &task.executor {
-        None => command(&task.command),
-        Some(_) if !task.command.is_none() => {
-            Err("the task has a command and an executor: a task of an executor has none of its own"
-                .to_owned())
+        None if task.group.is_some() => {
+            Err("the task is of a group and names no executor that runs it".to_owned())
         }
+        None => command(&task.command),
         Some(_) if task.resources.iter().any(|resource| resource.metadata().is_volume()) => {
             Err("the task has an executor and a persistent volume, which only tasks with a command of their own are shown"
                 .to_owned())
         }
-        Some(info) => executor(info),
+        Some(info) => {
+            executor(info)?;
+            command_beside(task, info)
+        }
+    }
+}
+
+/// Whether a task of an executor may have the command that it has.
+fn command_beside(task: &TaskDescription, info: &ExecutorInfo) -> Result<(), String> {
+    match (info.kind, &task.group) {
+        (ExecutorKind::Group, None) => Err(
+            "the task names the executor in the box and no group, which is all that this runs: a group of one will do"
+                .to_owned(),
+        ),
+        (ExecutorKind::Group, Some(_)) => {
+            let user = &task.command.user;
+            if user.is_some() && *user != info.command.user {
+                let user = user.as_deref().unwrap_or_default();
+                return Err(format!(
+                    "the task names user {user:?} and its executor another, or none: tasks of a group run as the user \
+                     of their executor, name it there"
+                ));
+            }
+            command(&task.command)
+        }
+        (ExecutorKind::Custom, Some(_)) if !task.command.is_none() => command(&task.command),
+        (ExecutorKind::Custom, None) if !task.command.is_none() => {
+            Err("the task has a command and an executor: a task of an executor has none of its own"
+                .to_owned())
+        }
+        (ExecutorKind::Custom, _) => Ok(()),
+        (ExecutorKind::Unknown, _) => {
+            Err("this release does not know the kind of the task's executor".to_owned())
+        }
     }
 }
 
@@ -127,6 +159,17 @@ fn executor(info: &ExecutorInfo) -> Result<(), String> {
         return Err(format!(
             "the executor asks for {grace_ms} ms to end, at most {KILL_GRACE_MAX_MS} ms (a day) are given"
         ));
+    }
+    if info.kind == ExecutorKind::Group {
+        let user = info.command.user.clone();
+        at_most("the executor's user", user.as_ref().map_or(0, String::len), NAME_BYTES_MAX)?;
+        if info.command != (Command { user, ..Command::none() }) {
+            return Err(
+                "the executor in the box has a command: it may name a user and nothing else"
+                    .to_owned(),
+            );
+        }
+        return Ok(());
     }
     command(&info.command).map_err(|why| format!("the executor cannot be started: {why}"))
 }

@@ -20,4 +20,4 @@ mod target;
 pub use child::fetch_main;
 pub use plan::FetchOptions;
 
-pub(crate) use parent::Fetcher;
+pub use parent::Fetcher;

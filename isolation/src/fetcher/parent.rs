@@ -20,7 +20,7 @@ const REPORT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Starts fetching children.
 #[derive(Debug)]
-pub(crate) struct Fetcher {
+pub struct Fetcher {
     runtime: PathBuf,
     options: FetchOptions,
     permits: Semaphore,
@@ -28,8 +28,17 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     /// `runtime` is the binary that has the subcommand `fetch`.
-    pub(crate) fn new(runtime: PathBuf, options: FetchOptions) -> Self {
+    #[must_use]
+    pub fn new(runtime: PathBuf, options: FetchOptions) -> Self {
         Self { runtime, options, permits: Semaphore::new(FETCHES_MAX) }
+    }
+
+    /// Fetches `uris` into `sandbox` with the rights of this process, in order. Does nothing for none.
+    ///
+    /// # Errors
+    /// When one of them cannot be fetched; what was fetched before it is there.
+    pub async fn fetch_as_is(&self, sandbox: &Path, uris: &[Uri]) -> Result<(), LaunchError> {
+        self.fetch(sandbox, None, uris).await
     }
 
     /// Fetches `uris` into `sandbox` with the rights of `ids`, in order. Does nothing for none.

@@ -35,6 +35,25 @@ fn a_call_reads_the_same_in_both_encodings() {
 }
 
 #[test]
+fn a_group_reads_the_same_in_both_encodings() {
+    let task = json!({"name": "n", "task_id": {"value": "t"}, "agent_id": {"value": "a"}, "command": {"value": "x"}});
+    let group = json!({"executor": {"type": "DEFAULT", "executor_id": {"value": "e"}},
+        "task_group": {"tasks": [task]}});
+    let text = json!({"framework_id": {"value": "f"}, "type": "ACCEPT", "accept": {
+        "offer_ids": [{"value": "o"}], "operations": [{"type": "LAUNCH_GROUP", "launch_group": group}]}});
+    let read = call(&text.to_string()).unwrap();
+    let bytes = write(Media::Protobuf, &read);
+    // Of an executor, field 1 is the id and field 15 the type, by hand.
+    let has = |part: &[u8]| bytes.windows(part.len()).any(|it| it == part);
+    assert!(has(&[0x0a, 0x03, 0x0a, 0x01, b'e']) && has(&[0x78, 0x01]), "{bytes:02x?}");
+    let again = read_call(Media::Protobuf, &bytes).unwrap().0;
+    assert_eq!(again, read);
+    let operation = &again.accept.unwrap().operations[0];
+    let group = operation.launch_group.as_ref().unwrap();
+    assert_eq!(group.task_group.as_ref().unwrap().tasks.len(), 1);
+}
+
+#[test]
 fn reading_is_as_lenient_as_mesos() {
     let text = r#"{"type":"SUBSCRIBE","credentials":{"x":1},"framework_id":null,"subscribe":{
         "suppressed_roles":"a","framework_info":{"user":"u","name":"n","checkpoint":"true",

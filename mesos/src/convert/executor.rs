@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use meshos_protocol::{
-    executor::ExecutorInfo,
+    executor::{ExecutorInfo, ExecutorKind},
     framework::FrameworkInfo,
     ids::{AgentId, ClusterId, ExecutorId, FrameworkId},
     messages::executor::ExecutorStatus,
@@ -45,6 +45,7 @@ pub fn read(info: &schema::ExecutorInfo, roles: &BTreeSet<Role>) -> Result<Execu
     Ok(ExecutorInfo {
         id: ExecutorId::new(id).map_err(|error| error.to_string())?,
         name: info.name().to_owned(),
+        kind: ExecutorKind::Custom,
         source: info.source().to_owned(),
         resources: resource::read_all(&info.resources, roles)?,
         command: task::read_command(command)?,

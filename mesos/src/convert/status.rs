@@ -139,6 +139,7 @@ pub(crate) const fn reason(reason: Reason) -> Option<TaskStatusReason> {
         Reason::KilledDuringLaunch => TaskStatusReason::TaskKilledDuringLaunch,
         Reason::FrameworkRemoved => TaskStatusReason::FrameworkRemoved,
         Reason::TaskInvalid | Reason::ResourcesExceeded => TaskStatusReason::TaskInvalid,
+        Reason::TaskGroupInvalid => TaskStatusReason::TaskGroupInvalid,
         Reason::InvalidOffers | Reason::OfferTaken => TaskStatusReason::InvalidOffers,
         Reason::AgentDisconnected => TaskStatusReason::AgentDisconnected,
         Reason::AgentUnreachable => TaskStatusReason::AgentRemoved,
@@ -151,7 +152,8 @@ pub(crate) const fn reason(reason: Reason) -> Option<TaskStatusReason> {
         Reason::ExecutorRegistrationTimeout => TaskStatusReason::ExecutorRegistrationTimeout,
         Reason::ExecutorReregistrationTimeout => TaskStatusReason::ExecutorReregistrationTimeout,
         Reason::LeaderChanged => TaskStatusReason::MasterDisconnected,
-        Reason::Unknown => return None,
+        // Mesos's executor says why in words alone.
+        Reason::TaskGroupEnded | Reason::Unknown => return None,
     })
 }
 

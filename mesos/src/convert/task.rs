@@ -32,6 +32,7 @@ pub fn read(task: &schema::TaskInfo, roles: &BTreeSet<Role>) -> Result<TaskDescr
         // Without an executor there is nobody to read them.
         data: executor.as_ref().map(|_| task.data().to_vec()).unwrap_or_default(),
         executor: executor.map(Box::new),
+        group: None,
         kill_grace_ms: task.kill_policy.as_ref().map(kill_grace).transpose()?.flatten(),
         max_completion_ms: milliseconds(
             task.max_completion_time.as_ref(),
@@ -61,6 +62,9 @@ pub fn kill_grace(policy: &schema::KillPolicy) -> Result<Option<u64>, String> {
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// A duration, rounded up.
+///
+/// # Errors
+/// When it is negative.
 pub(super) fn milliseconds(
     duration: Option<&schema::DurationInfo>,
     field: &str,
@@ -89,6 +93,9 @@ fn refuse_what_is_not_supported(task: &schema::TaskInfo) -> Result<(), String> {
 }
 
 /// A container that asks for nothing beyond what every task has is as good as none.
+///
+/// # Errors
+/// When it asks for more.
 pub(super) fn refuse_container(
     whose: &str,
     container: &schema::ContainerInfo,

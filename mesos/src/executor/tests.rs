@@ -47,6 +47,7 @@ fn subscribed() -> Event {
     Event::Subscribed(Box::new(Subscribed {
         version: 1,
         executor: ExecutorInfo {
+            kind: meshos_protocol::executor::ExecutorKind::Custom,
             id: ExecutorId::new("e").unwrap(),
             name: "pool".to_owned(),
             source: String::new(),
@@ -105,6 +106,7 @@ fn an_executor_is_told_who_it_is_and_then_each_event_in_mesos_words() {
     assert!(agent["value"].as_str().unwrap().starts_with(&format!("{id}-S")), "{agent}");
 
     let task = TaskDescription {
+        group: None,
         task_id: TaskId::new("t").unwrap(),
         name: "n".to_owned(),
         resources: "cpus:1".parse().unwrap(),

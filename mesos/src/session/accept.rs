@@ -13,7 +13,7 @@ use meshos_protocol::{
 
 use super::{Output, Session, calls::refuse_ms, tell};
 use crate::{
-    convert::{event, ids, operation, status, task},
+    convert::{event, group, ids, operation, status, task},
     schema::{
         self, OfferOperation, OfferOperationType as Type, TaskState, TaskStatusReason as Reason,
     },
@@ -39,11 +39,7 @@ impl Session {
         for operation in &accept.operations {
             match operation.r#type() {
                 Type::Launch => self.read_launch(operation, &offered, now, &mut launch, out),
-                Type::LaunchGroup => {
-                    let what = (TaskState::Error, Reason::TaskGroupInvalid);
-                    let why = "Task groups are not supported by this release";
-                    tasks_of(operation).for_each(|info| tell_refused(info, what, why, now, out));
-                }
+                Type::LaunchGroup => self.read_group(operation, &offered, now, &mut launch, out),
                 Type::Reserve
                 | Type::Unreserve
                 | Type::Create
@@ -115,6 +111,36 @@ impl Session {
             return Ok(());
         }
         Err(format!("ExecutorInfo has an invalid FrameworkID (Actual: {named} vs Expected: {own})"))
+    }
+
+    /// All tasks of a group are launched, or all are refused for the same reason.
+    fn read_group(
+        &self,
+        operation: &OfferOperation,
+        offered: &Offered,
+        now: Wall,
+        launch: &mut Vec<TaskDescription>,
+        out: &mut Vec<Output>,
+    ) {
+        let elsewhere = tasks_of(operation)
+            .find(|info| self.agent(info.agent_id.as_ref()) != Some(offered.agent));
+        let read = match (&operation.launch_group, elsewhere) {
+            (None, _) => Err("Operation has no 'launch_group'".to_owned()),
+            (Some(_), Some(info)) => {
+                let id = info.task_id.as_ref().map(|id| id.value()).unwrap_or_default();
+                let why = "it uses an agent that is not the one of its offers";
+                Err(format!("Task '{id}' is invalid: {why}"))
+            }
+            (Some(asked), None) => group::read(asked, &offered.roles),
+        };
+        match read {
+            Ok(tasks) => launch.extend(tasks),
+            Err(why) => {
+                let what = (TaskState::Error, Reason::TaskGroupInvalid);
+                let why = format!("Task group is invalid: {why}");
+                tasks_of(operation).for_each(|info| tell_refused(info, what, &why, now, out));
+            }
+        }
     }
 
     /// An operation without an id has nobody to tell that it is not valid, as in Mesos.

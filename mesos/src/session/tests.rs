@@ -304,7 +304,8 @@ fn tasks_that_cannot_be_are_refused_beside_those_that_can() {
     let mut checked = task("checked");
     checked["health_check"] = json!({});
     let group = json!({"type": "LAUNCH_GROUP", "launch_group": {
-        "executor": {"executor_id": {"value": "e"}}, "task_group": {"tasks": [task("grouped")]}}});
+        "executor": {"type": "DEFAULT", "executor_id": {"value": "e"}, "command": {"value": "x"}},
+        "task_group": {"tasks": [task("grouped")]}}});
     let launch =
         json!({"type": "LAUNCH", "launch": {"task_infos": [elsewhere, checked, task("good")]}});
     let disk = json!({"type": "CREATE_DISK", "id": {"value": "o"}});
@@ -336,6 +337,41 @@ fn tasks_that_cannot_be_are_refused_beside_those_that_can() {
         ]
     );
     assert_eq!(events[3]["update_operation_status"]["status"]["state"], "OPERATION_ERROR");
+}
+
+#[test]
+fn a_group_is_launched_whole_or_refused_whole() {
+    for (elsewhere, size) in [(false, 2), (true, 0)] {
+        let mut world = World::subscribed();
+        world.offer(1);
+        world.take();
+        let mut second = task("second");
+        if elsewhere {
+            second["agent_id"]["value"] = json!(format!("{PREFIX}-Saaaaaaaaaaaa.9"));
+        }
+        let group = json!({"type": "LAUNCH_GROUP", "launch_group": {
+            "executor": {"type": "DEFAULT", "executor_id": {"value": "pod"}},
+            "task_group": {"tasks": [task("first"), second]}}});
+        let accept =
+            json!({"offer_ids": [{"value": format!("{PREFIX}-O1.1")}], "operations": [group]});
+        world.call("ACCEPT", accept);
+        let accepted = world.out.iter().find_map(|it| {
+            let Output::Send(frame) = it else { return None };
+            let Call::Accept(accept) = &frame.call else { return None };
+            Some(accept.launch.clone())
+        });
+        let launch = accepted.unwrap();
+        assert_eq!(launch.len(), size);
+        assert!(launch.iter().all(|task| task.group.is_some() && task.executor.is_some()));
+        let (events, _) = world.told();
+        let errors = events.iter().filter(|event| event["type"] == "UPDATE").map(|event| {
+            assert_eq!(event["update"]["status"]["reason"], "REASON_TASK_GROUP_INVALID");
+            event["update"]["status"]["message"].clone()
+        });
+        let errors: Vec<Value> = errors.collect();
+        assert_eq!(errors.len(), 2 - size);
+        assert!(errors.iter().all(|why| why.as_str().unwrap().contains("'second'")), "{errors:?}");
+    }
 }
 
 #[test]

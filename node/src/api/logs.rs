@@ -1,8 +1,9 @@
 //! What a task wrote, from any node.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use meshos_protocol::{
+    executor::{ExecutorInfo, ExecutorKind},
     ids::{ContainerId, FrameworkId, NodeId, TaskId},
     task::{TaskDescription, TaskState},
 };
@@ -15,13 +16,15 @@ use super::{
     route::{Leading, LogRequest, TaskName},
     sandbox,
 };
-use crate::{config::print_duration, driver::agent::Sandboxes, net::Target};
+use crate::{config::print_duration, driver::agent::Sandboxes, group_executor, net::Target};
 
 /// A task in its container.
 struct Run {
     framework: FrameworkId,
     /// Whose sandbox it writes to: that of itself, or of its executor.
     writes_as: TaskId,
+    /// Where in it.
+    within: PathBuf,
     container: ContainerId,
     state: TaskState,
 }
@@ -135,6 +138,7 @@ impl Api {
         (!another).then(|| Run {
             framework: first.framework,
             writes_as: writes_as(&first.launch.description),
+            within: within(&first.launch.description),
             container: first.container.clone(),
             state: first.state,
         })
@@ -164,6 +168,15 @@ fn writes_as(task: &TaskDescription) -> TaskId {
     executor.unwrap_or_else(|| task.task_id.clone())
 }
 
+/// Where a task writes in the sandbox that it writes to: those of a group have directories of their own.
+fn within(task: &TaskDescription) -> PathBuf {
+    let in_the_box = |executor: &ExecutorInfo| executor.kind == ExecutorKind::Group;
+    if task.executor.as_deref().is_some_and(in_the_box) {
+        return group_executor::directory_of(&task.task_id);
+    }
+    PathBuf::new()
+}
+
 fn advised(why: &dyn std::fmt::Display) -> Failure {
     Failure::unavailable(format!(
         "{why}; what the task wrote lies there: try again when `meshos nodes` shows the node connected"
@@ -189,14 +202,20 @@ fn read_here(
     };
     let container = known.map(|run| &run.container);
     let writes_as = known.map_or(task, |run| &run.writes_as);
-    let found =
+    let mut found =
         sandbox::of_task(sandboxes.root(), framework, writes_as, container).map_err(failed)?;
+    let mut within = known.map(|run| run.within.clone()).unwrap_or_default();
+    if known.is_none() && found.is_none() {
+        found = sandbox::of_member(sandboxes.root(), framework, task).map_err(failed)?;
+        within = group_executor::directory_of(task);
+    }
     // A live task may not have its sandbox yet.
     let is_live = known.is_some_and(|run| !run.state.is_terminal());
     let Some(sandbox) = found.filter(|path| is_live || path.is_dir()) else {
         return Err(gone(sandboxes, node, framework, task));
     };
-    match sandbox::read(&sandbox, request.file, request.offset, request.length) {
+    let file = within.join(request.file);
+    match sandbox::read(&sandbox, &file, request.offset, request.length) {
         Ok(bytes) => Ok(Answer::bytes(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::not_found(format!(
             "task {task} of framework {framework} has no {} yet",

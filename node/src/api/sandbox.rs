@@ -14,6 +14,8 @@ use std::{
 use meshos_isolation::sandbox::open_beneath;
 use meshos_protocol::ids::{ContainerId, FrameworkId, TaskId};
 
+use crate::group_executor;
+
 /// The most runs of one task, or frameworks of one node, that are looked through.
 const ENTRIES_MAX: usize = 100_000;
 
@@ -34,6 +36,45 @@ pub(super) fn of_task(
         Some(container) => Ok(Some(runs.join(container.as_str()))),
         None => newest_directory(&runs),
     }
+}
+
+/// The newest sandbox of an executor of groups that has run a task of this id, for tasks that the agent has forgotten.
+pub(super) fn of_member(
+    sandboxes: &Path,
+    framework: FrameworkId,
+    task: &TaskId,
+) -> io::Result<Option<PathBuf>> {
+    let directory = group_executor::directory_of(task);
+    let mut newest: Option<(SystemTime, PathBuf)> = None;
+    let mut looked_at = 0;
+    for executor in entries(&sandboxes.join(framework.to_string()))? {
+        for container in entries(&executor)? {
+            looked_at += 1;
+            if looked_at > ENTRIES_MAX {
+                return Ok(newest.map(|(_, path)| path));
+            }
+            // The way there is the executor's: no link is followed.
+            let Ok(found) = open_beneath(&container, &directory) else { continue };
+            let metadata = found.metadata()?;
+            let made = metadata.created().or_else(|_| metadata.modified())?;
+            if newest.as_ref().is_none_or(|(when, _)| *when <= made) {
+                newest = Some((made, container));
+            }
+        }
+    }
+    Ok(newest.map(|(_, path)| path))
+}
+
+/// The directories in a directory; none when it is not there.
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let directories = entries.take(ENTRIES_MAX).flatten();
+    let directories = directories.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
+    Ok(directories.map(|entry| entry.path()).collect())
 }
 
 /// The one framework that has ever run a task of this id here, for callers that know the id alone.
@@ -75,8 +116,8 @@ fn newest_directory(path: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// Up to `length` bytes of a file in a sandbox, from `offset` on; none beyond its end.
-pub(super) fn read(sandbox: &Path, file: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let file = open_beneath(sandbox, Path::new(file))?;
+pub(super) fn read(sandbox: &Path, file: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let file = open_beneath(sandbox, file)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
@@ -119,11 +160,14 @@ mod tests {
     fn a_file_is_read_in_parts() {
         let (root, _) = sandboxes();
         let sandbox = run(&root, "c1", "0123456789");
-        assert_eq!(read(&sandbox, "stdout", 0, 100).unwrap(), b"0123456789");
-        assert_eq!(read(&sandbox, "stdout", 3, 4).unwrap(), b"3456");
-        assert_eq!(read(&sandbox, "stdout", 10, 4).unwrap(), b"");
-        assert_eq!(read(&sandbox, "stdout", u64::MAX, 4).unwrap(), b"");
-        assert_eq!(read(&sandbox, "stderr", 0, 4).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(read(&sandbox, Path::new("stdout"), 0, 100).unwrap(), b"0123456789");
+        assert_eq!(read(&sandbox, Path::new("stdout"), 3, 4).unwrap(), b"3456");
+        assert_eq!(read(&sandbox, Path::new("stdout"), 10, 4).unwrap(), b"");
+        assert_eq!(read(&sandbox, Path::new("stdout"), u64::MAX, 4).unwrap(), b"");
+        assert_eq!(
+            read(&sandbox, Path::new("stderr"), 0, 4).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 
     #[test]
@@ -132,9 +176,12 @@ mod tests {
         let sandbox = run(&root, "c1", "");
         std::fs::remove_file(sandbox.join("stdout")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", sandbox.join("stdout")).unwrap();
-        assert!(read(&sandbox, "stdout", 0, 4).is_err());
+        assert!(read(&sandbox, Path::new("stdout"), 0, 4).is_err());
         std::fs::create_dir(sandbox.join("stderr")).unwrap();
-        assert_eq!(read(&sandbox, "stderr", 0, 4).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(
+            read(&sandbox, Path::new("stderr"), 0, 4).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
     }
 
     #[test]

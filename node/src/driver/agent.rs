@@ -204,7 +204,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         options.container_events,
         sandboxes.clone(),
         volumes.clone(),
-        TaskRules { allow_root: options.allow_root_tasks, pids_max: options.task_pids_max },
+        rules_of(options.allow_root_tasks, options.task_pids_max)?,
         sender.clone(),
     );
     let view = Snapshot::new(agent.view());
@@ -253,6 +253,12 @@ fn recovered(
         operations: loaded.operations,
         boot_changed,
     }
+}
+
+/// The operator's rules for tasks, and the program that runs those of groups.
+fn rules_of(allow_root: bool, pids_max: Option<u32>) -> Result<(TaskRules, PathBuf)> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    Ok((TaskRules { allow_root, pids_max }, program))
 }
 
 fn spawn_store(

@@ -254,6 +254,12 @@ impl AgentStore {
                             let key = key(record.framework, &record.launch.description.task_id);
                             tasks.insert(key, codec::encode(record.as_ref()).as_slice())?;
                         }
+                        Change::Group(records) => {
+                            for record in records {
+                                let key = key(record.framework, &record.launch.description.task_id);
+                                tasks.insert(key, codec::encode(record).as_slice())?;
+                            }
+                        }
                         Change::Executor(record) => {
                             let key = (record.framework.0, record.info.id.as_str());
                             executors.insert(key, codec::encode(record.as_ref()).as_slice())?;

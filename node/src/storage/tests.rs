@@ -39,6 +39,7 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         resources: "cpus:1;mem:64;ports:[1-5]".parse().unwrap(),
         command,
         executor: None,
+        group: None,
         data: Vec::new(),
         kill_grace_ms: Some(5),
         max_completion_ms: None,

@@ -154,6 +154,9 @@ pub struct Registration {
     /// release knows none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executors: Option<Vec<ExecutorReport>>,
+    /// Whether it knows [`ToAgent::LaunchGroup`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub groups: bool,
     /// Its attributes.
     #[serde(default)]
     pub attributes: Attributes,
@@ -223,6 +226,19 @@ pub enum ToAgent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         info: Option<Box<FrameworkInfo>>,
         /// What to start.
+        tasks: Vec<TaskLaunch>,
+    },
+    /// Start the tasks of one group, which name the same executor: all of them or none.
+    LaunchGroup {
+        /// Whose tasks they are.
+        framework: FrameworkId,
+        /// As in [`ToAgent::Launch`].
+        #[serde(default)]
+        user: String,
+        /// As in [`ToAgent::Launch`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        info: Option<Box<FrameworkInfo>>,
+        /// All tasks of the group. The first carries what their executor is given, when it is to be started.
         tasks: Vec<TaskLaunch>,
     },
     /// End one task.

@@ -95,6 +95,9 @@ pub struct Subscribe {
     /// Whether this program was subscribed before: then it may have been handed tasks.
     #[serde(default)]
     pub again: bool,
+    /// Whether it knows [`Event::LaunchGroup`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub groups: bool,
     /// The tasks that it was handed and whose end is not acknowledged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<TaskId>,
@@ -140,6 +143,12 @@ pub enum Event {
     Launch {
         /// The task, without the description of the executor.
         task: Box<TaskDescription>,
+    },
+    /// Run these tasks, which are a group: all of them or none. Told to executors that say that they
+    /// know groups ([`Subscribe::groups`]); no task is handed over twice.
+    LaunchGroup {
+        /// The tasks, without the description of the executor.
+        tasks: Vec<TaskDescription>,
     },
     /// End a task, and tell it by an update. It may come again.
     Kill {

@@ -212,7 +212,7 @@ pub struct Accept {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<OperationRequest>,
     /// What to start there, on what the operations have left; without any of both the offers are
-    /// declined.
+    /// declined. Tasks of a group stand one after the other ([`crate::task::GroupMember`]).
     pub launch: Vec<TaskDescription>,
     /// The filter for what is left; the default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -85,6 +85,10 @@ reasons! {
     ExecutorRegistrationTimeout = "executor_registration_timeout",
     /// The task's executor did not come back in time after its agent was lost to it.
     ExecutorReregistrationTimeout = "executor_reregistration_timeout",
+    /// The task's group breaks a rule, or one of its tasks does.
+    TaskGroupInvalid = "task_group_invalid",
+    /// Another task of its group failed or was killed.
+    TaskGroupEnded = "task_group_ended",
     /// The agent's release does not know what the task needs.
     AgentTooOld = "agent_too_old",
     /// An answer to a reconciliation.

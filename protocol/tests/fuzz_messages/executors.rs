@@ -1,7 +1,7 @@
 //! Examples of what is said of and with executors.
 
 use meshos_protocol::{
-    executor::ExecutorInfo,
+    executor::{ExecutorInfo, ExecutorKind},
     ids::{ContainerId, ExecutorId, FrameworkId},
     messages::{
         agent::{ExecutorReport, Registration, ToAgent, ToLeader},
@@ -10,7 +10,10 @@ use meshos_protocol::{
         },
         scheduler::{Accept, Call, Event},
     },
-    task::{Command, Exit, Reason, Source, StatusUpdate, TaskDescription, TaskLaunch, TaskState},
+    task::{
+        Command, Exit, GroupEnds, GroupMember, Reason, Source, StatusUpdate, TaskDescription,
+        TaskLaunch, TaskState,
+    },
     time::Wall,
 };
 
@@ -30,6 +33,7 @@ fn info() -> ExecutorInfo {
     ExecutorInfo {
         id: executor_id(),
         name: "a pool".into(),
+        kind: ExecutorKind::Custom,
         source: "nightly".into(),
         resources: resources(),
         command: command(),
@@ -46,6 +50,25 @@ fn description() -> TaskDescription {
         data: b"work".to_vec(),
         ..samples::description()
     }
+}
+
+fn member(ends: GroupEnds) -> TaskDescription {
+    TaskDescription {
+        executor: Some(Box::new(ExecutorInfo { kind: ExecutorKind::Group, ..info() })),
+        group: Some(Box::new(GroupMember { first: task_id(), size: 2, ends })),
+        ..samples::description()
+    }
+}
+
+/// Ends of tasks that are a group, and those that part.
+fn members() -> Vec<TaskDescription> {
+    [GroupEnds::Together, GroupEnds::Apart].map(member).into()
+}
+
+fn group_launch() -> ToAgent {
+    let launch = |description| TaskLaunch { description, role: role(), executor_resources: None };
+    let tasks = members().into_iter().map(launch).collect();
+    ToAgent::LaunchGroup { framework: FRAMEWORK, user: "nobody".into(), info: None, tasks }
 }
 
 fn launch() -> TaskLaunch {
@@ -84,6 +107,7 @@ pub(crate) fn to_leader() -> Vec<ToLeader> {
     };
     vec![
         ToLeader::Register(registration()),
+        ToLeader::Register(Registration { groups: true, ..registration() }),
         ToLeader::Update { status: update() },
         ended(Some(Exit::Signal { signal: 9 })),
         ended(None),
@@ -108,6 +132,7 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
         ToAgent::ShutdownExecutor { framework, executor: executor.clone(), grace_max_ms: None },
         ToAgent::ShutdownExecutor { framework, executor: executor.clone(), grace_max_ms: Some(1) },
         ToAgent::ExecutorMessage { framework, executor, data: vec![9, 200] },
+        group_launch(),
     ]
 }
 
@@ -115,6 +140,7 @@ pub(crate) fn calls() -> Vec<Call> {
     let executor = executor_id();
     vec![
         Call::Accept(Accept { launch: vec![description()], ..samples::accept() }),
+        Call::Accept(Accept { launch: members(), ..samples::accept() }),
         Call::Message { agent: agent(), executor: executor.clone(), data: vec![9, 200] },
         Call::ShutdownExecutor { agent: agent(), executor },
     ]
@@ -167,6 +193,7 @@ fn subscribe() -> Subscribe {
         program: 77,
         again: true,
         acknowledged_left_out: false,
+        groups: false,
         tasks: vec![task_id()],
         updates: statuses(),
     }
@@ -175,6 +202,7 @@ fn subscribe() -> Subscribe {
 fn executor_calls() -> Vec<ExecutorCall> {
     let mut all = vec![
         ExecutorCall::Subscribe(subscribe()),
+        ExecutorCall::Subscribe(Subscribe { groups: true, ..subscribe() }),
         ExecutorCall::Message { data: vec![9, 200] },
         ExecutorCall::Unknown,
     ];
@@ -197,6 +225,7 @@ fn executor_events() -> Vec<ExecutorEvent> {
         ExecutorEvent::Subscribed(Box::new(subscribed)),
         ExecutorEvent::Subscribed(Box::new(bare)),
         ExecutorEvent::Launch { task: Box::new(description()) },
+        ExecutorEvent::LaunchGroup { tasks: members() },
         ExecutorEvent::Kill { task: task_id(), grace_ms: Some(1) },
         ExecutorEvent::Acknowledged { task: task_id(), update: update_id() },
         ExecutorEvent::Message { data: vec![9, 200] },
@@ -216,6 +245,7 @@ pub(crate) fn targets() -> Vec<Target> {
         samples::target([executor_id()]),
         samples::target([info()]),
         samples::target([description()]),
+        samples::target(members()),
         samples::target([launch()]),
         samples::target([report()]),
         samples::target([registration()]),

@@ -7,7 +7,7 @@ use super::{NEWS, mangle::tree, samples::targets, value::Value};
 /// Maps whose keys are data, not fields.
 const DATA_MAPS: [&str; 4] = ["labels", "environment", "wishes", "demand"];
 /// Fields that hold a name out of a list that may grow, beside the tag `t` of each message.
-const NAMES: [&str; 5] = ["state", "reason", "kind", "cause", "source"];
+const NAMES: [&str; 6] = ["state", "reason", "kind", "cause", "source", "ends"];
 
 fn is_data(key: &Value) -> bool {
     DATA_MAPS.iter().any(|name| *key == Value::text(name))

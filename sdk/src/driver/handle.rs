@@ -23,7 +23,7 @@ use meshos_protocol::{
 use tokio::sync::{mpsc, watch};
 
 use super::{DriverError, DriverOptions, core::Ask, service};
-use crate::Scheduler;
+use crate::{Scheduler, TaskBuilderError, TaskGroup};
 
 /// Calls that may wait for the driver.
 pub(super) const CALLS_MAX: usize = 65_536;
@@ -122,6 +122,24 @@ impl SchedulerDriver {
         refuse: Option<Duration>,
     ) -> Status {
         self.accept_offers(offers, Vec::new(), tasks, refuse)
+    }
+
+    /// Launches a group of tasks ([`crate::TaskGroup`]) on offers of one agent, all in one role: all of them
+    /// or none, at the leader and on the agent. When a rule is broken or they do not fit, each is told as *error* with
+    /// [`Reason::TaskGroupInvalid`](meshos_protocol::task::Reason::TaskGroupInvalid) and the same sentence.
+    ///
+    /// Groups and other tasks may also stand beside each other in one accept: the tasks of each group one after the other,
+    /// as they were built.
+    ///
+    /// # Errors
+    /// When the group cannot be built; nothing is launched then, and the offers stay open.
+    pub fn launch_group(
+        &self,
+        offers: &[Offer],
+        group: TaskGroup,
+        refuse: Option<Duration>,
+    ) -> Result<Status, TaskBuilderError> {
+        Ok(self.launch(offers, group.build()?, refuse))
     }
 
     /// Uses offers of one agent: carries the operations out, in order, each on what the ones before

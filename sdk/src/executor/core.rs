@@ -42,6 +42,7 @@ pub(super) enum Tell {
     Reregistered(Box<ExecutorRegistered>),
     Disconnected,
     Launch(Box<TaskDescription>),
+    LaunchGroup(Vec<TaskDescription>),
     Kill(TaskId, Option<Duration>),
     Message(Vec<u8>),
     Shutdown(Duration),
@@ -132,6 +133,7 @@ impl Core {
             program: self.seed,
             again: self.registered_before,
             acknowledged_left_out: false,
+            groups: true,
             tasks: self.tasks.keys().cloned().collect(),
             updates,
         }))));
@@ -153,6 +155,16 @@ impl Core {
                 self.tasks.entry(task.task_id.clone()).or_default();
                 if !known {
                     out.push(Output::Tell(Tell::Launch(task)));
+                }
+            }
+            Event::LaunchGroup { tasks } => {
+                let known = |task: &TaskDescription| self.tasks.contains_key(&task.task_id);
+                let new = !tasks.iter().any(known);
+                for task in &tasks {
+                    self.tasks.entry(task.task_id.clone()).or_default();
+                }
+                if new {
+                    out.push(Output::Tell(Tell::LaunchGroup(tasks)));
                 }
             }
             Event::Kill { task, grace_ms } => {

@@ -255,6 +255,7 @@ impl Service {
             Tell::Reregistered(registered) => executor.reregistered(driver, *registered),
             Tell::Disconnected => executor.disconnected(driver),
             Tell::Launch(task) => executor.launch_task(driver, *task),
+            Tell::LaunchGroup(tasks) => executor.launch_group(driver, tasks),
             Tell::Kill(task, grace) => executor.kill_task(driver, task, grace),
             Tell::Message(data) => executor.framework_message(driver, data),
             Tell::Shutdown(grace) => executor.shutdown(driver, grace),

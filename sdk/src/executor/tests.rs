@@ -35,6 +35,7 @@ fn task(id: &str) -> TaskDescription {
         resources: Default::default(),
         command: Command::none(),
         executor: None,
+        group: None,
         data: b"work".to_vec(),
         kill_grace_ms: None,
         max_completion_ms: None,
@@ -65,6 +66,7 @@ impl World {
             executor: meshos_protocol::executor::ExecutorInfo {
                 id: options().executor,
                 name: String::new(),
+                kind: meshos_protocol::executor::ExecutorKind::Custom,
                 source: String::new(),
                 resources: Default::default(),
                 command: Command::none(),
@@ -188,6 +190,20 @@ fn what_is_told_while_the_agent_is_away_waits() {
     assert!(world.out.is_empty());
     assert!(!world.core.message(vec![1], &mut world.out), "messages are lost");
     assert_eq!(world.connect().updates.len(), 1);
+}
+
+#[test]
+fn a_group_is_launched_once_and_the_executor_says_that_it_has_all_of_it() {
+    let mut world = World::new();
+    assert!(world.connect().groups);
+    world.subscribed();
+    world.out.clear();
+    let tasks = vec![task("a"), task("b")];
+    for _ in 0..2 {
+        world.hear(Event::LaunchGroup { tasks: tasks.clone() });
+    }
+    assert_eq!(world.out, [Output::Tell(Tell::LaunchGroup(tasks))]);
+    assert_eq!(world.connect().tasks.len(), 2);
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl World {
             }
             launch.push(description(task_id, resources, executor));
         }
+        self.add_group(index, agent, &mut free, &mut launch);
         if restless && self.dice.chance(50) {
             // As if it had not understood that an offer is used up.
             let driver = &mut self.drivers[index];
@@ -180,7 +181,8 @@ impl World {
     }
 }
 
-fn description(
+/// A task without a group.
+pub(crate) fn description(
     task_id: TaskId,
     resources: Resources,
     executor: Option<ExecutorInfo>,
@@ -196,6 +198,7 @@ fn description(
         resources,
         command,
         executor: executor.map(Box::new),
+        group: None,
         data: Vec::new(),
         kill_grace_ms: None,
         max_completion_ms: None,

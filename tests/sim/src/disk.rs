@@ -65,6 +65,11 @@ impl Disk {
                 let key = (record.framework, record.launch.description.task_id.clone());
                 self.records.insert(key, *record);
             }
+            Change::Group(records) => {
+                for record in records {
+                    self.apply(Change::Task(Box::new(record)));
+                }
+            }
             Change::Operations(record) => self.operations = *record,
             Change::Executor(record) => {
                 self.executors.insert((record.framework, record.info.id.clone()), *record);

@@ -101,6 +101,8 @@ pub struct Driver {
     pub torn_down: bool,
     index: usize,
     tasks_named: u64,
+    /// How many accepts it has thought of.
+    pub(crate) accepts: u64,
     pub(crate) requests: BTreeMap<RequestId, Vec<TaskId>>,
     requests_made: u64,
     lives_lived: u64,
@@ -143,6 +145,7 @@ impl Driver {
             torn_down: false,
             index,
             tasks_named: 0,
+            accepts: 0,
             requests: BTreeMap::new(),
             requests_made: 0,
             lives_lived: 0,

@@ -33,6 +33,7 @@ fn at_once(frame: &Frame) -> bool {
             frame.message,
             ToAgent::Drain { .. }
                 | ToAgent::Launch { .. }
+                | ToAgent::LaunchGroup { .. }
                 | ToAgent::Kill { .. }
                 | ToAgent::Operate { .. }
                 | ToAgent::CloseFramework { .. }

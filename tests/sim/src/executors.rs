@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use meshos_control::agent;
 use meshos_protocol::{
-    executor::ExecutorInfo,
+    executor::{ExecutorInfo, ExecutorKind},
     ids::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, UpdateId},
     messages::{
         executor::{Call, Event, ExecutorStatus, Subscribe},
@@ -166,6 +166,7 @@ impl World {
             program,
             again,
             acknowledged_left_out: false,
+            groups: true,
             tasks,
             updates,
         };
@@ -238,6 +239,11 @@ impl World {
                 }
             }
             Event::Launch { task } => self.executor_launches(node, container, task.task_id),
+            Event::LaunchGroup { tasks } => {
+                for task in tasks {
+                    self.executor_launches(node, container, task.task_id);
+                }
+            }
             Event::Kill { task, .. } => {
                 let running = self.program(node, container);
                 let running = running.is_some_and(|it| it.tasks.get(&task) == Some(&false));
@@ -420,6 +426,7 @@ pub(crate) fn description(which: usize) -> ExecutorInfo {
     ExecutorInfo {
         id: ExecutorId::new(&format!("x{which}")).expect("a plain text"),
         name: String::new(),
+        kind: ExecutorKind::Custom,
         source: String::new(),
         resources: "cpus:0.1;mem:16".parse().expect("a resource text"),
         command: Command {

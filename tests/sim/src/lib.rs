@@ -31,6 +31,7 @@ mod echoes;
 mod executors;
 pub mod faults;
 pub mod gateway;
+mod groups;
 pub mod invariants;
 pub mod launcher;
 pub mod leader;

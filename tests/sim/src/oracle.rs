@@ -35,6 +35,8 @@ pub struct Life {
     pub updates: BTreeSet<UpdateId>,
     /// Whether the framework accepted offers for it.
     pub accepted: bool,
+    /// The tasks of its group, itself too, if it has one.
+    pub group: Vec<TaskId>,
 }
 
 /// An instruction that reached an agent.
@@ -100,6 +102,11 @@ impl Oracle {
     /// The framework sends an accept with the task.
     pub fn accepted(&mut self, framework: FrameworkId, task: &TaskId) {
         self.touch(framework, task).accepted = true;
+    }
+
+    /// The task is launched with these.
+    pub fn grouped(&mut self, framework: FrameworkId, task: &TaskId, group: &[TaskId]) {
+        self.touch(framework, task).group = group.to_vec();
     }
 
     /// The framework was told that the accept with the task was not carried out.

@@ -280,6 +280,7 @@ fn nobody_speaks_for_an_executor_without_its_token() {
         program: 1,
         again: true,
         acknowledged_left_out: false,
+        groups: true,
         tasks: Vec::new(),
         updates: vec![status],
     };

@@ -1,6 +1,6 @@
 //! What goes through an executor's socket but updates: subscriptions, tasks, kills, messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     codec::{WIRE_VERSION, WIRE_VERSION_MIN},
@@ -145,6 +145,7 @@ impl Agent {
     ) {
         let Some(executor) = self.executors.get_mut(key) else { return };
         executor.subscribed = true;
+        executor.knows_groups = subscribe.groups;
         let (record, terminating) = (std::sync::Arc::clone(&executor.record), executor.terminating);
         self.deadlines.clear(&super::super::deadlines::Deadline::ExecutorAwaited(key.clone()));
         let subscribed = Subscribed {
@@ -171,7 +172,8 @@ impl Agent {
             self.tell_executor(key, ExecutorEvent::Shutdown { grace_ms }, effects);
             return;
         }
-        self.hand_over_all(key, effects);
+        self.hand_over_all(now, key, effects);
+        self.end_idle_executor(now, key, effects);
     }
 
     /// Writes down which program of an executor is subscribed, if it is another than before.
@@ -204,7 +206,7 @@ impl Agent {
         if executor.terminating {
             return;
         }
-        self.hand_over_all(key, effects);
+        self.hand_over_all(now, key, effects);
         if first && self.live_tasks_of(key).is_empty() {
             // Its tasks were killed before it was there, so nobody knows of it who would end it.
             self.shut_down_executor(now, key, None, effects);
@@ -232,7 +234,7 @@ impl Agent {
                     }
                 }
                 Memory::Blank if untouched && kill_asked => {
-                    self.killed_before_start(now, &task_key, effects);
+                    self.killed_in_group_before_start(now, &task_key, effects);
                 }
                 Memory::Blank if untouched => self.enter(&task_key, Phase::Queued),
                 Memory::Of(_) | Memory::OfThoseUntold(_) if untouched => {
@@ -267,23 +269,34 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) {
         self.enter(task, Phase::Queued);
+        self.queued(now, std::slice::from_ref(task), executor, effects);
+    }
+
+    /// A task waits for its executor, or all of a group do.
+    pub(in crate::agent) fn queued(
+        &mut self,
+        now: Now,
+        tasks: &[TaskKey],
+        executor: &ExecutorKey,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(found) = self.executors.get(executor) else {
-            let why = (Reason::ExecutorTerminated, "the task's executor is over".to_owned());
-            self.finish(now, task, End::new(TaskState::Dropped, Some(why.0), why.1), effects);
+            for task in tasks {
+                let why = "the task's executor is over".to_owned();
+                let end = End::new(TaskState::Dropped, Some(Reason::ExecutorTerminated), why);
+                self.finish(now, task, end, effects);
+            }
             return;
         };
         if found.terminating {
-            // It ends with its executor.
+            // They end with their executor.
             return;
         }
-        let may_be_handed = found.may_be_handed();
         self.follow_limits(executor, effects);
-        if may_be_handed {
-            self.hand_over(task, executor, effects);
-        }
+        self.hand_over_all(now, executor, effects);
     }
 
-    fn hand_over_all(&mut self, key: &ExecutorKey, effects: &mut Vec<Effect>) {
+    fn hand_over_all(&mut self, now: Now, key: &ExecutorKey, effects: &mut Vec<Effect>) {
         if !self.executors.get(key).is_some_and(Executor::may_be_handed) {
             return;
         }
@@ -291,8 +304,15 @@ impl Agent {
             self.tasks.get(task).is_some_and(|task| matches!(task.phase, Phase::Queued))
         };
         let tasks: Vec<TaskKey> = self.live_tasks_of(key).into_iter().filter(queued).collect();
+        let mut groups: BTreeMap<TaskId, Vec<TaskKey>> = BTreeMap::new();
         for task in tasks {
-            self.hand_over(&task, key, effects);
+            match self.tasks.get(&task).and_then(|task| task.group()).cloned() {
+                Some(group) => groups.entry(group).or_default().push(task),
+                None => self.hand_over(&task, key, effects),
+            }
+        }
+        for group in groups.values() {
+            self.hand_over_group(now, group, key, effects);
         }
     }
 

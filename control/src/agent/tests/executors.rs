@@ -43,6 +43,11 @@ pub(super) fn heard(rig: &mut Rig) -> Vec<String> {
             assert_eq!(task.executor, None);
             format!("launch {}", task.task_id)
         }
+        ExecutorEvent::LaunchGroup { tasks } => {
+            assert!(tasks.iter().all(|task| task.executor.is_none()), "{tasks:?}");
+            let names: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+            format!("launch group {}", names.join(" "))
+        }
         ExecutorEvent::Kill { task, .. } => format!("kill {task}"),
         ExecutorEvent::Acknowledged { task, update } => {
             format!("acknowledged {task} {}", update.as_bytes()[0])
@@ -55,7 +60,7 @@ pub(super) fn heard(rig: &mut Rig) -> Vec<String> {
     .collect()
 }
 
-fn says(rig: &mut Rig, container: &ContainerId, call: Call) {
+pub(super) fn says(rig: &mut Rig, container: &ContainerId, call: Call) {
     rig.event(Event::ExecutorCalled { container: container.clone(), call });
 }
 
@@ -80,7 +85,7 @@ fn subscribes(
 }
 
 /// What a program says that has nothing yet.
-fn subscription(container: &ContainerId, program: u64) -> Subscribe {
+pub(super) fn subscription(container: &ContainerId, program: u64) -> Subscribe {
     Subscribe {
         version: 1,
         version_min: 1,
@@ -91,6 +96,7 @@ fn subscription(container: &ContainerId, program: u64) -> Subscribe {
         program,
         again: false,
         acknowledged_left_out: false,
+        groups: true,
         tasks: Vec::new(),
         updates: Vec::new(),
     }
@@ -120,7 +126,7 @@ pub(super) fn running(rig: &mut Rig, task: &str) -> ContainerId {
     container
 }
 
-fn ended(rig: &mut Rig) -> Vec<(ExecutorId, Option<Exit>)> {
+pub(super) fn ended(rig: &mut Rig) -> Vec<(ExecutorId, Option<Exit>)> {
     let said = std::mem::take(&mut rig.said).into_iter();
     said.filter_map(|message| {
         let ToLeader::ExecutorEnded { executor, exit, .. } = message else { return None };

@@ -24,6 +24,7 @@ fn subscribes(
     updates: Vec<ExecutorStatus>,
 ) {
     let call = Call::Subscribe(Subscribe {
+        groups: false,
         version: 1,
         version_min: 1,
         token: String::new(),

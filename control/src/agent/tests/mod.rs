@@ -4,6 +4,7 @@ mod drain;
 mod ends;
 mod executors;
 mod fit;
+mod groups;
 mod kill;
 mod launch;
 mod left_out;

@@ -13,7 +13,7 @@ use meshos_protocol::{
 };
 use proptest::prelude::*;
 
-use super::rig::{F1, NODE, Rig, executor_task, launch_of, task, task_id};
+use super::rig::{F1, NODE, Rig, executor_task, group, launch_of, task, task_id};
 use crate::agent::Event;
 
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ enum Step {
     DiskFails,
     /// A task for the one executor.
     LaunchInExecutor(u8),
+    /// Two tasks for it that are a group.
+    LaunchGroup(u8),
     /// The executor connects, or again.
     Connects,
     /// The executor tells the next step of one of its tasks.
@@ -54,8 +56,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0u8..6).prop_map(Step::Launch),
-        3 => (0u8..6).prop_map(Step::Kill),
-        2 => (0u8..6, any::<bool>()).prop_map(|(task, gone)| Step::Drain(task, gone)),
+        3 => (0u8..14).prop_map(Step::Kill),
+        2 => (0u8..14, any::<bool>()).prop_map(|(task, gone)| Step::Drain(task, gone)),
         8 => Just(Step::Acknowledge),
         8 => (1usize..4).prop_map(Step::Flush),
         6 => Just(Step::ComesUp),
@@ -71,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::CloseFramework),
         1 => Just(Step::DiskFails),
         6 => (0u8..6).prop_map(Step::LaunchInExecutor),
+        3 => (0u8..4).prop_map(Step::LaunchGroup),
         6 => Just(Step::Connects),
         8 => (0u8..6).prop_map(Step::Tells),
         2 => Just(Step::TellsAgain),
@@ -78,6 +81,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ShutDown),
         1 => Just(Step::StartsAnew),
     ]
+}
+
+/// The tasks of a group; a kill may name any of them.
+fn members(number: u8) -> [String; 2] {
+    [format!("t{}", 6 + 2 * number), format!("t{}", 7 + 2 * number)]
 }
 
 /// An executor's process, which does what it should.
@@ -179,6 +187,7 @@ impl World {
                 self.rig.pending.clear();
             }
             Step::LaunchInExecutor(number) => self.launch_in_executor(*number),
+            Step::LaunchGroup(number) => self.launch_group(*number),
             Step::Connects => self.connects(),
             Step::Tells(number) => self.tells(usize::from(*number)),
             Step::TellsAgain => {
@@ -243,6 +252,27 @@ impl World {
         }
     }
 
+    fn launch_group(&mut self, number: u8) {
+        let names = members(number);
+        if !self.open || self.launched.contains_key(&(F1, task_id(&names[0]))) {
+            return;
+        }
+        let starts = !std::mem::replace(&mut self.paid, true);
+        let mut tasks = group(&names.each_ref().map(String::as_str), starts);
+        for launch in &mut tasks {
+            let id = launch.description.task_id.clone();
+            // The framework's own executor may be handed groups too.
+            launch.description.executor = executor_task(id.as_str(), false).description.executor;
+            *self.launched.entry((F1, id)).or_default() += 1;
+        }
+        self.rig.tell(ToAgent::LaunchGroup {
+            framework: F1,
+            user: String::new(),
+            info: None,
+            tasks,
+        });
+    }
+
     /// The executor whose container runs.
     fn program(&mut self) -> Option<(ContainerId, &mut Program)> {
         let mut running = self.rig.containers.values().filter(|it| it.ended.is_none());
@@ -268,6 +298,7 @@ impl World {
             program: program.number,
             again: program.registered_before,
             acknowledged_left_out: false,
+            groups: true,
             tasks: program.tasks.keys().cloned().collect(),
             updates: program.waiting.clone(),
         };
@@ -302,6 +333,13 @@ impl World {
                     let id = task.task_id;
                     assert!(self.handed.insert(id.clone()), "{id} is handed over twice");
                     program.tasks.insert(id, 0);
+                }
+                ExecutorEvent::LaunchGroup { tasks } => {
+                    for task in tasks {
+                        let id = task.task_id;
+                        assert!(self.handed.insert(id.clone()), "{id} is handed over twice");
+                        program.tasks.insert(id, 0);
+                    }
                 }
                 ExecutorEvent::Acknowledged { task, update } => {
                     program.waiting.retain(|status| status.update != update);
@@ -454,5 +492,9 @@ proptest! {
             *starts.entry(key.clone()).or_default() += 1;
         }
         prop_assert!(starts.values().all(|count| *count == 1), "{starts:?}");
+        for number in 0..4 {
+            let [first, second] = members(number).map(|name| starts.contains_key(&(F1, task_id(&name))));
+            prop_assert_eq!(first, second, "a group starts whole or not at all: {:?}", starts);
+        }
     }
 }

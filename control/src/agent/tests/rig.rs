@@ -6,7 +6,7 @@ use std::{
 };
 
 use meshos_protocol::{
-    executor::ExecutorInfo,
+    executor::{ExecutorInfo, ExecutorKind},
     ids::{
         AgentId, ClusterId, ContainerId, ExecutorId, Fence, FrameworkId, Generation, NodeId,
         OperationUuid, TaskId, Term, UpdateId,
@@ -19,8 +19,8 @@ use meshos_protocol::{
     resources::Resources,
     role::Role,
     task::{
-        Command, CommandLine, Exit, Reason, StatusUpdate, TaskDescription, TaskEnd, TaskLaunch,
-        TaskState, Uri,
+        Command, CommandLine, Exit, GroupEnds, GroupMember, Reason, StatusUpdate, TaskDescription,
+        TaskEnd, TaskLaunch, TaskState, Uri,
     },
     time::{Mono, Now, Wall},
 };
@@ -56,6 +56,7 @@ pub(super) fn task(name: &str) -> TaskLaunch {
             uris: Vec::new(),
         },
         executor: None,
+        group: None,
         data: Vec::new(),
         kill_grace_ms: None,
         max_completion_ms: None,
@@ -73,6 +74,7 @@ pub(super) fn executor_task(name: &str, starts: bool) -> TaskLaunch {
     launch.description.executor = Some(Box::new(ExecutorInfo {
         id: ExecutorId::new("pool").unwrap(),
         name: String::new(),
+        kind: ExecutorKind::Custom,
         source: String::new(),
         resources,
         command,
@@ -81,6 +83,26 @@ pub(super) fn executor_task(name: &str, starts: bool) -> TaskLaunch {
         labels: BTreeMap::new(),
     }));
     launch
+}
+
+/// A group of tasks for the executor `pod`, which is the one in the box and takes half a cpu.
+pub(super) fn group(names: &[&str], starts: bool) -> Vec<TaskLaunch> {
+    let mut tasks: Vec<TaskLaunch> = names.iter().map(|name| task(name)).collect();
+    for (place, launch) in tasks.iter_mut().enumerate() {
+        let mut named = executor_task(names[0], starts && place == 0);
+        let mut info = named.description.executor.take().unwrap();
+        info.id = ExecutorId::new("pod").unwrap();
+        info.kind = ExecutorKind::Group;
+        info.command = Command::none();
+        launch.executor_resources = named.executor_resources;
+        launch.description.executor = Some(info);
+        launch.description.group = Some(Box::new(GroupMember {
+            first: task_id(names[0]),
+            size: u32::try_from(names.len()).unwrap(),
+            ends: GroupEnds::Together,
+        }));
+    }
+    tasks
 }
 
 /// A task that has something to fetch.
@@ -116,6 +138,11 @@ impl Disk {
             Change::Task(record) => {
                 let key = (record.framework, record.launch.description.task_id.clone());
                 self.records.insert(key, *record);
+            }
+            Change::Group(records) => {
+                for record in records {
+                    self.apply(Change::Task(Box::new(record)));
+                }
             }
             Change::Operations(record) => self.operations = *record,
             Change::Executor(record) => {
@@ -309,6 +336,13 @@ impl Rig {
                 let known = record(self, &task.task_id).expect("handed over before it is on disk");
                 self.starts.push((known.framework, task.task_id.clone()));
             }
+            ExecutorEvent::LaunchGroup { tasks } => {
+                for task in tasks {
+                    let known =
+                        record(self, &task.task_id).expect("handed over before it is on disk");
+                    self.starts.push((known.framework, task.task_id.clone()));
+                }
+            }
             ExecutorEvent::Acknowledged { task, update } => {
                 if let Some(known) = record(self, task) {
                     let taken = known.updates_taken.contains(update);
@@ -338,8 +372,14 @@ impl Rig {
         } else {
             return;
         };
-        let waiting = self.pending.iter().filter_map(|(_, change)| {
-            if let Change::Task(record) = change { Some(record.as_ref()) } else { None }
+        let waiting = self.pending.iter().flat_map(|(_, change)| {
+            if let Change::Task(record) = change {
+                std::slice::from_ref(record.as_ref())
+            } else if let Change::Group(records) = change {
+                records.as_slice()
+            } else {
+                &[]
+            }
         });
         let records = self.disk.records.values().chain(waiting);
         let of_them = records.filter(|it| ended.is_none_or(|ended| it.framework == ended));

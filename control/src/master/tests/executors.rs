@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meshos_protocol::{
-    executor::{ExecutorInfo, MESSAGE_BYTES_MAX},
+    executor::{ExecutorInfo, ExecutorKind, MESSAGE_BYTES_MAX},
     ids::{AgentId, ExecutorId, FrameworkId},
     messages::{
         agent::{ExecutorReport, ToLeader},
@@ -29,6 +29,7 @@ fn info() -> ExecutorInfo {
     ExecutorInfo {
         id: pool(),
         name: String::new(),
+        kind: ExecutorKind::Custom,
         source: String::new(),
         resources: "cpus:1;mem:64".parse().unwrap(),
         command: task("any", "cpus:1").command,

@@ -6,6 +6,7 @@ mod ends;
 mod executors;
 mod framework_updates;
 mod frameworks;
+mod groups;
 mod hints;
 mod history;
 mod holds;

@@ -320,6 +320,7 @@ impl World {
             resources: resources.parse().unwrap(),
             executors: Some(Vec::new()),
             operations: Some(Vec::new()),
+            groups: true,
             attributes: Attributes::default(),
             domain: None,
             tasks: Vec::new(),
@@ -465,6 +466,7 @@ pub(super) fn task(name: &str, resources: &str) -> TaskDescription {
             uris: Vec::new(),
         },
         executor: None,
+        group: None,
         data: Vec::new(),
         kill_grace_ms: None,
         max_completion_ms: None,
@@ -554,6 +556,14 @@ fn to_agent(message: &ToAgent) -> String {
                 })
                 .collect();
             format!("launch {framework} {}", tasks.join(", "))
+        }
+        ToAgent::LaunchGroup { framework, tasks, .. } => {
+            let (framework, user, tasks) = (*framework, String::new(), tasks.clone());
+            to_agent(&ToAgent::Launch { framework, user, info: None, tasks }).replacen(
+                "launch",
+                "launch group",
+                1,
+            )
         }
         ToAgent::Operate { uuid, operation, .. } => {
             let kind = serde_json::to_value(operation).unwrap()["t"].as_str().unwrap().to_owned();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meshos_control::agent::{Counters, ExecutorView, TaskView};
 use meshos_protocol::{
-    executor::ExecutorInfo,
+    executor::{ExecutorInfo, ExecutorKind},
     ids::{AgentId, ExecutorId, NodeId, TaskId},
     role::Role,
     task::{Command, TaskDescription, TaskLaunch},
@@ -26,6 +26,7 @@ fn record(task: &str, container: &str, executor: Option<&ExecutorInfo>) -> TaskR
                 resources: "cpus:0.5;mem:64".parse().unwrap(),
                 command,
                 executor: executor.cloned().map(Box::new),
+                group: None,
                 data: Vec::new(),
                 kill_grace_ms: None,
                 max_completion_ms: None,
@@ -51,6 +52,7 @@ pub(in crate::reads) fn view() -> View {
     let info = ExecutorInfo {
         id: ExecutorId::new("ex").unwrap(),
         name: "the executor".into(),
+        kind: ExecutorKind::Custom,
         source: "src".into(),
         resources: "cpus:0.1".parse().unwrap(),
         command: record("x", "x", None).launch.description.command,

@@ -15,7 +15,7 @@ use meshos_isolation::{
 };
 use meshos_mesos::executor;
 use meshos_protocol::{
-    executor::ExecutorInfo,
+    executor::{ExecutorInfo, ExecutorKind},
     ids::{AgentId, ContainerId, FrameworkId},
     messages::executor::TOKEN_VARIABLE,
     resources::Resources,
@@ -27,6 +27,7 @@ use super::{
     Input, Sandboxes, Volumes,
     executors::{Executors, make_token},
 };
+use crate::group_executor;
 
 /// Launches that may be under way at a time; a fetch counts as one.
 const LAUNCHES_MAX: usize = 256;
@@ -47,6 +48,8 @@ pub(super) struct Containers {
     sandboxes: Sandboxes,
     volumes: Volumes,
     rules: TaskRules,
+    /// This node's own, as it was found when the node started.
+    program: PathBuf,
     launches: Arc<Semaphore>,
     /// The newest limits of containers that are being changed; none while they are.
     limits: Arc<Mutex<BTreeMap<ContainerId, Option<isolation::Limits>>>>,
@@ -59,13 +62,13 @@ impl Containers {
         events: mpsc::Receiver<ContainerEvent>,
         sandboxes: Sandboxes,
         volumes: Volumes,
-        rules: TaskRules,
+        (rules, program): (TaskRules, PathBuf),
         mailbox: mpsc::Sender<Input>,
     ) -> Self {
         tokio::spawn(pass_on(events, mailbox.clone()));
         let launches = Arc::new(Semaphore::new(LAUNCHES_MAX));
         let limits = Arc::default();
-        Self { containerizer, sandboxes, volumes, rules, launches, limits, mailbox }
+        Self { containerizer, sandboxes, volumes, rules, program, launches, limits, mailbox }
     }
 
     pub(super) fn start(
@@ -119,7 +122,10 @@ impl Containers {
         let mut environment: Vec<_> = info.command.environment.clone().into_iter().collect();
         environment.extend(executors.variables(framework, agent, &info, &sandbox));
         let limits = limits(resources, self.rules.pids_max);
-        let spec = self.spec(&container, info.command, (user, environment), limits, sandbox);
+        let command = self.command_of(info);
+        let spec = command.and_then(|command| {
+            self.spec(&container, command, (user, environment), limits, sandbox)
+        });
         let token_file = executors.token_file(&container);
         let containerizer = Arc::clone(&self.containerizer);
         let (launches, mailbox) = (Arc::clone(&self.launches), self.mailbox.clone());
@@ -149,6 +155,22 @@ impl Containers {
             // The loop is gone only when the node stops.
             let _listening = mailbox.send(Input::Core(event)).await;
         });
+    }
+
+    /// What is executed as an executor: the framework's program, or this one.
+    fn command_of(&self, info: ExecutorInfo) -> Result<Command, String> {
+        match info.kind {
+            ExecutorKind::Custom => Ok(info.command),
+            ExecutorKind::Group => {
+                let program = self.program.to_str();
+                let program = program.ok_or("the path of this node's program is not UTF-8")?;
+                let line = CommandLine::exec(program, [group_executor::COMMAND]);
+                Ok(Command { line, ..info.command })
+            }
+            ExecutorKind::Unknown => {
+                Err("the executor is of a kind that this node's release does not know".to_owned())
+            }
+        }
     }
 
     /// Changes what a running container may use. Of several changes in a row the newest counts.

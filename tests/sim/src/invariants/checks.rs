@@ -4,6 +4,7 @@ use super::{
     accounted, capacity, conserved, demand, drained, fair_shares, fencing, known_records,
     known_tasks, no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets,
     remembered, reservations, start_once, terminal_final, truthful, update_order, updates_settled,
+    whole_groups,
 };
 use crate::world::World;
 
@@ -24,6 +25,7 @@ pub fn check_always(world: &mut World) {
         terminal_final::check(&key, life);
         update_order::check(&key, life);
         truthful::check(&key, life);
+        whole_groups::check(&world.oracle, &key, life);
     }
 }
 

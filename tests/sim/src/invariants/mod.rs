@@ -28,6 +28,7 @@ mod terminal_final;
 mod truthful;
 mod update_order;
 mod updates_settled;
+mod whole_groups;
 
 pub use checks::{
     check_always, not_yet_emptied, not_yet_fair, not_yet_offered, not_yet_quiet, not_yet_settled,

@@ -65,6 +65,7 @@ impl Outbox {
             }
             ExecutorEvent::Subscribed(_)
             | ExecutorEvent::Launch { .. }
+            | ExecutorEvent::LaunchGroup { .. }
             | ExecutorEvent::Kill { .. }
             | ExecutorEvent::Acknowledged { .. }
             | ExecutorEvent::Shutdown { .. }
