@@ -4,7 +4,6 @@ mod conversion;
 mod invariants;
 mod ledger;
 mod portion;
-mod promised;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,6 @@ use meshos_protocol::{ids::AgentId, resources::Resources};
 
 pub(crate) use ledger::Returned;
 pub(crate) use portion::Portion;
-pub(crate) use promised::{Promised, PromisedByRole};
 
 use crate::{
     arena::Key, filters::Filters, membership::Membership, min_allocatable::MinAllocatable,
@@ -51,8 +49,6 @@ pub(crate) struct Agent {
     holdings: BTreeMap<Key<Membership>, Holding>,
     /// How many of them are offered something.
     offers: usize,
-    /// What roles are offered of the pool, when several may be offered the same; empty otherwise.
-    promised: PromisedByRole,
 }
 
 /// What one framework in one role holds of an agent.
@@ -93,7 +89,6 @@ impl Agent {
             overcommitted: false,
             holdings: BTreeMap::new(),
             offers: 0,
-            promised: PromisedByRole::new(),
         };
         agent.set_total(total);
         agent

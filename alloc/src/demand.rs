@@ -36,8 +36,6 @@ struct Together {
     offered: Option<(u64, Vec<u32>)>,
     /// It was offered and taken back for the sake of others: they go first, once.
     yields: bool,
-    /// Its time was over before all of it could be offered.
-    expired: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -72,8 +70,7 @@ impl Demand {
             Ok(Request { agent: request.agent, wanted, left: request.count })
         };
         let requests = requests.iter().map(request).collect::<Result<_, _>>()?;
-        let together = |until| Together { until, offered: None, yields: false, expired: false };
-        let together = together_until.map(together);
+        let together = together_until.map(|until| Together { until, offered: None, yields: false });
         Ok(Self { requests, given: BTreeMap::new(), together })
     }
 
@@ -110,20 +107,8 @@ impl Demand {
         }
     }
 
-    /// The time is over for what was wanted together: nothing is wanted any more.
-    pub(crate) fn expire(&mut self) {
-        self.end();
-        if let Some(together) = &mut self.together {
-            together.expired = true;
-        }
-    }
-
-    /// Whether it ended so.
-    pub(crate) fn is_expired(&self) -> bool {
-        self.together.as_ref().is_some_and(|together| together.expired)
-    }
-
-    fn end(&mut self) {
+    /// The time has come: nothing is wanted any more.
+    pub(crate) fn end(&mut self) {
         self.requests.iter_mut().for_each(|request| request.left = 0);
     }
 

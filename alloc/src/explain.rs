@@ -37,23 +37,19 @@ pub enum SkipRule {
     ConsumptionUnknown,
     /// The framework has said what it wants, and what it may have here is not that.
     NotRequested,
-    /// The framework wants several things at once or not at all, and not all of them are to be had.
-    NotTogether,
     /// What it may have here is less than the framework wants to be offered.
     BelowWish,
     /// The framework is offered this agent, and has not answered yet.
     OfferedAlready,
-    /// What it may have here is held for somebody else, who has not yet answered an offer.
+    /// What is free is held for somebody else, who has not yet answered an offer.
     OfferedElsewhere,
-    /// Something that it may have is free, but less than is worth an offer.
+    /// Something is free, but less than is worth an offer.
     BelowMinimum,
-    /// Nothing that it may have is free.
+    /// Nothing is free.
     NothingFree,
-    /// All that is worth an offer, whether it is free or not, is reserved for roles that are neither
-    /// this one nor above it.
+    /// What is free is reserved for roles that are neither this one nor above it.
     ReservedForOtherRole,
-    /// What the role may have, free or not, is revocable or reserved in a way that the framework does not
-    /// understand.
+    /// What is free is revocable, shared or reserved in a way that the framework does not understand.
     NotUnderstood,
     /// The agent does not fulfil the framework's constraints.
     Constraint,
@@ -67,8 +63,6 @@ pub enum SkipRule {
     AgentInactive,
     /// All that the framework has said it wants is offered or used already.
     DemandMet,
-    /// The time is over in which the framework wanted several things at once, and they were not to be had.
-    GangExpired,
     /// The framework has suppressed offers for the role.
     Suppressed,
     /// The framework is not connected, or not in the role any more.
@@ -77,14 +71,13 @@ pub enum SkipRule {
 
 impl SkipRule {
     /// All rules, the nearest to an offer first.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 21] = [
         Self::Refused,
         Self::TimedOut,
         Self::TurnTaken,
         Self::QuotaLimit,
         Self::ConsumptionUnknown,
         Self::NotRequested,
-        Self::NotTogether,
         Self::BelowWish,
         Self::OfferedAlready,
         Self::OfferedElsewhere,
@@ -98,7 +91,6 @@ impl SkipRule {
         Self::NotOfferable,
         Self::AgentInactive,
         Self::DemandMet,
-        Self::GangExpired,
         Self::Suppressed,
         Self::Inactive,
     ];
@@ -112,7 +104,6 @@ impl SkipRule {
             Self::QuotaLimit => "quota_limit",
             Self::ConsumptionUnknown => "consumption_unknown",
             Self::NotRequested => "not_requested",
-            Self::NotTogether => "not_together",
             Self::BelowWish => "below_wish",
             Self::OfferedAlready => "offered_already",
             Self::OfferedElsewhere => "offered_elsewhere",
@@ -126,7 +117,6 @@ impl SkipRule {
             Self::NotOfferable => "not_offerable",
             Self::AgentInactive => "agent_inactive",
             Self::DemandMet => "demand_met",
-            Self::GangExpired => "gang_expired",
             Self::Suppressed => "suppressed",
             Self::Inactive => "inactive",
         }
@@ -140,23 +130,21 @@ impl SkipRule {
             Self::QuotaLimit => 3,
             Self::ConsumptionUnknown => 4,
             Self::NotRequested => 5,
-            Self::NotTogether => 6,
-            Self::BelowWish => 7,
-            Self::OfferedAlready => 8,
-            Self::OfferedElsewhere => 9,
-            Self::BelowMinimum => 10,
-            Self::NothingFree => 11,
-            Self::ReservedForOtherRole => 12,
-            Self::NotUnderstood => 13,
-            Self::Constraint => 14,
-            Self::OtherRegion => 15,
-            Self::Gpu => 16,
-            Self::NotOfferable => 17,
-            Self::AgentInactive => 18,
-            Self::DemandMet => 19,
-            Self::GangExpired => 20,
-            Self::Suppressed => 21,
-            Self::Inactive => 22,
+            Self::BelowWish => 6,
+            Self::OfferedAlready => 7,
+            Self::OfferedElsewhere => 8,
+            Self::BelowMinimum => 9,
+            Self::NothingFree => 10,
+            Self::ReservedForOtherRole => 11,
+            Self::NotUnderstood => 12,
+            Self::Constraint => 13,
+            Self::OtherRegion => 14,
+            Self::Gpu => 15,
+            Self::NotOfferable => 16,
+            Self::AgentInactive => 17,
+            Self::DemandMet => 18,
+            Self::Suppressed => 19,
+            Self::Inactive => 20,
         }
     }
 }
@@ -291,11 +279,6 @@ pub struct Fit {
     /// On how many agents there is too little of each resource, rules aside; resources by their keys, as in
     /// [`shown::key_of`].
     pub lacking: BTreeMap<String, usize>,
-    /// Those on which it does not fit, each under the first thing that decides it: how many under each
-    /// rule,
-    pub kept_by: BTreeMap<SkipRule, usize>,
-    /// and how many under each resource; by its key.
-    pub short_of: BTreeMap<String, usize>,
     /// The agents that came nearest: where the least is lacking, then by rule.
     pub nearest: Vec<TaskMiss>,
 }
@@ -321,7 +304,7 @@ pub struct TaskExplanation {
 pub struct Shares {
     /// How many roles there are.
     pub roles: usize,
-    /// The least shares of the lowest bands, in this order, and those of the roles that are asked about.
+    /// The least shares, in this order, and those of the roles that are asked about.
     pub shown: Vec<RoleShare>,
 }
 
@@ -332,9 +315,6 @@ pub struct RoleShare {
     pub role: Role,
     /// Its share over its weight, as the policy sees it.
     pub share: Share,
-    /// Its band, if the policy has bands: among the roles beside it a lower one is served first, whatever
-    /// the shares.
-    pub band: i64,
 }
 
 /// An agent on which a task nearly fits.
@@ -373,9 +353,6 @@ pub struct WholeRole {
     /// What it holds, offered or used.
     #[serde(serialize_with = "shown::quantities_as_map")]
     pub held: ScalarQuantities,
-    /// What it holds of what may be taken back at any time, offered or used. It counts for nothing.
-    #[serde(serialize_with = "shown::quantities_as_map")]
-    pub revocable: ScalarQuantities,
     /// How much of that is offered and not answered yet.
     #[serde(serialize_with = "shown::quantities_as_map")]
     pub offered: ScalarQuantities,

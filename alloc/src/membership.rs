@@ -76,8 +76,6 @@ impl Membership {
             Some(SkipRule::Inactive)
         } else if self.suppressed {
             Some(SkipRule::Suppressed)
-        } else if self.demand().is_some_and(Demand::is_expired) {
-            Some(SkipRule::GangExpired)
         } else if self.demand().is_some_and(Demand::is_met) {
             Some(SkipRule::DemandMet)
         } else {

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 /// What a role, with all roles below it, is guaranteed and may not exceed.
 ///
 /// A role consumes what it holds of the unreserved pool, offered or allocated, and all that is
-/// reserved for it or for roles below it, used or not. Revocable resources do not count. When several
-/// are offered the same of an agent, what all offers to the role there hold counts, but no more than is free.
+/// reserved for it or for roles below it, used or not. Revocable resources do not count.
 ///
 /// What is guaranteed and not used is lent: it is offered to others when nobody in the role wants
 /// it. When somebody does, it goes there first, and offers to others that have not been answered are
@@ -56,23 +55,6 @@ pub enum QuotaError {
         limited: Role,
         /// What that may not exceed.
         limit: Amount,
-    },
-    /// The role cannot reach its limit.
-    #[error(
-        "role {role} would be limited to {name}:{limit}, but role {limited} above it is limited to \
-         {name}:{above}, which counts for both; say at most as much, or force it"
-    )]
-    LimitAboveLimit {
-        /// The role.
-        role: Role,
-        /// The resource.
-        name: ResourceName,
-        /// What the role would be limited to.
-        limit: Amount,
-        /// The role above it.
-        limited: Role,
-        /// What that may not exceed.
-        above: Amount,
     },
     /// More would be guaranteed than there is.
     #[error(

@@ -206,9 +206,6 @@ pub(crate) struct Tree {
     shared_out: Option<ScalarQuantities>,
     /// What of the total is reserved for a role or for those below it.
     reserved: BTreeMap<Role, ScalarQuantities>,
-    /// How much of what those in a role or below it are offered only some of them can get, as others are
-    /// offered the same.
-    twice: BTreeMap<Role, ScalarQuantities>,
     policy: Box<dyn Policy>,
     half_life: Option<Duration>,
     /// What those used who are not in the tree at present.
@@ -240,7 +237,6 @@ impl Tree {
             excluded,
             shared_out: None,
             reserved: BTreeMap::new(),
-            twice: BTreeMap::new(),
             half_life: policy.half_life(),
             policy,
             remembered: BTreeMap::new(),
@@ -284,11 +280,6 @@ impl Tree {
         weights.keys().chain(priorities.keys()).chain(quotas.keys())
     }
 
-    /// The roles for which something is reserved, and those above them.
-    pub(crate) fn reserved_for(&self) -> impl Iterator<Item = &Role> {
-        self.reserved.keys()
-    }
-
     /// The weight of a role, in thousandths.
     pub(crate) fn weight_millis(&self, role: &Role) -> u64 {
         self.settings.weights.get(role).copied().unwrap_or(WEIGHT_DEFAULT_MILLIS)
@@ -314,8 +305,7 @@ impl Tree {
         self.rank_of(node).share
     }
 
-    /// Where it stands as of now among those beside it.
-    pub(crate) fn rank_of(&self, node: &Node) -> Rank {
+    fn rank_of(&self, node: &Node) -> Rank {
         self.rank_holding(node, &node.counts())
     }
 

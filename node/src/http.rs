@@ -11,7 +11,6 @@ mod address;
 mod changes;
 mod events;
 mod gate;
-mod idle;
 mod principals;
 mod reads;
 mod routes;

@@ -9,5 +9,5 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use agent_store::AgentStore;
+pub(crate) use agent_store::{AgentStore, Loaded};
 pub(crate) use writer::{StoreHandle, Written, start_writer};

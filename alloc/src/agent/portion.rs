@@ -36,57 +36,16 @@ impl Agent {
     pub(crate) fn closed(&self) -> Option<SkipRule> {
         if self.is_open() {
             None
-        } else if let Some(rule) = self.barred() {
-            Some(rule)
-        } else if self.allocatable || self.least.is_met_by(&self.offered()) {
-            Some(SkipRule::OfferedElsewhere)
-        } else {
-            Some(too_little(&self.free))
-        }
-    }
-
-    /// The rule by which nobody is offered this agent, whatever is free there.
-    pub(crate) fn barred(&self) -> Option<SkipRule> {
-        if !self.active {
+        } else if !self.active {
             Some(SkipRule::AgentInactive)
         } else if !self.offerable {
             Some(SkipRule::NotOfferable)
+        } else if self.allocatable || self.least.is_met_by(&self.offered()) {
+            Some(SkipRule::OfferedElsewhere)
+        } else if self.free.is_empty() {
+            Some(SkipRule::NothingFree)
         } else {
-            None
-        }
-    }
-
-    /// Whether it is offered something here.
-    pub(crate) fn is_offered_to(&self, key: Key<Membership>) -> bool {
-        self.holdings.get(&key).is_some_and(|holding| !holding.offered.is_empty())
-    }
-
-    /// What would be free if all offers came back. When offers are optimistic, it is.
-    pub(crate) fn free_or_offered(&self) -> Resources {
-        match self.optimistic || self.offers == 0 {
-            true => self.free.clone(),
-            false => &self.free + &self.offered().exclusive(),
-        }
-    }
-
-    /// The rule by which a membership is offered nothing of an agent that has too little left that it
-    /// may have. Where what is offered, or what is used, would do, the rest is not to blame.
-    pub(crate) fn withheld(&self, key: Key<Membership>, membership: &Membership) -> SkipRule {
-        if self.is_offered_to(key) {
-            return SkipRule::OfferedAlready;
-        }
-        let suited = |resources: &Resources| match self.special {
-            true => resources.filter(|resource| membership.may_have(resource)),
-            false => resources.clone(),
-        };
-        if self.least.is_met_by(&suited(&self.free_or_offered())) {
-            SkipRule::OfferedElsewhere
-        } else if !self.special || self.least.is_met_by(&suited(&self.total)) {
-            too_little(&suited(&self.free))
-        } else if self.least.is_met_by(&self.total.for_role(&membership.role)) {
-            SkipRule::NotUnderstood
-        } else {
-            SkipRule::ReservedForOtherRole
+            Some(SkipRule::BelowMinimum)
         }
     }
 
@@ -142,7 +101,7 @@ impl Agent {
             return Ok(Portion { resources, requested, whole, part: false });
         }
         let available = self.available_to(key)?;
-        let (resources, requested) = self.cut(&available, (key, membership), headroom)?;
+        let (resources, requested) = self.cut(&available, membership, headroom)?;
         self.check_standing(key, (standing, turns), |refused| refused.contains(&resources))?;
         let whole = whole || !requested.is_empty();
         Ok(Portion { resources, requested, whole, part: false })
@@ -172,7 +131,7 @@ impl Agent {
         headroom: Headroom,
     ) -> Option<Resources> {
         let available = self.available_with(key, lent).ok()?;
-        let (resources, _) = self.cut(&available, (key, membership), Some(headroom)).ok()?;
+        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         let open = match self.filters.standing(key, membership) {
             Standing::Open | Standing::TurnTaken { revived: true } => true,
             // Whoever has refused a remainder has not refused all.
@@ -187,10 +146,10 @@ impl Agent {
     fn cut(
         &self,
         available: &Resources,
-        (key, membership): (Key<Membership>, &Membership),
+        membership: &Membership,
         headroom: Option<Headroom>,
     ) -> Result<(Resources, Vec<Requested>), SkipRule> {
-        let allowed = self.allowed(available, key, membership)?;
+        let allowed = self.allowed(available, membership)?;
         let Some(headroom) = headroom.filter(|headroom| !headroom.is_unlimited()) else {
             return self.wanted(allowed, membership);
         };
@@ -228,7 +187,7 @@ impl Agent {
         headroom: Option<Headroom>,
     ) -> Result<Resources, SkipRule> {
         let available = self.available_with(key, lent)?;
-        let resources = self.allowed(&available, key, membership)?;
+        let resources = self.allowed(&available, membership)?;
         match headroom.filter(|headroom| !headroom.is_unlimited()) {
             None => Ok(resources),
             Some(headroom) => headroom.cut(&resources, &self.least).ok_or(SkipRule::QuotaLimit),
@@ -260,7 +219,6 @@ impl Agent {
     fn allowed(
         &self,
         available: &Resources,
-        key: Key<Membership>,
         membership: &Membership,
     ) -> Result<Resources, SkipRule> {
         if !self.special {
@@ -270,13 +228,9 @@ impl Agent {
         if self.least.is_met_by(&allowed) {
             return Ok(allowed);
         }
-        Err(self.withheld(key, membership))
+        let understood = self.least.is_met_by(&available.for_role(&membership.role));
+        Err(if understood { SkipRule::NotUnderstood } else { SkipRule::ReservedForOtherRole })
     }
-}
-
-/// The rule for less than is worth an offer. Shared volumes are always free, and never offered alone.
-fn too_little(free: &Resources) -> SkipRule {
-    if free.exclusive().is_empty() { SkipRule::NothingFree } else { SkipRule::BelowMinimum }
 }
 
 impl Headroom {

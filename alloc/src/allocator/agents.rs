@@ -2,7 +2,7 @@
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
-    resources::{Resources, ScalarQuantities},
+    resources::Resources,
     role::Role,
 };
 
@@ -51,7 +51,6 @@ impl Allocator {
             self.tree.change_total(&total, &before);
             self.reservations_came(&total);
             self.limits_moved |= !self.limited.is_empty();
-            self.promises_changed(key);
         }
         self.agents[key].remote = self.is_remote(key);
         forget_constraints(&mut self.memberships, key);
@@ -97,9 +96,6 @@ impl Allocator {
                 self.expiries.remove(&(at, key));
             }
             self.tree.change_total(&Resources::new(), page.total());
-            for (role, promised) in page.promised() {
-                self.tree.change_twice(role, &promised.twice, &ScalarQuantities::new());
-            }
             self.limits_moved |= !self.limited.is_empty();
             self.reclaim_due = true;
         }

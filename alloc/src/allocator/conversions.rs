@@ -77,7 +77,6 @@ impl Allocator {
     fn converted(&mut self, agent: Key<Agent>, conversion: &Conversion) {
         self.tree.change_total(&conversion.converted, &conversion.consumed);
         self.limits_moved |= !self.limited.is_empty();
-        self.promises_changed(agent);
         self.reservations_came(&conversion.converted);
         self.disappoint(agent);
         self.agent_changed(agent, true);

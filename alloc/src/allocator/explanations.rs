@@ -16,13 +16,13 @@ use crate::{
     Share,
     agent::{Agent, Holding},
     arena::Key,
+    demand::Demand,
     explain::{
         AgentExplanation, Explanation, Fit, Holder, NearMiss, RequestExplanation, RoleExplanation,
         RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, TaskMiss, WholeRole,
     },
     filters::Standing,
     membership::{Framework, Membership},
-    policy::Rank,
     tree::{Node, Scope, WEIGHT_DEFAULT_MILLIS},
 };
 
@@ -34,13 +34,6 @@ const REQUESTS_MAX: usize = 5;
 const MEMBERS_MAX: usize = 20;
 /// How many roles are compared, beside those that are asked about.
 const SHARES_MAX: usize = 10;
-
-/// What decides that something does not fit on an agent.
-enum Decisive {
-    Rule(SkipRule),
-    /// There is too little of a resource.
-    Lack(String),
-}
 
 impl Allocator {
     /// Why a framework is offered what it is. Looks at every agent, so it is for answers, not for
@@ -76,11 +69,9 @@ impl Allocator {
     }
 
     /// How a role with all roles below it stands among the others, who waits in it, and what keeps
-    /// agents from the first of them. Nothing when nobody is in it and nothing is set or reserved for
-    /// it.
+    /// agents from the first of them. Nothing when nobody is in it and nothing is set for it.
     pub fn explain_role(&self, role: &Role) -> Option<WholeRole> {
-        let mut others = self.tree.configured().chain(self.tree.reserved_for());
-        if self.tree.role(role).is_none() && !others.any(|known| known == role) {
+        if self.tree.role(role).is_none() && !self.tree.configured().any(|known| known == role) {
             return None;
         }
         let state = self.role_state(role);
@@ -117,7 +108,6 @@ impl Allocator {
             consumed: state.consumed,
             held: state.held,
             offered: state.offered,
-            revocable: self.revocable_held(within),
             waiting: state.waiting,
             waiting_in_all: self.tree.waiting(),
             position,
@@ -125,18 +115,6 @@ impl Allocator {
             frameworks,
             first,
         })
-    }
-
-    /// What of what may be taken back at any time some hold together, offered or used.
-    fn revocable_held(&self, whose: impl Fn(Key<Membership>) -> bool) -> ScalarQuantities {
-        let mut sum = ScalarQuantities::new();
-        for page in self.agents.iter().map(|(_, page)| page) {
-            for (_, holding) in page.holdings().iter().filter(|(key, _)| whose(**key)) {
-                sum += &holding.allocated.revocable().quantities();
-                sum += &holding.offered.revocable().quantities();
-            }
-        }
-        sum
     }
 
     /// Who holds something of an agent, and which rule keeps it from whom. Looks at everybody who
@@ -238,6 +216,8 @@ impl Allocator {
         // What may be taken back, wanted by one that does not say that it takes such.
         let says_so = self.memberships[key].capabilities.revocable_resources;
         let unsaid = if says_so { Resources::new() } else { wanted.revocable() };
+        // Whoever wants several things together asked for all of them, though none is offered alone.
+        let together = self.memberships[key].demand().and_then(Demand::together_until).is_some();
         let is_unsaid = |mine: &Resource| {
             mine.metadata().revocable && unsaid.iter().any(|wanted| wanted.name() == mine.name())
         };
@@ -256,9 +236,7 @@ impl Allocator {
                 rule.max(Some(SkipRule::NotUnderstood))
             } else {
                 // That it has too little of something says the same, and more.
-                let of_demand = |it: &SkipRule| *it == SkipRule::NotRequested && !short.is_empty();
-                // What is wanted together was asked for, though none of it is offered alone.
-                rule.filter(|it| *it != SkipRule::NotTogether && !of_demand(it))
+                rule.filter(|it| *it != SkipRule::NotRequested || (short.is_empty() && !together))
             };
             match rule {
                 Some(rule) => *fit.skipped.entry(rule).or_default() += 1,
@@ -266,10 +244,6 @@ impl Allocator {
                 None => {}
             }
             if rule.is_some() || !short.is_empty() {
-                match self.decisive((*agent, key), &wanted, rule, &short) {
-                    Decisive::Rule(rule) => *fit.kept_by.entry(rule).or_default() += 1,
-                    Decisive::Lack(name) => *fit.short_of.entry(name).or_default() += 1,
-                }
                 let hostname = self.agents[*agent].profile.hostname.clone();
                 fit.nearest.push(TaskMiss { agent: *id, hostname, rule, short });
                 keep_nearest_to_task(&mut fit.nearest);
@@ -278,55 +252,17 @@ impl Allocator {
         fit
     }
 
-    /// What decides that something does not fit on an agent that a rule keeps away, or that is short of
-    /// something.
-    fn decisive(
-        &self,
-        (agent, key): (Key<Agent>, Key<Membership>),
-        wanted: &Resources,
-        rule: Option<SkipRule>,
-        short: &BTreeMap<String, Resources>,
-    ) -> Decisive {
-        let lasting = |rule: &SkipRule| *rule >= SkipRule::ReservedForOtherRole;
-        if let Some(rule) = rule.filter(|rule| short.is_empty() || lasting(rule)) {
-            return Decisive::Rule(rule);
-        }
-        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        let lacks = |available: &Resources| {
-            let suited = available.filter(|resource| membership.may_have(resource));
-            let missing = |part: &&Resource| {
-                suited.find(&Resources::from(Resource::clone(part)), &membership.role).is_none()
-            };
-            wanted.iter().find(missing).map(key_of)
-        };
-        if let Some(name) = lacks(page.total()) {
-            return Decisive::Lack(name);
-        }
-        match lacks(&page.free_or_offered()) {
-            // If only the offers were answered.
-            None => Decisive::Rule(match page.is_offered_to(key) {
-                true => SkipRule::OfferedAlready,
-                false => SkipRule::OfferedElsewhere,
-            }),
-            Some(_) if rule == Some(SkipRule::NothingFree) => Decisive::Rule(SkipRule::NothingFree),
-            Some(name) => Decisive::Lack(name),
-        }
-    }
-
-    /// The shares of the roles, over their weights, by band: the least, and those of `own`.
+    /// The shares of the roles, over their weights: the least, and those of `own`.
     fn shares(&self, own: &[&Role]) -> Shares {
-        let all = self.tree.roles().map(|(role, node)| (self.tree.rank_of(node), role));
+        let all = self.tree.roles().map(|(role, node)| (self.tree.share(node), role));
         let mut all: Vec<_> = all.collect();
         all.sort_unstable();
         let shown = all
             .iter()
             .enumerate()
             .filter(|(place, (_, role))| *place < SHARES_MAX || own.contains(role));
-        let shown = shown.map(|(_, (Rank { band, share }, role))| RoleShare {
-            role: (*role).clone(),
-            share: *share,
-            band: *band,
-        });
+        let shown =
+            shown.map(|(_, (share, role))| RoleShare { role: (*role).clone(), share: *share });
         Shares { roles: all.len(), shown: shown.collect() }
     }
 
@@ -345,10 +281,19 @@ impl Allocator {
     /// offered it says more than that it is not to be had at present.
     fn skip_rule(&self, agent: Key<Agent>, key: Key<Membership>) -> Option<SkipRule> {
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
+        let closed = page.closed();
+        if matches!(closed, Some(SkipRule::AgentInactive | SkipRule::NotOfferable)) {
+            return closed;
+        }
+        let is_own = || page.holdings().get(&key).is_some_and(|it| !it.offered.is_empty());
+        let closed = match closed {
+            Some(SkipRule::OfferedElsewhere) if is_own() => Some(SkipRule::OfferedAlready),
+            _ => closed,
+        };
         let look = Look { tree: &self.tree, page, agent, turns: true };
-        let closed = || (!page.is_open()).then(|| page.withheld(key, membership));
-        let rule = page.barred().or_else(|| page.unsuited(agent, membership)).or_else(closed);
-        rule.or_else(|| look.at(key, membership, |refused, free| refused.contains(free)).err())
+        page.unsuited(agent, membership)
+            .or(closed)
+            .or_else(|| look.at(key, membership, |refused, free| refused.contains(free)).err())
     }
 
     /// How many are served before a membership.

@@ -185,7 +185,7 @@ impl Allocator {
             self.forget_gang(key);
             let membership = &mut self.memberships[key];
             if let Some(demand) = membership.demand_mut() {
-                demand.expire();
+                demand.end();
             }
             self.failed_gangs.push((membership.framework, membership.role.clone()));
             self.membership_changed(key, false);

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshos_protocol::{
-    resources::{Resources, ScalarQuantities},
-    role::Role,
-};
+use meshos_protocol::resources::{Resources, ScalarQuantities};
 
 use super::Allocator;
 use crate::{
@@ -55,21 +52,7 @@ impl Allocator {
         let known: usize = self.frameworks.values().map(|entry| entry.memberships.len()).sum();
         assert_eq!(known, self.memberships.len(), "memberships belong to frameworks");
         self.tree.check_invariants();
-        self.check_promises();
         self.check_wishes();
-    }
-
-    /// What only some of those can get who are offered it is known of every agent, and of all together.
-    fn check_promises(&self) {
-        let mut twice = BTreeMap::<Role, ScalarQuantities>::new();
-        for page in self.agents.iter().map(|(_, page)| page) {
-            assert_eq!(*page.promised(), page.count_promised(&self.memberships), "{}", page.id);
-            for (role, promised) in page.promised() {
-                *twice.entry(role.clone()).or_default() += &promised.twice;
-            }
-        }
-        twice.retain(|_, amounts| !amounts.is_empty());
-        assert_eq!(twice, *self.tree.twice(), "what is offered to several");
     }
 
     fn check_wishes(&self) {

@@ -1,7 +1,5 @@
 //! The ledger: what is offered is accepted or comes back, what is allocated comes back in the end.
 
-use std::collections::BTreeSet;
-
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
     resources::Resources,
@@ -11,7 +9,7 @@ use meshos_protocol::{
 
 use super::Allocator;
 use crate::{
-    agent::{Agent, Promised, Returned},
+    agent::{Agent, Returned},
     arena::Key,
     membership::Membership,
     options::OfferMode,
@@ -52,7 +50,6 @@ impl Allocator {
         let used = used.intersection(offered);
         let accepted = self.agents[agent].accept(holder, &used);
         self.tree.charge(self.memberships[holder].node, &accepted, Charge::Accept);
-        self.promises_changed(agent);
         self.demand_answered(agent, holder, &accepted, false);
         self.return_offered(
             agent,
@@ -125,7 +122,6 @@ impl Allocator {
         let first = self.agents[agent].adopt(holder, resources);
         self.memberships[holder].agents += usize::from(first);
         self.tree.charge(self.memberships[holder].node, resources, Charge::Adopt);
-        self.promises_changed(agent);
         self.limit_exceeded |= self.tree.exceeds_limit(role);
         self.disappoint(agent);
         // What is left may suit others, and the role may be able to spare what it is offered.
@@ -229,24 +225,6 @@ impl Allocator {
         }
     }
 
-    /// Counts what roles are promised by the offers of an agent, after a change of what is offered or free
-    /// there. Where more is free for those who are offered the same, offers may have to come back.
-    pub(super) fn promises_changed(&mut self, agent: Key<Agent>) {
-        let Some(before) = self.agents[agent].recount_promised(&self.memberships) else { return };
-        let now = self.agents[agent].promised();
-        let nothing = Promised::default();
-        for role in before.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
-            let [before, now] = [&before, now].map(|all| all.get(role).unwrap_or(&nothing));
-            self.tree.change_twice(role, &before.twice, &now.twice);
-            if !now.twice.contains(&before.twice) {
-                self.limit_exceeded |= self.tree.exceeds_limit(role);
-            }
-            if !now.consumed().contains(&before.consumed()) {
-                self.limits_moved |= !self.limited.is_empty();
-            }
-        }
-    }
-
     fn settle(
         &mut self,
         agent: Key<Agent>,
@@ -258,7 +236,6 @@ impl Allocator {
             return;
         }
         self.tree.charge(self.memberships[holder].node, &returned.resources, charge);
-        self.promises_changed(agent);
         self.limits_moved |= !self.limited.is_empty();
         if returned.last {
             self.holds_on_one_less(holder);

@@ -294,35 +294,30 @@ impl Allocator {
     /// Wants offers back until all roles keep their limits, as far as offers can bring that about.
     pub(super) fn enforce_limits(&mut self) {
         let mut excesses = self.tree.excesses();
-        let mut back = Vec::new();
+        let mut excess = Vec::new();
         for (agent, page) in self.agents.iter().filter(|(_, page)| page.has_offers()) {
-            let within = |limited: &Role, holder: Key<Membership>| {
-                let role = &self.memberships[holder].role;
-                limited == role || limited.is_ancestor_of(role)
-            };
-            let mut gone = Vec::new();
-            let consumed = |limited: &Role, gone: &[Key<Membership>]| {
-                page.consumed_by_offers(|it| within(limited, it) && !gone.contains(&it))
-            };
             for (holder, holding) in page.holdings() {
+                let role = &self.memberships[*holder].role;
                 let pool = pool(&holding.offered);
-                let helps = |(limited, excess): (&Role, &ScalarQuantities)| {
-                    within(limited, *holder)
-                        && pool.iter().any(|part| !excess.get(part.name()).is_zero())
-                };
-                if !excesses.iter().any(helps) {
+                let mut helps = false;
+                for (limited, excess) in &mut excesses {
+                    if limited == role || limited.is_ancestor_of(role) {
+                        helps |= pool.iter().any(|part| !excess.get(part.name()).is_zero());
+                    }
+                }
+                if !helps {
                     continue;
                 }
-                let before = gone.clone();
-                gone.push(*holder);
-                for (limited, excess) in excesses.iter_mut().filter(|it| within(it.0, *holder)) {
-                    let less = consumed(limited, &before).saturating_sub(&consumed(limited, &gone));
-                    *excess = excess.saturating_sub(&less);
+                let back = pool.quantities();
+                for (limited, excess) in &mut excesses {
+                    if limited == role || limited.is_ancestor_of(role) {
+                        *excess = excess.saturating_sub(&back);
+                    }
                 }
+                excess.push((agent, *holder));
             }
-            back.extend(gone.into_iter().map(|holder| (agent, holder)));
         }
-        for offered in back {
+        for offered in excess {
             self.want_back(offered, (RescindCause::Limit, None));
         }
     }

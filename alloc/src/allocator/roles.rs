@@ -9,8 +9,7 @@ use meshos_protocol::{
 
 use super::Allocator;
 use crate::{
-    PastUse, Policy, Quota, QuotaError, arena::Key, membership::Membership, options::OfferMode,
-    quota::Headroom,
+    PastUse, Policy, Quota, QuotaError, arena::Key, membership::Membership, quota::Headroom,
 };
 
 impl Allocator {
@@ -79,11 +78,8 @@ impl Allocator {
             return;
         }
         let (tree, memberships) = (&self.tree, &self.memberships);
-        let optimistic = self.options.offers == OfferMode::Optimistic;
         let woken = |(key, before): (&Key<Membership>, &Headroom)| match memberships.get(*key) {
             None => Some((*key, false)),
-            // When several are offered the same, it goes by the agent how much more that is.
-            Some(_) if optimistic => Some((*key, true)),
             Some(member) => tree.headroom(member.node).exceeds(before).then_some((*key, true)),
         };
         let woken: Vec<_> = self.limited.iter().filter_map(woken).collect();

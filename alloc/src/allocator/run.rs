@@ -165,8 +165,7 @@ impl Allocator {
                 skips.count(key, page.filters.refusal_rule(key));
                 return None;
             }
-            let node = memberships[key].node;
-            let headroom = tree.has_quota().then(|| tree.headroom_on(node, page));
+            let headroom = tree.has_quota().then(|| tree.headroom(memberships[key].node));
             // Whatever keeps it from the agent: with more headroom it might want more of it.
             if let Some(headroom) = headroom.as_ref().filter(|headroom| !headroom.is_unlimited()) {
                 limited.entry(key).or_default().narrow_to(headroom);
@@ -260,16 +259,13 @@ impl Allocator {
         membership.agents += usize::from(first);
         self.tree.charge(membership.node, &resources, Charge::Offer);
         let (framework, role) = (membership.framework, membership.role.clone());
-        self.promises_changed(agent);
         grants.push(Grant { framework, role, agent: id, resources, gang });
-        if let Some(demand) = self.memberships[holder].demand_mut() {
+        if let Some(demand) = membership.demand_mut() {
             demand.give(agent, requested);
             self.membership_changed(holder, false);
         }
-        // What is left may suit those whom all of it did not suit; and those of this role may be offered
-        // the same now, whatever its limit.
-        let more = self.options.offers == OfferMode::Exclusive || self.tree.has_quota();
-        self.agent_changed(agent, more);
+        // What is left may suit those whom all of it did not suit.
+        self.agent_changed(agent, self.options.offers == OfferMode::Exclusive);
     }
 }
 
@@ -305,7 +301,7 @@ impl<'a> Look<'a> {
             return Err(rule);
         }
         if membership.demand().is_some_and(|demand| demand.together_until().is_some()) {
-            return Err(SkipRule::NotTogether);
+            return Err(SkipRule::NotRequested);
         }
         let found = self.page.portion_for(key, membership, self.turns, headroom(), covers);
         let unknown = |rule: &SkipRule| *rule == SkipRule::QuotaLimit && self.tree.limits_held();
@@ -313,7 +309,7 @@ impl<'a> Look<'a> {
     }
 
     pub(super) fn headroom(self, membership: &Membership) -> Option<Headroom> {
-        self.tree.has_quota().then(|| self.tree.headroom_on(membership.node, self.page))
+        self.tree.has_quota().then(|| self.tree.headroom(membership.node))
     }
 }
 

@@ -68,12 +68,11 @@ impl Allocator {
         self.agent_keys.values().map(|key| agent_state(&self.agents[*key]))
     }
 
-    /// All roles that a framework is in, that hold something, for which something is reserved or that
-    /// have a setting of their own, and the roles above them.
+    /// All roles that a framework is in, that hold something or that have a weight of their own,
+    /// and the roles above them.
     pub fn roles(&self) -> Vec<RoleState> {
         let known = self.tree.roles().map(|(role, _)| role);
-        let known = known.chain(self.tree.configured()).chain(self.tree.reserved_for());
-        let roles: BTreeSet<&Role> = known.collect();
+        let roles: BTreeSet<&Role> = self.tree.configured().chain(known).collect();
         roles.into_iter().map(|role| self.role_state(role)).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshos_protocol::{resources::ScalarQuantities, role::Role};
+use meshos_protocol::resources::ScalarQuantities;
 
 use super::{Kind, LISTS, NEEDY, Node, Tree, WAITING};
 use crate::arena::Key;
@@ -38,11 +38,6 @@ impl Tree {
                 self.check_node(node, children);
             }
         }
-    }
-
-    /// What of the offers to roles is counted twice.
-    pub(crate) fn twice(&self) -> &BTreeMap<Role, ScalarQuantities> {
-        &self.twice
     }
 
     fn check_node(&self, node: &Node, children: &[&Node]) {

@@ -9,7 +9,6 @@ use meshos_protocol::{
 
 use super::{Kind, Node, Tree, ledger};
 use crate::{
-    agent::Agent,
     arena::Key,
     quota::{Headroom, Quota, QuotaError},
 };
@@ -76,11 +75,7 @@ impl Tree {
     pub(crate) fn consumption(&self, role: &Role) -> ScalarQuantities {
         let mut consumed = self.reserved.get(role).cloned().unwrap_or_default();
         if let Some(node) = self.role(role) {
-            let held = node.held.saturating_sub(&node.held_reserved);
-            consumed += &match self.twice.get(role) {
-                Some(twice) => held.saturating_sub(twice),
-                None => held,
-            };
+            consumed += &node.held.saturating_sub(&node.held_reserved);
         }
         consumed
     }
@@ -88,60 +83,23 @@ impl Tree {
     fn consumed(&self, role: &Role, node: &Node, name: &ResourceName) -> Amount {
         let reserved = self.reserved.get(role).map_or(Amount::ZERO, |all| all.get(name));
         let held = node.held.get(name).remaining_after(node.held_reserved.get(name));
-        let twice = self.twice.get(role).map_or(Amount::ZERO, |all| all.get(name));
-        reserved.saturating_add(held.remaining_after(twice))
-    }
-
-    /// More or less of what a role is offered is counted twice.
-    pub(crate) fn change_twice(
-        &mut self,
-        role: &Role,
-        before: &ScalarQuantities,
-        now: &ScalarQuantities,
-    ) {
-        let sum = self.twice.entry(role.clone()).or_default();
-        *sum += now;
-        *sum = sum.saturating_sub(before);
-        if sum.is_empty() {
-            self.twice.remove(role);
-        }
-        if let Some(nodes) = self.roles.get(role).copied() {
-            self.refresh_unmet(nodes.role);
-        }
+        reserved.saturating_add(held)
     }
 
     /// How much more a framework may have of the unreserved pool before a role above it meets its
     /// limit.
     pub(crate) fn headroom(&self, framework: Key<Node>) -> Headroom {
-        self.headroom_beside(framework, |_, _| None)
-    }
-
-    /// The same of one agent: where its role consumes no more by being offered all that is free there
-    /// than it may, because others in it are offered the same, there is no limit.
-    pub(crate) fn headroom_on(&self, framework: Key<Node>, page: &Agent) -> Headroom {
-        self.headroom_beside(framework, |role, name| page.not_promised(role, name))
-    }
-
-    /// `most` answers how much more a role could consume of a resource at all, if that is known.
-    fn headroom_beside(
-        &self,
-        framework: Key<Node>,
-        most: impl Fn(&Role, &ResourceName) -> Option<Amount>,
-    ) -> Headroom {
         let mut headroom = Headroom::default();
         if !self.has_quota() {
             return headroom;
         }
         for (role, node, quota) in self.quotas_above(framework) {
             for (name, limit) in &quota.limit {
-                if self.limits_held {
-                    headroom.narrow(name, Amount::ZERO);
-                    continue;
-                }
-                let rest = limit.remaining_after(self.consumed(role, node, name));
-                if most(role, name).is_none_or(|most| most > rest) {
-                    headroom.narrow(name, rest);
-                }
+                let rest = match self.limits_held {
+                    true => Amount::ZERO,
+                    false => limit.remaining_after(self.consumed(role, node, name)),
+                };
+                headroom.narrow(name, rest);
             }
         }
         headroom
@@ -239,8 +197,7 @@ impl Tree {
         self.check_capacity(quotas)
     }
 
-    /// Whether no limit of the role or of one above it keeps it from what it is to be guaranteed, and none
-    /// above it from its own limit.
+    /// Whether no limit of the role or of one above it keeps it from what it is to be guaranteed.
     fn check_reachable(
         &self,
         role: &Role,
@@ -250,16 +207,6 @@ impl Tree {
         for limited in role.with_those_above() {
             let of = quotas.get(&limited).or_else(|| self.settings.quotas.get(&limited));
             let Some(Quota { limit, .. }) = of else { continue };
-            let beyond = |(name, own): (&ResourceName, &Amount)| {
-                limit
-                    .get(name)
-                    .filter(|above| *above < own)
-                    .map(|above| (name.clone(), *own, *above))
-            };
-            if let Some((name, own, above)) = quota.limit.iter().find_map(beyond) {
-                let role = role.clone();
-                return Err(QuotaError::LimitAboveLimit { role, name, limit: own, limited, above });
-            }
             for (name, guarantee) in quota.guarantee.iter() {
                 if let Some(&limit) = limit.get(name).filter(|limit| **limit < guarantee) {
                     let (role, name) = (role.clone(), name.clone());

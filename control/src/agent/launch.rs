@@ -61,6 +61,7 @@ impl Agent {
             kill_asked: false,
             drain: None,
             overdue: false,
+            checks: None,
             updates_taken: Vec::new(),
         };
         let write = self.write_for(&key, Change::Task(Box::new(record.clone())), effects);
@@ -168,6 +169,9 @@ impl Agent {
     ) {
         if let Some(key) = self.executor_containers.get(&container).cloned() {
             self.executor_started(now, &key, effects);
+            return;
+        }
+        if self.checks.is_probe(&container) {
             return;
         }
         let key = self.containers.get(&container).cloned();

@@ -77,7 +77,7 @@ pub enum NotExplained {
     Closed(FrameworkId),
     /// Nobody is in the role.
     #[error(
-        "no framework is in role {0}, and nothing is set or reserved for it; `meshos roles` shows what there is"
+        "no framework is in role {0}, and nothing is set for it; `meshos roles` shows what there is"
     )]
     NoRole(Role),
     /// There is no such node.

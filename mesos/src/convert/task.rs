@@ -8,7 +8,7 @@ use meshos_protocol::{
     task::{Command, CommandLine, TaskDescription, Uri},
 };
 
-use super::{labels, resource};
+use super::{check, labels, resource};
 use crate::schema;
 
 /// Reads a task that is launched on offers for these roles.
@@ -35,6 +35,13 @@ pub fn read(task: &schema::TaskInfo, roles: &BTreeSet<Role>) -> Result<TaskDescr
         data: Vec::new(),
         kill_grace_ms: task.kill_policy.as_ref().map(kill_grace).transpose()?.flatten(),
         max_completion_ms: milliseconds(task.max_completion_time.as_ref(), "max_completion_time")?,
+        health_check: task
+            .health_check
+            .as_deref()
+            .map(check::read_health)
+            .transpose()?
+            .map(Box::new),
+        check: task.check.as_deref().map(check::read).transpose()?.map(Box::new),
         labels: labels(task.labels.as_ref()),
     })
 }
@@ -68,13 +75,8 @@ fn milliseconds(
 }
 
 fn refuse_what_is_not_supported(task: &schema::TaskInfo) -> Result<(), String> {
-    let asked = [
-        ("'health_check'", task.health_check.is_some()),
-        ("'check'", task.check.is_some()),
-        ("'limits'", !task.limits.is_empty()),
-    ];
-    if let Some((field, _)) = asked.iter().find(|(_, is_asked)| *is_asked) {
-        return Err(format!("Task's {field} is not supported by this release"));
+    if !task.limits.is_empty() {
+        return Err("Task's 'limits' is not supported by this release".to_owned());
     }
     task.container.as_deref().map_or(Ok(()), refuse_container)
 }
@@ -101,7 +103,7 @@ fn refuse_container(container: &schema::ContainerInfo) -> Result<(), String> {
     }
 }
 
-fn read_command(command: &schema::CommandInfo) -> Result<Command, String> {
+pub(super) fn read_command(command: &schema::CommandInfo) -> Result<Command, String> {
     let value = command.value.clone().unwrap_or_default();
     let line = match command.shell.unwrap_or(true) {
         true if command.value.is_none() => {

@@ -63,11 +63,7 @@ pub(super) fn roles(view: &View) -> Vec<RoleRow<'_>> {
 /// The policy in force, and the one that operators chose when the leader's release does not know it.
 pub(super) fn policy(view: &View) -> Result<Answer, Failure> {
     let unknown = view.policy_on_record.as_ref().filter(|chosen| **chosen != view.policy);
-    let mut answer = json!({ "policy": view.policy });
-    if let Some(unknown) = unknown {
-        answer["unknown"] = json!(unknown);
-    }
-    Answer::json(&answer)
+    Answer::json(&json!({ "policy": view.policy, "unknown": unknown }))
 }
 
 impl Api {

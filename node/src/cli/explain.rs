@@ -14,7 +14,6 @@ use meshos_protocol::{ids::FrameworkId, resources::Resources, role::Role};
 use serde_json::Value;
 
 use super::{
-    Usage,
     common::{Common, readable},
     output,
     text::{encode, wrap},
@@ -53,7 +52,7 @@ enum What {
     /// Say why nothing is offered to a framework
     Framework {
         /// The framework's id, as `meshos frameworks` shows it
-        #[arg(value_parser = framework_id)]
+        #[arg(value_parser = readable::<FrameworkId>)]
         id: String,
         #[command(flatten)]
         common: Common,
@@ -79,10 +78,10 @@ enum What {
     #[command(after_help = TASK_HELP)]
     Task {
         /// The task's id, or FRAMEWORK/TASK when several frameworks have one of that id
-        #[arg(value_name = "TASK")]
+        #[arg(value_name = "TASK", required_unless_present = "resources")]
         task: Option<String>,
         /// Whose task it is that waits
-        #[arg(long, value_name = "ID", requires = "resources", conflicts_with = "task", value_parser = framework_id)]
+        #[arg(long, value_name = "ID", requires = "resources", conflicts_with = "task", value_parser = readable::<FrameworkId>)]
         framework: Option<String>,
         /// What the task that waits would use, such as cpus:2;mem:512
         #[arg(long, value_name = "AMOUNTS", requires = "framework", conflicts_with = "task", value_parser = readable::<Resources>)]
@@ -108,21 +107,13 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
         }
         What::Task { task: Some(task), common, .. } => {
             let (framework, task) = task.split_once('/').unwrap_or(("-", &task));
-            let framework = framework_id(framework).unwrap_or_else(|_| framework.to_owned());
-            let path = format!("/api/explain/task/{}/{}", encode(&framework), encode(task));
+            let path = format!("/api/explain/task/{}/{}", encode(framework), encode(task));
             (path, common, task::launched)
         }
-        What::Task {
-            task: None,
-            framework: Some(framework),
-            resources: Some(resources),
-            role,
-            common,
-        } => (waiting_path(&framework, role.as_deref(), &resources), common, task::waiting),
-        What::Task { task: None, .. } => {
-            let text = "name a task that was launched, as in `meshos explain task F3/web-1`, or what one \
-                        that waits would use: --framework F3 --resources 'cpus:2;mem:512'";
-            return Err(Usage(text.to_owned()).into());
+        What::Task { task: None, framework, resources, role, common } => {
+            let (framework, resources) =
+                (framework.unwrap_or_default(), resources.unwrap_or_default());
+            (waiting_path(&framework, role.as_deref(), &resources), common, task::waiting)
         }
     };
     let value = common.get(&path).await?;
@@ -133,18 +124,6 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
         output::line(&lines.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The id of a framework, also when it is given as Mesos's API writes it: `<cluster>-0002` is F2.
-fn framework_id(text: &str) -> Result<String, String> {
-    let is_number =
-        |digits: &&str| digits.len() >= 4 && digits.bytes().all(|it| it.is_ascii_digit());
-    let of_mesos = text.rsplit_once('-').filter(|(cluster, _)| !cluster.is_empty());
-    let number = of_mesos.map(|(_, digits)| digits).filter(is_number);
-    match number.and_then(|digits| digits.parse().ok()) {
-        Some(number) => Ok(FrameworkId(number).to_string()),
-        None => readable::<FrameworkId>(text),
-    }
 }
 
 /// Where the API explains a framework.
@@ -177,19 +156,5 @@ mod tests {
             "/api/explain/task/F7?resources=cpus%3A2%3Bmem%3A64&role=a%2Fb"
         );
         assert_eq!(waiting_path("F7", None, "mem:1"), "/api/explain/task/F7?resources=mem%3A1");
-    }
-
-    #[test]
-    fn frameworks_are_known_by_the_ids_of_both_apis() {
-        let cluster = "c0ffee00-1234-4321-8888-123456789abc";
-        for (text, id) in [("F2", "F2"), ("F10000", "F10000")] {
-            assert_eq!(framework_id(text).as_deref(), Ok(id));
-        }
-        assert_eq!(framework_id(&format!("{cluster}-0002")).as_deref(), Ok("F2"));
-        assert_eq!(framework_id(&format!("{cluster}-10000")).as_deref(), Ok("F10000"));
-        for text in ["2", "-0002", "x-2", "F", "c-99999999999999999999999"] {
-            let error = framework_id(text).unwrap_err();
-            assert!(error.contains("expected F<number>"), "{error}");
-        }
     }
 }

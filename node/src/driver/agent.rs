@@ -3,6 +3,7 @@
 mod containers;
 mod disks;
 mod executors;
+mod probes;
 mod sandboxes;
 mod volumes;
 
@@ -15,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use meshos_control::agent::{Agent, AgentConfig, Effect, Event, View};
+use meshos_control::agent::{Agent, AgentConfig, Effect, Event, FoundContainer, Recovered, View};
 use meshos_isolation::{ContainerEvent, Containerizer, Usage, garbage::Rule};
 use meshos_protocol::{
     ids::{ContainerId, Fence},
@@ -32,11 +33,12 @@ use crate::{
     clock::Clock,
     cluster::{Leader, LeaderEvent, LeaderStream, Reach},
     net::Net,
-    storage::{AgentStore, StoreHandle, Written, start_writer},
+    storage::{AgentStore, Loaded, StoreHandle, Written, start_writer},
 };
 use containers::{Containers, TaskRules};
 use disks::Disks;
 use executors::{Executors, Said};
+use probes::Probes;
 pub(crate) use sandboxes::{Sandboxes, Status as SandboxStatus};
 use volumes::Volumes;
 
@@ -152,6 +154,7 @@ pub(crate) struct Service {
     containers: Containers,
     volumes: Volumes,
     executors: Executors,
+    probes: Probes,
     sandboxes: Sandboxes,
     leader: LeaderStream<ToAgentFrame>,
     reach: Reach,
@@ -176,16 +179,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     let sandboxes = Sandboxes::new(options.data_dir.join("sandboxes"), options.sandbox_rule);
     containers::hold(&sandboxes, &found, &loaded.tasks, &loaded.executors);
     let mut effects = Vec::new();
-    let recovered = meshos_control::agent::Recovered {
-        agent: loaded.agent,
-        fence: options.fence,
-        records: loaded.tasks,
-        executors: loaded.executors,
-        ends: loaded.ends,
-        containers: found,
-        operations: loaded.operations,
-        boot_changed,
-    };
+    let recovered = as_found(loaded, found, options.fence, boot_changed);
     recovered.check_fit(&options.config.resources)?;
     let disks = Disks::of(&options.config.resources);
     disks.check().map_err(anyhow::Error::msg)?;
@@ -197,12 +191,15 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     let dir = |name: &str| options.data_dir.join(name);
     let executors = Executors::new(dir("executors"), sandboxes.clone(), sender.clone(), times);
     let volumes = Volumes::new(dir("volumes"), disks, sender.clone());
+    let rules = TaskRules { allow_root: options.allow_root_tasks, pids_max: options.task_pids_max };
+    let containerizer = Arc::clone(&options.containerizer);
+    let probes = Probes::new(containerizer, sandboxes.clone(), rules.allow_root, sender.clone())?;
     let containers = Containers::new(
         Arc::clone(&options.containerizer),
         options.container_events,
         sandboxes.clone(),
         volumes.clone(),
-        TaskRules { allow_root: options.allow_root_tasks, pids_max: options.task_pids_max },
+        rules,
         sender.clone(),
     );
     let view = Snapshot::new(agent.view());
@@ -222,6 +219,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         containers,
         volumes,
         executors,
+        probes,
         sandboxes: handle.sandboxes.clone(),
         leader: LeaderStream::new(options.net, StreamClass::Agent, options.leader),
         reach: options.reach,
@@ -232,6 +230,25 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         effects,
     };
     Ok((service, handle))
+}
+
+/// What the node has found, in the agent's words.
+fn as_found(
+    loaded: Loaded,
+    containers: Vec<FoundContainer>,
+    fence: Option<Fence>,
+    boot_changed: bool,
+) -> Recovered {
+    Recovered {
+        agent: loaded.agent,
+        fence,
+        records: loaded.tasks,
+        executors: loaded.executors,
+        ends: loaded.ends,
+        containers,
+        operations: loaded.operations,
+        boot_changed,
+    }
 }
 
 fn spawn_store(
@@ -352,6 +369,8 @@ impl Service {
                     &resources,
                 );
             }
+            Effect::StartProbe { probe, how, task } => self.probes.start(probe, *how, &task),
+            Effect::EndProbe { probe } => self.probes.end(probe),
             Effect::ServeExecutor { container } => self.executors.serve(container),
             Effect::TellExecutor { container, event } => {
                 if let Some(event) = self.executors.tell(container, &event) {
@@ -369,6 +388,7 @@ impl Service {
             Effect::Destroy { container } => self.containers.destroy(container),
             Effect::Release { container } => {
                 self.executors.forget(&container);
+                self.probes.forget(&container);
                 self.containers.release(container);
             }
             Effect::Halt { why, wanted } => {

@@ -14,12 +14,6 @@ use crate::{api::ANSWER_BYTES_MAX, budget::Budget};
 /// The paths that need no credential, so that whoever watches over processes needs none, and clients of Mesos's API, which ask
 /// for the release without one: they tell whether the node is well and of which release it is, and nothing of what runs.
 const OPEN_PATHS: [&str; 3] = ["/health", "/version", "/master/version"];
-
-/// Whether what is at a path is told to anybody.
-pub(super) fn is_open(path: &str) -> bool {
-    OPEN_PATHS.contains(&path)
-}
-
 /// Bytes of the large bodies of frameworks.
 pub(super) const FRAMEWORKS_BYTES_MAX: usize = 32 << 20;
 /// Bytes of all other bodies: more than small ones on all the connections that a port may have.
@@ -168,7 +162,7 @@ impl Gate {
         self.names.check(headers).map_err(|(status, message)| Refused { status, message })?;
         match &self.keys {
             None => Ok(Caller::operator(ANYBODY)),
-            Some(_) if is_open(path) => Ok(Caller::operator(ANYBODY)),
+            Some(_) if OPEN_PATHS.contains(&path) => Ok(Caller::operator(ANYBODY)),
             Some(keys) => caller(keys, headers)
                 .map_err(|message| Refused { status: 401, message: message.to_owned() }),
         }

@@ -8,22 +8,17 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp::{
-    Filter as _,
-    filters::{BoxedFilter, path::FullPath},
-    reply::Response,
-};
+use warp::{filters::BoxedFilter, reply::Response};
 
 use super::{
     address::Names,
     gate::{Gate, Keys},
-    idle::{Caller, KNOWN_IDLE, UnderWay},
     principals::Principals,
     routes::{Port, routes},
     token::Token,
@@ -38,8 +33,6 @@ const HEADERS_MAX: usize = 64;
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 /// How long the system waits for a peer to acknowledge what was sent to it.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
-/// After how long without a word the system asks whether a peer is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 /// After the system refused to accept a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -48,7 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Limits {
     /// Connections that may be open; more are closed at once.
     pub connections: usize,
-    /// How long the head of a request may take, and how long a connection of a stranger may be idle.
+    /// How long the head of a request may take, and how long a connection may be idle.
     pub head: Duration,
 }
 
@@ -220,25 +213,18 @@ async fn serve_connection(
     if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
         tracing::debug!(%error, "a connection has no limit for what is not acknowledged");
     }
-    // Nothing may be said for long on some, and one whose peer has vanished must not stay.
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
-    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
-        tracing::debug!(%error, "a connection is not asked whether its peer is there");
-    }
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(KNOWN_IDLE)
+        .header_read_timeout(limits.head)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .half_close(false);
-    let caller = Caller::new();
-    let service = TowerToHyperService::new(warp::service(watched(routes, caller.clone())));
+    let service = TowerToHyperService::new(warp::service(routes));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = caller.is_idle(limits.head) => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -247,17 +233,4 @@ async fn serve_connection(
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended");
     }
-}
-
-/// The routes, and word of each request and its answer.
-fn watched(routes: BoxedFilter<(Response,)>, caller: Caller) -> BoxedFilter<(Response,)> {
-    warp::any()
-        .map(move || caller.asks())
-        .and(warp::path::full())
-        .and(routes)
-        .map(|asked: UnderWay, path: FullPath, response: Response| {
-            asked.answered(path.as_str(), response.status());
-            response
-        })
-        .boxed()
 }

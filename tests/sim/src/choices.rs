@@ -160,7 +160,9 @@ impl World {
             if let Some(framework) = driver.framework {
                 self.oracle.accepted(framework, &task_id);
             }
-            launch.push(description(task_id, resources, executor));
+            let mut task = description(task_id, resources, executor);
+            self.draw_checks(index, &mut task);
+            launch.push(task);
         }
         if restless && self.dice.chance(50) {
             // As if it had not understood that an offer is used up.
@@ -199,6 +201,8 @@ fn description(
         data: Vec::new(),
         kill_grace_ms: None,
         max_completion_ms: None,
+        health_check: None,
+        check: None,
         labels: BTreeMap::new(),
     }
 }

@@ -67,7 +67,7 @@ fn a_run_that_waits_is_told_what_every_node_lacks_and_how_far_the_nearest_is() {
     let id = framework_named(&cluster, leader, "big");
     waiting.wait_for_error_output("on none even if it were empty; 3 nodes lack cpus");
     let said = waiting.stderr().replace("\n  ", " ");
-    assert!(said.contains(" lack cpus:96"), "{said}");
+    assert!(said.contains(" lacks cpus:96"), "{said}");
 
     let arguments = ["task", "--framework", &id, "--resources", "cpus:100;mem:128", "--json"];
     for node in 0..3 {

@@ -21,8 +21,7 @@ fn revocable(cpus: i64) -> Resource {
     Resource::new(ResourceName::Cpus, Metadata::REVOCABLE, Amount::whole(cpus)).unwrap()
 }
 
-/// Of role `a`.
-pub(super) fn volume(shared: bool) -> Resource {
+fn volume(shared: bool) -> Resource {
     let volume = Volume { id: "v".to_owned(), ..Volume::default() };
     let metadata = Metadata {
         reservation: Reservation::new(role("a")),
@@ -48,7 +47,7 @@ fn revocable_resources_go_to_those_who_say_so_and_have_a_ledger_of_their_own() {
     assert_eq!(cluster.allocator.total().to_string(), "cpus:1;mem:64");
     assert_eq!(cluster.run()[0].resources, resources("cpus:1;mem:64"));
     let rules = cluster.allocator.explain(FIRST).unwrap().roles.remove(0).skipped;
-    assert_eq!(rules, BTreeMap::from([(SkipRule::OfferedAlready, 1)]));
+    assert_eq!(rules, BTreeMap::from([(SkipRule::NotUnderstood, 1)]));
     let capabilities = Capabilities { revocable_resources: true, ..Capabilities::default() };
     cluster.add_capable(2, &["*"], capabilities);
     let grant = cluster.run().remove(0);

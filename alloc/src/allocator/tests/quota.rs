@@ -336,27 +336,6 @@ fn a_quota_that_makes_no_sense_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_limit_above_that_of_a_role_above_is_refused() {
-    let mut cluster = Cluster::new();
-    set(&mut cluster, "web", "", "cpus:4");
-    let check = |quotas: &[(&str, &str)]| {
-        let quotas = quotas.iter().map(|(name, limit)| (role(name), quota("", limit)));
-        cluster.allocator.check_quotas(&quotas.collect())
-    };
-    let error = check(&[("web/a/b", "mem:64;cpus:50")]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "role web/a/b would be limited to cpus:50, but role web above it is limited to cpus:4, which \
-         counts for both; say at most as much, or force it"
-    );
-    for fine in ["cpus:4", "cpus:1;mem:4096", "mem:4096"] {
-        assert_eq!(check(&[("web/a", fine)]), Ok(()));
-    }
-    assert_eq!(check(&[("web", "cpus:50"), ("web/a", "cpus:50")]), Ok(()), "both are raised");
-    assert_eq!(check(&[("webs", "cpus:50")]), Ok(()), "another role");
-}
-
-#[test]
 fn quotas_that_are_set_together_are_held_against_each_other() {
     let mut cluster = Cluster::new();
     cluster.add_agent(1, "cpus:8;mem:1024");

@@ -2,15 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use meshos_protocol::{
-    ids::FrameworkId,
-    resources::{Amount, ResourceName},
-    role::Role,
-    time::Mono,
-};
+use meshos_protocol::{ids::FrameworkId, role::Role, time::Mono};
 
 use super::support::{Cluster, agent, resources, role};
-use crate::{Allocator, Grant, OfferMode, Options, Quota, RescindCause, SkipRule, policy};
+use crate::{OfferMode, Options, RescindCause, policy};
 
 fn split_cluster() -> Cluster {
     Cluster::with(Options::default(), 1)
@@ -111,7 +106,7 @@ fn the_first_to_accept_gets_what_several_are_offered() {
     let state = cluster.allocator.agent(agent(1)).unwrap();
     assert_eq!(state.offered, resources("cpus:8;mem:8192"), "what both are offered counts once");
     let allocator = &mut cluster.allocator;
-    let accept = |allocator: &mut Allocator, grant: &Grant, used: &str| {
+    let accept = |allocator: &mut crate::Allocator, grant: &crate::Grant, used: &str| {
         let (offered, used) = (&grant.resources, resources(used));
         allocator.accept(agent(1), grant.framework, &role("*"), offered, &used, None)
     };
@@ -124,78 +119,6 @@ fn the_first_to_accept_gets_what_several_are_offered() {
     assert_eq!(accept(allocator, &grants[0], "cpus:4;mem:64"), resources("cpus:2;mem:64"));
     allocator.check_invariants();
     assert_eq!(allocator.agent(agent(1)).unwrap().allocated, resources("cpus:8;mem:128"));
-}
-
-/// Role `a` may have four processors.
-fn optimistic_and_limited() -> Cluster {
-    let mut cluster = optimistic();
-    let limit = [(ResourceName::Cpus, Amount::whole(4))].into();
-    cluster.allocator.set_quota(&role("a"), Quota { limit, ..Quota::default() });
-    (1..=2).for_each(|number| cluster.add_framework(number, &["a"]));
-    cluster
-}
-
-fn consumed(cluster: &Cluster) -> String {
-    let state = cluster.allocator.roles().into_iter().find(|state| state.role == role("a"));
-    state.unwrap().consumed.to_string()
-}
-
-/// Takes back what is wanted back of these, and says why.
-fn take_back(cluster: &mut Cluster, open: &[Grant]) -> Vec<(u64, RescindCause)> {
-    let rescinds = cluster.allocator.take_rescinds();
-    for rescind in &rescinds {
-        let grant = open.iter().find(|grant| grant.framework == rescind.framework).unwrap();
-        let Grant { framework, role, agent, resources, .. } = grant;
-        cluster.allocator.take_back_offered(*agent, *framework, role, resources, None);
-        cluster.allocator.check_invariants();
-    }
-    rescinds.iter().map(|rescind| (rescind.framework.0, rescind.cause)).collect()
-}
-
-#[test]
-fn what_several_of_a_role_are_offered_counts_once_towards_its_limit() {
-    let mut cluster = optimistic_and_limited();
-    cluster.add_agent(1, "cpus:4;mem:4096");
-    let grants = cluster.run();
-    assert_eq!(grants.len(), 2, "only one of them can get it");
-    assert_eq!(consumed(&cluster), "cpus:4;mem:4096");
-    // Another agent is beyond the limit.
-    cluster.add_agent(2, "cpus:4;mem:4096");
-    assert_eq!(cluster.run(), []);
-    cluster.allocator.remove_agent(agent(2));
-    cluster.accept_text(&grants[0], "cpus:3;mem:64");
-    assert_eq!(
-        take_back(&mut cluster, &grants[1..]),
-        [(grants[1].framework.0, RescindCause::Taken)]
-    );
-    assert_eq!(consumed(&cluster), "cpus:3;mem:64");
-    let again: Vec<_> = cluster.run().into_iter().map(|grant| grant.resources.cpus()).collect();
-    assert_eq!(again, [Amount::whole(1); 2], "the rest of the limit, offered to both");
-    assert_eq!(consumed(&cluster), "cpus:4;mem:4096");
-}
-
-#[test]
-fn offers_that_could_all_be_accepted_count_each() {
-    let mut cluster = optimistic_and_limited();
-    cluster.add_agent(1, "cpus:8;mem:4096");
-    let grants = cluster.run();
-    assert_eq!(grants.len(), 1, "a second one of four could be accepted, too");
-    assert_eq!(grants[0].resources.cpus(), Amount::whole(4));
-    let other = FrameworkId(if grants[0].framework.0 == 1 { 2 } else { 1 });
-    let explained = cluster.allocator.explain(other).unwrap();
-    assert_eq!(explained.roles[0].skipped, BTreeMap::from([(SkipRule::QuotaLimit, 1)]));
-    // Somebody else's task leaves no more than what is offered to the first.
-    let task = resources("cpus:4");
-    cluster.allocator.add_allocated(agent(1), FrameworkId(3), &role("b"), &task);
-    assert_eq!(take_back(&mut cluster, &grants), []);
-    let grants: Vec<_> = grants.into_iter().chain(cluster.run()).collect();
-    assert_eq!(grants.len(), 2);
-    assert_eq!(consumed(&cluster), "cpus:4;mem:4096");
-    // It ends, so that both could be accepted: the limit is kept before anybody can do that.
-    cluster.allocator.recover_allocated(agent(1), FrameworkId(3), &role("b"), &task);
-    let back = take_back(&mut cluster, &grants);
-    assert!(!back.is_empty() && back.iter().all(|it| it.1 == RescindCause::Limit), "{back:?}");
-    assert!(consumed(&cluster).starts_with("cpus:4;"), "{}", consumed(&cluster));
 }
 
 #[test]

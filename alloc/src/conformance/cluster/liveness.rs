@@ -30,9 +30,6 @@ pub(super) struct Stock {
 pub(super) struct Consumption<'a> {
     pub(super) quotas: &'a BTreeMap<Role, Quota>,
     pub(super) consumed: BTreeMap<Role, ScalarQuantities>,
-    /// What of that is offered, by role and agent.
-    promised: BTreeMap<Role, BTreeMap<AgentId, ScalarQuantities>>,
-    optimistic: bool,
 }
 
 impl Consumption<'_> {
@@ -52,25 +49,6 @@ impl Consumption<'_> {
         }
         room
     }
-
-    /// The same on one agent. When several are offered the same, a role consumes nothing by what others in
-    /// it are offered already, so there is no limit where it may have the rest.
-    fn room_on(&self, role: &Role, stock: &Stock) -> BTreeMap<ResourceName, Amount> {
-        let mut room = BTreeMap::new();
-        for role in role.with_those_above() {
-            for (name, limit) in self.quotas.get(&role).into_iter().flat_map(|quota| &quota.limit) {
-                let left = limit.remaining_after(self.of(&role, name));
-                let promised = self.promised.get(&role).and_then(|all| all.get(&stock.agent));
-                let promised = promised.map_or(Amount::ZERO, |amounts| amounts.get(name));
-                let free = stock.free.filter(is_pool).exclusive().amount_of(name);
-                if !self.optimistic || free.remaining_after(promised) > left {
-                    let least = room.entry(name.clone()).or_insert(left);
-                    *least = left.min(*least);
-                }
-            }
-        }
-        room
-    }
 }
 
 impl Cluster {
@@ -83,8 +61,10 @@ impl Cluster {
                 *consumed.entry(role).or_default() += amounts;
             }
         };
+        let tasks = self.tasks.iter().map(|(_, role, _, held)| (role, held));
+        let offers = self.offers.iter().map(|(_, role, _, held, _)| (role, held));
         if !self.quotas.is_empty() {
-            for (_, role, _, held) in &self.tasks {
+            for (role, held) in tasks.chain(offers) {
                 let pool = held.filter(|part| is_pool(part) && !part.metadata().shared);
                 count(role, &pool.quantities());
             }
@@ -97,14 +77,7 @@ impl Cluster {
                 }
             }
         }
-        let stock = if self.quotas.is_empty() { Vec::new() } else { self.stock() };
-        let promised = self.quotas.keys().map(|role| (role.clone(), self.promised(role, &stock)));
-        let promised: BTreeMap<_, _> = promised.collect();
-        for (role, by_agent) in &promised {
-            let sum = consumed.entry(role.clone()).or_default();
-            by_agent.values().for_each(|amounts| *sum += amounts);
-        }
-        Consumption { quotas: &self.quotas, consumed, promised, optimistic: self.optimistic }
+        Consumption { quotas: &self.quotas, consumed }
     }
 
     /// What each agent has free. When offers are optimistic, what is offered is free as well.
@@ -148,18 +121,13 @@ impl Cluster {
         for member in self.account.waiting() {
             let room = consumption.room(&member.1);
             let mut portions = Vec::new();
-            for stock @ Stock { agent, total, free } in &stock {
-                // Of a gang all parts together are held against the limits.
-                let room_here = match self.account.wants_together(&member) {
-                    true => room.clone(),
-                    false => consumption.room_on(&member.1, stock),
-                };
+            for Stock { agent, total, free } in &stock {
                 if !self.account.suits(*agent, total, &member)
                     || self.has_its_offers(*agent, &member)
                 {
                     continue;
                 }
-                let Some(portion) = self.portion(&member, free, &room_here) else { continue };
+                let Some(portion) = self.portion(&member, free, &room) else { continue };
                 let waits_for = self.account.wants(*agent, &member, &portion)
                     && !self.account.refuses(*agent, &member, &portion, self.now);
                 assert!(!waits_for, "{member:?} is not offered {portion} of {agent}");

@@ -8,7 +8,7 @@ use meshos_protocol::{
     role::Role,
 };
 
-use super::{Cluster, liveness::Stock};
+use super::Cluster;
 use crate::AgentState;
 
 impl Cluster {
@@ -72,39 +72,14 @@ impl Cluster {
         offered
     }
 
-    /// What those in a role are offered of the pool, by agent. When several are offered the same, the role
-    /// gets no more of it than is free.
-    pub(super) fn promised(
-        &self,
-        role: &Role,
-        stock: &[Stock],
-    ) -> BTreeMap<AgentId, ScalarQuantities> {
-        let pool = |all: &Resources| on_account(all).unreserved().quantities();
-        let mut promised = BTreeMap::<AgentId, ScalarQuantities>::new();
-        let inside = |of: &Role| of == role || role.is_ancestor_of(of);
-        for (_, _, agent, offered, _) in self.offers.iter().filter(|offer| inside(&offer.1)) {
-            *promised.entry(*agent).or_default() += &pool(offered);
-        }
-        for Stock { agent, free, .. } in stock.iter().filter(|_| self.optimistic) {
-            if let Some(promised) = promised.get_mut(agent) {
-                let beyond = promised.saturating_sub(&pool(free));
-                *promised = promised.saturating_sub(&beyond);
-            }
-        }
-        promised
-    }
-
     /// What roles hold and consume is what those in them hold, and what is reserved for them: what is
     /// shared or may be taken back is on nobody's account.
     fn roles_add_up(&self, reserved: &BTreeMap<Role, ScalarQuantities>) {
-        let stock = self.stock();
         for state in self.allocator.roles() {
             let inside = |role: &Role| *role == state.role || state.role.is_ancestor_of(role);
             let (mut held, mut offered) = (Resources::new(), ScalarQuantities::new());
-            let mut consumed = ScalarQuantities::new();
             for (_, _, _, resources) in self.tasks.iter().filter(|task| inside(&task.1)) {
                 held += &on_account(resources);
-                consumed += &on_account(resources).unreserved().quantities();
             }
             for (_, _, _, resources, _) in self.offers.iter().filter(|offer| inside(&offer.1)) {
                 held += &on_account(resources);
@@ -112,7 +87,7 @@ impl Cluster {
             }
             assert_eq!(state.held, held.quantities(), "role {}: held", state.role);
             assert_eq!(state.offered, offered, "role {}: offered", state.role);
-            self.promised(&state.role, &stock).values().for_each(|promised| consumed += promised);
+            let mut consumed = held.unreserved().quantities();
             for (_, amounts) in reserved.iter().filter(|(role, _)| inside(role)) {
                 consumed += amounts;
             }

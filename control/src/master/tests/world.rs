@@ -468,6 +468,8 @@ pub(super) fn task(name: &str, resources: &str) -> TaskDescription {
         data: Vec::new(),
         kill_grace_ms: None,
         max_completion_ms: None,
+        health_check: None,
+        check: None,
         labels: BTreeMap::new(),
     }
 }
@@ -491,6 +493,8 @@ pub(super) fn status(
         executor: None,
         data: Vec::new(),
         exit: None,
+        healthy: None,
+        check_status: None,
     }
 }
 
@@ -510,6 +514,8 @@ pub(super) fn report(
         state,
         launched_at: None,
         started_at: None,
+        healthy: None,
+        check_status: None,
         unacknowledged: unacknowledged
             .iter()
             .map(|(state, number)| status(1, name, *state, Some(*number)))

@@ -144,8 +144,8 @@ mod tests {
                 "1 node has not yet reported to this leader",
                 "2 nodes are unreachable",
                 "in role *: 0 of 3 nodes could be offered now, 5 offers so far; 1 of 2 that wait go first; \
-             its share is 12.5 %; 1 node with nothing free for the \
-             framework (nothing_free); 2 nodes refused by the framework for the time being (refused)",
+             its share is 12.5 %; 1 node with nothing free (nothing_free); \
+             2 nodes refused by the framework for the time being (refused)",
                 "the nearest in role *: lab (aaaaaaaaaaaa.1) with cpus:1.5;mem:64 free, refused by the \
              framework for the time being (refused), for 5 s more",
                 "it wants cpus:8 2 times more, which fits on 0 of 3 nodes now, and on none even if it were \

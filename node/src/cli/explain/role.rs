@@ -23,7 +23,6 @@ struct WholeRole {
     consumed: Amounts,
     held: Amounts,
     offered: Amounts,
-    revocable: Amounts,
     waiting: usize,
     waiting_in_all: usize,
     position: Option<usize>,
@@ -64,14 +63,7 @@ pub(super) fn sentences(value: Value) -> Result<Vec<String>> {
         true => String::new(),
         false => format!(", {} of it in offers that are not answered yet", amounts(&told.offered)),
     };
-    let revocable = match told.revocable.is_empty() {
-        true => String::new(),
-        false => format!(
-            ", and {} of what may be taken back at any time, which counts for nothing",
-            amounts(&told.revocable)
-        ),
-    };
-    lines.push(format!("it holds {}{offered}{revocable}", amounts(&told.held)));
+    lines.push(format!("it holds {}{offered}", amounts(&told.held)));
     lines.push(match told.position {
         None => "nobody in it waits for offers".to_owned(),
         Some(position) => format!(

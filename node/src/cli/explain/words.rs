@@ -52,7 +52,6 @@ pub(super) struct Shares {
 struct RoleShare {
     role: String,
     share: Share,
-    band: i64,
 }
 
 /// A node on which something nearly fits.
@@ -77,9 +76,6 @@ pub(super) struct Fit {
     pub fits_when_empty: Option<usize>,
     pub skipped: Rules,
     pub lacking: Rules,
-    /// Each node once; a leader of an earlier release tells neither.
-    kept_by: Rules,
-    short_of: Rules,
     pub nearest: Vec<Miss>,
 }
 
@@ -120,21 +116,16 @@ impl Circumstances {
 }
 
 impl Shares {
-    /// The roles beside each other, the least share first, or the lowest band where the policy has
-    /// several.
+    /// The roles beside each other, the least share first.
     pub(super) fn sentence(&self) -> Option<String> {
         // One alone says nothing.
         if self.shown.len() < 2 {
             return None;
         }
-        let banded = self.shown.iter().any(|role| role.band != 0);
-        let order = if banded { "the lowest band first" } else { "the least first" };
-        let shown = self.shown.iter().map(|role| {
-            let band = if banded { format!(" in band {}", role.band) } else { String::new() };
-            format!("{} {}{band}", plain(&role.role), percent(&role.share))
-        });
+        let shown =
+            self.shown.iter().map(|role| format!("{} {}", plain(&role.role), percent(&role.share)));
         let mut text = format!(
-            "shares of the roles, over their weights, {order}: {}",
+            "shares of the roles, over their weights, the least first: {}",
             shown.collect::<Vec<_>>().join(", ")
         );
         let more = self.roles.saturating_sub(self.shown.len());
@@ -153,15 +144,11 @@ impl Fit {
         if self.fits_when_empty == Some(0) && self.considered > 0 {
             text += ", and on none even if it were empty";
         }
-        let (lacking, rules) = match self.kept_by.is_empty() && self.short_of.is_empty() {
-            true => (&self.lacking, &self.skipped),
-            false => (&self.short_of, &self.kept_by),
-        };
-        for (name, number) in lacking {
+        for (name, number) in &self.lacking {
             let lack = if *number == 1 { "lacks" } else { "lack" };
             text += &format!("; {} {lack} {}", count(*number, "node"), plain(name));
         }
-        for (rule, number) in rules {
+        for (rule, number) in &self.skipped {
             text += &format!("; {} {}", count(*number, "node"), because(rule));
         }
         text
@@ -191,39 +178,14 @@ pub(super) fn nearest(intro: &str, misses: &[Miss]) -> Option<String> {
     if misses.is_empty() {
         return None;
     }
-    // What several have in common is said once.
-    let mut told: Vec<(Vec<String>, &Miss)> = Vec::new();
-    for miss in misses.iter().take(NEAREST_SHOWN) {
-        let name = node_name(&miss.hostname, &miss.agent);
-        match told.iter_mut().find(|(_, other)| says_the_same(miss, other)) {
-            Some((names, _)) => names.push(name),
-            None => told.push((vec![name], miss)),
-        }
-    }
-    let told = told.iter().map(|(names, it)| {
-        let lack = if names.len() == 1 { "lacks" } else { "lack" };
-        format!("{}{}", listed(names), miss(it, lack))
-    });
-    Some(format!("{intro}: {}", told.collect::<Vec<_>>().join("; ")))
+    let misses = misses.iter().take(NEAREST_SHOWN).map(miss);
+    Some(format!("{intro}: {}", misses.collect::<Vec<_>>().join("; ")))
 }
 
-fn says_the_same(one: &Miss, other: &Miss) -> bool {
-    miss(one, "lack") == miss(other, "lack")
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn listed(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-fn miss(miss: &Miss, lack: &str) -> String {
-    let mut text = String::new();
+fn miss(miss: &Miss) -> String {
+    let mut text = node_name(&miss.hostname, &miss.agent);
     if !miss.short.is_empty() {
-        text += &format!(" {lack} {}", amounts(&miss.short));
+        text += &format!(" lacks {}", amounts(&miss.short));
     }
     if let Ok(free) = serde_json::from_value::<Amounts>(miss.free.clone()) {
         text += &format!(" with {} free", amounts(&free));
@@ -286,16 +248,13 @@ pub(super) fn because(rule: &str) -> String {
             "held back until all nodes have reported, as the role has a limit (consumption_unknown)"
         }
         "not_requested" => "without what the framework asked for (not_requested)",
-        "not_together" => {
-            "offered only when all that the framework wants together is there (not_together)"
-        }
         "below_wish" => "with less than the framework wants in an offer (below_wish)",
         "offered_already" => {
             "offered to the framework, which has not yet answered (offered_already)"
         }
         "offered_elsewhere" => "held for somebody who has not yet answered (offered_elsewhere)",
         "below_minimum" => "with too little free to be worth an offer (below_minimum)",
-        "nothing_free" => "with nothing free for the framework (nothing_free)",
+        "nothing_free" => "with nothing free (nothing_free)",
         "reserved_for_other_role" => "reserved for other roles (reserved_for_other_role)",
         "not_understood" => {
             "of which only what the framework does not say it takes would do: revocable or shared resources, or \
@@ -307,9 +266,6 @@ pub(super) fn because(rule: &str) -> String {
         "not_offerable" => "without cpus or mem (not_offerable)",
         "agent_inactive" => "not offered to anybody at present (agent_inactive)",
         "demand_met" => "beyond what the framework asked for (demand_met)",
-        "gang_expired" => {
-            "not offered since the time was over for what the framework wanted together (gang_expired)"
-        }
         "suppressed" => "suppressed by the framework (suppressed)",
         "inactive" => "not for a framework that is not connected (inactive)",
         other => return format!("because of {}", plain(other)),
@@ -337,23 +293,5 @@ mod tests {
             assert_eq!(percent(&Share { per_mille }), text);
         }
         assert_eq!(percent(&Share { per_mille: u64::MAX }), "more than all");
-    }
-
-    #[test]
-    fn bands_go_before_shares_where_there_are_some() {
-        let role = |name: &str, per_mille, band| RoleShare {
-            role: name.to_owned(),
-            share: Share { per_mille },
-            band,
-        };
-        let told =
-            |first, second| Shares { roles: 2, shown: vec![first, second] }.sentence().unwrap();
-        assert_eq!(
-            told(role("web", 500, -10), role("batch", 0, 0)),
-            "shares of the roles, over their weights, the lowest band first: web 50 % in band -10, \
-             batch 0 % in band 0"
-        );
-        let plain = told(role("batch", 0, 0), role("web", 500, 0));
-        assert!(plain.ends_with("the least first: batch 0 %, web 50 %"), "{plain}");
     }
 }

@@ -24,7 +24,6 @@ pub(super) fn not_yet(world: &World) -> Option<String> {
     let (Some(view), true) = (world.master_view(), world.is_whole()) else {
         return Some("not all agents have reported".to_owned());
     };
-    let optimistic = world.setup.master.offers == OfferMode::Optimistic;
     let quotas: BTreeMap<&Role, &Quota> = world.raft.registry().quotas().collect();
     let waiting = world.drivers.iter().filter(|driver| !driver.ended && driver.demand > 0);
     for driver in waiting {
@@ -32,9 +31,10 @@ pub(super) fn not_yet(world: &World) -> Option<String> {
             return Some(format!("{} has not subscribed", driver.principal));
         };
         let role = Role::new(&driver.setup.role).expect("a valid role");
-        if at_a_limit(&view, optimistic, &quotas, &role) {
+        if at_a_limit(&view, &quotas, &role) {
             continue;
         }
+        let optimistic = world.setup.master.offers == OfferMode::Optimistic;
         let wanted = wanted(driver, &view, framework)?;
         for (agent, free) in free(&view, optimistic.then_some(framework)) {
             if free.contains(&wanted) && is_for(world, driver, agent) {
@@ -72,17 +72,12 @@ fn wanted(driver: &Driver, view: &View, framework: FrameworkId) -> Option<Resour
 }
 
 /// Whether so little is left below a limit that it may not be worth an offer.
-fn at_a_limit(
-    view: &View,
-    optimistic: bool,
-    quotas: &BTreeMap<&Role, &Quota>,
-    role: &Role,
-) -> bool {
+fn at_a_limit(view: &View, quotas: &BTreeMap<&Role, &Quota>, role: &Role) -> bool {
     let chain = role.with_those_above();
     let mut limits = chain.filter_map(|role| quotas.get(&role).map(|quota| (role, &quota.limit)));
     limits.any(|(role, limits)| {
         limits.iter().any(|(name, limit)| {
-            let Held { tasks, offers } = held(view, optimistic, &role, name);
+            let Held { tasks, offers } = held(view, &role, name);
             let least = if *name == ResourceName::Mem { 64 } else { 1 };
             limit.remaining_after(tasks.saturating_add(offers)) < Amount::whole(least)
         })
@@ -117,7 +112,7 @@ fn lent(
     let role = &Role::new(&driver.setup.role).expect("a valid role");
     let guarantee = &quotas.get(role)?.guarantee;
     let lacking = guarantee.iter().find(|(name, amount)| {
-        let Held { tasks, offers } = held(view, false, role, name);
+        let Held { tasks, offers } = held(view, role, name);
         tasks.saturating_add(offers) < *amount
     });
     let (name, _) = lacking?;

@@ -2,15 +2,11 @@
 //! which have yet to report to a new leader. What tasks of a role and of those below it hold may be more
 //! than a limit that came later, or than what a leader knew of before an agent that was unreachable came
 //! back, but then nothing that is limited is offered there, but for what is reserved. That counts as held
-//! by the role for which it is, whoever has it. When several are offered the same, no more of that counts
-//! on an agent than is free there: no more than that can be accepted.
+//! by the role for which it is, whoever has it.
 
-use std::collections::BTreeMap;
-
-use meshos_alloc::{OfferMode, Quota};
+use meshos_alloc::Quota;
 use meshos_control::master::View;
 use meshos_protocol::{
-    ids::AgentId,
     resources::{Amount, Resource, ResourceName},
     role::Role,
 };
@@ -21,7 +17,6 @@ use crate::{
 };
 
 pub(super) fn check(world: &World) {
-    let optimistic = world.setup.master.offers == OfferMode::Optimistic;
     for (index, node) in world.nodes.iter().enumerate() {
         let Some(leading) = node.leading() else { continue };
         let limits = leading.on_record.quotas.iter().filter(|(_, quota)| !quota.limit.is_empty());
@@ -32,7 +27,7 @@ pub(super) fn check(world: &World) {
         let view = leading.master.view();
         for (role, Quota { limit, .. }) in limits {
             for (name, limit) in limit {
-                let Held { tasks, offers } = held(&view, optimistic, role, name);
+                let Held { tasks, offers } = held(&view, role, name);
                 let untold = untold(world, leading, role, name);
                 let used = tasks.saturating_add(untold);
                 assert!(
@@ -63,7 +58,7 @@ fn untold(world: &World, leading: &Leading, role: &Role, name: &ResourceName) ->
     inside.map(|(_, resources)| resources.amount_of(name)).sum()
 }
 
-pub(super) fn held(view: &View, optimistic: bool, role: &Role, name: &ResourceName) -> Held {
+pub(super) fn held(view: &View, role: &Role, name: &ResourceName) -> Held {
     let inside = |other: &Role| other == role || role.is_ancestor_of(other);
     let reported = |agent| view.agents.iter().any(|one| one.agent_id == agent && one.connected);
     let tasks = view.tasks.iter().filter(|task| inside(&task.role) && reported(task.agent_id));
@@ -72,17 +67,9 @@ pub(super) fn held(view: &View, optimistic: bool, role: &Role, name: &ResourceNa
     let agents = view.agents.iter().filter(|agent| agent.connected);
     let reserved: Amount =
         agents.map(|agent| agent.resources.filter(is_reserved).amount_of(name)).sum();
-    let mut by_agent = BTreeMap::<AgentId, Amount>::new();
-    for offer in offers {
-        let offered = by_agent.entry(offer.agent_id).or_default();
-        *offered = offered.saturating_add(offer.resources.unreserved().amount_of(name));
-    }
-    if optimistic {
-        for agent in view.agents.iter() {
-            let unused = agent.resources.saturating_sub(&agent.used).unreserved().amount_of(name);
-            by_agent.entry(agent.agent_id).and_modify(|offered| *offered = unused.min(*offered));
-        }
-    }
     let tasks: Amount = tasks.map(|task| task.resources.unreserved().amount_of(name)).sum();
-    Held { tasks: tasks.saturating_add(reserved), offers: by_agent.into_values().sum() }
+    Held {
+        tasks: tasks.saturating_add(reserved),
+        offers: offers.map(|offer| offer.resources.unreserved().amount_of(name)).sum(),
+    }
 }
