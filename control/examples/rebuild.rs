@@ -147,6 +147,8 @@ fn launch(task: &TaskId) -> TaskLaunch {
             data: Vec::new(),
             kill_grace_ms: None,
             max_completion_ms: None,
+            health_check: None,
+            check: None,
             labels: BTreeMap::new(),
         },
         role: Role::default(),
@@ -178,6 +180,8 @@ fn registration(number: u64, frameworks: u64) -> ToLeader {
         state: TaskState::Running,
         launched_at: Some(START.wall),
         started_at: Some(START.wall),
+        healthy: None,
+        check_status: None,
         unacknowledged: Vec::new(),
     };
     ToLeader::Register(Registration {

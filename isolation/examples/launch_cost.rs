@@ -133,6 +133,7 @@ fn spec(number: usize, sandboxes: &Path) -> Result<ContainerSpec, Failure> {
         },
         uris: Vec::new(),
         volumes: Vec::new(),
+        inside: None,
     })
 }
 

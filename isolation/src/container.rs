@@ -215,6 +215,10 @@ pub struct ContainerSpec {
     /// The volumes that it sees in its sandbox.
     #[serde(default)]
     pub volumes: Vec<VolumeMount>,
+    /// The container beside whose processes it runs: in its cgroups, so that it counts against its limits, and not longer than it.
+    /// Then `sandbox` is there already, `limits`, `uris` and `volumes` are not looked at, and what the command prints goes nowhere.
+    #[serde(default)]
+    pub inside: Option<ContainerId>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The environment of a container: a small one of our own and what the task adds, never the node's.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::container::{Command, ContainerSpec};
 use crate::error::LaunchError;
@@ -39,7 +40,9 @@ pub(crate) fn build(spec: &ContainerSpec, tag: &str, user: &str) -> Environment 
     for name in ["MESOS_SANDBOX", "MESOS_DIRECTORY", "MESHOS_SANDBOX"] {
         variables.insert(name, sandbox.as_ref());
     }
-    variables.insert("MESHOS_CONTAINER_ID", spec.container.as_str());
+    // What runs inside another container finds what that one finds.
+    let named = spec.inside.as_ref().unwrap_or(&spec.container);
+    variables.insert("MESHOS_CONTAINER_ID", named.as_str());
     variables.remove(process::MARK_VARIABLE);
     let mark = process::mark(tag, spec.container.as_str());
     let rest = variables.into_iter().map(|(name, value)| format!("{name}={value}"));
@@ -86,6 +89,15 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<(), LaunchError> {
     }
 }
 
+/// Tells the nodes of one machine apart, the same at every start: 12 hexadecimal digits of the data directory's path.
+pub(crate) fn tag_of(data_dir: &Path) -> String {
+    let bytes = data_dir.as_os_str().as_encoded_bytes();
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{:012x}", hash & 0xffff_ffff_ffff)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +115,7 @@ mod tests {
             limits: Limits::default(),
             uris: Vec::new(),
             volumes: Vec::new(),
+            inside: None,
         }
     }
 
@@ -151,5 +164,12 @@ mod tests {
         let mut long = spec(&[]);
         long.command = Command::Shell("x".repeat(TEXT_BYTES_MAX));
         assert!(check(&long).is_err());
+    }
+
+    #[test]
+    fn tags_tell_data_directories_apart() {
+        assert_eq!(tag_of(Path::new("/a")), tag_of(Path::new("/a")));
+        assert_ne!(tag_of(Path::new("/a")), tag_of(Path::new("/b")));
+        assert_eq!(tag_of(Path::new("/a")).len(), 12);
     }
 }

@@ -114,7 +114,7 @@ impl NativeContainerizer {
         let selection = IsolationOptions {
             names: options.isolation.clone(),
             cpu_quota: options.cpu_quota,
-            tag: tag_of(&data_dir),
+            tag: environment::tag_of(&data_dir),
         };
         let isolation = Arc::new(Isolation::select(&selection)?);
         let shutdown = CancellationToken::new();
@@ -232,7 +232,7 @@ impl NativeContainerizer {
             gid: ids.gid,
             groups: ids.groups.clone(),
         });
-        if !spec.uris.is_empty() {
+        if !spec.uris.is_empty() && spec.inside.is_none() {
             let (path, owner) = (spec.sandbox.clone(), identity.clone());
             self.blocking(move |_| sandbox::create(&path, &owner)).await.map_err(stopped)??;
             let fetched = self.fetcher.fetch(&spec.sandbox, ids.clone(), &spec.uris);
@@ -388,10 +388,14 @@ fn prepare(
     identity: &Identity,
     ids: Option<LaunchIds>,
 ) -> Result<Launch, LaunchError> {
-    sandbox::create(&spec.sandbox, identity)?;
-    spec.volumes.iter().try_for_each(|it| volume::show(&spec.sandbox, it, identity))?;
     let environment = environment::build(&spec, isolation.tag(), &identity.name);
-    let prepared = isolation.prepare(&spec.container, &spec.limits)?;
+    let prepared = if let Some(outer) = &spec.inside {
+        isolation.inside(outer)
+    } else {
+        sandbox::create(&spec.sandbox, identity)?;
+        spec.volumes.iter().try_for_each(|it| volume::show(&spec.sandbox, it, identity))?;
+        isolation.prepare(&spec.container, &spec.limits)?
+    };
     let text = |path: &PathBuf| path.to_string_lossy().into_owned();
     Ok(Launch {
         mark: environment.mark,
@@ -402,6 +406,7 @@ fn prepare(
         ids,
         cgroups: prepared.cgroups.iter().map(text).collect(),
         tracking: prepared.tracking.as_ref().map(text),
+        inside: spec.inside,
     })
 }
 
@@ -422,15 +427,6 @@ fn launch_error(
         FailureKind::Exec => LaunchError::Exec { command, reason },
         FailureKind::Other => LaunchError::Launcher { reason },
     }
-}
-
-/// Tells the nodes of one machine apart, the same at every start: 12 hexadecimal digits of the data directory's path.
-fn tag_of(data_dir: &Path) -> String {
-    let bytes = data_dir.as_os_str().as_encoded_bytes();
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{:012x}", hash & 0xffff_ffff_ffff)
 }
 
 /// Kills a container whole when the kernel has killed a part of it for its memory limit.
@@ -494,17 +490,5 @@ async fn destroy_limited(client: &Client, container: ContainerId, limitation: &L
     match client.call(Call::Destroy { container: container.clone() }).await {
         Ok(_) | Err(CallError::Stopped) => {}
         Err(error) => tracing::warn!(%container, %error, "could not destroy the container"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_tell_data_directories_apart() {
-        assert_eq!(tag_of(Path::new("/a")), tag_of(Path::new("/a")));
-        assert_ne!(tag_of(Path::new("/a")), tag_of(Path::new("/b")));
-        assert_eq!(tag_of(Path::new("/a")).len(), 12);
     }
 }

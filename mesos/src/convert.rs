@@ -3,6 +3,7 @@
 //! Both ways are total: each field is used, ignored for a reason that `docs/meshos-mesos.md` gives, or
 //! refused with a sentence.
 
+pub(crate) mod check;
 pub mod demand;
 pub mod event;
 pub mod executor;

@@ -6,6 +6,7 @@
 #![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
 pub mod attributes;
+pub mod check;
 pub mod codec;
 pub mod demand;
 pub mod executor;

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     attributes::{AttributeValue, Attributes},
+    check::CheckStatus,
     resources::{Amount, Resource, ResourceName, Resources, ScalarQuantities, Value},
     task::Exit,
 };
@@ -139,6 +140,29 @@ pub fn exit_as_map<S: Serializer>(exit: &Option<Exit>, serializer: S) -> Result<
         Some(Exit::Unknown) => {
             serializer.collect_map([("unreadable", "this release does not know how")])
         }
+    }
+}
+
+/// What a check has found: one of `exit_code`, `status_code` and `succeeded`, or nothing yet.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn check_as_map<S: Serializer>(
+    status: &Option<CheckStatus>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match status {
+        None => serializer.serialize_none(),
+        Some(CheckStatus::Command { exit_code }) => {
+            serializer.collect_map(exit_code.map(|code| ("exit_code", code)))
+        }
+        Some(CheckStatus::Http { status_code }) => {
+            serializer.collect_map(status_code.map(|code| ("status_code", code)))
+        }
+        Some(CheckStatus::Tcp { succeeded }) => {
+            serializer.collect_map(succeeded.map(|succeeded| ("succeeded", succeeded)))
+        }
+        Some(CheckStatus::Unknown) => serializer.collect_map([("unknown", true)]),
     }
 }
 

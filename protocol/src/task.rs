@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    check::{Check, CheckStatus, HealthCheck},
     executor::ExecutorInfo,
     ids::{AgentId, ExecutorId, FrameworkId, TaskId, UpdateId},
     resources::Resources,
@@ -76,6 +77,13 @@ pub struct TaskDescription {
     /// know it let the task run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_completion_ms: Option<u64>,
+    /// How its agent finds out whether it is healthy; a task of an executor is checked by that. Agents of releases that do not know
+    /// it check nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<Box<HealthCheck>>,
+    /// What else its agent asks it, and tells; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Box<Check>>,
     /// Opaque to meshos, shown to people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -185,6 +193,12 @@ pub struct StatusUpdate {
     /// How the process ended, in terminal updates of tasks that had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// Whether its health check finds it well, once that is known; false in the end of a task that was killed because it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<bool>,
+    /// What its check has found, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_status: Option<CheckStatus>,
 }
 
 /// One task as its agent reports it to a leader: enough to rebuild the leader's picture.
@@ -205,6 +219,12 @@ pub struct TaskReport {
     /// When it began to run, if it has; agents of earlier releases do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Wall>,
+    /// Whether it is healthy, as in [`StatusUpdate::healthy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<bool>,
+    /// What its check has found, as in [`StatusUpdate::check_status`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_status: Option<CheckStatus>,
 }
 
 /// A task that is over and that nobody needs any more, as its agent remembers it: so that people

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use meshos_protocol::{
+    check::{Check, HealthCheck},
     executor::ExecutorInfo,
     ids::{IdError, TaskId},
     resources::{Resources, TextError},
@@ -23,6 +24,8 @@ pub struct TaskBuilder {
     data: Vec<u8>,
     kill_grace_ms: Option<u64>,
     max_completion_ms: Option<u64>,
+    health_check: Option<Box<HealthCheck>>,
+    check: Option<Box<Check>>,
     labels: BTreeMap<String, String>,
 }
 
@@ -77,6 +80,8 @@ impl TaskBuilder {
             data: Vec::new(),
             kill_grace_ms: None,
             max_completion_ms: None,
+            health_check: None,
+            check: None,
             labels: BTreeMap::new(),
         }
     }
@@ -139,6 +144,47 @@ impl TaskBuilder {
         self
     }
 
+    /// Has the task's agent find out whether it is healthy: [`StatusUpdate::healthy`] tells it whenever that changes, with the reason
+    /// [`Reason::HealthCheckStatusUpdated`]. After as many failures in a row as the check allows the task is killed, with its own grace
+    /// period, and ends as killed, with [`Reason::HealthCheckFailed`], `healthy` false and a sentence.
+    ///
+    /// A task of an executor is checked by the executor, to which the description is handed on.
+    ///
+    /// ```
+    /// use meshos_sdk::{
+    ///     TaskBuilder,
+    ///     protocol::check::{HealthCheck, Probe},
+    /// };
+    ///
+    /// let mut check = HealthCheck::new(Probe::Http { port: 8080, path: "/up".into() });
+    /// check.times.interval_ms = 5_000;
+    /// check.consecutive_failures = 2;
+    /// let task = TaskBuilder::exec("web", "./serve", ["--port", "8080"])
+    ///     .resources("cpus:1;mem:128;ports:[8080-8080]")
+    ///     .health_check(check)
+    ///     .build()?;
+    /// assert!(task.health_check.is_some());
+    /// # Ok::<(), meshos_sdk::TaskBuilderError>(())
+    /// ```
+    ///
+    /// [`StatusUpdate::healthy`]: meshos_protocol::task::StatusUpdate::healthy
+    /// [`Reason::HealthCheckStatusUpdated`]: meshos_protocol::task::Reason::HealthCheckStatusUpdated
+    /// [`Reason::HealthCheckFailed`]: meshos_protocol::task::Reason::HealthCheckFailed
+    #[must_use]
+    pub fn health_check(mut self, check: HealthCheck) -> Self {
+        self.health_check = Some(Box::new(check));
+        self
+    }
+
+    /// Has the task's agent ask it, and tell what comes of it whenever that changes, in
+    /// [`StatusUpdate::check_status`](meshos_protocol::task::StatusUpdate::check_status) with the reason
+    /// [`Reason::CheckStatusUpdated`](meshos_protocol::task::Reason::CheckStatusUpdated). Nothing else follows of it.
+    #[must_use]
+    pub fn check(mut self, check: Check) -> Self {
+        self.check = Some(Box::new(check));
+        self
+    }
+
     /// What the task's executor gets with it; at most [`meshos_protocol::task::DATA_BYTES_MAX`] bytes.
     #[must_use]
     pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
@@ -168,6 +214,8 @@ impl TaskBuilder {
             data: self.data,
             kill_grace_ms: self.kill_grace_ms,
             max_completion_ms: self.max_completion_ms,
+            health_check: self.health_check,
+            check: self.check,
             labels: self.labels,
         })
     }

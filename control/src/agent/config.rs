@@ -53,6 +53,8 @@ pub struct AgentConfig {
     pub executors_max: usize,
     /// The most tasks that the agent keeps, ended but unacknowledged ones included.
     pub tasks_max: usize,
+    /// The most probes of tasks that are under way at a time; others wait for a place.
+    pub probes_max: usize,
     /// How many ended tasks the agent remembers: the newest.
     pub ends_max: usize,
 }
@@ -80,6 +82,7 @@ impl AgentConfig {
             executor_shutdown_grace: Duration::from_secs(5),
             executors_max: EXECUTORS_PER_AGENT_MAX,
             tasks_max: 20_000,
+            probes_max: 256,
             ends_max: 1_000,
         }
     }

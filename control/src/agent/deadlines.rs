@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::time::Mono;
 
-use super::{executors::ExecutorKey, task::TaskKey};
+use super::{checks::CheckKey, executors::ExecutorKey, task::TaskKey};
 
 /// Something that is to happen to one task or executor.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +13,8 @@ pub(super) enum Deadline {
     Destroy(TaskKey),
     /// The task has run for as long as it may.
     Overdue(TaskKey),
+    /// A check of a task is due, or its probe has taken too long.
+    Probe(CheckKey),
     /// The update that waits for its acknowledgement is sent again.
     Retry(TaskKey),
     /// An executor must have subscribed, for the first time or again.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use meshos_protocol::{
+    check::Probe,
     executor::ExecutorInfo,
     ids::{AgentId, ContainerId, ExecutorId, FrameworkId, OperationUuid, TaskId, UpdateId},
     messages::{agent::ToLeader, executor::Event as ExecutorEvent},
@@ -12,7 +13,7 @@ use meshos_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ExecutorRecord, OperationsRecord, TaskVolume, WriteId};
+use super::{CheckRecord, ExecutorRecord, OperationsRecord, TaskVolume, WriteId};
 
 /// A wish of the agent, carried out by the shell in the order given.
 ///
@@ -53,6 +54,21 @@ pub enum Effect {
         info: Box<ExecutorInfo>,
         /// What it and the tasks that wait for it may use.
         resources: Resources,
+    },
+    /// Ask a task that runs how it is; told back by [`super::Event::ProbeEnded`], or by [`super::Event::ContainerExited`] for
+    /// the command of a probe, which runs in a container of its own within the task's.
+    StartProbe {
+        /// Names the probe, and its container if it has one.
+        probe: ContainerId,
+        /// How.
+        how: Box<Probe>,
+        /// The task.
+        task: Arc<TaskRecord>,
+    },
+    /// Nobody waits for a probe any more, or it takes too long: end it. How it ends is told all the same.
+    EndProbe {
+        /// Which.
+        probe: ContainerId,
     },
     /// Listen on an executor's socket, anew if it was listened on before; until the container is
     /// released.
@@ -190,6 +206,9 @@ pub struct TaskRecord {
     /// Set when that was because it ran for longer than it may.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
+    /// What its checks have found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<CheckRecord>,
     /// The ids of the newest updates that its executor told, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates_taken: Vec<UpdateId>,

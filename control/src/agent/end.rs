@@ -8,7 +8,8 @@ use meshos_protocol::{
 };
 
 use super::{
-    Agent, Change, Effect, TaskRecord,
+    Agent, Change, Effect, ProbeOutcome, TaskRecord,
+    checks::tell_of_health,
     deadlines::Deadline,
     executors::{fill_in, keep_id},
     overdue::tell_of_time,
@@ -109,6 +110,11 @@ impl Agent {
             self.executor_exited(now, &key, exit, limitation, effects);
             return;
         }
+        if self.checks.is_probe(&container) {
+            self.probe_ended(now, &container, &ProbeOutcome::Exited(exit), effects);
+            effects.push(Effect::Release { container });
+            return;
+        }
         let Some(key) = self.containers.get(&container).cloned() else {
             // Left over from an agent id or a record that is gone.
             effects.push(Effect::Release { container });
@@ -155,6 +161,7 @@ impl Agent {
             tell_of_drain(&mut terminal, drain, task.kill_reason);
         }
         tell_of_time(&mut terminal, &record, task.kill_reason);
+        tell_of_health(&mut terminal, &record, task.kill_reason);
         if let Some(why) = abandoned {
             // Of an agent that was declared gone the leader has told another end already.
             self.acknowledge_end(key, &terminal, effects);

@@ -6,6 +6,8 @@ use meshos_protocol::{
     task::{Exit, Reason},
 };
 
+use super::ProbeOutcome;
+
 /// Numbers the agent's writes; a later one is durable only when all earlier ones are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub u64);
@@ -56,6 +58,13 @@ pub enum Event {
         exit: Exit,
         /// Set when a limit ended it: the reason and a sentence.
         limitation: Option<(Reason, String)>,
+    },
+    /// A probe is over, or was not begun. Of one that ran as a command [`Event::ContainerExited`] tells instead.
+    ProbeEnded {
+        /// Which.
+        probe: ContainerId,
+        /// What it found.
+        outcome: ProbeOutcome,
     },
     /// An executor said something over its socket. The shell has checked that whoever said it holds the
     /// token of the container and runs as its user; the token is not passed on.

@@ -29,6 +29,7 @@ impl Agent {
         self.check_waiting();
         self.ends.check_invariants(self.config.ends_max);
         self.check_deadlines();
+        self.check_checks();
         if self.link == Link::Down {
             assert!(self.held.is_empty(), "something is held for a stream that is closed");
         }
@@ -190,6 +191,9 @@ impl Agent {
                             && task.record.launch.description.max_completion_ms.is_some()
                     });
                     assert!(limited, "{key:?} does not run for a limited time");
+                }
+                Deadline::Probe(check) => {
+                    assert!(self.is_watched(check), "{check:?} is not carried out");
                 }
                 Deadline::Retry(key) => {
                     assert!(

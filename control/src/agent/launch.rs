@@ -80,6 +80,7 @@ impl Agent {
             kill_asked: false,
             drain: None,
             overdue: false,
+            checks: None,
             updates_taken: Vec::new(),
         }
     }
@@ -214,6 +215,9 @@ impl Agent {
     ) {
         if let Some(key) = self.executor_containers.get(&container).cloned() {
             self.executor_started(now, &key, effects);
+            return;
+        }
+        if self.checks.is_probe(&container) {
             return;
         }
         let key = self.containers.get(&container).cloned();

@@ -15,11 +15,13 @@
 //! | `end` | how a task ends and is forgotten |
 //! | `ends` | which ended tasks are remembered, for the next leader |
 //! | `updates` | delivery of status updates: in order, at least once |
+//! | `checks` | when tasks are asked whether they are well, and what the answers mean |
 //! | `executors` | processes of frameworks that run many tasks: their start, socket and end |
 //! | `groups` | tasks that are launched together or not at all |
 //! | `operations` | what is reserved here, and which volumes there are |
 //! | `storage` | what waits for the disk |
 
+mod checks;
 mod config;
 mod deadlines;
 mod effect;
@@ -46,6 +48,7 @@ mod volumes;
 #[cfg(test)]
 mod tests;
 
+pub use checks::{CheckRecord, ProbeOutcome};
 pub use config::AgentConfig;
 pub use effect::{Change, Effect, RememberedEnd, TaskRecord};
 pub use event::{Event, FoundContainer, WriteId};

@@ -18,6 +18,7 @@ use crate::allowance::Allowance;
 use super::{
     Agent, AgentConfig, Counters, Effect, ExecutorRecord, FoundContainer, OperationsRecord,
     TaskRecord,
+    checks::Checks,
     deadlines::Deadlines,
     end::End,
     ends::Ends,
@@ -73,6 +74,7 @@ impl Agent {
             ends,
             used: Resources::new(),
             deadlines: Deadlines::default(),
+            checks: Checks::default(),
             storage: Storage::default(),
             stopping: false,
             leaving: None,
@@ -203,6 +205,7 @@ impl Agent {
             self.progress(now, key, TaskState::Running, effects);
         }
         self.watch_time(now, key);
+        self.watch_checks(now, key);
         let Some(task) = self.tasks.get(key) else { return };
         let Phase::Running { pid } = task.phase else { return };
         if task.record.kill_asked {

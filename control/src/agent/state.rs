@@ -13,6 +13,7 @@ use crate::allowance::Allowance;
 
 use super::{
     AgentConfig, Counters, Effect, Event,
+    checks::Checks,
     deadlines::{Deadline, Deadlines},
     ends::Ends,
     executors::{Executor, ExecutorKey},
@@ -45,6 +46,7 @@ pub struct Agent {
     pub(super) used: Resources,
     pub(super) operations: Operations,
     pub(super) deadlines: Deadlines,
+    pub(super) checks: Checks,
     pub(super) storage: Storage,
     /// The node is being stopped together with its tasks.
     pub(super) stopping: bool,
@@ -86,6 +88,9 @@ impl Agent {
             Event::ExecutorDisconnected { container } => {
                 self.executor_disconnected(now, &container);
             }
+            Event::ProbeEnded { probe, outcome } => {
+                self.probe_ended(now, &probe, &outcome, effects);
+            }
             Event::VolumesMade { operation, failure } => {
                 self.volumes_made(operation, failure, effects);
             }
@@ -94,6 +99,7 @@ impl Agent {
             Event::Tick => {}
         }
         self.act_on_deadlines(now, effects);
+        self.move_probes(now, effects);
     }
 
     /// When the shell must call again with [`Event::Tick`], if nothing else happens.
@@ -118,6 +124,7 @@ impl Agent {
             match deadline {
                 Deadline::Destroy(key) => self.destroy(now, &key, effects),
                 Deadline::Overdue(key) => self.overdue(now, &key, effects),
+                Deadline::Probe(check) => self.check_due(now, &check, effects),
                 Deadline::Retry(key) => self.retry(now, &key, effects),
                 Deadline::ExecutorAwaited(key) => self.executor_overdue(now, &key, effects),
                 Deadline::ExecutorDestroy(key) => self.destroy_executor(now, &key, effects),
@@ -163,6 +170,7 @@ impl Agent {
         }
         if !matches!(task.phase, Phase::Running { .. }) {
             self.deadlines.clear(&Deadline::Overdue(key.clone()));
+            self.stop_checks(key);
         }
     }
 
@@ -174,6 +182,7 @@ impl Agent {
         }
         self.deadlines.clear(&Deadline::Destroy(key.clone()));
         self.deadlines.clear(&Deadline::Overdue(key.clone()));
+        self.stop_checks(key);
         self.deadlines.clear(&Deadline::Retry(key.clone()));
         if task.holds_resources() {
             self.used = self.used.saturating_sub(&task.record.launch.description.resources);

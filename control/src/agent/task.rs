@@ -7,7 +7,7 @@ use meshos_protocol::{
     task::{Reason, StatusUpdate, TaskReport, TaskState},
 };
 
-use super::{TaskRecord, WriteId};
+use super::{TaskRecord, WriteId, checks::found_by_checks};
 
 /// Names a task on its agent: task ids are unique only within their framework.
 pub(super) type TaskKey = (FrameworkId, TaskId);
@@ -128,6 +128,7 @@ impl Task {
         if matches!(self.phase, Phase::Forgetting { .. }) {
             return None;
         }
+        let (healthy, check_status) = found_by_checks(&self.record);
         Some(TaskReport {
             framework: self.record.framework,
             launch: self.record.launch.clone(),
@@ -135,6 +136,8 @@ impl Task {
             unacknowledged: self.record.unacknowledged.clone(),
             launched_at: Some(self.record.launched_at),
             started_at: self.record.started_at,
+            healthy,
+            check_status,
         })
     }
 }

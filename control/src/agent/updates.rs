@@ -16,6 +16,7 @@ use meshos_protocol::{
 
 use super::{
     Agent, Effect,
+    checks::found_by_checks,
     deadlines::Deadline,
     register::Link,
     task::{Phase, TaskKey},
@@ -24,6 +25,9 @@ use super::{
 impl Agent {
     /// A status update without an id.
     pub(super) fn status(&self, now: Now, key: &TaskKey, state: TaskState) -> StatusUpdate {
+        let task = self.tasks.get(key).filter(|_| !state.is_terminal());
+        let checks = task.map(|task| found_by_checks(&task.record));
+        let (healthy, check_status) = checks.unwrap_or_default();
         StatusUpdate {
             framework: key.0,
             task: key.1.clone(),
@@ -37,6 +41,8 @@ impl Agent {
             executor: self.executor_id_of(key),
             data: Vec::new(),
             exit: None,
+            healthy,
+            check_status,
         }
     }
 
@@ -65,6 +71,9 @@ impl Agent {
         if state == TaskState::Killing && task.record.overdue {
             status.reason = Some(Reason::MaxCompletionTimeReached);
         }
+        if state == TaskState::Killing && task.is_unhealthy() {
+            status.reason = Some(Reason::HealthCheckFailed);
+        }
         let record = task.record_mut();
         record.state = state;
         if state == TaskState::Running && record.started_at.is_none() {
@@ -74,6 +83,7 @@ impl Agent {
             record.unacknowledged.push(status);
         }
         self.watch_time(now, key);
+        self.watch_checks(now, key);
         self.write_record(key, effects);
         self.send_head(now, key, effects);
     }

@@ -91,6 +91,12 @@ pub struct Counters {
     pub tasks_killed: u64,
     /// Tasks that were dropped after they had been written.
     pub tasks_dropped: u64,
+    /// Probes of tasks begun.
+    pub probes: u64,
+    /// Probes of health checks that have failed, those within a grace period too.
+    pub probes_failed: u64,
+    /// Tasks whose kill has begun because their health check failed.
+    pub health_kills: u64,
     /// Updates sent, repetitions included.
     pub updates_sent: u64,
     /// Updates sent again because nobody acknowledged them in time.

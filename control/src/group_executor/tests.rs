@@ -26,6 +26,8 @@ fn group(names: &[&str], ends: GroupEnds) -> Vec<TaskDescription> {
         data: Vec::new(),
         kill_grace_ms: Some(2_000),
         max_completion_ms: None,
+        health_check: None,
+        check: None,
         labels: Default::default(),
     };
     names.iter().map(description).collect()

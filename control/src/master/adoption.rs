@@ -145,6 +145,7 @@ impl Core {
         report.unacknowledged.iter().for_each(|status| task.note_start(status));
         task.started_at = task.started_at.or(report.started_at);
         task.launched_at = task.launched_at.or(report.launched_at);
+        (task.healthy, task.check_status) = (report.healthy, report.check_status);
         let newest = report.unacknowledged.last().filter(|status| status.state == report.state);
         match newest {
             Some(status) => task.follow(status),
@@ -174,6 +175,8 @@ impl Core {
         if was_unreachable && !terminal {
             let told = Told {
                 reason: Some(Reason::AgentReregistered),
+                healthy: report.healthy,
+                check_status: report.check_status,
                 ..Told::state(report.state, "the agent has come back with the task")
             };
             self.tell_of_task(cx, &key, told);

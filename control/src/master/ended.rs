@@ -165,6 +165,8 @@ fn row_of(agent: AgentId, end: TaskEnd) -> TaskView {
         reason: end.reason,
         message: end.message.into(),
         exit: end.exit,
+        healthy: None,
+        check_status: None,
         launched_at: Some(end.launched_at).filter(|at| *at != UNKNOWN),
         launched_here: false,
         started_at: end.started_at,

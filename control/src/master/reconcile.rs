@@ -203,6 +203,8 @@ impl Core {
                 reason: Some(Reason::Reconciliation),
                 message: head.message.clone(),
                 exit: head.exit.clone(),
+                healthy: head.healthy,
+                check_status: head.check_status,
             },
             None if task.state.is_terminal() => return true,
             Some(_) | None => Told {
@@ -210,6 +212,8 @@ impl Core {
                 reason: Some(Reason::Reconciliation),
                 message: task.message.to_string(),
                 exit: task.exit.clone(),
+                healthy: task.healthy,
+                check_status: task.check_status,
             },
         };
         self.tell_of_task(cx, key, told);
@@ -263,6 +267,8 @@ impl Core {
         if task.head.is_none() && !task.state.is_terminal() {
             let told = Told {
                 reason: Some(Reason::AgentReregistered),
+                healthy: task.healthy,
+                check_status: task.check_status,
                 ..Told::state(task.state, "the agent has come back with the task")
             };
             self.tell_of_task(cx, &key, told);

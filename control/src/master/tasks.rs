@@ -6,6 +6,7 @@ use std::{
 };
 
 use meshos_protocol::{
+    check::CheckStatus,
     ids::{AgentId, FrameworkId, NodeId, TaskId},
     resources::Resources,
     role::Role,
@@ -41,6 +42,9 @@ pub(super) struct Task {
     pub(super) reason: Option<Reason>,
     pub(super) message: Arc<str>,
     pub(super) exit: Option<Exit>,
+    /// Whether it is healthy, and what its other check has found, as its agent told last.
+    pub(super) healthy: Option<bool>,
+    pub(super) check_status: Option<CheckStatus>,
     pub(super) launched_at: Option<Wall>,
     /// Whether this master sent it to its agent.
     pub(super) launched_here: bool,
@@ -80,6 +84,8 @@ impl Task {
             reason: None,
             message: "".into(),
             exit: None,
+            healthy: None,
+            check_status: None,
             launched_at: matches!(phase, TaskPhase::Sent).then_some(at),
             launched_here: matches!(phase, TaskPhase::Sent),
             started_at: None,
@@ -97,13 +103,19 @@ impl Task {
 
     /// Takes over what an update tells.
     pub(super) fn follow(&mut self, status: &StatusUpdate) {
+        // What checks find changes no state.
+        let is_told_again = self.state == status.state && self.state == TaskState::Running;
         self.state = status.state;
         self.reason = status.reason;
         if *self.message != *status.message {
             self.message = status.message.as_str().into();
         }
         self.exit.clone_from(&status.exit);
-        self.changed_at = status.at;
+        self.healthy = status.healthy;
+        self.check_status = status.check_status;
+        if !is_told_again {
+            self.changed_at = status.at;
+        }
         self.note_start(status);
     }
 
@@ -135,6 +147,8 @@ impl Task {
             reason: self.reason,
             message: Arc::clone(&self.message),
             exit: self.exit.clone(),
+            healthy: self.healthy,
+            check_status: self.check_status,
             launched_at: self.launched_at,
             launched_here: self.launched_here,
             started_at: self.started_at,

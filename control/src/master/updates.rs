@@ -1,6 +1,7 @@
 //! How the states of tasks move: updates from agents, the master's own, acknowledgements, kills.
 
 use meshos_protocol::{
+    check::CheckStatus,
     ids::{AgentId, FrameworkId, TaskId, UpdateId},
     messages::{
         agent::{TaskHint, ToAgent},
@@ -24,11 +25,14 @@ pub(super) struct Told {
     pub(super) reason: Option<Reason>,
     pub(super) message: String,
     pub(super) exit: Option<Exit>,
+    pub(super) healthy: Option<bool>,
+    pub(super) check_status: Option<CheckStatus>,
 }
 
 impl Told {
     pub(super) fn state(state: TaskState, message: &str) -> Self {
-        Self { state, reason: None, message: message.to_owned(), exit: None }
+        let message = message.to_owned();
+        Self { state, reason: None, message, exit: None, healthy: None, check_status: None }
     }
 }
 
@@ -246,6 +250,8 @@ impl Core {
             executor: None,
             data: Vec::new(),
             exit: told.exit,
+            healthy: told.healthy,
+            check_status: told.check_status,
         };
         self.pass_on(cx, status);
     }

@@ -13,6 +13,8 @@ use meshos_protocol::{
     },
 };
 
+mod checks;
+
 const NAME_BYTES_MAX: usize = 255;
 const NONCE_BYTES_MAX: usize = 64;
 const ROLES_MAX: usize = 100;
@@ -102,6 +104,7 @@ pub(super) fn task(task: &TaskDescription) -> Result<(), String> {
     if task.max_completion_ms.is_some_and(|limit_ms| limit_ms > MAX_COMPLETION_MAX_MS) {
         return Err("the task may run for more than ten years: leave the limit away".to_owned());
     }
+    checks::checks(task)?;
     at_most("the task's data", task.data.len(), DATA_BYTES_MAX)?;
     match &task.executor {
         None if task.group.is_some() => {

@@ -11,13 +11,17 @@ use std::{
 use meshos_alloc::{Quota, RoleState, Share};
 use meshos_protocol::{
     attributes::Attributes,
+    check::CheckStatus,
     framework::Capabilities,
     ids::{
         AgentId, ExecutorId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId,
     },
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
-    shown::{amounts_as_map, attributes_as_map, exit_as_map, quantities_as_map, resources_as_map},
+    shown::{
+        amounts_as_map, attributes_as_map, check_as_map, exit_as_map, quantities_as_map,
+        resources_as_map,
+    },
     task::{Exit, Reason, TaskState},
     time::Wall,
     wishes::FaultDomain,
@@ -263,6 +267,11 @@ pub struct TaskView {
     /// How its process ended.
     #[serde(serialize_with = "exit_as_map")]
     pub exit: Option<Exit>,
+    /// Whether its health check finds it well, once that is known.
+    pub healthy: Option<bool>,
+    /// What its other check has found, if it has one.
+    #[serde(serialize_with = "check_as_map")]
+    pub check_status: Option<CheckStatus>,
     /// When this leader launched it, or when its agent took it on if an earlier leader did.
     pub launched_at: Option<Wall>,
     /// Whether this leader launched it: then its clock has told when.

@@ -156,6 +156,22 @@ impl Isolation {
         Ok(prepared)
     }
 
+    /// The cgroups of a container that runs, for another process in it. What tells its processes from the container's own is
+    /// not a cgroup, but its session and its mark.
+    pub(crate) fn inside(&self, outer: &ContainerId) -> Prepared {
+        let tracking =
+            self.backend.iter().map(|backend| backend.directory(outer, Controller::Tracking));
+        let of_isolators = self.isolators.iter().flat_map(|isolator| isolator.isolate(outer));
+        let mut cgroups: Vec<PathBuf> = Vec::new();
+        for directory in tracking.chain(of_isolators) {
+            // The container may have been started by a node with other isolators.
+            if !cgroups.contains(&directory) && directory.is_dir() {
+                cgroups.push(directory);
+            }
+        }
+        Prepared { cgroups, tracking: None }
+    }
+
     /// Puts other limits in force. Goes on after an error and returns the first.
     pub(crate) fn update(
         &self,

@@ -72,6 +72,10 @@ pub(crate) struct Launch {
     pub(crate) tracking: Option<String>,
     /// What every process of the container has in its environment.
     pub(crate) mark: String,
+    /// The container within whose limits it runs: it is not started once that has ended, and ends with it. What it prints goes
+    /// nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inside: Option<ContainerId>,
 }
 
 /// Numbers of a user and its groups.
@@ -246,6 +250,7 @@ mod tests {
             cgroups: vec!["/c".to_owned()],
             tracking: None,
             mark: "m".to_owned(),
+            inside: Some(id()),
         };
         let request = Request { id: 7, call: Call::Launch(Box::new(launch.clone())) };
         let Call::Launch(decoded) = round_trip(&request).call else { panic!("another call") };

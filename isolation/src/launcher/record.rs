@@ -55,6 +55,9 @@ pub(crate) struct Body {
     pub(crate) cgroups: Vec<String>,
     #[serde(default)]
     pub(crate) tracking: Option<String>,
+    /// The container with which it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inside: Option<ContainerId>,
 }
 
 /// A record as it was found.
@@ -236,6 +239,7 @@ mod tests {
             mark: "m".to_owned(),
             cgroups: vec!["/c".to_owned()],
             tracking: Some("/t".to_owned()),
+            inside: None,
         }
     }
 

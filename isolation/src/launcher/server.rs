@@ -24,13 +24,12 @@ use crate::containerizer::ExitStatus;
 use crate::linux::process;
 use crate::sys;
 
+mod kills;
+
+use kills::{KILL_PAUSE, Kill, Then};
+
 /// How many connections may be open at once: one is welcomed, the others have not said hello or are being closed.
 const CONNECTIONS_MAX: usize = 8;
-/// How soon a container that is being killed is looked at again. The kernel tells of the end of the first process, but
-/// nobody tells of the others'.
-const KILL_PAUSE: Duration = Duration::from_millis(10);
-/// How long everything in a container may take to die before the node is told that it does not.
-const KILL_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long the status of an adopted process is waited for after its end.
 const STATUS_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often a launcher without a node looks whether its directory is still there.
@@ -49,23 +48,6 @@ pub(super) struct Server {
     alone_since: Instant,
     upgrade: Option<(u64, u64, PathBuf)>,
     stop: bool,
-}
-
-/// A container that is being emptied for a node.
-struct Kill {
-    connection: u64,
-    request: u64,
-    container: ContainerId,
-    then: Then,
-    deadline: Instant,
-}
-
-/// What follows when a container is empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    Answer,
-    Forget,
-    Stop,
 }
 
 impl Server {
@@ -95,6 +77,8 @@ impl Server {
     pub(super) fn run(&mut self) -> io::Result<()> {
         // Children may have ended before signals were listened to: while an earlier incarnation replaced itself.
         self.reap();
+        let orphans = self.table.orphans();
+        self.end_all(orphans);
         while !self.stop {
             let ready = self.wait()?;
             if ready.signals {
@@ -228,6 +212,8 @@ impl Server {
         }
         for (container, status) in &exited {
             self.announce(container, status);
+            let insiders = self.table.insiders(container);
+            self.end_all(insiders);
         }
         self.sweep(exited.iter().map(|(container, _)| container));
     }
@@ -239,6 +225,8 @@ impl Server {
                 // An error leaves it to the release, which kills again and tells.
                 drop(entry.tracker.kill(entry.pid));
             }
+            let insiders = self.table.insiders(container);
+            self.end_all(insiders);
         }
     }
 
@@ -390,83 +378,6 @@ impl Server {
             Some(_) => return self.kill(number, id, container, Then::Forget),
         };
         self.reply(number, id, answer);
-    }
-
-    fn kill(&mut self, connection: u64, request: u64, container: ContainerId, then: Then) {
-        let deadline = Instant::now() + KILL_TIME_MAX;
-        self.kills.push(Kill { connection, request, container, then, deadline });
-    }
-
-    fn stop(&mut self, number: u64, id: u64, kill: bool) {
-        if self.table.is_empty() {
-            self.reply(number, id, Answer::Done);
-            self.stop = true;
-        } else if kill || !self.table.any_running() {
-            // Containers that have ended may have left something that is still dying.
-            let all: Vec<_> = self.table.iter().map(|(container, _)| container.clone()).collect();
-            for container in all {
-                self.kill(number, id, container, Then::Stop);
-            }
-        } else {
-            self.reply(number, id, refusal("stop while containers run"));
-        }
-    }
-
-    fn progress_kills(&mut self) {
-        for kill in std::mem::take(&mut self.kills) {
-            match self.try_kill(&kill) {
-                None => self.kills.push(kill),
-                Some(answer) if kill.then == Then::Stop => self.stopped(&kill, answer),
-                Some(answer) => self.reply(kill.connection, kill.request, answer),
-            }
-        }
-    }
-
-    /// One container of those that a stop waits for is empty. The last one answers.
-    fn stopped(&mut self, kill: &Kill, answer: Answer) {
-        let others = self.kills.iter().any(|other| other.then == Then::Stop);
-        if answer != Answer::Done {
-            self.kills.retain(|other| other.then != Then::Stop);
-            self.reply(kill.connection, kill.request, answer);
-        } else if !others && !self.table.any_running() {
-            self.reply(kill.connection, kill.request, Answer::Done);
-            self.stop = true;
-        }
-    }
-
-    /// Kills once more; none while something is left.
-    fn try_kill(&mut self, kill: &Kill) -> Option<Answer> {
-        let Some(container) = self.table.get(&kill.container) else { return Some(Answer::Done) };
-        let exited = matches!(container.state, State::Exited(_));
-        let remains = if exited && !container.leftovers {
-            Ok(Remains::Nothing)
-        } else {
-            container.tracker.kill(container.pid)
-        };
-        match remains {
-            Ok(Remains::Nothing) if exited => {
-                if let Some(container) = self.table.get_mut(&kill.container) {
-                    container.leftovers = false;
-                }
-                Some(self.emptied(kill))
-            }
-            Err(error) => Some(refusal(&format!("kill everything in the container: {error}"))),
-            Ok(_) if Instant::now() >= kill.deadline => Some(refusal(&format!(
-                "kill everything in the container within {} s: some of its processes do not end",
-                KILL_TIME_MAX.as_secs()
-            ))),
-            Ok(_) => None,
-        }
-    }
-
-    fn emptied(&mut self, kill: &Kill) -> Answer {
-        if kill.then != Then::Forget {
-            return Answer::Done;
-        }
-        match self.table.remove(&kill.container) {
-            Ok(()) => Answer::Done,
-            Err(error) => refusal(&format!("remove the record: {error}")),
-        }
     }
 
     /// Becomes another binary in place: same pid, same children, same lock, same socket. The records on disk are the state

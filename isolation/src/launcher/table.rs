@@ -1,6 +1,6 @@
 //! The containers that the launcher holds: their births, their ends, and what is taken over from a launcher before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +30,8 @@ pub(crate) struct Container {
     pub(crate) state: State,
     /// Its first process has ended, but others may be left.
     pub(crate) leftovers: bool,
+    /// The container with which it ends.
+    pub(crate) inside: Option<ContainerId>,
 }
 
 /// What is known of a container's first process.
@@ -57,6 +59,8 @@ pub(crate) struct Table {
     null: File,
     containers: BTreeMap<ContainerId, Container>,
     by_pid: BTreeMap<u32, ContainerId>,
+    /// What runs inside each container.
+    insiders: BTreeMap<ContainerId, BTreeSet<ContainerId>>,
 }
 
 impl Table {
@@ -66,9 +70,10 @@ impl Table {
             records: Records::open(directory.join("records"))?,
             boot_id: process::boot_id()?,
             spawner: Spawner::new(),
-            null: File::open("/dev/null")?,
+            null: File::options().read(true).write(true).open("/dev/null")?,
             containers: BTreeMap::new(),
             by_pid: BTreeMap::new(),
+            insiders: BTreeMap::new(),
         };
         let records = table.records.read_all(|path, reason| {
             log(&format!("removed the record {path:?}: {reason}"));
@@ -101,13 +106,17 @@ impl Table {
         }
         let tracker = Tracker::new(record.body.tracking.as_deref(), &record.body.mark);
         let leftovers = same_boot && matches!(state, State::Exited(_));
-        self.insert(container, Container { pid, tracker, state, leftovers });
+        let inside = record.body.inside;
+        self.insert(container, Container { pid, tracker, state, leftovers, inside });
         Ok(())
     }
 
     fn insert(&mut self, id: ContainerId, container: Container) {
         if !matches!(container.state, State::Exited(_)) {
             self.by_pid.insert(container.pid, id.clone());
+        }
+        if let Some(outer) = container.inside.clone() {
+            self.insiders.entry(outer).or_default().insert(id.clone());
         }
         self.containers.insert(id, container);
     }
@@ -122,6 +131,9 @@ impl Table {
             let reason = format!("the launcher holds {CONTAINERS_MAX} containers, its limit");
             return failed(FailureKind::Other, reason);
         }
+        if let Some(outer) = launch.inside.as_ref().filter(|outer| !self.is_running(outer)) {
+            return failed(FailureKind::Other, format!("the container {outer} does not run"));
+        }
         let body = Body {
             container: launch.container.clone(),
             boot_id: self.boot_id.clone(),
@@ -129,6 +141,7 @@ impl Table {
             mark: launch.mark.clone(),
             cgroups: launch.cgroups.clone(),
             tracking: launch.tracking.clone(),
+            inside: launch.inside.clone(),
         };
         let record = match self.records.create(&body) {
             Ok(record) => record,
@@ -141,7 +154,8 @@ impl Table {
             Ok(pid) => {
                 let tracker = Tracker::new(launch.tracking.as_deref(), &launch.mark);
                 let state = State::Child;
-                let container = Container { pid, tracker, state, leftovers: false };
+                let inside = launch.inside.clone();
+                let container = Container { pid, tracker, state, leftovers: false, inside };
                 self.insert(launch.container.clone(), container);
                 Answer::Started { pid }
             }
@@ -166,6 +180,7 @@ impl Table {
             cgroups: &launch.cgroups,
             sandbox: Path::new(&launch.sandbox),
             stdin: self.null.as_fd(),
+            output: launch.inside.is_some().then(|| self.null.as_fd()),
             ids: ids.as_ref(),
             candidates,
             argv,
@@ -243,6 +258,22 @@ impl Table {
         self.containers.is_empty()
     }
 
+    /// Whether that container's first process runs.
+    fn is_running(&self, id: &ContainerId) -> bool {
+        self.get(id).is_some_and(|container| !matches!(container.state, State::Exited(_)))
+    }
+
+    /// What was started inside a container.
+    pub(crate) fn insiders(&self, outer: &ContainerId) -> Vec<ContainerId> {
+        self.insiders.get(outer).into_iter().flatten().cloned().collect()
+    }
+
+    /// What was started inside containers that do not run any more.
+    pub(crate) fn orphans(&self) -> Vec<ContainerId> {
+        let over = self.insiders.iter().filter(|(outer, _)| !self.is_running(outer));
+        over.flat_map(|(_, insiders)| insiders).cloned().collect()
+    }
+
     /// Whether a container's first process runs.
     pub(crate) fn any_running(&self) -> bool {
         !self.by_pid.is_empty()
@@ -253,6 +284,14 @@ impl Table {
         self.records.remove(id)?;
         if let Some(container) = self.containers.remove(id) {
             self.by_pid.remove(&container.pid);
+            if let Some(outer) = container.inside
+                && let Some(insiders) = self.insiders.get_mut(&outer)
+            {
+                insiders.remove(id);
+                if insiders.is_empty() {
+                    self.insiders.remove(&outer);
+                }
+            }
         }
         Ok(())
     }
@@ -397,6 +436,7 @@ mod tests {
             mark: "m".to_owned(),
             cgroups: Vec::new(),
             tracking: None,
+            inside: None,
         });
         if born {
             let own = Stat::read(std::process::id()).unwrap().unwrap();

@@ -47,6 +47,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) sandbox: &'a Path,
     /// What it reads: a descriptor of `/dev/null`.
     pub(crate) stdin: BorrowedFd<'a>,
+    /// Where it writes to, instead of `stdout` and `stderr` in the sandbox.
+    pub(crate) output: Option<BorrowedFd<'a>>,
     /// Whom it becomes; none leaves it as it is.
     pub(crate) ids: Option<&'a Ids>,
     /// The files to try to execute, in order.
@@ -100,6 +102,7 @@ struct Shared<'a> {
     cgroup_files: Vec<(usize, &'a CString)>,
     sandbox: CString,
     stdin: RawFd,
+    output: Option<RawFd>,
     ids: Option<&'a Ids>,
     candidates: Vec<CString>,
     argv: Vec<*const c_char>,
@@ -129,6 +132,7 @@ impl Spawner {
             cgroup_files: Vec::new(),
             sandbox: c_string(birth.sandbox.as_os_str())?,
             stdin: birth.stdin.as_raw_fd(),
+            output: birth.output.map(|output| output.as_raw_fd()),
             ids: birth.ids,
             candidates: c_strings(&birth.candidates)?,
             argv: pointers(&argv),
@@ -219,10 +223,10 @@ fn child_main(shared: &mut Shared<'_>) -> (Step, c_int) {
         return (Step::User, errno);
     }
     // Opened after the user was changed: with the rights of the task, in a directory that belongs to it.
-    if let Err(errno) = open_output(c"stdout", 1) {
+    if let Err(errno) = direct_output(shared.output, c"stdout", 1) {
         return (Step::Sandbox("open stdout in it"), errno);
     }
-    if let Err(errno) = open_output(c"stderr", 2) {
+    if let Err(errno) = direct_output(shared.output, c"stderr", 2) {
         return (Step::Sandbox("open stderr in it"), errno);
     }
     // SAFETY: numbers only, and a signal set that is initialised before it is read. Each descriptor of the launcher
@@ -315,6 +319,13 @@ fn become_user(ids: &Ids) -> Result<(), c_int> {
         }
     }
     Ok(())
+}
+
+/// Makes `output` the descriptor `target`, or else the file of that name in the sandbox.
+fn direct_output(output: Option<RawFd>, name: &std::ffi::CStr, target: c_int) -> Result<(), c_int> {
+    let Some(output) = output else { return open_output(name, target) };
+    // SAFETY: numbers only.
+    if unsafe { libc::dup2(output, target) } < 0 { Err(errno()) } else { Ok(()) }
 }
 
 /// Opens an output file of the sandbox as descriptor `target`. Not through a symlink, and not blocking on a pipe that

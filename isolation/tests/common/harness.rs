@@ -99,6 +99,7 @@ impl Node {
             limits: Limits { cpus_millis: 1000, ..Limits::default() },
             uris: Vec::new(),
             volumes: Vec::new(),
+            inside: None,
         }
     }
 

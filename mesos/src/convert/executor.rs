@@ -12,7 +12,7 @@ use meshos_protocol::{
     time::Wall,
 };
 
-use super::{ids, labels, labels_of, number, resource, status, task};
+use super::{check, ids, labels, labels_of, number, resource, status, task};
 use crate::{
     reads::{capabilities, name_of},
     schema::{self, ExecutorInfoType},
@@ -159,6 +159,8 @@ impl Surroundings {
             data: (!task.data.is_empty()).then(|| task.data.clone()),
             kill_policy: grace_ms.map(policy),
             max_completion_time: task.max_completion_ms.map(task::duration),
+            health_check: task.health_check.as_deref().map(|it| Box::new(check::write_health(it))),
+            check: task.check.as_deref().map(|it| Box::new(check::write(it))),
             labels: labels_of(&task.labels),
             ..schema::TaskInfo::default()
         }
@@ -202,6 +204,8 @@ pub fn read_status(told: &schema::TaskStatus) -> Result<ExecutorStatus, String> 
         reason: told.reason.and_then(read_reason),
         message: told.message().to_owned(),
         data: data.to_vec(),
+        healthy: told.healthy,
+        check_status: told.check_status.as_ref().and_then(check::read_status),
         at: told.timestamp.and_then(|at| number::millis(at, MOMENT_MAX_MS)).map(Wall),
     })
 }

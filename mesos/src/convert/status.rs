@@ -8,7 +8,7 @@ use meshos_protocol::{
     time::Wall,
 };
 
-use super::{ids, number, offer::Place};
+use super::{check, ids, number, offer::Place};
 use crate::schema::{self, TaskStatusReason, TaskStatusSource};
 
 /// Tells a step in a task's life to a framework with these capabilities; nothing when it is not to be
@@ -52,6 +52,8 @@ pub fn write(
         timestamp: Some(number::seconds(status.at.0)),
         uuid: status.update.map(|update| update.as_bytes().to_vec()),
         container_status: by_agent.then(|| container_status(place)),
+        healthy: status.healthy,
+        check_status: status.check_status.map(check::status),
         ..schema::TaskStatus::default()
     };
     if status.state == TaskState::Unreachable {
@@ -147,6 +149,10 @@ pub(crate) const fn reason(reason: Reason) -> Option<TaskStatusReason> {
         Reason::AgentForgot | Reason::Reconciliation => TaskStatusReason::Reconciliation,
         Reason::AgentGone => TaskStatusReason::AgentRemovedByOperator,
         Reason::AgentDraining => TaskStatusReason::AgentDraining,
+        Reason::HealthCheckStatusUpdated | Reason::HealthCheckFailed => {
+            TaskStatusReason::TaskHealthCheckStatusUpdated
+        }
+        Reason::CheckStatusUpdated => TaskStatusReason::TaskCheckStatusUpdated,
         Reason::MaxCompletionTimeReached => TaskStatusReason::MaxCompletionTimeReached,
         Reason::AgentStopped | Reason::ExecutorTerminated => TaskStatusReason::ExecutorTerminated,
         Reason::ExecutorRegistrationTimeout => TaskStatusReason::ExecutorRegistrationTimeout,

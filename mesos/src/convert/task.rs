@@ -8,7 +8,7 @@ use meshos_protocol::{
     task::{Command, CommandLine, TaskDescription, Uri},
 };
 
-use super::{executor, labels, resource};
+use super::{check, executor, labels, resource};
 use crate::schema;
 
 /// Reads a task that is launched on offers for these roles.
@@ -38,6 +38,13 @@ pub fn read(task: &schema::TaskInfo, roles: &BTreeSet<Role>) -> Result<TaskDescr
             task.max_completion_time.as_ref(),
             "Task's 'max_completion_time'",
         )?,
+        health_check: task
+            .health_check
+            .as_deref()
+            .map(check::read_health)
+            .transpose()?
+            .map(Box::new),
+        check: task.check.as_deref().map(check::read).transpose()?.map(Box::new),
         labels: labels(task.labels.as_ref()),
     })
 }
@@ -81,13 +88,8 @@ pub(crate) fn duration(millis: u64) -> schema::DurationInfo {
 }
 
 fn refuse_what_is_not_supported(task: &schema::TaskInfo) -> Result<(), String> {
-    let asked = [
-        ("'health_check'", task.health_check.is_some()),
-        ("'check'", task.check.is_some()),
-        ("'limits'", !task.limits.is_empty()),
-    ];
-    if let Some((field, _)) = asked.iter().find(|(_, is_asked)| *is_asked) {
-        return Err(format!("Task's {field} is not supported by this release"));
+    if !task.limits.is_empty() {
+        return Err("Task's 'limits' is not supported by this release".to_owned());
     }
     task.container.as_deref().map_or(Ok(()), |container| refuse_container("Task", container))
 }

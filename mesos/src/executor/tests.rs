@@ -107,6 +107,8 @@ fn an_executor_is_told_who_it_is_and_then_each_event_in_mesos_words() {
 
     let task = TaskDescription {
         group: None,
+        health_check: None,
+        check: None,
         task_id: TaskId::new("t").unwrap(),
         name: "n".to_owned(),
         resources: "cpus:1".parse().unwrap(),

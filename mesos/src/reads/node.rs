@@ -204,6 +204,7 @@ impl Node<'_> {
 
     fn task<'a>(&self, record: &'a TaskRecord, executor: &'a str) -> TaskRow<'a> {
         let description = &record.launch.description;
+        let healthy = record.checks.as_ref().and_then(|checks| checks.healthy);
         let status = |(state, at): (TaskState, Wall)| {
             let mut container = status::container_status(Some(&self.place));
             container.container_id = Some(schema::ContainerId {
@@ -214,6 +215,7 @@ impl Node<'_> {
                 state: state_name(state),
                 timestamp: seconds(at),
                 container_status: Some(container),
+                healthy: healthy.filter(|_| state == record.state),
             }
         };
         let started = record.started_at.map(|at| (TaskState::Running, at));

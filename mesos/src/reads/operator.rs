@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     convert::{
+        check,
         event::{self, MESOS_VERSION},
         ids, labels_of, number,
         offer::{Place, attribute, domain},
@@ -350,6 +351,8 @@ pub(super) fn task(picture: &Picture<'_>, task: &TaskView) -> schema::Task {
             agent_id: Some(ids::agent(cluster, task.agent_id)),
             timestamp: Some(number::seconds(at.0)),
             container_status: place.map(|place| status::container_status(Some(&place))),
+            healthy: task.healthy.filter(|_| last),
+            check_status: task.check_status.filter(|_| last).map(check::status),
             ..schema::TaskStatus::default()
         }
     };

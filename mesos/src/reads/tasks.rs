@@ -40,6 +40,8 @@ pub(super) struct StatusRow {
     pub(super) timestamp: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) container_status: Option<schema::ContainerStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) healthy: Option<bool>,
 }
 
 /// The steps that are known of a task: when it began to run, and its newest one, unless it has just been launched.
@@ -62,6 +64,7 @@ impl<'a> TaskRow<'a> {
             state: state_name(if state == task.state { newest } else { state }),
             timestamp: seconds(at),
             container_status: place.as_ref().map(|place| status::container_status(Some(place))),
+            healthy: task.healthy.filter(|_| state == task.state),
         };
         Self {
             id: task.id.as_str(),

@@ -112,6 +112,8 @@ pub(crate) fn task(framework: u64, id: &str, state: TaskState, started: Option<u
         reason: state.is_terminal().then_some(Reason::CommandFailed),
         message: "".into(),
         exit: None,
+        healthy: None,
+        check_status: None,
         launched_at: Some(Wall(4_000)),
         launched_here: true,
         started_at: started.map(Wall),

@@ -137,6 +137,8 @@ impl World {
             executor: None,
             data: Vec::new(),
             exit: None,
+            healthy: None,
+            check_status: None,
         };
         self.event(Event::Update { status });
     }

@@ -107,6 +107,8 @@ mod tests {
             reason: state.is_terminal().then_some(Reason::CommandFailed),
             message: "".into(),
             exit: None,
+            healthy: None,
+            check_status: None,
             launched_at: None,
             launched_here: false,
             started_at: None,

@@ -1,6 +1,7 @@
 //! `meshos run`: a framework for the shell.
 
 mod constraint;
+mod health;
 mod plan;
 mod progress;
 mod request;
@@ -24,6 +25,7 @@ Examples:
   meshos run --uri http://files/words --shell -- 'sort words | uniq -c'
   meshos run --start-within 1m --cpus 8 -- ./build
   meshos run --constraint rack:abc --env MODE=fast -- ./serve
+  meshos run --health-http 8080/up --health-interval 5s -- ./serve --port 8080
   meshos run --revocable --cpus 4 --instances 20 -- ./render
 
 Standard output and standard error of the tasks come out here; with several instances each line begins \
@@ -33,7 +35,8 @@ Ctrl-C (and SIGTERM) ends the tasks and waits for their end; the second one leav
 cluster ends what still runs. When this command is killed or cut off, its tasks live on for a minute.
 
 Exit codes: that of the task, or 128 plus the number of the signal that ended it; of several \
-instances, the first that was not 0. 124 when a task ran for longer than --time-limit. 125 when a task ended without any (it could not be started, its \
+instances, the first that was not 0. 123 when a task was killed because its health check failed, 124 when \
+one ran for longer than --time-limit. 125 when a task ended without any (it could not be started, its \
 node was lost) or was not launched in time (--start-within), 130 or 143 after Ctrl-C or SIGTERM, 1 when the cluster cannot be used, 2 when the \
 command line, or a value on it, cannot be read.";
 
@@ -97,6 +100,8 @@ pub(super) struct Arguments {
     /// ended]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     time_limit: Option<Duration>,
+    #[command(flatten)]
+    health: health::Health,
     /// Say nothing about progress, only what went wrong
     #[arg(short, long)]
     quiet: bool,

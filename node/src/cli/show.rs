@@ -155,6 +155,7 @@ struct TaskRow {
     reason: Option<String>,
     message: String,
     changed_at: u64,
+    healthy: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -213,8 +214,16 @@ impl Tasks {
     pub(super) async fn execute(self) -> Result<ExitCode> {
         let answer = self.common.list("/api/tasks").await?;
         let Some(rows) = self.common.rows::<TaskRow>(answer)? else { return DONE };
-        let mut table =
-            Table::new(&["ID", "FRAMEWORK", "NODE", "STATE", "SINCE", "REASON", "MESSAGE"]);
+        let mut table = Table::new(&[
+            "ID",
+            "FRAMEWORK",
+            "NODE",
+            "STATE",
+            "HEALTHY",
+            "SINCE",
+            "REASON",
+            "MESSAGE",
+        ]);
         let now = now_ms();
         for row in rows {
             let (since, reason) = (ago(row.changed_at, now), row.reason.unwrap_or_default());
@@ -223,6 +232,10 @@ impl Tasks {
                 row.framework_id,
                 row.node_id,
                 row.state,
+                row.healthy
+                    .map(|healthy| if healthy { "yes" } else { "no" })
+                    .unwrap_or_default()
+                    .to_owned(),
                 since,
                 reason,
                 row.message,

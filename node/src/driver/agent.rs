@@ -3,6 +3,7 @@
 mod containers;
 mod disks;
 mod executors;
+mod probes;
 mod sandboxes;
 mod volumes;
 
@@ -38,6 +39,7 @@ use containers::{Containers, TaskRules};
 use disks::Disks;
 pub(crate) use executors::{Credential, Doors, DoorsOptions};
 use executors::{Executors, Said};
+use probes::Probes;
 pub(crate) use sandboxes::{Sandboxes, Status as SandboxStatus};
 use volumes::Volumes;
 
@@ -161,6 +163,7 @@ pub(crate) struct Service {
     containers: Containers,
     volumes: Volumes,
     executors: Executors,
+    probes: Probes,
     sandboxes: Sandboxes,
     leader: LeaderStream<ToAgentFrame>,
     reach: Reach,
@@ -199,12 +202,15 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
     let executors =
         Executors::new(dir("executors"), sandboxes.clone(), sender.clone(), doors.clone(), times);
     let volumes = Volumes::new(dir("volumes"), disks, sender.clone());
+    let allow_root = options.allow_root_tasks;
+    let containerizer = Arc::clone(&options.containerizer);
+    let probes = Probes::new(containerizer, sandboxes.clone(), allow_root, sender.clone())?;
     let containers = Containers::new(
         Arc::clone(&options.containerizer),
         options.container_events,
         sandboxes.clone(),
         volumes.clone(),
-        rules_of(options.allow_root_tasks, options.task_pids_max)?,
+        rules_of(allow_root, options.task_pids_max)?,
         sender.clone(),
     );
     let view = Snapshot::new(agent.view());
@@ -225,6 +231,7 @@ pub(crate) async fn start(options: Options) -> Result<(Service, Handle)> {
         containers,
         volumes,
         executors,
+        probes,
         sandboxes: handle.sandboxes.clone(),
         leader: LeaderStream::new(options.net, StreamClass::Agent, options.leader),
         reach: options.reach,
@@ -382,6 +389,8 @@ impl Service {
                     &resources,
                 );
             }
+            Effect::StartProbe { probe, how, task } => self.probes.start(probe, *how, &task),
+            Effect::EndProbe { probe } => self.probes.end(probe),
             Effect::ServeExecutor { container } => self.executors.serve(container),
             Effect::TellExecutor { container, event } => {
                 if let Some(event) = self.executors.tell(container, &event) {
@@ -399,6 +408,7 @@ impl Service {
             Effect::Destroy { container } => self.containers.destroy(container),
             Effect::Release { container } => {
                 self.executors.forget(&container);
+                self.probes.forget(&container);
                 self.containers.release(container);
             }
             Effect::Halt { why, wanted } => {

@@ -158,6 +158,12 @@ catalogue! {
         "Containers asked for";
     AGENT_KILLS = Counter "meshos_agent_kills_total" [] Everywhere
         "Tasks whose kill has begun";
+    AGENT_PROBES = Counter "meshos_agent_probes_total" [] Everywhere
+        "Probes of tasks, by health checks and other checks";
+    AGENT_PROBES_FAILED = Counter "meshos_agent_health_probes_failed_total" [] Everywhere
+        "Probes of health checks that failed, those within a grace period too";
+    AGENT_HEALTH_KILLS = Counter "meshos_agent_health_kills_total" [] Everywhere
+        "Tasks whose kill has begun because their health check failed too often";
     AGENT_TASKS_ENDED = Counter "meshos_agent_tasks_ended_total" ["state"] Everywhere
         "Tasks that ended on this node, by state";
     AGENT_OPERATIONS = Counter "meshos_agent_operations_total" [] Everywhere

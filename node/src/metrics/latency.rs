@@ -83,6 +83,8 @@ mod tests {
             reason: None,
             message: "".into(),
             exit: None,
+            healthy: None,
+            check_status: None,
             launched_at: launched.map(Wall),
             launched_here: true,
             started_at: started.map(Wall),

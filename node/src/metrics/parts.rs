@@ -187,12 +187,15 @@ pub(super) fn agent(canvas: &Canvas, view: &agent::View, store_writes: u64) {
 }
 
 fn agent_counters(canvas: &Canvas, counters: &agent::Counters) {
-    let plain: [(&'static Metric, u64); 11] = [
+    let plain: [(&'static Metric, u64); 14] = [
         (&all::AGENT_LAUNCHES, counters.launches),
         (&all::AGENT_LAUNCHES_REFUSED, counters.launches_refused),
         (&all::AGENT_LAUNCHES_REPEATED, counters.launches_repeated),
         (&all::AGENT_CONTAINERS_STARTED, counters.starts),
         (&all::AGENT_KILLS, counters.kills),
+        (&all::AGENT_PROBES, counters.probes),
+        (&all::AGENT_PROBES_FAILED, counters.probes_failed),
+        (&all::AGENT_HEALTH_KILLS, counters.health_kills),
         (&all::AGENT_OPERATIONS, counters.operations),
         (&all::AGENT_UPDATES_SENT, counters.updates_sent),
         (&all::AGENT_UPDATES_RETRIED, counters.updates_retried),

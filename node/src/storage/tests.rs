@@ -43,6 +43,8 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         data: Vec::new(),
         kill_grace_ms: Some(5),
         max_completion_ms: None,
+        health_check: None,
+        check: None,
         labels: [("a".to_owned(), "b".to_owned())].into(),
     };
     let update = StatusUpdate {
@@ -58,6 +60,8 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         executor: None,
         data: Vec::new(),
         exit: Some(Exit::Code { code: 3 }),
+        healthy: None,
+        check_status: None,
     };
     TaskRecord {
         framework: FrameworkId(framework),
@@ -72,6 +76,7 @@ fn record(framework: u64, name: &str, state: TaskState) -> TaskRecord {
         kill_asked: true,
         drain: None,
         overdue: false,
+        checks: None,
         updates_taken: Vec::new(),
     }
 }

@@ -17,6 +17,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    check::CheckStatus,
     executor::ExecutorInfo,
     framework::FrameworkInfo,
     ids::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, UpdateId},
@@ -131,6 +132,12 @@ pub struct ExecutorStatus {
     /// When it happened; the agent's time when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Wall>,
+    /// Whether the task is healthy, if the executor checks that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<bool>,
+    /// What the task's check has found, if the executor carries it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_status: Option<CheckStatus>,
 }
 
 /// What an executor is told.

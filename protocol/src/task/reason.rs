@@ -77,6 +77,12 @@ reasons! {
     AgentDraining = "agent_draining",
     /// The task ran for longer than its description allows.
     MaxCompletionTimeReached = "max_completion_time_reached",
+    /// The task's health check has found something else than before.
+    HealthCheckStatusUpdated = "health_check_status_updated",
+    /// The task's health check has failed too often in a row, so the task was killed.
+    HealthCheckFailed = "health_check_failed",
+    /// The task's check has found something else than before.
+    CheckStatusUpdated = "check_status_updated",
     /// The leader changed before the launch was passed on.
     LeaderChanged = "leader_changed",
     /// The task's executor is over.

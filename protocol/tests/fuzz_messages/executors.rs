@@ -1,6 +1,7 @@
 //! Examples of what is said of and with executors.
 
 use meshos_protocol::{
+    check::CheckStatus,
     executor::{ExecutorInfo, ExecutorKind},
     ids::{ContainerId, ExecutorId, FrameworkId},
     messages::{
@@ -170,6 +171,8 @@ fn statuses() -> Vec<ExecutorStatus> {
         message: "no".into(),
         data: vec![4, 0, 4],
         at: Some(Wall(8)),
+        healthy: Some(true),
+        check_status: Some(CheckStatus::Tcp { succeeded: Some(true) }),
     };
     let bare = ExecutorStatus {
         state: TaskState::Running,

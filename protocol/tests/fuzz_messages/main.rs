@@ -5,6 +5,7 @@
 //! tried for three seconds, a third of them on random bytes; `cargo bolero test NAME` runs the same targets under a
 //! coverage-guided fuzzer for as long as wanted.
 
+mod checks;
 mod executors;
 mod frozen;
 mod mangle;

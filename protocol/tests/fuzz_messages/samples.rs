@@ -34,7 +34,7 @@ use meshos_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{executors, operations, resources};
+use super::{checks, executors, operations, resources};
 
 /// One type of the wire.
 pub(crate) struct Target {
@@ -146,6 +146,8 @@ pub(crate) fn description() -> TaskDescription {
         data: Vec::new(),
         kill_grace_ms: Some(3_000),
         max_completion_ms: Some(60_000),
+        health_check: None,
+        check: None,
         labels: texts(),
     }
 }
@@ -177,6 +179,8 @@ fn updates() -> Vec<StatusUpdate> {
         executor: None,
         data: Vec::new(),
         exit,
+        healthy: None,
+        check_status: None,
     };
     let bare = StatusUpdate {
         agent: None,
@@ -193,7 +197,7 @@ pub(crate) fn status() -> StatusUpdate {
     updates().remove(0)
 }
 
-fn report() -> TaskReport {
+pub(crate) fn report() -> TaskReport {
     TaskReport {
         framework: FrameworkId(12),
         launch: launch(),
@@ -201,6 +205,8 @@ fn report() -> TaskReport {
         unacknowledged: updates(),
         launched_at: Some(Wall(8)),
         started_at: Some(Wall(9)),
+        healthy: None,
+        check_status: None,
     }
 }
 
@@ -603,13 +609,18 @@ pub(crate) fn frame_targets() -> Vec<Target> {
         target(requests().into_iter().map(|request| RequestFrame { id, request })),
         target(replies().into_iter().map(|reply| ReplyFrame { id, reply })),
         target(
-            to_leader().into_iter().chain(operations::to_leader()).chain(executors::to_leader()),
+            to_leader()
+                .into_iter()
+                .chain(operations::to_leader())
+                .chain(executors::to_leader())
+                .chain(checks::to_leader()),
         ),
         target(
             to_agent()
                 .into_iter()
                 .chain(operations::to_agent())
                 .chain(executors::to_agent())
+                .chain(checks::to_agent())
                 .map(|message| ToAgentFrame { fence: fence(), message }),
         ),
         target(
@@ -617,6 +628,7 @@ pub(crate) fn frame_targets() -> Vec<Target> {
                 .into_iter()
                 .chain(operations::calls())
                 .chain(executors::calls())
+                .chain(checks::calls())
                 .map(|call| CallFrame { request: Some(id), subscription, call }),
         ),
         target(
@@ -624,6 +636,7 @@ pub(crate) fn frame_targets() -> Vec<Target> {
                 .into_iter()
                 .chain(operations::events())
                 .chain(executors::events())
+                .chain(checks::events())
                 .map(|event| EventFrame { fence: fence(), event }),
         ),
     ];

@@ -31,6 +31,8 @@ pub(super) fn dropped(
         executor: None,
         data: Vec::new(),
         exit: None,
+        healthy: None,
+        check_status: None,
     }
 }
 

@@ -102,6 +102,8 @@ fn update(task: &str, state: TaskState, counter: u64) -> EventFrame {
         executor: None,
         data: Vec::new(),
         exit: None,
+        healthy: None,
+        check_status: None,
     };
     frame(1, Event::Update { status })
 }

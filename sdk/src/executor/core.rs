@@ -220,7 +220,7 @@ impl Core {
         at: Wall,
         out: &mut Vec<Output>,
     ) -> Result<(), UpdateError> {
-        let TaskUpdate { task: id, state, reason, message, data } = update;
+        let TaskUpdate { task: id, state, reason, message, data, healthy, check_status } = update;
         if !state.is_told_by_executors() {
             return Err(UpdateError::State(state));
         }
@@ -248,6 +248,8 @@ impl Core {
             message: shortened(message),
             data,
             at,
+            healthy,
+            check_status,
         });
         if self.subscribed {
             task.send_more(out);

@@ -39,6 +39,8 @@ fn task(id: &str) -> TaskDescription {
         data: b"work".to_vec(),
         kill_grace_ms: None,
         max_completion_ms: None,
+        health_check: None,
+        check: None,
         labels: Default::default(),
     }
 }

@@ -160,7 +160,9 @@ impl World {
             if let Some(framework) = driver.framework {
                 self.oracle.accepted(framework, &task_id);
             }
-            launch.push(description(task_id, resources, executor));
+            let mut task = description(task_id, resources, executor);
+            self.draw_checks(index, &mut task);
+            launch.push(task);
         }
         self.add_group(index, agent, &mut free, &mut launch);
         if restless && self.dice.chance(50) {
@@ -202,6 +204,8 @@ pub(crate) fn description(
         data: Vec::new(),
         kill_grace_ms: None,
         max_completion_ms: None,
+        health_check: None,
+        check: None,
         labels: BTreeMap::new(),
     }
 }

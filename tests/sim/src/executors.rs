@@ -309,6 +309,8 @@ impl World {
             message: String::new(),
             data: Vec::new(),
             at: None,
+            healthy: None,
+            check_status: None,
         };
         program.waiting.push(status.clone());
         self.executor_writes(node, container, Call::Update { status });

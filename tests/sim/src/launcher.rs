@@ -37,6 +37,8 @@ pub struct Launcher {
     pub containers: BTreeMap<ContainerId, Container>,
     /// What is being prepared for a living node process.
     pub preparing: BTreeMap<ContainerId, Container>,
+    /// Probes of health checks that are under way, whom they ask, and whether they were called off: then it does not matter what they find.
+    pub probes: BTreeMap<ContainerId, (FrameworkId, TaskId, bool)>,
     pids: u32,
 }
 

@@ -15,6 +15,7 @@
 //! | [`reservations`] | what frameworks reserve, and what is sure of it |
 //! | [`volumes`] | the directories of volumes |
 //! | [`wishes`] | what frameworks say of the offers they want |
+//! | `probes` | which tasks have checks, and what these find |
 //! | [`places`], [`releases`] | where machines stand, and what voters run |
 //! | [`faults`], [`operators`] | what goes wrong, and what operators change |
 //! | [`oracle`], [`invariants`] | what really happened, and the rules it is held against |
@@ -40,6 +41,7 @@ pub mod node;
 pub mod operators;
 pub mod oracle;
 pub mod places;
+mod probes;
 pub mod raft;
 pub mod releases;
 pub mod reservations;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshos_control::agent::Effect;
 use meshos_protocol::{
     ids::{AgentId, Fence, FrameworkId, OfferId, TaskId, Term, UpdateId},
-    task::{StatusUpdate, TaskState},
+    task::{Reason, StatusUpdate, TaskState},
 };
 
 use crate::{invariants::RegistryMemory, reservations::Ledger};
@@ -37,6 +37,16 @@ pub struct Life {
     pub accepted: bool,
     /// The tasks of its group, itself too, if it has one.
     pub group: Vec<TaskId>,
+    /// How many of its probes have failed in a row.
+    pub failures: u32,
+    /// The most that ever were.
+    pub failures_most: u32,
+    /// Whether a probe has succeeded.
+    pub probe_succeeded: bool,
+    /// Whether it was told to be healthy.
+    pub told_healthy: bool,
+    /// Whether it was told to have been killed for its health.
+    pub killed_unhealthy: bool,
 }
 
 /// An instruction that reached an agent.
@@ -77,6 +87,8 @@ pub struct Oracle {
     pub echoes: u64,
     /// What is sure of reservations.
     pub reservations: Ledger,
+    /// How many probes found something.
+    pub probes: u64,
     /// How many updates executors have made.
     pub executor_updates: u64,
     /// How many callers gateways, and agents from executors, have had.
@@ -97,6 +109,15 @@ impl Oracle {
     /// A container of the task came up.
     pub fn started(&mut self, node: usize, framework: FrameworkId, task: &TaskId) {
         self.touch(framework, task).starts.push(node);
+    }
+
+    /// A probe of a task has succeeded, or not.
+    pub fn probed(&mut self, framework: FrameworkId, task: &TaskId, success: bool) {
+        let life = self.touch(framework, task);
+        life.probe_succeeded |= success;
+        life.failures = if success { 0 } else { life.failures + 1 };
+        life.failures_most = life.failures_most.max(life.failures);
+        self.probes += 1;
     }
 
     /// The framework sends an accept with the task.
@@ -126,6 +147,8 @@ impl Oracle {
             None => {}
         }
         life.told.push((status.update, status.state));
+        life.told_healthy |= status.healthy == Some(true);
+        life.killed_unhealthy |= status.reason == Some(Reason::HealthCheckFailed);
         Told::New
     }
 

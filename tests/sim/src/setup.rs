@@ -52,6 +52,8 @@ pub struct FrameworkSetup {
     pub executors: bool,
     /// Whether it reserves and makes volumes; in role `*` there is nothing to reserve.
     pub reserves: bool,
+    /// Whether some of its tasks have checks, while things go wrong.
+    pub checked: bool,
 }
 
 impl Default for FrameworkSetup {
@@ -67,6 +69,7 @@ impl Default for FrameworkSetup {
             region_aware: false,
             executors: false,
             reserves: false,
+            checked: false,
         }
     }
 }
@@ -129,6 +132,7 @@ impl Setup {
                 region_aware: false,
                 executors: false,
                 reserves: false,
+                checked: false,
             })
             .collect();
         // Drawn last, so that what is drawn before stays as it was.
@@ -142,6 +146,9 @@ impl Setup {
         setup.upgraded_while_running = dice.chance(300);
         for framework in &mut setup.frameworks {
             framework.executors = dice.chance(400);
+        }
+        for framework in &mut setup.frameworks {
+            framework.checked = dice.chance(400);
         }
         setup
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use meshos_control::{agent, master};
+use meshos_control::{
+    agent::{self, ProbeOutcome},
+    master,
+};
 use meshos_protocol::{
     ids::{ClusterId, ContainerId, NodeId, TaskId, Term},
     task::Exit,
@@ -56,6 +59,8 @@ pub enum Happening {
     ContainerUp { node: usize, generation: u64, container: ContainerId },
     /// A container ends, unless it has ended.
     ContainerEnds { node: usize, container: ContainerId, exit: Exit },
+    /// A probe of a task is over.
+    ProbeEnds { node: usize, generation: u64, probe: ContainerId, outcome: ProbeOutcome },
     /// An executor does something.
     Executor { node: usize, container: ContainerId, step: Step },
     /// A new launcher takes over.
@@ -84,6 +89,7 @@ pub enum Happening {
 
 /// Makes other dice of the same seed.
 const ECHOES: u64 = 0x6563_686f;
+const PROBES: u64 = 0x7072_6f62;
 
 /// The whole cluster.
 #[derive(Debug)]
@@ -94,6 +100,8 @@ pub struct World {
     pub dice: Dice,
     /// Decides what is said twice; dice of its own, so that the rest of a seed's story does not hang on it.
     pub(crate) echoes: Dice,
+    /// Decides on checks and what they find, likewise.
+    pub(crate) probes: Dice,
     /// What happened.
     pub trace: Trace,
     /// Simulated time.
@@ -133,6 +141,7 @@ impl World {
         let mut world = Self {
             dice,
             echoes: Dice::new(seed ^ ECHOES),
+            probes: Dice::new(seed ^ PROBES),
             trace: Trace::new(verbose),
             now_ms: 0,
             agenda: Agenda::default(),
@@ -234,6 +243,9 @@ impl World {
             }
             Happening::ContainerEnds { node, container, exit } => {
                 self.container_ends(node, container, exit);
+            }
+            Happening::ProbeEnds { node, generation, probe, outcome } => {
+                self.probe_ends(node, generation, probe, outcome);
             }
             Happening::Executor { node, container, step } => {
                 self.executor_steps(node, &container, step);

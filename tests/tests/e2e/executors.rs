@@ -268,6 +268,8 @@ fn nobody_speaks_for_an_executor_without_its_token() {
         message: String::new(),
         data: Vec::new(),
         at: None,
+        healthy: None,
+        check_status: None,
     };
     let FrameworkId(number) = framework.id();
     let subscribe = Subscribe {

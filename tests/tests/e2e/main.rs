@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
+mod checks;
 mod clock;
 mod common;
 mod containers;

@@ -8,7 +8,7 @@ use meshos_tests::{Cluster, ClusterOptions, Framework, FrameworkOptions, Node, w
 use crate::common::shell;
 
 /// The sandboxes of a node by their tasks.
-fn sandboxes(node: &Node) -> BTreeMap<String, PathBuf> {
+pub(crate) fn sandboxes(node: &Node) -> BTreeMap<String, PathBuf> {
     let entries = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
     let frameworks = entries(node.data_dir().join("sandboxes"))
         .filter(|entry| entry.file_name().to_string_lossy().starts_with('F'));
@@ -20,7 +20,7 @@ fn sandboxes(node: &Node) -> BTreeMap<String, PathBuf> {
     runs.collect()
 }
 
-fn metric(node: &Node, name: &str) -> f64 {
+pub(crate) fn metric(node: &Node, name: &str) -> f64 {
     let text = node.get("/metrics").map(|answer| answer.text()).unwrap_or_default();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     value.unwrap_or_default()

@@ -126,6 +126,10 @@ impl Agent {
         if status.state == TaskState::Running && record.started_at.is_none() {
             record.started_at = Some(now.wall);
         }
+        if status.healthy.is_some() || status.check_status.is_some() {
+            let checks = record.checks.get_or_insert_default();
+            (checks.healthy, checks.status) = (status.healthy, status.check_status);
+        }
         keep_id(record, &status);
         if !abandoned {
             record.unacknowledged.push(status);
@@ -190,7 +194,17 @@ impl End {
 
 /// Puts an executor's words into an update.
 pub(in crate::agent) fn fill_in(status: &mut StatusUpdate, told: ExecutorStatus) {
-    let ExecutorStatus { task: _, state, update, reason, message, mut data, at } = told;
+    let ExecutorStatus {
+        task: _,
+        state,
+        update,
+        reason,
+        message,
+        mut data,
+        at,
+        healthy,
+        check_status,
+    } = told;
     data.truncate(STATUS_DATA_BYTES_MAX);
     status.state = state;
     status.update = Some(update);
@@ -199,6 +213,8 @@ pub(in crate::agent) fn fill_in(status: &mut StatusUpdate, told: ExecutorStatus)
     status.data = data;
     status.source = Source::Executor;
     status.at = at.unwrap_or(status.at);
+    status.healthy = healthy.or(status.healthy);
+    status.check_status = check_status.or(status.check_status);
 }
 
 /// Keeps the id of an update that came from an executor.

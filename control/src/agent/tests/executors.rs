@@ -31,6 +31,8 @@ pub(super) fn told(task: &str, state: TaskState, number: u8) -> ExecutorStatus {
         message: format!("update {number}"),
         data: vec![number],
         at: None,
+        healthy: None,
+        check_status: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The agent against a disk, a launcher and a leader that do what the test says.
 
+mod checks;
 mod drain;
 mod ends;
 mod executors;

@@ -4,17 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
+    check::Probe,
     ids::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, UpdateId},
     messages::{
         agent::{ToAgent, ToLeader},
         executor::{Call, Event as ExecutorEvent, ExecutorStatus, Subscribe},
     },
-    task::{DrainKill, Exit, TaskReport, TaskState},
+    task::{DrainKill, Exit, TaskLaunch, TaskReport, TaskState},
 };
 use proptest::prelude::*;
 
-use super::rig::{F1, NODE, Rig, executor_task, group, launch_of, task, task_id};
-use crate::agent::Event;
+use super::{
+    checks::{checked, healthy},
+    rig::{F1, NODE, Rig, executor_task, group, launch_of, task, task_id},
+};
+use crate::agent::{Event, ProbeOutcome};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -49,6 +53,8 @@ enum Step {
     TellsAgain,
     CutOff,
     ShutDown,
+    /// A probe that is under way finds something.
+    ProbeFinds(u8, u8),
     /// A program takes the place of the one before it in the executor's container.
     StartsAnew,
 }
@@ -80,12 +86,28 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::CutOff),
         1 => Just(Step::ShutDown),
         1 => Just(Step::StartsAnew),
+        8 => (0u8..4, 0u8..6).prop_map(|(probe, what)| Step::ProbeFinds(probe, what)),
     ]
 }
 
 /// The tasks of a group; a kill may name any of them.
 fn members(number: u8) -> [String; 2] {
     [format!("t{}", 6 + 2 * number), format!("t{}", 7 + 2 * number)]
+}
+
+/// Half of the tasks have checks, one of them both.
+fn checked_task(number: u8) -> TaskLaunch {
+    let name = format!("t{number}");
+    match number {
+        0 => healthy(&name),
+        1 => checked(&name, Probe::Tcp { port: 1 }),
+        2 => {
+            let mut launch = healthy(&name);
+            launch.description.check = checked(&name, Probe::Tcp { port: 1 }).description.check;
+            launch
+        }
+        _ => task(&name),
+    }
 }
 
 /// An executor's process, which does what it should.
@@ -203,6 +225,7 @@ impl World {
                 }
             }
             Step::StartsAnew => self.starts_anew(),
+            Step::ProbeFinds(probe, what) => self.probe_finds(usize::from(*probe), *what),
             Step::ShutDown => {
                 let executor = ExecutorId::new("pool").unwrap();
                 self.say(ToAgent::ShutdownExecutor { framework: F1, executor, grace_max_ms: None });
@@ -239,8 +262,26 @@ impl World {
             .any(|t| t.record.launch.description.task_id == key.1);
         if self.open && (known || !self.launched.contains_key(&key)) {
             *self.launched.entry(key.clone()).or_default() += 1;
-            self.rig.tell(launch_of(F1, vec![task(key.1.as_str())]));
+            self.rig.tell(launch_of(F1, vec![checked_task(number)]));
         }
+    }
+
+    fn probe_finds(&mut self, which: usize, what: u8) {
+        let Some(probe) = self.rig.probes.keys().nth(which).cloned() else { return };
+        let outcome = match what {
+            0 => ProbeOutcome::Connected,
+            1 => ProbeOutcome::NotAsked { why: String::new() },
+            2 => ProbeOutcome::Status(503),
+            3 => {
+                // As a container of its own.
+                self.rig.probes.remove(&probe);
+                let exit = Exit::Code { code: 1 };
+                self.rig.event(Event::ContainerExited { container: probe, exit, limitation: None });
+                return;
+            }
+            _ => ProbeOutcome::Failed { why: String::new() },
+        };
+        self.rig.probe_ends(&probe, outcome);
     }
 
     fn launch_in_executor(&mut self, number: u8) {
@@ -314,7 +355,18 @@ impl World {
         let (reason, message, data, at) = (None, String::new(), Vec::new(), None);
         let (task, state) = (task.clone(), STEPS[*told]);
         *told += 1;
-        let status = ExecutorStatus { task, state, update, reason, message, data, at };
+        let (healthy, check_status) = (Some(true), None);
+        let status = ExecutorStatus {
+            task,
+            state,
+            update,
+            reason,
+            message,
+            data,
+            at,
+            healthy,
+            check_status,
+        };
         program.waiting.push(status.clone());
         self.says(&container, Call::Update { status });
     }

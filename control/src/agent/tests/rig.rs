@@ -6,6 +6,7 @@ use std::{
 };
 
 use meshos_protocol::{
+    check::Probe,
     executor::{ExecutorInfo, ExecutorKind},
     ids::{
         AgentId, ClusterId, ContainerId, ExecutorId, Fence, FrameworkId, Generation, NodeId,
@@ -27,7 +28,7 @@ use meshos_protocol::{
 
 use crate::agent::{
     Agent, AgentConfig, Change, Effect, Event, ExecutorRecord, FoundContainer, OperationsRecord,
-    Recovered, TaskRecord, TaskVolume, VolumeRecord, WriteId,
+    ProbeOutcome, Recovered, TaskRecord, TaskVolume, VolumeRecord, WriteId,
 };
 
 pub(super) const NODE: NodeId = NodeId::from_bits(7);
@@ -60,6 +61,8 @@ pub(super) fn task(name: &str) -> TaskLaunch {
         data: Vec::new(),
         kill_grace_ms: None,
         max_completion_ms: None,
+        health_check: None,
+        check: None,
         labels: BTreeMap::new(),
     };
     TaskLaunch { description, role: Role::default(), executor_resources: None }
@@ -190,6 +193,10 @@ pub(super) struct Rig {
     pub(super) given_up: BTreeSet<ContainerId>,
     /// What containers were limited to.
     pub(super) limited: Vec<(ContainerId, Resources)>,
+    /// Probes that are under way, and how each asks.
+    pub(super) probes: BTreeMap<ContainerId, Probe>,
+    /// Probes that were called off.
+    pub(super) ended_probes: Vec<ContainerId>,
     /// What was said to the leader and not yet looked at.
     pub(super) said: Vec<ToLeader>,
     /// Which tasks were started, in order, over all crashes.
@@ -243,6 +250,8 @@ impl Rig {
             told: Vec::new(),
             given_up: BTreeSet::new(),
             limited: Vec::new(),
+            probes: BTreeMap::new(),
+            ended_probes: Vec::new(),
             said: Vec::new(),
             starts: Vec::new(),
             generation: 1,
@@ -296,6 +305,10 @@ impl Rig {
                     assert!(known, "{} starts before it is on disk", info.id);
                     self.preparing.push(container);
                 }
+                Effect::StartProbe { probe, how, task } => {
+                    self.start_probe(probe, *how, &task);
+                }
+                Effect::EndProbe { probe } => self.ended_probes.push(probe),
                 Effect::ServeExecutor { container } => self.served.push(container),
                 Effect::TellExecutor { container, event } => {
                     self.check_handed_over(&container, &event);
@@ -321,6 +334,25 @@ impl Rig {
                 }
             }
         }
+    }
+
+    /// A probe asks a task that runs, as far as anybody knows.
+    fn start_probe(&mut self, probe: ContainerId, how: Probe, task: &TaskRecord) {
+        let known = self.containers.contains_key(&task.container);
+        assert!(known, "{} is asked and never ran", task.container);
+        assert!(self.probes.insert(probe, how).is_none(), "probes have names of their own");
+    }
+
+    /// A probe finds something.
+    pub(super) fn probe_ends(&mut self, probe: &ContainerId, outcome: ProbeOutcome) {
+        self.probes.remove(probe);
+        self.event(Event::ProbeEnded { probe: probe.clone(), outcome });
+    }
+
+    /// The one probe that is under way.
+    pub(super) fn probe(&self) -> ContainerId {
+        assert_eq!(self.probes.len(), 1, "one probe: {:?}", self.probes);
+        self.probes.keys().next().unwrap().clone()
     }
 
     /// A task is on disk before it is handed over, and is handed over once; an update is on disk before
@@ -538,6 +570,7 @@ impl Rig {
     pub(super) fn crash(&mut self) {
         self.pending.clear();
         self.preparing.clear();
+        self.probes.clear();
         self.making.clear();
         self.removing.clear();
         self.said.clear();

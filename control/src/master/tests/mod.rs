@@ -1,6 +1,7 @@
 //! Tests of the master: scenarios told step by step, and random histories.
 
 mod agents;
+mod checks;
 mod draining;
 mod ends;
 mod executors;

@@ -76,6 +76,8 @@ fn reports(tasks: &[(u8, u8)]) -> Vec<TaskReport> {
                 unacknowledged,
                 launched_at: None,
                 started_at: None,
+                healthy: None,
+                check_status: None,
             }
         })
         .collect()
@@ -281,6 +283,8 @@ impl Player {
                     unacknowledged: vec![status],
                     launched_at: None,
                     started_at: None,
+                    healthy: None,
+                    check_status: None,
                 }
             })
             .collect();

@@ -470,6 +470,8 @@ pub(super) fn task(name: &str, resources: &str) -> TaskDescription {
         data: Vec::new(),
         kill_grace_ms: None,
         max_completion_ms: None,
+        health_check: None,
+        check: None,
         labels: BTreeMap::new(),
     }
 }
@@ -493,6 +495,8 @@ pub(super) fn status(
         executor: None,
         data: Vec::new(),
         exit: None,
+        healthy: None,
+        check_status: None,
     }
 }
 
@@ -512,6 +516,8 @@ pub(super) fn report(
         state,
         launched_at: None,
         started_at: None,
+        healthy: None,
+        check_status: None,
         unacknowledged: unacknowledged
             .iter()
             .map(|(state, number)| status(1, name, *state, Some(*number)))

@@ -123,6 +123,7 @@ fn status(rest: Value) -> Result<ExecutorStatus, String> {
 #[test]
 fn what_executors_tell_is_read_with_all_that_is_kept_of_it() {
     let told = status(json!({"state": "TASK_FAILED", "message": "why", "data": "AAEC",
+        "healthy": false, "check_status": {"type": "TCP", "tcp": {"succeeded": true}},
         "timestamp": 1.5, "reason": "REASON_CONTAINER_LIMITATION_MEMORY"}));
     let expected = ExecutorStatus {
         task: TaskId::new("t").unwrap(),
@@ -131,6 +132,8 @@ fn what_executors_tell_is_read_with_all_that_is_kept_of_it() {
         reason: Some(Reason::MemoryLimit),
         message: "why".to_owned(),
         data: vec![0, 1, 2],
+        healthy: Some(false),
+        check_status: Some(meshos_protocol::check::CheckStatus::Tcp { succeeded: Some(true) }),
         at: Some(Wall(1_500)),
     };
     assert_eq!(told, Ok(expected));

@@ -21,6 +21,8 @@ fn update(state: TaskState) -> StatusUpdate {
         executor: None,
         data: Vec::new(),
         exit: None,
+        healthy: None,
+        check_status: None,
     }
 }
 

@@ -21,6 +21,7 @@ fn a_command_is_a_line_or_a_program() {
         ("t", "n", Some(1_500))
     );
     assert_eq!(task.max_completion_ms, Some(60_001));
+    assert!(task.health_check.is_none() && task.check.is_none());
     assert_eq!(task.resources.to_string(), "cpus:1");
     let command = json!({"shell": false, "value": "/bin/ls", "arguments": ["ls", "-l"], "user": "nobody",
         "environment": {"variables": [{"name": "A", "value": "1"}]},
@@ -48,8 +49,8 @@ fn what_is_not_supported_is_refused_and_never_dropped() {
             "'ExecutorInfo.command' must be set",
         ),
         (json!({"task_id": {"value": "a/b"}}), "task id"),
-        (json!({"health_check": {}}), "'health_check'"),
-        (json!({"check": {}}), "'check'"),
+        (json!({"health_check": {}}), "HealthCheck must specify 'type'"),
+        (json!({"check": {"type": "TCP"}}), "Expecting 'tcp'"),
         (json!({"max_completion_time": {"nanoseconds": -1}}), "'max_completion_time' must be non-"),
         (json!({"limits": {"cpus": {"value": "Infinity"}}}), "'limits'"),
         (json!({"kill_policy": {"grace_period": {"nanoseconds": -1}}}), "non-negative"),

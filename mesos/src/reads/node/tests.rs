@@ -30,6 +30,8 @@ fn record(task: &str, container: &str, executor: Option<&ExecutorInfo>) -> TaskR
                 data: Vec::new(),
                 kill_grace_ms: None,
                 max_completion_ms: None,
+                health_check: None,
+                check: None,
                 labels: [("k".to_owned(), "v".to_owned())].into(),
             },
             role: Role::new("web").unwrap(),
@@ -44,6 +46,7 @@ fn record(task: &str, container: &str, executor: Option<&ExecutorInfo>) -> TaskR
         kill_asked: false,
         drain: None,
         overdue: false,
+        checks: None,
         updates_taken: Vec::new(),
     }
 }

@@ -22,6 +22,8 @@ struct Launched {
     state: String,
     reason: Option<String>,
     message: String,
+    healthy: Option<bool>,
+    check_status: Option<Value>,
     node_connected: bool,
     ended: bool,
     changed_at: u64,
@@ -77,12 +79,30 @@ pub(super) fn launched(value: Value) -> Result<Vec<String>> {
         plain(&task.role)
     );
     let mut lines = vec![text, place];
+    if !task.ended {
+        lines.extend(task.healthy.map(|healthy| {
+            let found = if healthy { "well" } else { "not well" };
+            format!("its health check finds it {found}")
+        }));
+        lines.extend(task.check_status.as_ref().map(found));
+    }
     if !task.ended && !task.node_connected {
         lines.push("its node is not connected, so its state may be another by now".to_owned());
     } else if task.state == "staging" {
         lines.push("its node has not yet said that it started it".to_owned());
     }
     Ok(lines)
+}
+
+/// What its other check has found: one of `exit_code`, `status_code` and `succeeded`.
+fn found(status: &Value) -> String {
+    let found = status.as_object().and_then(|found| found.iter().next());
+    match found {
+        None => "its check has found nothing yet".to_owned(),
+        Some((name, value)) => {
+            plain(&format!("its check has found: {} {value}", name.replace('_', " ")))
+        }
+    }
 }
 
 /// Where a task would fit that waits, in sentences, the weightiest first.
@@ -164,5 +184,22 @@ mod tests {
         assert!(told[2].starts_with("its node is not connected"), "{told:?}");
         let ended = launched(json!({"state": "finished", "ended": true})).unwrap();
         assert!(ended.len() == 2 && ended[1].starts_with("it used nothing"), "{ended:?}");
+    }
+
+    #[test]
+    fn what_checks_have_found_is_told_of_a_task_that_has_not_ended() {
+        let told = |status: Value, ended: bool| {
+            let value = json!({
+                "state": "running", "healthy": false, "check_status": status, "ended": ended,
+                "node_connected": true
+            });
+            launched(value).unwrap().split_off(2)
+        };
+        assert_eq!(
+            told(json!({"exit_code": 3}), false),
+            ["its health check finds it not well", "its check has found: exit code 3"]
+        );
+        assert_eq!(told(json!({}), false)[1], "its check has found nothing yet");
+        assert!(told(json!({"exit_code": 3}), true).is_empty());
     }
 }

@@ -28,6 +28,8 @@ const TRIES_MAX: u32 = 10;
 const FOUND_MAX: usize = 5;
 /// The exit code when a task ran for longer than it may, as `timeout` of the GNU coreutils has it.
 const TIME_LIMIT_CODE: u8 = 124;
+/// Stands for a task that was killed because it was not healthy.
+const HEALTH_CODE: u8 = 123;
 /// The exit code when a task ended without one.
 pub(super) const NO_EXIT_CODE: u8 = 125;
 
@@ -74,6 +76,8 @@ pub(super) struct Step {
     pub node: Option<NodeId>,
     pub hostname: String,
     pub state: TaskState,
+    /// Whether its health check finds it well, if that is known.
+    pub healthy: Option<bool>,
     /// Why, in words; may be empty.
     pub why: String,
     /// It will be launched once more.
@@ -106,6 +110,7 @@ struct Live {
     instance: usize,
     hostname: String,
     state: TaskState,
+    healthy: Option<bool>,
 }
 
 /// Which instances wait, run and have ended.
@@ -233,7 +238,7 @@ impl Plan {
             let hostname = offer.hostname.clone();
             self.notes
                 .push(Note::Launched { task: task.task_id.clone(), hostname: hostname.clone() });
-            let live = Live { instance, hostname, state: TaskState::Staging };
+            let live = Live { instance, hostname, state: TaskState::Staging, healthy: None };
             self.live.insert(task.task_id.clone(), live);
             tasks.push(task);
         }
@@ -275,7 +280,8 @@ impl Plan {
     /// Takes a step of a task into account.
     pub(super) fn update(&mut self, status: StatusUpdate) -> Vec<Action> {
         let Some(live) = self.live.get_mut(&status.task) else { return Vec::new() };
-        let new = std::mem::replace(&mut live.state, status.state) != status.state;
+        let healthy = std::mem::replace(&mut live.healthy, status.healthy) != status.healthy;
+        let new = std::mem::replace(&mut live.state, status.state) != status.state || healthy;
         let (instance, hostname) = (live.instance, live.hostname.clone());
         let over = status.state.is_terminal();
         let again = status.state == TaskState::Dropped
@@ -292,8 +298,8 @@ impl Plan {
         if new || over {
             let node = status.agent.map(|agent| agent.node);
             let why = why(&status);
-            let StatusUpdate { task, state, .. } = status;
-            let step = Step { task, instance, node, hostname, state, why, again };
+            let StatusUpdate { task, state, healthy, .. } = status;
+            let step = Step { task, instance, node, hostname, state, healthy, why, again };
             self.notes.push(Note::Step(Box::new(step)));
         }
         if again { vec![Action::Want { instances: self.waiting.len() }] } else { Vec::new() }
@@ -315,6 +321,9 @@ impl Plan {
 fn exit_code(status: &StatusUpdate) -> u8 {
     if status.reason == Some(Reason::MaxCompletionTimeReached) {
         return TIME_LIMIT_CODE;
+    }
+    if status.reason == Some(Reason::HealthCheckFailed) {
+        return HEALTH_CODE;
     }
     match (&status.exit, status.state) {
         (Some(Exit::Code { code }), _) => u8::try_from(*code).unwrap_or(NO_EXIT_CODE),

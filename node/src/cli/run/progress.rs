@@ -124,7 +124,11 @@ fn is_worth_a_line(state: TaskState) -> bool {
 fn sentence(step: &Step) -> Option<String> {
     let what = match step.state {
         TaskState::Staging | TaskState::Starting | TaskState::Killing => return None,
-        TaskState::Running => "runs",
+        TaskState::Running => match step.healthy {
+            None => "runs",
+            Some(true) => "is healthy",
+            Some(false) => "is not healthy",
+        },
         TaskState::Finished => "has finished",
         TaskState::Failed => "has failed",
         TaskState::Killed => "was killed",
@@ -137,8 +141,8 @@ fn sentence(step: &Step) -> Option<String> {
         TaskState::Unknown => "is in a state that is not known",
     };
     let mut text = format!("task {} {what}{}", step.task, place(step));
-    if step.state != TaskState::Running && step.state != TaskState::Finished && !step.why.is_empty()
-    {
+    let well = step.state == TaskState::Running && step.healthy != Some(false);
+    if !well && step.state != TaskState::Finished && !step.why.is_empty() {
         text += &format!(": {}", step.why);
     }
     if step.state == TaskState::Unreachable {
@@ -224,6 +228,7 @@ mod tests {
             node: None,
             hostname: "lab".to_owned(),
             state,
+            healthy: None,
             why: why.to_owned(),
             again: false,
         }
@@ -241,6 +246,14 @@ mod tests {
         assert_eq!(
             text(TaskState::Unreachable, "agent_unreachable").unwrap(),
             "task echo-F3 is out of reach on lab: agent_unreachable; it may come back with its node"
+        );
+        let running = |healthy, why| {
+            sentence(&Step { healthy: Some(healthy), ..step(TaskState::Running, why) }).unwrap()
+        };
+        assert_eq!(running(true, "health_check_status_updated"), "task echo-F3 is healthy on lab");
+        assert_eq!(
+            running(false, "health_check_status_updated: it failed"),
+            "task echo-F3 is not healthy on lab: health_check_status_updated: it failed"
         );
         for state in TaskState::ALL {
             assert!(sentence(&step(state, "why")).is_none_or(|text| !text.contains('\n')));

@@ -76,6 +76,9 @@ impl Request {
         if let Some(limit) = arguments.time_limit {
             task = task.max_completion_ms(millis(limit));
         }
+        if let Some(check) = arguments.health.check()? {
+            task = task.health_check(check);
+        }
         let kind = |of| if arguments.revocable.contains(&of) { "{revocable}" } else { "" };
         let (of_cpus, of_mem) = (kind(Revocable::Cpus), kind(Revocable::Mem));
         let resources = format!("cpus{of_cpus}:{cpus};mem{of_mem}:{mem}");

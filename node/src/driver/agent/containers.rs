@@ -19,7 +19,7 @@ use meshos_protocol::{
     ids::{AgentId, ContainerId, FrameworkId},
     messages::executor::TOKEN_VARIABLE,
     resources::Resources,
-    task::{Command, CommandLine, Exit, Reason, TaskLaunch},
+    task::{Command, CommandLine, Exit, Reason, TaskDescription, TaskLaunch},
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -87,11 +87,7 @@ impl Containers {
         // Before anything of it is there.
         self.sandboxes.hold(&container, Some(sandbox.clone()));
         let description = launch.description;
-        let identity = [("MESHOS_TASK_ID".to_owned(), description.task_id.to_string())].into_iter();
-        let environment = identity
-            .chain([("MESHOS_FRAMEWORK_ID".to_owned(), framework.to_string())])
-            .chain(description.command.environment.clone())
-            .collect();
+        let environment = environment_of(framework, &description);
         let limits = limits(&description.resources, self.rules.pids_max);
         let (command, user) = (description.command, (user, environment));
         let spec = self.spec(&container, command, user, limits, sandbox);
@@ -241,21 +237,10 @@ impl Containers {
         limits: isolation::Limits,
         sandbox: PathBuf,
     ) -> Result<ContainerSpec, String> {
-        let line = match command.line {
-            CommandLine::Shell { line } => isolation::Command::Shell(line),
-            CommandLine::Exec { program, arguments } => {
-                isolation::Command::Exec { path: program, args: arguments }
-            }
-            CommandLine::Unknown => {
-                return Err(
-                    "the command is of a kind that this node's release does not know".into()
-                );
-            }
-        };
         let named = command.user.or_else(|| (!user.is_empty()).then(|| user.to_owned()));
         Ok(ContainerSpec {
             container: as_isolated(container),
-            command: line,
+            command: as_isolated_command(command.line)?,
             environment,
             user: named,
             allow_root: self.rules.allow_root,
@@ -263,6 +248,7 @@ impl Containers {
             limits,
             uris: command.uris.into_iter().map(as_isolated_uri).collect(),
             volumes: Vec::new(),
+            inside: None,
         })
     }
 }
@@ -330,6 +316,30 @@ fn limits(resources: &Resources, pids_max: Option<u32>) -> isolation::Limits {
     let memory = mem_millis.saturating_mul(MB) / 1000;
     let memory_bytes = (memory > 0).then_some(memory);
     isolation::Limits { cpus_millis, revocable_cpus_millis, memory_bytes, pids_max }
+}
+
+/// The variables of a task, beside those that every container has.
+pub(super) fn environment_of(
+    framework: FrameworkId,
+    description: &TaskDescription,
+) -> Vec<(String, String)> {
+    let identity = [("MESHOS_TASK_ID".to_owned(), description.task_id.to_string())].into_iter();
+    identity
+        .chain([("MESHOS_FRAMEWORK_ID".to_owned(), framework.to_string())])
+        .chain(description.command.environment.clone())
+        .collect()
+}
+
+pub(super) fn as_isolated_command(line: CommandLine) -> Result<isolation::Command, String> {
+    match line {
+        CommandLine::Shell { line } => Ok(isolation::Command::Shell(line)),
+        CommandLine::Exec { program, arguments } => {
+            Ok(isolation::Command::Exec { path: program, args: arguments })
+        }
+        CommandLine::Unknown => {
+            Err("the command is of a kind that this node's release does not know".to_owned())
+        }
+    }
 }
 
 pub(super) fn as_isolated(container: &ContainerId) -> isolation::ContainerId {
@@ -435,7 +445,7 @@ pub(super) fn hold(
 }
 
 /// Says which containers run without a record: they are ended. Records are written first, so in
-/// health there are none.
+/// health there are none but those of probes (`p...`), which have none.
 pub(super) fn warn_of_strays(
     found: &[FoundContainer],
     records: &[TaskRecord],
@@ -443,7 +453,8 @@ pub(super) fn warn_of_strays(
 ) {
     let recorded = recorded(records, executors);
     let running = found.iter().filter(|container| container.ended.is_none());
-    for stray in running.filter(|container| !recorded.contains_key(&container.container)) {
+    let known = |it: &ContainerId| recorded.contains_key(it) || it.as_str().starts_with('p');
+    for stray in running.filter(|container| !known(&container.container)) {
         tracing::warn!(container = %stray.container, pid = ?stray.pid, "a container runs that no record names: it is ended");
     }
 }

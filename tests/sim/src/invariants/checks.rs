@@ -1,7 +1,7 @@
 //! Which rule is looked at when.
 
 use super::{
-    accounted, capacity, conserved, demand, drained, fair_shares, fencing, known_records,
+    accounted, capacity, conserved, demand, drained, fair_shares, fencing, health, known_records,
     known_tasks, no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets,
     remembered, reservations, start_once, terminal_final, truthful, update_order, updates_settled,
     whole_groups,
@@ -26,6 +26,7 @@ pub fn check_always(world: &mut World) {
         update_order::check(&key, life);
         truthful::check(&key, life);
         whole_groups::check(&world.oracle, &key, life);
+        health::check(&key, life);
     }
 }
 

@@ -13,6 +13,7 @@ mod demand;
 mod drained;
 mod fair_shares;
 mod fencing;
+mod health;
 mod known_records;
 mod known_tasks;
 mod no_double_allocation;

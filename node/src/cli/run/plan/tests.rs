@@ -41,6 +41,8 @@ fn status(task: &str, state: TaskState, exit: Option<Exit>) -> StatusUpdate {
         executor: None,
         data: Vec::new(),
         exit,
+        healthy: None,
+        check_status: None,
     }
 }
 
@@ -159,6 +161,11 @@ fn exit_codes_are_those_of_shells() {
         ..status("t", TaskState::Failed, Some(Exit::Signal { signal: 15 }))
     };
     assert_eq!(exit_code(&late), 124);
+    let unhealthy = StatusUpdate {
+        reason: Some(Reason::HealthCheckFailed),
+        ..status("t", TaskState::Killed, Some(Exit::Code { code: 0 }))
+    };
+    assert_eq!(exit_code(&unhealthy), 123);
 }
 
 #[test]
