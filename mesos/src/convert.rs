@@ -7,6 +7,7 @@ pub mod demand;
 pub mod event;
 pub mod framework;
 pub mod ids;
+pub mod maintenance;
 pub mod number;
 pub mod offer;
 pub mod operation;

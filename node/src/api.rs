@@ -13,6 +13,7 @@ mod explain;
 mod health;
 mod leader;
 mod logs;
+mod maintenance;
 mod mesos;
 mod names;
 mod nodes;

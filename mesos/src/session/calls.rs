@@ -62,10 +62,7 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Reply {
         match kind {
-            CallType::Teardown => {
-                self.tearing_down = true;
-                Reply::Later(Box::new(Call::Teardown))
-            }
+            CallType::Teardown => self.tear_down(),
             CallType::Accept => {
                 call.accept.iter().for_each(|accept| self.accept(accept, now, out));
                 ACCEPTED
@@ -111,10 +108,12 @@ impl Session {
             CallType::Request => {
                 call.request.as_ref().map_or(ACCEPTED, |request| self.request(request, out))
             }
-            // No executor listens to messages, and inverse offers are not made.
-            CallType::Message | CallType::AcceptInverseOffers | CallType::DeclineInverseOffers => {
+            CallType::AcceptInverseOffers | CallType::DeclineInverseOffers => {
+                self.answer_inverse_offers(call, out);
                 ACCEPTED
             }
+            // No executor listens to messages.
+            CallType::Message => ACCEPTED,
             CallType::UpdateFramework => {
                 call.update_framework.as_ref().map_or(ACCEPTED, |it| self.update_framework(it))
             }
@@ -123,6 +122,11 @@ impl Session {
                 Reply::Now(Err(Refused::new(501, "The type of the call is not known")))
             }
         }
+    }
+
+    fn tear_down(&mut self) -> Reply {
+        self.tearing_down = true;
+        Reply::Later(Box::new(Call::Teardown))
     }
 
     fn update_framework(&self, update: &schema::CallUpdateFramework) -> Reply {

@@ -34,6 +34,7 @@ pub mod gateway;
 pub mod invariants;
 pub mod launcher;
 pub mod leader;
+pub mod maintenance;
 pub mod net;
 pub mod node;
 pub mod operators;
