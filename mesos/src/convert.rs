@@ -10,6 +10,7 @@ pub mod executor;
 pub mod framework;
 pub mod group;
 pub mod ids;
+pub mod maintenance;
 pub mod number;
 pub mod offer;
 pub mod operation;

@@ -4,6 +4,7 @@
 mod call;
 mod change;
 mod forms;
+mod maintenance;
 mod operation;
 mod shares;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod accept;
 mod calls;
 mod demand;
 mod held;
+mod inverse;
 mod resume;
 mod waiting;
 
@@ -93,6 +94,8 @@ pub struct Session {
     held: BTreeSet<Role>,
     /// Offers that the client may believe open.
     offers: BTreeMap<OfferId, (Role, AgentId)>,
+    /// Inverse offers that are not answered.
+    inverse: BTreeSet<OfferId>,
     /// Accepted and not heard of.
     pending: BTreeMap<TaskId, AgentId>,
     /// Where each live task runs.
@@ -143,6 +146,7 @@ impl Session {
             told_subscribed: false,
             demand_untold: false,
             offers: BTreeMap::new(),
+            inverse: BTreeSet::new(),
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),
             kills: BTreeMap::new(),
@@ -190,6 +194,8 @@ impl Session {
                 tell(out, event::offers(shown));
             }
             Event::Rescind { offers, cause: _ } => self.rescind(offers, out),
+            Event::InverseOffers { offers } => self.inverse_offers(&offers, places, out),
+            Event::RescindInverseOffers { offers } => self.inverse_rescinded(offers, out),
             Event::Update { status } => self.update(&status, places, out),
             Event::OperationStatus { status } => self.operation_status(&status, out),
             Event::AgentLost { agent } => tell(out, event::agent_lost(self.cluster, agent)),

@@ -14,6 +14,7 @@ mod explain;
 mod health;
 mod leader;
 mod logs;
+mod maintenance;
 mod mesos;
 mod names;
 mod nodes;

@@ -6,6 +6,7 @@ mod dev;
 mod explain;
 mod keygen;
 mod logs;
+mod maintenance;
 mod node;
 mod operate;
 mod output;
@@ -78,6 +79,7 @@ enum Command {
     Deactivate(operate::Deactivate),
     Reactivate(operate::Reactivate),
     Gone(operate::Gone),
+    Maintenance(maintenance::Maintenance),
     Roles(shares::Roles),
     Weights(operate::Weights),
     Priority(shares::Priority),
@@ -132,6 +134,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Deactivate(arguments) => arguments.execute().await,
             Command::Reactivate(arguments) => arguments.execute().await,
             Command::Gone(arguments) => arguments.execute().await,
+            Command::Maintenance(arguments) => arguments.execute().await,
             Command::Roles(arguments) => arguments.execute().await,
             Command::Weights(arguments) => arguments.execute().await,
             Command::Priority(arguments) => arguments.execute().await,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attributes::Attributes,
     ids::{AgentId, FrameworkId, OfferId},
+    maintenance::Unavailability,
     resources::Resources,
     role::Role,
     wishes::FaultDomain,
@@ -99,4 +100,7 @@ pub struct Offer {
     /// Where the agent stands, if it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<FaultDomain>,
+    /// When the agent's node will be away for maintenance, if that is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailability: Option<Unavailability>,
 }

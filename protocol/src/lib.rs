@@ -13,6 +13,7 @@ pub mod executor;
 pub mod fnv;
 pub mod framework;
 pub mod ids;
+pub mod maintenance;
 pub mod messages;
 pub mod operation;
 pub mod resources;

@@ -3,6 +3,7 @@
 use meshos_protocol::{
     framework::Offer,
     ids::{AgentId, ClusterId, ExecutorId, FrameworkId, NodeId, OfferId, Term},
+    maintenance::InverseOffer,
     messages::scheduler::{CallError, RescindCause},
     operation::OperationStatus,
     role::Role,
@@ -47,6 +48,20 @@ pub trait Scheduler: Send + 'static {
     /// ([`RescindCause::Unknown`]). What was launched on it before is told by status updates.
     fn offer_rescinded(&mut self, driver: &SchedulerDriver, offer: OfferId, cause: RescindCause) {
         let _ = (driver, offer, cause);
+    }
+
+    /// Nodes will be away for maintenance on which the framework has a task, an executor or a reservation: does that suit?
+    /// Answer with [`SchedulerDriver::accept_inverse_offers`] or [`SchedulerDriver::decline_inverse_offers`]; operators see
+    /// the answer, and nothing is taken away by it. Each node is asked about once, again when another time is planned, and
+    /// by each new leader.
+    fn inverse_offers(&mut self, driver: &SchedulerDriver, offers: Vec<InverseOffer>) {
+        drop((driver, offers));
+    }
+
+    /// An inverse offer needs no answer any more: nothing is planned, or something else; the framework has nothing left
+    /// there; or the leader that asked is lost, and the next one asks anew.
+    fn inverse_offer_rescinded(&mut self, driver: &SchedulerDriver, offer: OfferId) {
+        let _ = (driver, offer);
     }
 
     /// A step in a task's life. It is acknowledged when this method returns, unless the options

@@ -17,6 +17,7 @@ use meshos_sdk::{
         demand::StatedDemand,
         framework::{Capabilities, Offer},
         ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId},
+        maintenance::InverseOffer,
         messages::scheduler::{CallError, RescindCause},
         operation::OperationStatus,
         role::Role,
@@ -108,6 +109,10 @@ pub enum Note {
     Offers(Vec<Offer>),
     /// An offer is void.
     Rescinded(OfferId, RescindCause),
+    /// It was asked whether it suits that nodes will be away.
+    Asked(Vec<InverseOffer>),
+    /// It need not answer that any more.
+    NotAsked(OfferId),
     /// A step of a task.
     Update(StatusUpdate),
     /// Where an operation stands.
@@ -479,6 +484,14 @@ impl Scheduler for Recorder {
         let mut state = self.lock();
         state.open.remove(&offer);
         state.note(Note::Rescinded(offer, cause));
+    }
+
+    fn inverse_offers(&mut self, _: &SchedulerDriver, offers: Vec<InverseOffer>) {
+        self.lock().note(Note::Asked(offers));
+    }
+
+    fn inverse_offer_rescinded(&mut self, _: &SchedulerDriver, offer: OfferId) {
+        self.lock().note(Note::NotAsked(offer));
     }
 
     fn status_update(&mut self, _: &SchedulerDriver, status: StatusUpdate) {

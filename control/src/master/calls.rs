@@ -63,6 +63,12 @@ impl Core {
         let result = match call {
             Call::Accept(accept) => self.accept(cx, framework, accept),
             Call::Decline { offers, refuse_ms } => self.decline(cx, framework, &offers, refuse_ms),
+            Call::AcceptInverseOffers { offers, refuse_ms } => {
+                self.answer_inverse_offers(cx, framework, (&offers, refuse_ms), true)
+            }
+            Call::DeclineInverseOffers { offers, refuse_ms } => {
+                self.answer_inverse_offers(cx, framework, (&offers, refuse_ms), false)
+            }
             Call::Revive { roles } => return self.revive(cx, framework, caller, roles),
             Call::Suppress { roles } => return self.suppress(cx, framework, caller, &roles),
             Call::Wish { wishes } => return self.wish(cx, framework, caller, wishes),

@@ -24,6 +24,12 @@ pub struct Counters {
     pub offers_rescinded: u64,
     /// Offers taken back because they were open for too long while others waited.
     pub offers_timed_out: u64,
+    /// Inverse offers sent to frameworks.
+    pub inverse_offers_sent: u64,
+    /// Inverse offers to which frameworks said that it suits.
+    pub inverse_offers_accepted: u64,
+    /// Inverse offers to which frameworks said that it does not.
+    pub inverse_offers_declined: u64,
     /// Runs of the allocator.
     pub allocation_runs: u64,
     /// Tasks handed to agents.

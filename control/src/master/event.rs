@@ -190,6 +190,23 @@ pub enum OperatorCall {
         /// Also when they cannot be kept as the cluster is.
         force: bool,
     },
+    /// Says when nodes will be away.
+    PlanMaintenance {
+        /// What is planned for each; absent: it is in no window any more. Whether it has begun stays as it is.
+        nodes: std::collections::BTreeMap<NodeId, Option<crate::registry::Planned>>,
+        /// All others are in no window any more.
+        replace: bool,
+    },
+    /// Begins maintenance of nodes in windows: they are offered no more.
+    StartMaintenance {
+        /// The longest time between SIGTERM and SIGKILL of the tasks there; absent: they go on.
+        nodes: std::collections::BTreeMap<NodeId, Option<u64>>,
+    },
+    /// Ends it: the nodes are offered again, and are in no window any more.
+    StopMaintenance {
+        /// Which.
+        nodes: std::collections::BTreeSet<NodeId>,
+    },
     /// Chooses the allocation policy. No offer is lost by it.
     SetPolicy {
         /// Which.

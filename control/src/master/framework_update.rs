@@ -86,6 +86,7 @@ impl Core {
     /// What is on record of a framework has changed.
     pub(super) fn update_recorded(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
         self.roles_recorded(framework);
+        self.inverse.framework_changed(framework);
         // Before anything is offered in the roles that it joins.
         self.apply_wishes(framework);
         self.rescind_in_roles_left(cx, framework);

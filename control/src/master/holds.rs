@@ -86,7 +86,8 @@ impl Core {
 
     /// Whatever an operator has kept it from: the agent is offered again.
     pub(super) fn reactivate_agent(&mut self, cx: &mut Cx<'_>, agent: AgentId, caller: Caller) {
-        match (self.may_change_agent(agent), self.registry.hold(agent)) {
+        let allowed = self.may_change_agent(agent).and_then(|_| self.may_be_offered_again(agent));
+        match (allowed, self.registry.hold(agent)) {
             (Err(error), _) => self.answer(cx, caller, Err(error)),
             (Ok(_), Some(_)) => self.propose_hold(cx, agent, None, caller),
             (Ok(_), None) => self.set_draining(cx, agent, false, caller),
@@ -211,6 +212,12 @@ impl Core {
             Hold::Drain { .. } if self.is_empty(agent) => NodeState::Drained,
             Hold::Drain { .. } => NodeState::Draining,
         })
+    }
+
+    /// How an agent is shown that drains without being asked for the end of its tasks.
+    pub(super) fn shown_draining(&self, agent: AgentId) -> NodeState {
+        let held = self.shown_held(agent);
+        held.unwrap_or(if self.is_empty(agent) { NodeState::Drained } else { NodeState::Draining })
     }
 
     /// How far an agent is with its drain.

@@ -31,6 +31,7 @@ impl Core {
         self.check_frameworks();
         self.check_ledger();
         self.check_limits();
+        self.check_maintenance();
     }
 
     fn check_agents(&self) {

@@ -49,6 +49,7 @@ impl Master {
         let mut cx = Cx { now, out: effects };
         core.on_event(&mut cx, event);
         core.act_on_deadlines(&mut cx);
+        core.settle_maintenance(&mut cx);
         core.publish(now);
     }
 

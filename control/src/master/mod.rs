@@ -9,7 +9,7 @@
 //! register. Agents, frameworks, offers and tasks each have a file for their states and others for
 //! what moves them: `registration`, `adoption` and `loss` for agents, `subscribe`, `presence`
 //! and `framework_update` for frameworks, `accept` and `updates` for tasks. `holds` is about agents
-//! that operators hold. `convert` and `operations` are about
+//! that operators hold, `maintenance` about those that will be away. `convert` and `operations` are about
 //! reservations and volumes.
 
 mod accept;
@@ -33,6 +33,7 @@ mod holds;
 mod invariants;
 mod loss;
 mod machine;
+mod maintenance;
 mod offers;
 mod operations;
 mod operator;
@@ -68,8 +69,8 @@ pub use operations::{OperationEnd, OperationKind};
 pub use releases::VoterRelease;
 pub use table::Table;
 pub use view::{
-    AgentView, DrainView, FrameworkDetails, FrameworkState, FrameworkView, NodeState, OfferView,
-    RoleView, TaskExtras, TaskView, View,
+    AgentView, AskedView, DrainView, FrameworkDetails, FrameworkState, FrameworkView,
+    MaintenanceView, NodeState, OfferView, RoleView, TaskExtras, TaskView, View,
 };
 pub use wishes::judge_wishes;
 

@@ -8,7 +8,8 @@ use std::{
 use meshos_alloc::{Grant, RescindCause as WantedFor};
 use meshos_protocol::{
     framework::Offer,
-    ids::{AgentId, FrameworkId, OfferId},
+    ids::{AgentId, FrameworkId, OfferId, Term},
+    maintenance::Unavailability,
     messages::scheduler::{Event as FrameworkEvent, RescindCause},
     resources::Resources,
     role::Role,
@@ -134,7 +135,19 @@ impl Offers {
         next.map(|(_, offer)| offer.made_at.after(timeout))
     }
 
-    fn insert(&mut self, now: Now, id: OfferId, grant: &Grant, domain: Option<FaultDomain>) {
+    /// An id that no offer and no inverse offer has.
+    pub(super) fn next_id(&mut self, term: Term) -> OfferId {
+        self.made += 1;
+        OfferId { term, number: self.made }
+    }
+
+    fn insert(
+        &mut self,
+        now: Now,
+        id: OfferId,
+        grant: &Grant,
+        (domain, unavailability): (Option<FaultDomain>, Option<Unavailability>),
+    ) {
         let view = OfferView {
             id,
             framework_id: grant.framework,
@@ -142,6 +155,7 @@ impl Offers {
             agent_id: grant.agent,
             node_id: grant.agent.node,
             domain,
+            unavailability,
             resources: grant.resources.clone(),
             made_at: now.wall,
         };
@@ -232,9 +246,9 @@ impl Core {
                 debug_assert!(false, "the allocator granted what the master does not know");
                 continue;
             };
-            self.offers.made += 1;
-            let id = OfferId { term: self.fence.term, number: self.offers.made };
-            self.offers.insert(cx.now, id, &grant, facts.domain.clone());
+            let id = self.offers.next_id(self.fence.term);
+            let unavailability = self.unavailability(grant.agent);
+            self.offers.insert(cx.now, id, &grant, (facts.domain.clone(), unavailability));
             batches.entry(grant.framework).or_default().push(Offer {
                 id,
                 framework: grant.framework,
@@ -244,6 +258,7 @@ impl Core {
                 resources: grant.resources,
                 attributes: facts.attributes.clone(),
                 domain: facts.domain.clone(),
+                unavailability,
             });
         }
         for (framework, offers) in batches {

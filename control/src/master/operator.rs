@@ -89,6 +89,13 @@ impl Core {
             OperatorCall::SetQuotas { quotas, force } => {
                 self.set_quotas(cx, quotas, force, request);
             }
+            OperatorCall::PlanMaintenance { nodes, replace } => {
+                self.plan_maintenance(cx, nodes, replace, caller);
+            }
+            OperatorCall::StartMaintenance { nodes } => {
+                self.start_maintenance(cx, &nodes, request);
+            }
+            OperatorCall::StopMaintenance { nodes } => self.stop_maintenance(cx, &nodes, request),
             OperatorCall::SetPolicy { policy } => {
                 self.record(cx, Command::SetPolicy { policy: policy.to_string() }, caller);
             }
@@ -134,18 +141,29 @@ impl Core {
     fn record_together(&mut self, cx: &mut Cx<'_>, commands: Vec<Command>, request: RequestId) {
         let caller = Caller::Operator { request };
         let refused = commands.iter().find_map(|command| self.may_record(command).err());
-        let refused = refused.or_else(|| check_count(commands.len()).err());
-        match (refused, commands.len()) {
-            (Some(error), _) => return self.answer(cx, caller, Err(error)),
-            (None, 0) => return self.answer(cx, caller, Ok(())),
-            (None, 1) => {}
-            (None, several) => {
-                self.together.insert(request, Together { left: several, refused: None });
-            }
+        let begun = refused.map_or_else(|| self.begin_together(request, commands.len()), Err);
+        if let Err(error) = begun {
+            return self.answer(cx, caller, Err(error));
+        }
+        if commands.is_empty() {
+            return self.answer(cx, caller, Ok(()));
         }
         for command in commands {
             self.record(cx, command, caller);
         }
+    }
+
+    /// So many changes are about to be asked for, of which the operator hears together.
+    pub(super) fn begin_together(
+        &mut self,
+        request: RequestId,
+        changes: usize,
+    ) -> Result<(), CallError> {
+        check_count(changes)?;
+        if changes > 1 {
+            self.together.insert(request, Together { left: changes, refused: None });
+        }
+        Ok(())
     }
 
     /// What an operator is told once this is known too; nothing as long as more of its changes are on
@@ -212,7 +230,8 @@ impl Core {
                 return;
             }
         };
-        if let Some(error) = self.hold_against(agent, draining) {
+        let begun = self.may_be_offered_again(agent).err().filter(|_| !draining);
+        if let Some(error) = begun.or_else(|| self.hold_against(agent, draining)) {
             self.answer(cx, caller, Err(error));
             return;
         }

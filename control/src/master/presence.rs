@@ -52,6 +52,7 @@ impl Core {
     pub(super) fn set_presence(&mut self, id: FrameworkId, presence: Presence) {
         if let Some(framework) = self.frameworks.get_mut(&id) {
             framework.presence = presence;
+            self.inverse.framework_changed(id);
             self.pictures.framework_changed(id);
             self.arm_framework_timer(id);
         }
@@ -90,6 +91,7 @@ impl Core {
         }
         self.set_presence(framework, Presence::Lost { until: cx.now.mono.after(grace) });
         self.allocator.set_framework_active(framework, false);
+        self.inverse_offers_unheard(framework);
         self.rescind_of_framework(cx, framework);
     }
 
@@ -168,6 +170,7 @@ impl Core {
             cx.out.push(Effect::CloseSession { session });
             self.set_presence(id, Presence::Closing);
         }
+        self.inverse.framework_changed(id);
         self.rescind_of_framework(cx, id);
         self.timers.clear(Timer::FrameworkAway(id));
         self.allocator.remove_framework(id);

@@ -33,6 +33,8 @@ pub(super) enum Purpose {
     FrameworkUpdate { framework: FrameworkId },
     /// The framework has been away for too long: it is disconnected, or ends.
     Away { framework: FrameworkId },
+    /// It is planned which nodes will be away.
+    Maintenance,
     /// Nothing beyond the records.
     Records,
 }
@@ -168,13 +170,18 @@ impl Core {
             Command::AdmitAgent { .. } => {
                 if let Outcome::AgentAdmitted { agent } = outcome {
                     self.agent_admitted(cx, *agent);
+                    // Another agent may have been forgotten in its favour.
+                    self.maintenance_recorded(cx);
                 }
             }
             Command::SetAgentState { agent, state } => match state {
                 AgentState::Active => self.agent_active(cx, *agent),
                 AgentState::Draining => self.agent_draining(cx, *agent),
                 AgentState::Unreachable { .. } => self.agent_unreachable(cx, *agent),
-                AgentState::Gone { .. } => self.agent_gone(cx, *agent),
+                AgentState::Gone { .. } => {
+                    self.agent_gone(cx, *agent);
+                    self.maintenance_recorded(cx);
+                }
                 AgentState::Unknown => {}
             },
             Command::SetHold { agent, .. } => self.hold_recorded(cx, *agent),
@@ -204,6 +211,7 @@ impl Core {
             Command::SetPolicy { .. } => self.policy_chosen(cx.now),
             Command::SetWishes { framework, .. } => self.apply_wishes(*framework),
             Command::UpdateFramework { framework, .. } => self.update_recorded(cx, *framework),
+            Command::SetMaintenance { .. } => self.maintenance_recorded(cx),
             Command::FormCluster { .. }
             | Command::RaiseLevel { .. }
             | Command::NotePastUse { .. }
@@ -225,6 +233,7 @@ impl Core {
             }
             Purpose::FrameworkUpdate { framework } => self.update_concluded(framework, id),
             Purpose::Away { framework } => self.away_concluded(cx, framework),
+            Purpose::Maintenance => self.plan_concluded(),
             Purpose::Records => {}
         }
     }

@@ -47,6 +47,11 @@ impl Pictures {
         self.agents_changed.insert(agent);
     }
 
+    /// The agents whose rows are to be redrawn.
+    pub(super) const fn agents_changed(&self) -> &BTreeSet<AgentId> {
+        &self.agents_changed
+    }
+
     pub(super) fn roles_changed(&mut self) {
         self.roles_changed = true;
     }
@@ -128,8 +133,8 @@ impl Pictures {
 }
 
 impl Core {
-    /// Redraws the rows that have changed.
-    pub(super) fn publish(&mut self, now: Now) {
+    /// Notes whose rows are to be redrawn.
+    pub(super) fn gather_changes(&mut self) {
         let changed = [self.tasks.take_changed(), self.offers.take_changed()];
         for (framework, agent) in changed.into_iter().flatten() {
             self.pictures.framework_changed(framework);
@@ -137,10 +142,16 @@ impl Core {
         }
         for agent in self.tasks.take_shrunk() {
             // Only of those it is shown how many ends are not acknowledged.
-            if self.registry.hold(agent).is_some() {
+            if !self.registry.takes_tasks(agent) {
                 self.pictures.agent_changed(agent);
             }
         }
+    }
+
+    /// Redraws the rows that have changed.
+    pub(super) fn publish(&mut self, now: Now) {
+        self.gather_changes();
+        self.redraw_maintenance();
         let agents = std::mem::take(&mut self.pictures.agents_changed);
         let frameworks = std::mem::take(&mut self.pictures.frameworks_changed);
         self.pictures.roles_changed |= !agents.is_empty() || !frameworks.is_empty();
@@ -210,9 +221,7 @@ impl Core {
     fn shown_state(&self, agent: AgentId) -> (NodeState, Option<meshos_protocol::time::Wall>) {
         match self.registry.agent(agent) {
             Some(AgentState::Active) => (self.shown_held(agent).unwrap_or(NodeState::Active), None),
-            Some(AgentState::Draining) => {
-                (self.shown_held(agent).unwrap_or(NodeState::Draining), None)
-            }
+            Some(AgentState::Draining) => (self.shown_draining(agent), None),
             Some(AgentState::Unreachable { since, .. }) => (NodeState::Unreachable, Some(since)),
             Some(AgentState::Gone { at }) => (NodeState::Gone, Some(at)),
             Some(AgentState::Unknown) | None => (NodeState::Unreachable, None),
@@ -257,6 +266,7 @@ impl Core {
             tasks_ended,
             tasks_by_state,
             offers: self.offers.picture(),
+            maintenance: self.inverse.picture(),
             policy: self.policy.to_string(),
             policy_on_record: self.registry.policy().map(str::to_owned),
             roles: Arc::clone(&self.pictures.roles),
@@ -283,6 +293,7 @@ impl View {
             tasks_ended: Arc::default(),
             tasks_by_state: Tally::default(),
             offers: Table::default(),
+            maintenance: Table::default(),
             policy: String::new(),
             policy_on_record: None,
             roles: Arc::default(),

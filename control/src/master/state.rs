@@ -21,6 +21,7 @@ use super::{
     executors::Executors,
     frameworks::{Framework, Presence, Session},
     history::History,
+    maintenance::Inverse,
     offers::Offers,
     operations::Operations,
     operator::Together,
@@ -71,6 +72,7 @@ pub(super) struct Core {
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(super) offers: Offers,
+    pub(super) inverse: Inverse,
     pub(super) operations: Operations,
     pub(super) executors: Executors,
     pub(super) tasks: Tasks,
@@ -126,6 +128,7 @@ impl Core {
             frameworks: BTreeMap::new(),
             executors: Executors::default(),
             offers: Offers::default(),
+            inverse: Inverse::default(),
             operations: Operations::default(),
             history: History::default(),
             questions: Questions::default(),
@@ -154,6 +157,7 @@ impl Core {
 
     /// The agents on record are expected to register.
     fn expect_agents(&mut self, now: Now) {
+        self.take_plan();
         let on_record: Vec<_> = self.registry.agents().collect();
         for (agent, state) in on_record {
             match state {
@@ -228,6 +232,7 @@ impl Core {
                 Timer::FrameworkAway(framework) => self.framework_timed_out(cx, framework),
                 Timer::HistoryOf(agent) => self.history_concluded(cx, agent),
                 Timer::PastUse => self.note_past_use(cx),
+                Timer::AskAgain(agent, framework) => self.ask_again(agent, framework),
             }
         }
         for agent in self.tasks.take_emptied() {

@@ -167,6 +167,8 @@ impl Core {
         let (roles, suppressed) = (&info.roles, &record.suppressed_roles);
         self.allocator.update_framework(id, roles, suppressed, info.capabilities);
         self.apply_wishes(id);
+        self.inverse_offers_unknown(id);
+        self.inverse.framework_changed(id);
         self.pictures.framework_changed(id);
         if let Presence::Subscribed { session } = presence {
             let held = self.sessions.get(&session).map(|stream| stream.phase);

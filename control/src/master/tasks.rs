@@ -223,6 +223,22 @@ impl Tasks {
         self.by_agent.get(&agent).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
     }
 
+    /// The frameworks with tasks on one agent that hold something there.
+    pub(super) fn holders_on(&self, agent: AgentId) -> BTreeSet<FrameworkId> {
+        let keys = self.by_agent.get(&agent).into_iter().flatten();
+        let holding = keys.filter(|key| self.map.get(*key).is_some_and(Task::holds));
+        holding.map(|key| key.framework).collect()
+    }
+
+    /// Whether a framework has tasks on one agent that hold something there.
+    pub(super) fn holds_on(&self, agent: AgentId, framework: FrameworkId) -> bool {
+        let Some(keys) = self.by_agent.get(&agent) else { return false };
+        let mut keys = keys.range(first_of(framework)..);
+        keys.by_ref()
+            .take_while(|key| key.framework == framework)
+            .any(|key| self.map.get(key).is_some_and(Task::holds))
+    }
+
     /// How many tasks are on one agent, ended ones too.
     pub(super) fn count_of_agent(&self, agent: AgentId) -> usize {
         self.by_agent.get(&agent).map_or(0, BTreeSet::len)
@@ -235,10 +251,8 @@ impl Tasks {
 
     /// The tasks of one framework, in order.
     pub(super) fn of_framework(&self, framework: FrameworkId) -> Vec<TaskKey> {
-        // No valid id sorts before a single blank: it is the lowest character that ids may hold.
-        let task = TaskId::new(" ").expect("a blank is a valid task id");
         self.map
-            .range(TaskKey { framework, task, agent: agent_first() }..)
+            .range(first_of(framework)..)
             .take_while(|(key, _)| key.framework == framework)
             .map(|(key, _)| key.clone())
             .collect()
@@ -473,6 +487,13 @@ fn extras_of(launch: &TaskLaunch) -> Option<Arc<TaskExtras>> {
 /// What of some resources adds up over machines.
 fn amounts(resources: &Resources) -> Resources {
     resources.filter(|resource| resource.amount().is_some())
+}
+
+/// Before all tasks of a framework.
+fn first_of(framework: FrameworkId) -> TaskKey {
+    // No valid id sorts before a single blank: it is the lowest character that ids may hold.
+    let task = TaskId::new(" ").expect("a blank is a valid task id");
+    TaskKey { framework, task, agent: agent_first() }
 }
 
 const fn agent_first() -> AgentId {

@@ -18,6 +18,8 @@ pub(super) enum Timer {
     HistoryOf(AgentId),
     /// What was used is to go on record.
     PastUse,
+    /// The framework has said what it thinks of the maintenance of this agent's node, and is to be asked once more.
+    AskAgain(AgentId, FrameworkId),
 }
 
 /// The timers that are set.

@@ -16,6 +16,7 @@ use meshos_protocol::{
     ids::{
         AgentId, ExecutorId, Fence, FrameworkId, NodeId, OfferId, Principal, Subscription, TaskId,
     },
+    maintenance::Unavailability,
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
     shown::{
@@ -56,6 +57,8 @@ pub struct View {
     pub tasks_by_state: Tally<TaskState>,
     /// Open offers.
     pub offers: Table<OfferView>,
+    /// Nodes in maintenance windows.
+    pub maintenance: Table<MaintenanceView>,
     /// The allocation policy in force.
     pub policy: String,
     /// What operators have chosen; another one when it means nothing to this leader's release.
@@ -301,11 +304,48 @@ pub struct OfferView {
     pub node_id: NodeId,
     /// Where the agent stands, if it says so.
     pub domain: Option<FaultDomain>,
+    /// When the agent's node will be away for maintenance, if that is planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailability: Option<Unavailability>,
     /// What is offered.
     #[serde(serialize_with = "resources_as_map")]
     pub resources: Resources,
     /// When it was made.
     pub made_at: Wall,
+}
+
+/// A node in a maintenance window, as readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MaintenanceView {
+    /// The node.
+    pub node_id: NodeId,
+    /// The agent half's id, as long as the node is on record.
+    pub agent_id: Option<AgentId>,
+    /// Host name, for people.
+    pub hostname: String,
+    /// Its address.
+    pub ip: String,
+    /// From when on it will be away.
+    pub start: Wall,
+    /// For how long, in milliseconds; absent: nobody knows.
+    pub duration_ms: Option<u64>,
+    /// When an operator began the maintenance; absent: it is only planned.
+    pub begun: Option<Wall>,
+    /// The frameworks that have something there, and what they said.
+    pub asked: Vec<AskedView>,
+}
+
+/// What a framework was asked about a node that will be away, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AskedView {
+    /// Who.
+    pub framework_id: FrameworkId,
+    /// The inverse offer that it has not answered.
+    pub open: Option<OfferId>,
+    /// Whether its newest answer was that it suits; absent: it has not answered.
+    pub accepted: Option<bool>,
+    /// When that came.
+    pub answered_at: Option<Wall>,
 }
 
 /// A role as readers see it.

@@ -93,6 +93,7 @@ impl Registry {
                 self.past = (!past.roles.is_empty()).then(|| past.clone());
                 Ok(Outcome::Done)
             }
+            Command::SetMaintenance { nodes, replace } => self.set_maintenance(nodes, *replace),
             Command::RaiseLevel { level } => {
                 self.level = self.level.max(Level(*level));
                 Ok(Outcome::Done)
@@ -160,6 +161,7 @@ impl Registry {
             if !meant {
                 self.holds.remove(&agent);
             }
+            self.forget_plan(agent.node);
             self.forget_gone_agents();
         }
         Ok(Outcome::Done)

@@ -128,6 +128,9 @@ impl Registry {
     fn forget_agent(&mut self, agent: AgentId) {
         self.agents.remove(&agent);
         self.holds.remove(&agent);
+        if self.newest_agent_of(agent.node).is_none() {
+            self.forget_plan(agent.node);
+        }
         self.registration_floor = self.registration_floor.max(agent.registration);
     }
 

@@ -12,7 +12,7 @@ use meshos_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::PastRecord;
+use super::{PastRecord, Planned};
 
 /// One entry of the replicated log: a command and who proposed it.
 ///
@@ -165,6 +165,13 @@ pub enum Command {
     NotePastUse {
         /// The record.
         past: Box<PastRecord>,
+    },
+    /// Says which nodes will be away, and when.
+    SetMaintenance {
+        /// What is planned for each; absent: it is in no window any more.
+        nodes: BTreeMap<NodeId, Option<Planned>>,
+        /// Nothing is planned for any other.
+        replace: bool,
     },
     /// All voters know the records of this level; see [`super::LEVEL`].
     RaiseLevel {

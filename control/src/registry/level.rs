@@ -24,8 +24,8 @@ use super::{AgentState, Command, Entry, Hold, Registry};
 ///
 /// 1: agents, frameworks and weights. 2: levels, quota, priorities, the policy, wishes, and
 /// frameworks that go to other regions or ask for gangs. 3: updates of frameworks. 4: agents that
-/// operators hold. 5: past use.
-pub const LEVEL: u32 = 5;
+/// operators hold. 5: past use. 6: maintenance windows.
+pub const LEVEL: u32 = 6;
 
 /// The level of registries that say none, and of releases that know no levels.
 pub const LEVEL_FIRST: u32 = 1;
@@ -87,6 +87,7 @@ impl Command {
                 (4, "drains with a grace period and deactivated nodes")
             }
             Self::NotePastUse { .. } => (5, "past use on record"),
+            Self::SetMaintenance { .. } => (6, "maintenance windows"),
             Self::RaiseLevel { level } => (*level, "this change"),
             // No release knows what this one cannot read.
             Self::SetHold { hold: Some(Hold::Unknown), .. } | Self::Unknown => {

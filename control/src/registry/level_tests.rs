@@ -7,6 +7,7 @@ use meshos_protocol::{
     codec,
     framework::{Capabilities, FrameworkInfo},
     ids::{AgentId, ClusterId, FrameworkId, NodeId, Principal, ProposalId, Subscription, Term},
+    maintenance::Unavailability,
     resources::Amount,
     role::Role,
     time::Wall,
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use super::{
     AgentState, Command, Entry, Hold, LEVEL, LEVEL_FIRST, NotUnderstood, Outcome, PastRecord,
-    Registry,
+    Planned, Registry,
 };
 
 fn entry(proposal: u64, command: Command) -> Entry {
@@ -205,8 +206,19 @@ fn one_of_each() -> Vec<Command> {
             wishes: Some(wishes),
         },
         Command::NotePastUse { past: Box::new(past_use()) },
+        maintenance_of(agent.node),
         Command::RaiseLevel { level: LEVEL },
     ]
+}
+
+fn maintenance_of(node: NodeId) -> Command {
+    let planned = Planned {
+        unavailability: Unavailability { start: Wall(1), duration_ms: Some(1) },
+        hostname: "h".to_owned(),
+        ip: "i".to_owned(),
+        begun: Some(Wall(1)),
+    };
+    Command::SetMaintenance { nodes: BTreeMap::from([(node, Some(planned))]), replace: true }
 }
 
 fn past_use() -> PastRecord {

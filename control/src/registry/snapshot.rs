@@ -8,14 +8,15 @@
 use meshos_alloc::Quota;
 use meshos_protocol::{
     codec,
-    ids::{AgentId, ClusterId, FrameworkId, ProposalId, Term},
+    ids::{AgentId, ClusterId, FrameworkId, NodeId, ProposalId, Term},
     role::Role,
     time::Wall,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentState, FrameworkRecord, Hold, LEVEL, NotUnderstood, PastRecord, Registry, level::Level,
+    AgentState, FrameworkRecord, Hold, LEVEL, NotUnderstood, PastRecord, Planned, Registry,
+    level::Level,
 };
 use crate::framing::{self, LENGTH_BYTES};
 
@@ -81,6 +82,10 @@ enum Record {
     PastUse {
         past: Box<PastRecord>,
     },
+    Maintenance {
+        node: NodeId,
+        planned: Planned,
+    },
     End {
         /// How many frames stand before this one.
         records: u64,
@@ -140,6 +145,9 @@ impl Registry {
         if let Some(past) = &self.past {
             writer.put(&Record::PastUse { past: past.clone() });
         }
+        for (node, planned) in self.maintenance() {
+            writer.put(&Record::Maintenance { node, planned: planned.clone() });
+        }
         writer.put(&Record::End { records: writer.records });
         writer.bytes
     }
@@ -192,6 +200,9 @@ impl Registry {
                 }
                 Record::Policy { policy } => registry.policy = Some(policy),
                 Record::PastUse { past } => registry.past = Some(past),
+                Record::Maintenance { node, planned } => {
+                    registry.maintenance.insert(node, planned);
+                }
                 Record::End { records } if records != before => {
                     return Err(SnapshotError::Malformed { what: "records are missing" });
                 }

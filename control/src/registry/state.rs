@@ -9,7 +9,7 @@ use meshos_protocol::{
     time::Wall,
 };
 
-use super::{AgentState, FrameworkRecord, Hold, Limits, Lookup, PastRecord, level::Level};
+use super::{AgentState, FrameworkRecord, Hold, Limits, Lookup, PastRecord, Planned, level::Level};
 
 /// The weight of a role that has none of its own, in thousandths.
 pub(super) const WEIGHT_DEFAULT_MILLIS: u64 = 1_000;
@@ -27,6 +27,8 @@ pub struct Registry {
     pub(super) agents: BTreeMap<AgentId, AgentState>,
     /// Those of them that operators hold.
     pub(super) holds: BTreeMap<AgentId, Hold>,
+    /// The nodes in maintenance windows.
+    pub(super) maintenance: BTreeMap<NodeId, Planned>,
     /// The highest registration number of any agent that was forgotten: numbers given out later
     /// are above it, so that no agent id is ever used twice.
     pub(super) registration_floor: u32,

@@ -68,6 +68,21 @@ pub fn rescind(cluster: ClusterId, offer: meshos_protocol::ids::OfferId) -> Even
     Event { rescind: Some(rescind), ..of(EventType::Rescind) }
 }
 
+/// Asks whether it suits that nodes will be away.
+#[must_use]
+pub fn inverse_offers(inverse_offers: Vec<schema::InverseOffer>) -> Event {
+    let inverse_offers = Some(schema::EventInverseOffers { inverse_offers });
+    Event { inverse_offers, ..of(EventType::InverseOffers) }
+}
+
+/// An inverse offer is void.
+#[must_use]
+pub fn rescind_inverse_offer(cluster: ClusterId, offer: meshos_protocol::ids::OfferId) -> Event {
+    let inverse_offer_id = Some(ids::offer(cluster, offer));
+    let rescind = schema::EventRescindInverseOffer { inverse_offer_id };
+    Event { rescind_inverse_offer: Some(rescind), ..of(EventType::RescindInverseOffer) }
+}
+
 /// A step in a task's life.
 #[must_use]
 pub fn update(status: schema::TaskStatus) -> Event {

@@ -8,7 +8,7 @@ use meshos_protocol::{
 };
 
 use super::{
-    ids, number,
+    ids, maintenance, number,
     resource::{self, write_ranges},
 };
 use crate::schema;
@@ -53,6 +53,17 @@ impl Place {
     }
 }
 
+/// Where an agent listens.
+pub(crate) fn agent_url(place: &Place, hostname: &str) -> schema::Url {
+    let address = schema::Address { hostname: Some(hostname.to_owned()), ..place.address() };
+    schema::Url {
+        scheme: Some("http".to_owned()),
+        address: Some(address),
+        path: Some("/slave(1)".to_owned()),
+        ..schema::Url::default()
+    }
+}
+
 /// Shows an offer to a framework with these capabilities; `place` is where its agent listens.
 #[must_use]
 pub fn write(
@@ -62,25 +73,17 @@ pub fn write(
     place: Option<&Place>,
 ) -> schema::Offer {
     let refined = capabilities.reservation_refinement;
-    let url = place.map(|place| schema::Url {
-        scheme: Some("http".to_owned()),
-        address: Some(schema::Address {
-            hostname: Some(offer.hostname.clone()),
-            ..place.address()
-        }),
-        path: Some("/slave(1)".to_owned()),
-        ..schema::Url::default()
-    });
     schema::Offer {
         id: Some(ids::offer(cluster, offer.id)),
         framework_id: Some(ids::framework(cluster, offer.framework)),
         agent_id: Some(ids::agent(cluster, offer.agent)),
         hostname: Some(offer.hostname.clone()),
-        url,
+        url: place.map(|place| agent_url(place, &offer.hostname)),
         domain: offer.domain.as_ref().map(domain),
         resources: resource::write_all(&offer.resources, &offer.role, refined),
         attributes: offer.attributes.iter().map(attribute).collect(),
         allocation_info: resource::allocated_to(&offer.role),
+        unavailability: offer.unavailability.map(maintenance::unavailability),
         ..schema::Offer::default()
     }
 }

@@ -38,6 +38,12 @@ pub enum Changing {
     Reactivate,
     /// `MARK_AGENT_GONE`.
     Gone,
+    /// `UPDATE_MAINTENANCE_SCHEDULE`.
+    Schedule,
+    /// `START_MAINTENANCE`.
+    Down,
+    /// `STOP_MAINTENANCE`.
+    Up,
     /// What an agent has.
     Operate(Operating),
 }
@@ -61,7 +67,7 @@ pub enum Operating {
 
 impl Changing {
     /// All of them with the types of their calls.
-    const TYPES: [(Self, Call); 15] = [
+    const TYPES: [(Self, Call); 18] = [
         (Self::Weights, Call::UpdateWeights),
         (Self::Quotas, Call::UpdateQuota),
         (Self::NewQuota, Call::SetQuota),
@@ -71,6 +77,9 @@ impl Changing {
         (Self::Deactivate, Call::DeactivateAgent),
         (Self::Reactivate, Call::ReactivateAgent),
         (Self::Gone, Call::MarkAgentGone),
+        (Self::Schedule, Call::UpdateMaintenanceSchedule),
+        (Self::Down, Call::StartMaintenance),
+        (Self::Up, Call::StopMaintenance),
         (Self::Operate(Operating::Reserve), Call::ReserveResources),
         (Self::Operate(Operating::Unreserve), Call::UnreserveResources),
         (Self::Operate(Operating::Create), Call::CreateVolumes),
@@ -106,6 +115,9 @@ impl Changing {
             Self::Deactivate => call.deactivate_agent.is_some(),
             Self::Reactivate => call.reactivate_agent.is_some(),
             Self::Gone => call.mark_agent_gone.is_some(),
+            Self::Schedule => call.update_maintenance_schedule.is_some(),
+            Self::Down => call.start_maintenance.is_some(),
+            Self::Up => call.stop_maintenance.is_some(),
             Self::Operate(Operating::Reserve) => call.reserve_resources.is_some(),
             Self::Operate(Operating::Unreserve) => call.unreserve_resources.is_some(),
             Self::Operate(Operating::Create) => call.create_volumes.is_some(),
@@ -121,7 +133,7 @@ fn name(kind: Call) -> &'static str {
 }
 
 /// Calls behind which nothing stands, and why.
-const UNSUPPORTED: [(Call, &str); 8] = [
+const UNSUPPORTED: [(Call, &str); 5] = [
     (Call::Unknown, "its type is not known"),
     (
         Call::SetLoggingLevel,
@@ -130,14 +142,7 @@ const UNSUPPORTED: [(Call, &str); 8] = [
     (Call::ListFiles, "files are not told over this API; `meshos logs` shows what tasks wrote"),
     (Call::ReadFile, "files are not told over this API; `meshos logs` shows what tasks wrote"),
     (Call::GetOperations, "operations that are on their way are not told"),
-    (Call::UpdateMaintenanceSchedule, NO_MAINTENANCE),
-    (Call::StartMaintenance, NO_MAINTENANCE),
-    (Call::StopMaintenance, NO_MAINTENANCE),
 ];
-
-/// Why maintenance is not planned.
-const NO_MAINTENANCE: &str = "no maintenance is planned ahead; empty an agent with DRAIN_AGENT, and have it \
-                                         offered again with REACTIVATE_AGENT";
 
 /// Something is missing that its type needs.
 pub(super) fn absent(what: &str) -> Refused {

@@ -8,7 +8,7 @@ use meshos_protocol::{
 
 use super::{
     call::{self, Called, Changing},
-    operation, shares,
+    maintenance, operation, shares,
 };
 use crate::{
     codec::{Media, Refused},
@@ -100,6 +100,9 @@ impl Change {
                 | Changing::NoQuota
                 | Changing::Teardown
                 | Changing::Drain
+                | Changing::Schedule
+                | Changing::Down
+                | Changing::Up
                 | Changing::Deactivate
                 | Changing::Reactivate => Refused::new(400, message),
             },
@@ -132,6 +135,11 @@ fn asked(
         Changing::Deactivate => deactivate(body(call.deactivate_agent.as_ref())?, view),
         Changing::Reactivate => reactivate(body(call.reactivate_agent.as_ref())?, view),
         Changing::Gone => gone(body(call.mark_agent_gone.as_ref())?, view),
+        Changing::Schedule => {
+            maintenance::schedule(body(call.update_maintenance_schedule.as_ref())?, view)
+        }
+        Changing::Down => maintenance::start(body(call.start_maintenance.as_ref())?, view),
+        Changing::Up => maintenance::stop(body(call.stop_maintenance.as_ref())?, view),
         Changing::Operate(operating) => {
             let (agent, operation) = operation::read(operating, call, caller)?;
             let agent = known_agent(view, agent, "No agent found with specified ID")?.agent_id;

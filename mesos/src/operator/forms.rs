@@ -24,6 +24,12 @@ pub enum Older {
     Weights,
     /// `POST /quota`, JSON.
     SetQuota,
+    /// `POST /maintenance/schedule`, JSON.
+    Schedule,
+    /// `POST /machine/down`, JSON.
+    Down,
+    /// `POST /machine/up`, JSON.
+    Up,
     /// `DELETE /quota/ROLE`; the role as the path has it.
     RemoveQuota(String),
 }
@@ -59,15 +65,24 @@ impl Older {
             Self::CreateVolumes => of_agent("CREATE_VOLUMES", "volumes")?,
             Self::DestroyVolumes => of_agent("DESTROY_VOLUMES", "volumes")?,
             Self::Weights => {
-                let infos = codec::read_json_value(body)?;
-                if !infos.is_array() {
-                    return Err(Refused::new(400, "Expecting a JSON array of weights"));
-                }
+                let infos = array(body, "weights")?;
                 json!({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": infos}})
             }
             Self::SetQuota => {
                 let request = codec::read_json_value(body)?;
                 json!({"type": "SET_QUOTA", "set_quota": {"quota_request": request}})
+            }
+            Self::Schedule => {
+                let schedule = codec::read_json_value(body)?;
+                json!({"type": "UPDATE_MAINTENANCE_SCHEDULE", "update_maintenance_schedule": {"schedule": schedule}})
+            }
+            Self::Down => {
+                let machines = array(body, "machines")?;
+                json!({"type": "START_MAINTENANCE", "start_maintenance": {"machines": machines}})
+            }
+            Self::Up => {
+                let machines = array(body, "machines")?;
+                json!({"type": "STOP_MAINTENANCE", "stop_maintenance": {"machines": machines}})
             }
             Self::RemoveQuota(role) => {
                 let role = decode(role).ok_or_else(|| {
@@ -78,6 +93,15 @@ impl Older {
         };
         Ok(call.to_string().into_bytes())
     }
+}
+
+/// A JSON array of these.
+fn array(body: &[u8], of: &str) -> Result<serde_json::Value, Refused> {
+    let value = codec::read_json_value(body)?;
+    if value.is_array() {
+        return Ok(value);
+    }
+    Err(Refused::new(400, format!("Expecting a JSON array of {of}")))
 }
 
 /// `NAME=VALUE&...`, encoded as the forms of pages are.

@@ -393,7 +393,7 @@ fn every_type_of_call_is_answered() {
             }
         }
     }
-    assert_eq!(counts, [2 * 15, 2 * 15, 2 * 8]);
+    assert_eq!(counts, [2 * 15, 2 * 18, 2 * 5]);
     let of = |body: &str| read(Media::Json, body.as_bytes()).map(|(called, _)| called);
     let metrics = r#"{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":5}}}"#;
     assert_eq!(of(metrics), Ok(Called::Read(Read::Metrics)));

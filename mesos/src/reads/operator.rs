@@ -12,13 +12,13 @@ use super::{
     agents::{self, CAPABILITIES, pid},
     amounts::full,
     frameworks::capabilities,
-    roles,
+    maintenance, roles,
     rows::name_of,
     tasks::steps,
 };
 use crate::{
     convert::{
-        check,
+        self, check,
         event::{self, MESOS_VERSION},
         ids, labels_of, number,
         offer::{Place, attribute, domain},
@@ -145,8 +145,12 @@ pub fn answer(
         Read::Roles => answer.get_roles = Some(roles_of(picture)),
         Read::Weights => answer.get_weights = Some(weights(picture)),
         Read::Master => answer.get_master = Some(leader(picture, master)),
-        Read::MaintenanceStatus => answer.get_maintenance_status = Some(maintenance_status()),
-        Read::MaintenanceSchedule => answer.get_maintenance_schedule = Some(maintenance_schedule()),
+        Read::MaintenanceStatus => {
+            answer.get_maintenance_status = Some(maintenance_status(picture))
+        }
+        Read::MaintenanceSchedule => {
+            answer.get_maintenance_schedule = Some(maintenance_schedule(picture));
+        }
         Read::Quota => answer.get_quota = Some(quota(picture)),
     }
     answer.set_type(read.answer_type());
@@ -176,12 +180,12 @@ fn executors() -> schema::ResponseGetExecutors {
     schema::ResponseGetExecutors::default()
 }
 
-const fn maintenance_status() -> schema::ResponseGetMaintenanceStatus {
-    schema::ResponseGetMaintenanceStatus { status: Some(schema::ClusterStatus {}) }
+fn maintenance_status(picture: &Picture<'_>) -> schema::ResponseGetMaintenanceStatus {
+    schema::ResponseGetMaintenanceStatus { status: Some(maintenance::status(picture.view)) }
 }
 
-const fn maintenance_schedule() -> schema::ResponseGetMaintenanceSchedule {
-    schema::ResponseGetMaintenanceSchedule { schedule: Some(schema::Schedule {}) }
+fn maintenance_schedule(picture: &Picture<'_>) -> schema::ResponseGetMaintenanceSchedule {
+    schema::ResponseGetMaintenanceSchedule { schedule: Some(maintenance::schedule(picture.view)) }
 }
 
 fn flags(master: &Master<'_>) -> schema::ResponseGetFlags {
@@ -295,6 +299,7 @@ fn offer(picture: &Picture<'_>, offer: &OfferView) -> schema::Offer {
         attributes: agent
             .map(|agent| agent.attributes.iter().map(attribute).collect())
             .unwrap_or_default(),
+        unavailability: offer.unavailability.map(convert::maintenance::unavailability),
         allocation_info: resource::allocated_to(&offer.role),
         ..schema::Offer::default()
     }
@@ -318,7 +323,7 @@ pub(super) fn framework(
         reregistered_time: framework.reregistered_at.map(status::time),
         unregistered_time: framework.closed_at.map(status::time),
         offers: offers.iter().map(|it| offer(picture, it)).collect(),
-        inverse_offers: Vec::new(),
+        inverse_offers: maintenance::open_of(picture, framework.id),
         allocated_resources: full(&framework.used),
         offered_resources: offered.collect(),
     }

@@ -153,6 +153,7 @@ pub(crate) fn view() -> View {
         agent_id: agent_id(1),
         node_id: NodeId::from_bits(1),
         domain: None,
+        unavailability: None,
         resources: "cpus:1".parse().unwrap(),
         made_at: Wall(6_000),
     };

@@ -243,14 +243,8 @@ messages! {
         1 status: req msg ClusterStatus;
     }
 
-    ClusterStatus {
-    }
-
     ResponseGetMaintenanceSchedule {
         1 schedule: req msg Schedule;
-    }
-
-    Schedule {
     }
 
     ResponseGetQuota {

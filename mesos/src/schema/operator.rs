@@ -58,6 +58,9 @@ messages! {
         10 destroy_volumes: opt msg MasterCallDestroyVolumes;
         18 grow_volume: opt boxed MasterCallGrowVolume;
         19 shrink_volume: opt boxed MasterCallShrinkVolume;
+        11 update_maintenance_schedule: opt msg MasterCallUpdateMaintenanceSchedule;
+        12 start_maintenance: opt msg MasterCallStartMaintenance;
+        13 stop_maintenance: opt msg MasterCallStopMaintenance;
         21 drain_agent: opt msg MasterCallDrainAgent;
         22 deactivate_agent: opt msg MasterCallDeactivateAgent;
         23 reactivate_agent: opt msg MasterCallReactivateAgent;

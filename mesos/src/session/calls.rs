@@ -63,10 +63,7 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Reply {
         match kind {
-            CallType::Teardown => {
-                self.tearing_down = true;
-                Reply::Later(Box::new(Call::Teardown))
-            }
+            CallType::Teardown => self.tear_down(),
             CallType::Accept => {
                 call.accept.iter().for_each(|accept| self.accept(accept, now, out));
                 ACCEPTED
@@ -113,8 +110,10 @@ impl Session {
                 call.request.as_ref().map_or(ACCEPTED, |request| self.request(request, out))
             }
             CallType::Message => call.message.as_ref().map_or(ACCEPTED, |it| self.message(it, out)),
-            // Inverse offers are not made.
-            CallType::AcceptInverseOffers | CallType::DeclineInverseOffers => ACCEPTED,
+            CallType::AcceptInverseOffers | CallType::DeclineInverseOffers => {
+                self.answer_inverse_offers(call, out);
+                ACCEPTED
+            }
             CallType::UpdateFramework => {
                 call.update_framework.as_ref().map_or(ACCEPTED, |it| self.update_framework(it))
             }
@@ -123,6 +122,11 @@ impl Session {
                 Reply::Now(Err(Refused::new(501, "The type of the call is not known")))
             }
         }
+    }
+
+    fn tear_down(&mut self) -> Reply {
+        self.tearing_down = true;
+        Reply::Later(Box::new(Call::Teardown))
     }
 
     fn update_framework(&self, update: &schema::CallUpdateFramework) -> Reply {

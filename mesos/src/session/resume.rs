@@ -98,6 +98,7 @@ impl Session {
         for offer in void.into_keys() {
             tell(out, event::rescind(self.cluster, offer));
         }
+        self.void_inverse_offers(out);
     }
 
     /// A leader has taken the subscription up.

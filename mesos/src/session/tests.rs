@@ -17,6 +17,7 @@ use crate::{convert::framework, schema::CallType, validate};
 mod demand;
 mod executors;
 mod held;
+mod inverse;
 
 const CLUSTER: ClusterId = ClusterId::from_u128(0xab);
 const PREFIX: &str = "00000000-0000-0000-0000-0000000000ab";
@@ -119,6 +120,7 @@ impl World {
             resources: "cpus:4;mem:1024".parse::<Resources>().unwrap(),
             attributes: Attributes::default(),
             domain: None,
+            unavailability: None,
         };
         self.event(Event::Offers { offers: vec![offer] });
     }

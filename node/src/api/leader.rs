@@ -14,7 +14,7 @@ use super::{
     Api,
     call::{Answer, Call, Failure},
     explain::Asked,
-    nodes, operations,
+    maintenance, nodes, operations,
     pages::Rows,
     reservations,
     route::{Leading, Page, TaskName},
@@ -281,6 +281,8 @@ impl Api {
             Leading::UndrainNode => self.undrain_node(call, &view).await,
             Leading::DeactivateNode => self.deactivate_node(call, &view, true).await,
             Leading::ReactivateNode => self.deactivate_node(call, &view, false).await,
+            Leading::Maintenance => maintenance::rows(&view),
+            Leading::ChangeMaintenance(what) => self.maintain(*what, call, &view).await,
             Leading::SetWeight => self.set_weight(call).await,
             Leading::Reservations(page) => {
                 self.list(*page, move || Ok(Rows::Reservations(reservations::reservations(&view))))

@@ -62,7 +62,7 @@ fn row(
 
 /// The state in one of the four words that scripts know, and what an operator did to the node where that says more: one that
 /// was emptied or is deactivated takes no new tasks, as one that drains.
-const fn state_and_hold(state: NodeState) -> (&'static str, Option<&'static str>) {
+pub(super) const fn state_and_hold(state: NodeState) -> (&'static str, Option<&'static str>) {
     match state {
         NodeState::Active => ("active", None),
         NodeState::Draining => ("draining", None),

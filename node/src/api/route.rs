@@ -9,6 +9,7 @@ use meshos_protocol::{
 use super::{
     call::Failure,
     explain::Asked,
+    maintenance,
     mesos::{self, Own, Reading},
     query::{Query, Target},
 };
@@ -68,6 +69,7 @@ pub(super) enum Leading {
     Policy,
     Reservations(Option<Page>),
     Volumes(Option<Page>),
+    Maintenance,
     KillTask,
     Teardown,
     NodeGone,
@@ -75,6 +77,7 @@ pub(super) enum Leading {
     UndrainNode,
     DeactivateNode,
     ReactivateNode,
+    ChangeMaintenance(maintenance::Change),
     SetWeight,
     SetPriority,
     SetQuota,
@@ -101,6 +104,8 @@ impl Leading {
                 | Self::MesosChange(_)
                 | Self::Reservations(_)
                 | Self::Volumes(_)
+                | Self::Maintenance
+                | Self::ChangeMaintenance(_)
         )
     }
 
@@ -121,6 +126,7 @@ impl Leading {
             | Self::Policy
             | Self::Reservations(_)
             | Self::Volumes(_)
+            | Self::Maintenance
             | Self::KillTask => true,
             Self::MesosChange(_)
             | Self::Teardown
@@ -129,6 +135,7 @@ impl Leading {
             | Self::UndrainNode
             | Self::DeactivateNode
             | Self::ReactivateNode
+            | Self::ChangeMaintenance(_)
             | Self::SetWeight
             | Self::SetPriority
             | Self::SetQuota
@@ -265,6 +272,7 @@ fn fixed_read(segments: &[&str]) -> Option<Route> {
         ["api", "weights"] => Route::Leader(Leading::Weights),
         ["api", "roles"] => Route::Leader(Leading::Roles),
         ["api", "policy"] => Route::Leader(Leading::Policy),
+        ["api", "maintenance"] => Route::Leader(Leading::Maintenance),
         _ => return None,
     })
 }
@@ -279,6 +287,9 @@ fn fixed_change(segments: &[&str]) -> Option<Route> {
         ["api", "nodes", "undrain"] => Route::Leader(Leading::UndrainNode),
         ["api", "nodes", "deactivate"] => Route::Leader(Leading::DeactivateNode),
         ["api", "nodes", "reactivate"] => Route::Leader(Leading::ReactivateNode),
+        ["api", "maintenance", change] => {
+            Route::Leader(Leading::ChangeMaintenance(maintenance::Change::named(change)?))
+        }
         ["api", "weights", "set"] => Route::Leader(Leading::SetWeight),
         ["api", "priorities", "set"] => Route::Leader(Leading::SetPriority),
         ["api", "quotas", "set"] => Route::Leader(Leading::SetQuota),
@@ -377,6 +388,7 @@ mod tests {
     #[test]
     fn every_path_has_its_route() {
         let explain = |asked| Route::Leader(Leading::Explain(asked));
+        let maintain = |change| Route::Leader(Leading::ChangeMaintenance(change));
         let cases = [
             ("GET", "/health", Route::Here(Here::Health)),
             ("HEAD", "/metrics", Route::Here(Here::Metrics)),
@@ -396,6 +408,11 @@ mod tests {
             ("POST", "/api/nodes/undrain", Route::Leader(Leading::UndrainNode)),
             ("POST", "/api/nodes/deactivate", Route::Leader(Leading::DeactivateNode)),
             ("POST", "/api/nodes/reactivate", Route::Leader(Leading::ReactivateNode)),
+            ("GET", "/api/maintenance", Route::Leader(Leading::Maintenance)),
+            ("POST", "/api/maintenance/set", maintain(maintenance::Change::Set)),
+            ("POST", "/api/maintenance/clear", maintain(maintenance::Change::Clear)),
+            ("POST", "/api/maintenance/start", maintain(maintenance::Change::Start)),
+            ("POST", "/api/maintenance/stop", maintain(maintenance::Change::Stop)),
             ("GET", "/api/weights", Route::Leader(Leading::Weights)),
             ("POST", "/api/weights/set", Route::Leader(Leading::SetWeight)),
             ("GET", "/api/roles", Route::Leader(Leading::Roles)),

@@ -28,7 +28,7 @@ Examples:
   meshos drain lab7 --grace 5m   end its tasks, each within five minutes
   meshos drain lab7 --grace 5m --mark-gone
                                  the same, and give the machine up once it is empty
-  meshos nodes                   what is left; with --grace, `drained` once all is over and acknowledged
+  meshos nodes                   what is left; `drained` once all is over and acknowledged
   meshos undrain lab7            offer it again
 
 It drains on when the leader changes, and when a node that is away comes back.";

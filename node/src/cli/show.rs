@@ -110,7 +110,9 @@ impl DrainCell {
 
 impl NodeRow {
     fn state(&self) -> String {
-        let left = self.drain.as_ref().and_then(DrainCell::left);
+        // A drain that leaves the tasks alone tells no more of them than their number.
+        let alone = DrainCell { tasks_left: self.tasks, ..DrainCell::default() };
+        let left = self.drain.as_ref().unwrap_or(&alone).left();
         let left = left.filter(|_| self.state == "draining" && self.hold.is_none());
         let state = match (self.hold.as_deref().unwrap_or(&self.state), self.connected) {
             // It is taken to be alive for a while, and offered to nobody.

@@ -1,6 +1,6 @@
 //! One framework's stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshos_protocol::{
     ids::{AgentId, Fence, OfferId, Principal, Subscription},
@@ -44,6 +44,7 @@ pub(crate) async fn serve(options: Options, opened: Opened, shutdown: Cancellati
         fence: None,
         following: None,
         offers: BTreeMap::new(),
+        inverse: BTreeSet::new(),
         left: false,
         progress: Progress::new(Instant::now()),
     };
@@ -64,6 +65,8 @@ struct Session {
     following: Option<Fence>,
     /// Offers that the client may believe open, each of one agent in one role.
     offers: BTreeMap<OfferId, (Role, AgentId)>,
+    /// Inverse offers, the same.
+    inverse: BTreeSet<OfferId>,
     /// The client said good-bye, or was turned away.
     left: bool,
     /// Whether the client reads when much waits for it.
@@ -152,6 +155,12 @@ impl Session {
             Call::Decline { offers, .. } => offers.iter().for_each(|offer| {
                 self.offers.remove(offer);
             }),
+            Call::AcceptInverseOffers { offers, .. }
+            | Call::DeclineInverseOffers { offers, .. } => {
+                offers.iter().for_each(|offer| {
+                    self.inverse.remove(offer);
+                });
+            }
             Call::Teardown | Call::Disconnect => self.left = true,
             Call::Kill { .. }
             | Call::Message { .. }
@@ -232,6 +241,12 @@ impl Session {
             Event::Rescind { offers, cause: _ } => offers.iter().for_each(|offer| {
                 self.offers.remove(offer);
             }),
+            Event::InverseOffers { offers } => {
+                self.inverse.extend(offers.iter().map(|offer| offer.id));
+            }
+            Event::RescindInverseOffers { offers } => offers.iter().for_each(|offer| {
+                self.inverse.remove(offer);
+            }),
             Event::Unfulfilled { role } => {
                 let demand = self.subscribe.as_mut().and_then(|it| it.demand.as_mut());
                 demand.into_iter().for_each(|demand| demand.unfulfilled(role));
@@ -279,6 +294,10 @@ impl Session {
         if !offers.is_empty() {
             let cause = Some(RescindCause::LeaderLost);
             self.tell(EventFrame { fence, event: Event::Rescind { offers, cause } });
+        }
+        let offers: Vec<OfferId> = std::mem::take(&mut self.inverse).into_iter().collect();
+        if !offers.is_empty() {
+            self.tell(EventFrame { fence, event: Event::RescindInverseOffers { offers } });
         }
         self.tell(EventFrame { fence, event: Event::LeaderLost });
     }

@@ -115,6 +115,7 @@ fn offer(number: u64) -> Offer {
         resources: "cpus:1;mem:64".parse().unwrap(),
         attributes: meshos_protocol::attributes::Attributes::default(),
         domain: None,
+        unavailability: None,
     }
 }
 

@@ -65,9 +65,6 @@ impl<A: Answers> Handler<A> {
             OlderChange::Takes(expected) => {
                 return Err(not_allowed(&format!("'{expected}'"), method));
             }
-            OlderChange::Unsupported(why) => {
-                return Err(Refused { status: 501, message: why.to_owned() });
-            }
         };
         caller.may_change()?;
         let (body, permit) = self.read_body(true, false, headers, body).await?;

@@ -570,10 +570,11 @@ async fn what_mesos_tools_read_is_asked_for_under_one_name_and_with_credentials(
     }
     let posted = request("POST", "/master/weights").body("[]").reply(&cluster).await;
     assert_eq!(posted.status(), 405, "it is changed by PUT");
-    for path in ["/maintenance/schedule", "/machine/down", "/master/machine/up"] {
-        let response = request("POST", path).body("[]").reply(&cluster).await;
-        assert_eq!(response.status(), 501, "{path}");
-        assert!(response.body().starts_with(b"no maintenance"), "{path}");
+    for path in ["/machine/down", "/master/machine/up"] {
+        let response = request("POST", path).body("{}").reply(&cluster).await;
+        assert_eq!(response.status(), 400, "{path}");
+        assert!(response.body().starts_with(b"Expecting a JSON array of machines"), "{path}");
+        assert_eq!(request("GET", path).reply(&cluster).await.status(), 405, "{path}");
     }
     let agent = open(Port::Agent { cluster: 5050 });
     let response = request("GET", "/state").reply(&agent).await;
@@ -633,11 +634,9 @@ async fn calls_of_the_operator_api_go_on_under_their_name() {
     assert_eq!(response.body(), "GET /mesos/call?type=GET_STATE&as=json local 0");
     let response = call(r#"{"type":"TEARDOWN"}"#).reply(&routes).await;
     assert_eq!(response.status(), 400);
-    let response = call(r#"{"type":"START_MAINTENANCE"}"#).reply(&routes).await;
+    let response = call(r#"{"type":"LIST_FILES"}"#).reply(&routes).await;
     assert_eq!(response.status(), 501);
-    assert!(
-        response.body().starts_with(b"Call START_MAINTENANCE is not supported by this release")
-    );
+    assert!(response.body().starts_with(b"Call LIST_FILES is not supported by this release"));
     let body = r#"{"type":"TEARDOWN","teardown":{"framework_id":{"value":"f"}}}"#;
     let response = call(body).reply(&routes).await;
     let told = format!("POST /mesos/change?in=json local {}", body.len());

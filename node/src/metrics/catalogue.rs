@@ -81,6 +81,12 @@ catalogue! {
         "Offers given back, by decline or by an accept that was not valid";
     MASTER_OFFERS_RESCINDED = Counter "meshos_master_offers_rescinded_total" [] ByLeaders
         "Offers taken back because their agent or framework went away";
+    MASTER_INVERSE_OFFERS_SENT = Counter "meshos_master_inverse_offers_sent_total" [] ByLeaders
+        "Inverse offers sent to frameworks, which ask whether it suits that a node will be away";
+    MASTER_INVERSE_OFFERS_ACCEPTED = Counter "meshos_master_inverse_offers_accepted_total" [] ByLeaders
+        "Inverse offers to which frameworks said that it suits";
+    MASTER_INVERSE_OFFERS_DECLINED = Counter "meshos_master_inverse_offers_declined_total" [] ByLeaders
+        "Inverse offers to which frameworks said that it does not suit";
     MASTER_OFFERS_TIMED_OUT = Counter "meshos_master_offers_timed_out_total" [] ByLeaders
         "Offers taken back because they were open for too long while others waited";
     MASTER_ALLOCATION_RUNS = Counter "meshos_master_allocation_runs_total" [] ByLeaders

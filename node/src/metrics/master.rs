@@ -62,11 +62,14 @@ impl Totals {
 
 fn rows(counters: &Counters) -> Vec<(&'static Metric, Labels, u64)> {
     let Counters { tasks_ended, tasks_ended_reason, dropped, .. } = counters;
-    let plain: [(&'static Metric, u64); 19] = [
+    let plain: [(&'static Metric, u64); 22] = [
         (&all::MASTER_OFFERS_SENT, counters.offers_sent),
         (&all::MASTER_OFFERS_ACCEPTED, counters.offers_accepted),
         (&all::MASTER_OFFERS_DECLINED, counters.offers_declined),
         (&all::MASTER_OFFERS_RESCINDED, counters.offers_rescinded),
+        (&all::MASTER_INVERSE_OFFERS_SENT, counters.inverse_offers_sent),
+        (&all::MASTER_INVERSE_OFFERS_ACCEPTED, counters.inverse_offers_accepted),
+        (&all::MASTER_INVERSE_OFFERS_DECLINED, counters.inverse_offers_declined),
         (&all::MASTER_OFFERS_TIMED_OUT, counters.offers_timed_out),
         (&all::MASTER_ALLOCATION_RUNS, counters.allocation_runs),
         (&all::MASTER_LAUNCHES, counters.launches),

@@ -11,13 +11,14 @@ use crate::{
         AgentId, ExecutorId, Fence, FrameworkId, NodeId, OfferId, OperationId, OperationUuid,
         RequestId, Subscription, TaskId, UpdateId,
     },
+    maintenance::InverseOffer,
     operation::{OperationQuery, OperationRequest, OperationStatus},
     role::Role,
     task::{Exit, StatusUpdate, TaskDescription},
     wishes::{OfferWishes, ResourceRequest},
 };
 
-/// The most offers one accept or decline may name.
+/// The most offers or inverse offers that one accept or decline may name.
 pub const OFFERS_PER_CALL_MAX: usize = 10_000;
 /// The most tasks one accept may launch, or one reconciliation may name.
 pub const TASKS_PER_CALL_MAX: usize = 10_000;
@@ -144,6 +145,23 @@ pub enum Call {
         agent: AgentId,
         /// Which.
         executor: ExecutorId,
+    },
+    /// It suits that the nodes of these inverse offers will be away; advice to the operator. Leaders of
+    /// earlier releases make none.
+    AcceptInverseOffers {
+        /// Unknown ones are ignored; at most [`OFFERS_PER_CALL_MAX`].
+        offers: Vec<OfferId>,
+        /// How long it is not asked again; absent: as long as this leader leads and the same is planned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refuse_ms: Option<u64>,
+    },
+    /// The same when it does not suit.
+    DeclineInverseOffers {
+        /// Unknown ones are ignored; at most [`OFFERS_PER_CALL_MAX`].
+        offers: Vec<OfferId>,
+        /// As in [`Call::AcceptInverseOffers`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refuse_ms: Option<u64>,
     },
     /// Changes what the framework says of itself, under the same subscription.
     UpdateFramework(Box<UpdateFramework>),
@@ -272,6 +290,18 @@ pub enum Event {
         /// Why; absent from leaders of earlier releases.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<RescindCause>,
+    },
+    /// Asks whether it suits that nodes will be away on which the framework has something. They are void when the stream
+    /// to the leader is lost; whoever subscribes is told anew.
+    InverseOffers {
+        /// Each of one node.
+        offers: Vec<InverseOffer>,
+    },
+    /// Inverse offers that are void now: nothing is planned any more, or something else, or the framework has nothing
+    /// left there.
+    RescindInverseOffers {
+        /// Which.
+        offers: Vec<OfferId>,
     },
     /// A step in a task's life; acknowledged when it carries an update id.
     Update {

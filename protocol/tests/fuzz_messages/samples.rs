@@ -11,6 +11,7 @@ use meshos_protocol::{
         AgentId, ClusterId, ContainerId, Fence, FrameworkId, Generation, NodeId, OfferId,
         Principal, ProposalId, RequestId, SessionId, Subscription, TaskId, Term, UpdateId,
     },
+    maintenance::{InverseOffer, Unavailability},
     messages::{
         Refusal, StreamAnswer, StreamClass, StreamHello,
         agent::{Registration, TaskHint, ToAgent, ToAgentFrame, ToLeader},
@@ -251,6 +252,21 @@ fn offer() -> Offer {
         resources: resources(),
         attributes: attributes(),
         domain: Some("eu/a".parse().expect("a good domain")),
+        unavailability: Some(unavailability()),
+    }
+}
+
+fn unavailability() -> Unavailability {
+    Unavailability { start: Wall(1_800_000_000_000), duration_ms: Some(3_600_000) }
+}
+
+fn inverse_offer() -> InverseOffer {
+    InverseOffer {
+        id: offer_id(),
+        framework: FrameworkId(12),
+        agent: agent(),
+        hostname: "here".into(),
+        unavailability: unavailability(),
     }
 }
 
@@ -510,6 +526,8 @@ fn calls() -> Vec<Call> {
             suppressed_roles: [role()].into(),
             wishes: Some([(role(), wishes())].into()),
         })),
+        Call::AcceptInverseOffers { offers: vec![offer_id()], refuse_ms: Some(7) },
+        Call::DeclineInverseOffers { offers: vec![offer_id()], refuse_ms: None },
         Call::Teardown,
         Call::Disconnect,
         Call::Unknown,
@@ -529,6 +547,8 @@ fn events() -> Vec<Event> {
         Event::Offers { offers: vec![offer()] },
         Event::Rescind { offers: vec![offer_id()], cause: None },
         Event::Rescind { offers: vec![offer_id()], cause: Some(RescindCause::Taken) },
+        Event::InverseOffers { offers: vec![inverse_offer()] },
+        Event::RescindInverseOffers { offers: vec![offer_id()] },
         Event::AgentLost { agent: agent() },
         Event::LeaderLost,
         Event::SubscribeAgain,

@@ -1,6 +1,7 @@
 //! The driver's decisions, without I/O: what to send when, and what to tell the scheduler.
 
 mod answers;
+mod inverse;
 mod memory;
 mod operations;
 mod update;
@@ -15,6 +16,7 @@ use meshos_protocol::{
     ids::{
         AgentId, ExecutorId, Fence, FrameworkId, OfferId, RequestId, Subscription, TaskId, UpdateId,
     },
+    maintenance::InverseOffer,
     messages::scheduler::{
         Call, CallError, CallErrorKind, CallFrame, Event, EventFrame, RescindCause, Subscribe,
         TASKS_PER_CALL_MAX, TaskQuery,
@@ -55,6 +57,8 @@ pub(super) enum Tell {
     Reregistered(Registered),
     Offers(Vec<Offer>),
     Rescinded(OfferId, RescindCause),
+    Inverse(Vec<InverseOffer>),
+    InverseRescinded(OfferId),
     Update(Box<StatusUpdate>),
     Operation(OperationStatus),
     Disconnected,
@@ -76,6 +80,11 @@ pub(super) enum Ask {
     },
     Decline {
         offers: Vec<OfferId>,
+        refuse_ms: Option<u64>,
+    },
+    AnswerInverse {
+        offers: Vec<OfferId>,
+        accepts: bool,
         refuse_ms: Option<u64>,
     },
     Revive {
@@ -144,6 +153,8 @@ pub(super) struct Core {
     offers: BTreeMap<OfferId, (Role, AgentId)>,
     /// Offers that were taken back because somebody else was faster, the newest.
     taken: BTreeSet<OfferId>,
+    /// Inverse offers that are not answered.
+    inverse: BTreeSet<OfferId>,
     /// Accepted and not heard of: (task, agent).
     pending: BTreeMap<TaskId, AgentId>,
     operations: operations::Operations,
@@ -186,6 +197,7 @@ impl Core {
             registered_before: false,
             offers: BTreeMap::new(),
             taken: BTreeSet::new(),
+            inverse: BTreeSet::new(),
             pending: BTreeMap::new(),
             operations: operations::Operations::default(),
             agents: BTreeMap::new(),
@@ -251,6 +263,8 @@ impl Core {
             Event::Rescind { offers, cause } => {
                 self.rescinded(offers, cause.unwrap_or(RescindCause::Unknown), out);
             }
+            Event::InverseOffers { offers } => self.inverse_offers(offers, out),
+            Event::RescindInverseOffers { offers } => self.inverse_rescinded(offers, out),
             Event::Update { status } => self.update(status, out),
             Event::OperationStatus { status } => self.operation_status(status, out),
             Event::AgentLost { agent } => out.push(Output::Tell(Tell::AgentLost(agent))),
@@ -375,6 +389,9 @@ impl Core {
                     self.send_if_subscribed(Call::Decline { offers: open, refuse_ms }, out);
                 }
             }
+            Ask::AnswerInverse { offers, accepts, refuse_ms } => {
+                self.answer_inverse(offers, accepts, refuse_ms, out);
+            }
             Ask::Revive { roles } => {
                 self.suppressed.retain(|role| !roles.is_empty() && !roles.contains(role));
                 self.send_if_subscribed(Call::Revive { roles }, out);
@@ -433,11 +450,6 @@ impl Core {
         let status = edge::dropped(self.framework, task.task_id, reason);
         let shown = edge::shown(self.info.capabilities, status);
         out.extend(shown.map(|status| Output::Tell(Tell::Update(Box::new(status)))));
-    }
-
-    fn void_offers(&mut self, out: &mut Vec<Output>) {
-        let void = self.offers.keys().copied().collect();
-        self.rescinded(void, RescindCause::LeaderLost, out);
     }
 
     fn tell_wishes(&mut self, out: &mut Vec<Output>) {

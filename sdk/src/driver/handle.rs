@@ -13,6 +13,7 @@ use meshos_protocol::{
     executor::MESSAGE_BYTES_MAX,
     framework::{FrameworkInfo, Offer},
     ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, UpdateId},
+    maintenance::InverseOffer,
     messages::scheduler::TaskQuery,
     operation::OperationRequest,
     role::Role,
@@ -168,6 +169,36 @@ impl SchedulerDriver {
     /// Gives an offer back; its agent is left out for `refuse` (five seconds when absent).
     pub fn decline(&self, offer: &OfferId, refuse: Option<Duration>) -> Status {
         self.ask(Ask::Decline { offers: vec![*offer], refuse_ms: refuse.map(millis) })
+    }
+
+    /// Says that it suits when the nodes of these inverse offers will be away: what runs there can end then, or is somewhere
+    /// else by that time. It is not asked again about them for `again` (absent: as long as the same is planned and the
+    /// same leader leads; less than a second is a second). Those that are open no more are left out.
+    pub fn accept_inverse_offers(
+        &self,
+        offers: &[InverseOffer],
+        again: Option<Duration>,
+    ) -> Status {
+        self.answer_inverse_offers(offers, true, again)
+    }
+
+    /// The same when it does not suit. The operator sees it, and may go on all the same.
+    pub fn decline_inverse_offers(
+        &self,
+        offers: &[InverseOffer],
+        again: Option<Duration>,
+    ) -> Status {
+        self.answer_inverse_offers(offers, false, again)
+    }
+
+    fn answer_inverse_offers(
+        &self,
+        offers: &[InverseOffer],
+        accepts: bool,
+        again: Option<Duration>,
+    ) -> Status {
+        let offers = offers.iter().map(|offer| offer.id).collect();
+        self.ask(Ask::AnswerInverse { offers, accepts, refuse_ms: again.map(millis) })
     }
 
     /// Clears refusals and suppression of these roles; of all when there are none.

@@ -192,6 +192,8 @@ impl Service {
             Tell::Reregistered(registered) => scheduler.reregistered(driver, registered),
             Tell::Offers(offers) => scheduler.resource_offers(driver, offers),
             Tell::Rescinded(offer, cause) => scheduler.offer_rescinded(driver, offer, cause),
+            Tell::Inverse(offers) => scheduler.inverse_offers(driver, offers),
+            Tell::InverseRescinded(offer) => scheduler.inverse_offer_rescinded(driver, offer),
             Tell::Update(status) => scheduler.status_update(driver, *status),
             Tell::Operation(status) => scheduler.operation_status(driver, status),
             Tell::Disconnected => scheduler.disconnected(driver),

@@ -1,5 +1,6 @@
 //! The driver's decisions, step by step.
 
+mod inverse;
 mod updates;
 mod wants;
 
@@ -85,6 +86,7 @@ fn offer(term: u64, number: u64) -> Offer {
         resources: "cpus:4;mem:4096".parse().unwrap(),
         attributes: meshos_protocol::attributes::Attributes::default(),
         domain: None,
+        unavailability: None,
     }
 }
 

@@ -20,6 +20,7 @@ use meshos_protocol::{
 
 use crate::{
     invariants,
+    maintenance::Questions,
     net::{Class, Frame, Host, Side, StreamId},
     oracle::Told,
     reservations::Operations,
@@ -89,6 +90,8 @@ pub struct Driver {
     pub newest: Option<Fence>,
     /// Its open offers.
     pub offers: BTreeMap<OfferId, Offer>,
+    /// What it is asked about nodes that will be away.
+    pub questions: Questions,
     /// What it has accepted, and what it was told of that.
     pub beliefs: BTreeMap<TaskId, Belief>,
     /// How many tasks it still wants to launch.
@@ -139,6 +142,7 @@ impl Driver {
             stream: None,
             newest: None,
             offers: BTreeMap::new(),
+            questions: Questions::default(),
             beliefs: BTreeMap::new(),
             offers_seen: 0,
             ended: false,
@@ -206,12 +210,18 @@ impl Driver {
         })
     }
 
+    /// Whether it was ended against its will before.
+    pub(crate) const fn has_started_over(&self) -> bool {
+        self.lives_lived > 0
+    }
+
     /// The framework has ended against its will: another one takes its place.
     fn start_over(&mut self) {
         self.lives_lived += 1;
         self.framework = None;
         self.subscription = None;
         self.offers.clear();
+        self.questions = Questions::default();
         self.requests.clear();
         self.operations.waiting.clear();
         self.operations.requests.clear();
@@ -242,6 +252,8 @@ impl Driver {
             | Call::ReconcileOperations { .. }
             | Call::Wish { .. }
             | Call::Request { .. }
+            | Call::AcceptInverseOffers { .. }
+            | Call::DeclineInverseOffers { .. }
             | Call::UpdateFramework(_)
             | Call::Teardown
             | Call::Disconnect
@@ -306,6 +318,7 @@ impl World {
         driver.stream = None;
         driver.subscription = None;
         driver.offers.clear();
+        driver.questions.void();
         driver.requests.clear();
         driver.operations.requests.clear();
         driver.said.clear();
@@ -357,6 +370,7 @@ impl World {
         if let Some(stream) = self.drivers[index].stream.take() {
             self.finish(stream, Side::Opener);
             self.drivers[index].offers.clear();
+            self.drivers[index].questions.void();
             self.plan_act(index, 50, Act::Connect);
         }
     }
@@ -392,7 +406,12 @@ impl World {
             }
             Event::Update { status } => self.driver_updated(index, status),
             Event::Answered { request, error } => self.driver_answered(index, request, error),
-            Event::LeaderLost => self.drivers[index].offers.clear(),
+            Event::LeaderLost => {
+                self.drivers[index].offers.clear();
+                self.drivers[index].questions.void();
+            }
+            Event::InverseOffers { offers } => self.driver_asked(index, offers),
+            Event::RescindInverseOffers { offers } => self.drivers[index].not_asked(&offers),
             Event::SubscribeAgain => {
                 let call = self.drivers[index].subscribe();
                 self.call(index, call, None);
@@ -427,6 +446,7 @@ impl World {
         );
         driver.subscription = Some(subscription);
         driver.offers.retain(|offer, _| offer.term == fence.term);
+        driver.questions.void();
         self.oracle.subscribed(index, framework);
         self.driver_repeats(index);
         self.plan_act(index, 0, Act::Reconcile);

@@ -51,6 +51,8 @@ fn late(frame: &Frame) -> bool {
         Frame::Call(call) => matches!(
             call.call,
             Call::Decline { .. }
+                | Call::AcceptInverseOffers { .. }
+                | Call::DeclineInverseOffers { .. }
                 | Call::Acknowledge { .. }
                 | Call::Reconcile { .. }
                 | Call::AcknowledgeOperation { .. }

@@ -36,6 +36,7 @@ mod groups;
 pub mod invariants;
 pub mod launcher;
 pub mod leader;
+pub mod maintenance;
 pub mod net;
 pub mod node;
 pub mod operators;

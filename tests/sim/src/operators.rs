@@ -14,7 +14,7 @@ use meshos_protocol::{
     role::Role,
 };
 
-use crate::{node::Leading, world::World};
+use crate::{maintenance, node::Leading, world::World};
 
 /// An agent that an operator drains on purpose, and how.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,7 @@ impl World {
 
     /// An operator has all nodes offered again, but for the one that is being drained on purpose.
     pub fn reactivate_all(&mut self) {
+        self.end_maintenance();
         let Some(view) = self.master_view() else { return };
         let held = |agent: &AgentView| {
             let state = agent.state;
@@ -132,7 +133,7 @@ pub fn an_operator_calls(world: &mut World) {
     let away: Vec<AgentId> = away.collect();
     let given_up = world.dice.pick(&away).copied().unwrap_or(agent);
     let role = Role::new(world.dice.pick(&ROLES).expect("there are roles")).expect("a valid role");
-    let call = match world.dice.number(0..=17) {
+    let call = match world.dice.number(0..=20) {
         0 => OperatorCall::MarkAgentGone { agent: given_up },
         1 => OperatorCall::SetWeight { role, weight_millis: world.dice.number(500..=3_000) },
         2 | 3 => OperatorCall::SetPriority {
@@ -154,6 +155,7 @@ pub fn an_operator_calls(world: &mut World) {
             mark_gone: world.dice.chance(200),
         },
         15 => OperatorCall::Deactivate { agent },
+        18..=20 => maintenance::call(world, agent.node),
         _ => OperatorCall::Reactivate { agent },
     };
     world.operate(call);

@@ -1,5 +1,7 @@
 //! One run: a phase in which everything goes wrong, then one in which everything must come right.
 
+use std::collections::BTreeSet;
+
 use meshos_protocol::messages::scheduler::Call;
 
 use crate::{
@@ -121,6 +123,7 @@ pub fn hunger(world: &mut World) {
     for driver in &mut world.drivers {
         driver.demand = HUNGER;
     }
+    world.choose_windows();
     world.run_ms(HUNGER_MS);
     demand(world, invariants::not_yet_fair);
     for driver in &mut world.drivers {
@@ -138,6 +141,7 @@ pub fn settle(world: &mut World) {
         driver.offers_seen = 0;
         driver.demand += 3;
     }
+    world.windows = Some(BTreeSet::new());
     demand(world, invariants::not_yet_settled);
 }
 
@@ -183,6 +187,7 @@ fn await_all(world: &mut World, not_yet: impl Fn(&World) -> Option<String>) {
         assert!(world.now_ms < until, "after {LIVENESS_MS} ms of calm: {why}");
         world.reactivate_all();
         world.insist_on_drain();
+        world.insist_on_windows();
         if !world.reserving {
             world.unreserve_all();
         }

@@ -125,6 +125,8 @@ pub struct World {
     pub resting: bool,
     /// The agent that an operator is draining on purpose.
     pub emptied: Option<Emptied>,
+    /// The nodes that an operator says will be away, on purpose; absent: operators say what they like.
+    pub windows: Option<BTreeSet<NodeId>>,
     /// Whether frameworks reserve; once they do not, operators undo what they did.
     pub reserving: bool,
 }
@@ -154,6 +156,7 @@ impl World {
             faults: false,
             resting: false,
             emptied: None,
+            windows: None,
             reserving: true,
             setup,
         };

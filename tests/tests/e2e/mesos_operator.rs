@@ -106,7 +106,7 @@ fn weights_and_quota_are_set_over_the_operator_api_and_outlive_the_leader() {
     assert_eq!(post(&request("db", 1.0)).status, 200);
     assert_eq!(older(node, "DELETE", "/quota/web", "").status, 200);
     assert_eq!(older(node, "DELETE", "/quota/web", "").status, 400);
-    refused(node, "START_MAINTENANCE", &json!({"machines": []}), 501, "no maintenance is planned");
+    refused(node, "START_MAINTENANCE", &json!({"machines": []}), 400, "List of machines is empty");
     refused(node, "SET_LOGGING_LEVEL", &json!({"level": 1}), 501, "MESHOS_LOG");
 
     cluster.nodes[leader.index].kill();

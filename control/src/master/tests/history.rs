@@ -129,6 +129,8 @@ pub(super) enum Said {
         on: u64,
         shutdown: bool,
     },
+    /// What it was asked about nodes that will be away it answers.
+    Inverse(bool, Option<u64>),
     Teardown,
     Disconnect,
 }
@@ -153,6 +155,17 @@ pub(super) enum Operation {
         kind: u8,
     },
     Weight(u64),
+    /// The node will be away from then on, or will not.
+    Plan {
+        node: u64,
+        start: Option<u64>,
+        replace: bool,
+    },
+    /// Maintenance of a node begins, with a grace period or without, or ends.
+    Maintain {
+        node: u64,
+        kind: u8,
+    },
     Reserve {
         node: u64,
         cpus: i64,
@@ -187,6 +200,8 @@ fn any_call() -> impl Strategy<Value = Said> {
             .prop_map(|tasks| Said::Reconcile { tasks }),
         3 => (1u64..4, prop::bool::weighted(0.2))
             .prop_map(|(on, shutdown)| Said::Executor { on, shutdown }),
+        2 => (any::<bool>(), prop::option::of(0u64..20_000))
+            .prop_map(|(accepted, refuse_ms)| Said::Inverse(accepted, refuse_ms)),
         1 => prop_oneof![Just(Said::Teardown), Just(Said::Disconnect), Just(Said::Disconnect)],
     ]
 }
@@ -203,6 +218,9 @@ fn any_operation() -> impl Strategy<Value = Operation> {
             Operation::Hold { node, registration, kind }
         }),
         (0u64..3_000).prop_map(Operation::Weight),
+        (1u64..4, prop::option::weighted(0.8, 0u64..3), prop::bool::weighted(0.2))
+            .prop_map(|(node, start, replace)| Operation::Plan { node, start, replace }),
+        (1u64..4, 0u8..4).prop_map(|(node, kind)| Operation::Maintain { node, kind }),
         (1u64..4, 1i64..4, any::<bool>()).prop_map(|(node, cpus, undo)| Operation::Reserve {
             node,
             cpus,
@@ -258,7 +276,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         2 => (0usize..4, 1u64..5, 0u8..7, 0i64..4).prop_map(|(stream, number, state, cpus)| {
             Step::Outcome { stream, number, state, cpus }
         }),
-        2 => operation.prop_map(Step::Operate),
+        3 => operation.prop_map(Step::Operate),
         14 => Just(Step::Commit),
         1 => Just(Step::CommitOutOfTurn),
         10 => prop_oneof![4 => Just(10u64), 2 => Just(6_000), 1 => Just(31_000), 1 => Just(80_000)]

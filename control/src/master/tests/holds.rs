@@ -441,5 +441,5 @@ fn nothing_is_put_on_record_that_a_voter_does_not_know() {
     assert!(told[0].contains("runs release 0.1, which does not know them: upgrade it"), "{told:?}");
     // The drain that every release knows is there.
     ask(&mut world, OperatorCall::SetDraining { agent: agent(1, 1), draining: true });
-    assert_eq!(row(&world).state, NodeState::Draining);
+    assert_eq!(row(&world).state, NodeState::Drained, "there is nothing on it");
 }

@@ -12,6 +12,7 @@ mod hints;
 mod history;
 mod holds;
 mod leaders;
+mod maintenance;
 mod operations;
 mod past;
 mod pictures;

@@ -24,6 +24,7 @@ use super::{
     ends::end,
     executors::{in_pool, pool},
     history::{Operation, Quote, Said, Step, TASKS, any_step},
+    maintenance::plan,
     operations::reserved,
     recordings::play_all,
     world::{World, agent, node, status, subscribe, subscribe_as, task, task_id},
@@ -97,6 +98,18 @@ fn update(roles: u8, suppressed: u8) -> Call {
         suppressed_roles: named(suppressed & (roles | 4)),
         wishes: None,
     }))
+}
+
+/// What a framework was asked about nodes that will be away, it answers so.
+fn answer_all(world: &World, session: SessionId, accepted: bool, refuse_ms: Option<u64>) -> Call {
+    let own = world.held.get(&session).map(|held| held.0);
+    let view = world.master.view();
+    let asked = view.maintenance.iter().flat_map(|row| &row.asked);
+    let offers = asked.filter(|it| Some(it.framework_id) == own).filter_map(|it| it.open).collect();
+    match accepted {
+        true => Call::AcceptInverseOffers { offers, refuse_ms },
+        false => Call::DeclineInverseOffers { offers, refuse_ms },
+    }
 }
 
 fn to_executor(agent: AgentId, shutdown: bool) -> Call {
@@ -363,6 +376,7 @@ impl Player {
                     .collect(),
             },
             Said::Executor { on, shutdown } => to_executor(agent(*on, 1), *shutdown),
+            Said::Inverse(yes, ms) => answer_all(&self.world, session, *yes, *ms),
             Said::Teardown => Call::Teardown,
             Said::Disconnect => Call::Disconnect,
         };
@@ -401,6 +415,14 @@ impl Player {
                 };
                 OperatorCall::Operate { agent: agent(*node, 1), operation }
             }
+            Operation::Plan { node, start, replace } => {
+                OperatorCall::PlanMaintenance { nodes: plan(*node, *start), replace: *replace }
+            }
+            Operation::Maintain { node: number, kind } => match kind {
+                0 => OperatorCall::StopMaintenance { nodes: [node(*number)].into() },
+                1 => OperatorCall::StartMaintenance { nodes: [(node(*number), None)].into() },
+                _ => OperatorCall::StartMaintenance { nodes: [(node(*number), Some(5))].into() },
+            },
             Operation::Weight(weight_millis) => {
                 OperatorCall::SetWeight { role: Role::default(), weight_millis: *weight_millis }
             }

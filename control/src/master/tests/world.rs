@@ -13,6 +13,7 @@ use meshos_protocol::{
         AgentId, ClusterId, Fence, FrameworkId, Generation, NodeId, OfferId, Principal, RequestId,
         SessionId, Subscription, TaskId, Term, UpdateId,
     },
+    maintenance::{InverseOffer, Unavailability},
     messages::{
         agent::{Registration, TaskHint, ToAgent, ToLeader},
         node::Release,
@@ -266,6 +267,18 @@ impl World {
                 self.rescinds.extend(offers.iter().map(|offer| (*offer, cause)));
                 let texts: Vec<String> = offers.iter().map(ToString::to_string).collect();
                 format!("rescind {}", texts.join(", "))
+            }
+            FrameworkEvent::InverseOffers { offers } => {
+                let text = |it: &InverseOffer| {
+                    let (id, node) = (it.id, it.agent.node.bits());
+                    let Unavailability { start, duration_ms } = it.unavailability;
+                    format!("{id} n{node} from {} for {duration_ms:?}", start.0)
+                };
+                format!("asked {}", offers.iter().map(text).collect::<Vec<_>>().join(", "))
+            }
+            FrameworkEvent::RescindInverseOffers { offers } => {
+                let texts: Vec<String> = offers.iter().map(ToString::to_string).collect();
+                format!("not asked {}", texts.join(", "))
             }
             FrameworkEvent::Update { status } => update(&status),
             FrameworkEvent::OperationStatus { status } => {
@@ -628,6 +641,10 @@ fn proposal(command: &Command) -> String {
         Command::SetWishes { framework, .. } => format!("wishes {framework}"),
         Command::UpdateFramework { framework, .. } => format!("update {framework}"),
         Command::NotePastUse { .. } => "past use".to_owned(),
+        Command::SetMaintenance { nodes, replace } => {
+            let kind = if *replace { "plan of" } else { "plan for" };
+            format!("{kind} {}", nodes.len())
+        }
         Command::RaiseLevel { level } => format!("level {level}"),
         Command::SetWeight { role, weight_millis } => format!("weight {role} {weight_millis}"),
         Command::Unknown => "unknown".to_owned(),

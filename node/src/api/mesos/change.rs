@@ -17,18 +17,12 @@ use crate::{
     http::speaks_for_all,
 };
 
-/// What nothing stands behind, as the operator API says it.
-const NO_MACHINES: &str = "no maintenance is planned ahead, and machines are not told to be down or up: empty an agent with \
-                           DRAIN_AGENT of the operator API, and have it offered again with REACTIVATE_AGENT";
-
 /// A request to an older endpoint, if it is one that changes something.
 pub(crate) enum OlderChange {
     /// It stands for a call.
     Asked(Older),
     /// The endpoint takes this method, not the one that it came with.
     Takes(&'static str),
-    /// Nothing stands behind it.
-    Unsupported(&'static str),
 }
 
 impl OlderChange {
@@ -48,9 +42,9 @@ impl OlderChange {
             ("destroy-volumes", _) => by_post(Older::DestroyVolumes),
             ("weights", "PUT") => Self::Asked(Older::Weights),
             ("quota", "POST") => Self::Asked(Older::SetQuota),
-            ("maintenance/schedule", "POST") | ("machine/down" | "machine/up", _) => {
-                Self::Unsupported(NO_MACHINES)
-            }
+            ("maintenance/schedule", "POST") => Self::Asked(Older::Schedule),
+            ("machine/down", _) => by_post(Older::Down),
+            ("machine/up", _) => by_post(Older::Up),
             _ => {
                 let role = name.strip_prefix("quota/")?;
                 match method {
@@ -123,7 +117,7 @@ mod tests {
     fn older_endpoints_are_known_by_their_path_and_method() {
         let asked = |method, path| match OlderChange::of(method, path) {
             Some(OlderChange::Asked(older)) => Some(older),
-            Some(OlderChange::Takes(_) | OlderChange::Unsupported(_)) | None => None,
+            Some(OlderChange::Takes(_)) | None => None,
         };
         for path in ["/teardown", "/master/teardown", "/master/teardown/"] {
             assert_eq!(asked("POST", path), Some(Older::Teardown), "{path}");
@@ -134,14 +128,14 @@ mod tests {
         assert_eq!(asked("DELETE", "/quota/a%2Fb"), role);
         let takes = |method, path| match OlderChange::of(method, path) {
             Some(OlderChange::Takes(method)) => Some(method),
-            Some(OlderChange::Asked(_) | OlderChange::Unsupported(_)) | None => None,
+            Some(OlderChange::Asked(_)) | None => None,
         };
         assert_eq!(takes("GET", "/teardown"), Some("POST"));
         assert_eq!(takes("GET", "/quota/a"), Some("DELETE"));
-        for (method, path) in [("POST", "/machine/down"), ("POST", "/maintenance/schedule")] {
-            let unsupported = OlderChange::of(method, path);
-            assert!(matches!(unsupported, Some(OlderChange::Unsupported(_))), "{path}");
-        }
+        assert_eq!(asked("POST", "/master/machine/down"), Some(Older::Down));
+        assert_eq!(asked("POST", "/machine/up/"), Some(Older::Up));
+        assert_eq!(asked("POST", "/maintenance/schedule"), Some(Older::Schedule));
+        assert_eq!(takes("GET", "/machine/up"), Some("POST"));
         // These read, or are something else.
         for (method, path) in [
             ("GET", "/weights"),

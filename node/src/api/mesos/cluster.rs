@@ -165,6 +165,8 @@ impl Leader {
             Reading::Weights => json(&reads::weights(&picture)),
             Reading::Quota => json(&reads::quota(&picture)),
             Reading::Events(..) => Err(Failure::unavailable("events are told as they happen")),
+            Reading::Schedule => json(&reads::older_schedule(&picture)),
+            Reading::Maintenance => json(&reads::older_status(&picture)),
             Reading::Call(read, media) => {
                 in_media(*media, &operator::answer(*read, &picture, &master, beside))
             }

@@ -101,10 +101,6 @@ impl Api {
                 let measured = self.measured();
                 beside(move || cluster::json(&measured())).await
             }
-            Own::Schedule => cluster::json(&json!({ "windows": [] })),
-            Own::Maintenance => {
-                cluster::json(&json!({ "draining_machines": [], "down_machines": [] }))
-            }
             Own::Agent => {
                 let view = self.options.agent.caught_up().await;
                 self.of_node(&view, |node| cluster::json(&node.state()))

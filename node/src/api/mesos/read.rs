@@ -35,6 +35,10 @@ pub(in crate::api) enum Reading {
     Roles,
     Weights,
     Quota,
+    /// Which machines will be away.
+    Schedule,
+    /// What was said of them.
+    Maintenance,
     /// A call of the operator API, to be answered in this encoding.
     Call(operator::Read, Media),
     /// What happened since a picture that was told, or all that there is.
@@ -57,9 +61,6 @@ pub(crate) enum OperatorCall {
 pub(in crate::api) enum Own {
     Flags,
     Metrics,
-    /// Nobody plans maintenance.
-    Schedule,
-    Maintenance,
     Agent,
     AgentFlags,
     Statistics,
@@ -183,8 +184,8 @@ pub(in crate::api) fn route(segments: &[&str], query: &Query) -> Option<Result<R
         ["quota"] => of_leader(Reading::Quota),
         ["flags"] => own(Own::Flags),
         ["metrics"] => own(Own::Metrics),
-        ["schedule"] => own(Own::Schedule),
-        ["maintenance"] => own(Own::Maintenance),
+        ["schedule"] => of_leader(Reading::Schedule),
+        ["maintenance"] => of_leader(Reading::Maintenance),
         ["agent"] => own(Own::Agent),
         ["agent", "flags"] => own(Own::AgentFlags),
         ["agent", "statistics"] => own(Own::Statistics),
@@ -327,7 +328,7 @@ mod tests {
         assert!(Route::of("GET", "/mesos/events?after=x").is_err());
         let status = |body: &[u8]| Api::operator_call(json, None, body).unwrap_err().status;
         assert_eq!(status(br#"{"type":"TEARDOWN"}"#), 400);
-        assert_eq!(status(br#"{"type":"START_MAINTENANCE"}"#), 501);
+        assert_eq!(status(br#"{"type":"LIST_FILES"}"#), 501);
         assert_eq!(status(br#"{"type":"GET_METRICS"}"#), 400);
         assert_eq!(status(b"{}"), 400);
         assert_eq!(status(b"x"), 400);

@@ -15,6 +15,13 @@ const SEEN_MAX: usize = 100_000;
 const TAKEN_MAX: usize = 10_000;
 
 impl Core {
+    /// Offers die with the way to their leader, and what it asked with them.
+    pub(super) fn void_offers(&mut self, out: &mut Vec<Output>) {
+        let void = self.offers.keys().copied().collect();
+        self.rescinded(void, RescindCause::LeaderLost, out);
+        self.void_inverse_offers(out);
+    }
+
     /// These offers are void: the scheduler is told of those that it may believe open.
     pub(super) fn rescinded(
         &mut self,

@@ -1,10 +1,10 @@
 //! Which rule is looked at when.
 
 use super::{
-    accounted, capacity, conserved, demand, drained, fair_shares, fencing, health, known_records,
-    known_tasks, no_double_allocation, offered_at_rest, one_master, quota_limits, registry_forgets,
-    remembered, reservations, start_once, terminal_final, truthful, update_order, updates_settled,
-    whole_groups,
+    accounted, capacity, conserved, demand, drained, fair_shares, fencing, health, inverse_offers,
+    known_records, known_tasks, no_double_allocation, offered_at_rest, one_master, quota_limits,
+    registry_forgets, remembered, reservations, start_once, terminal_final, truthful, update_order,
+    updates_settled, whole_groups,
 };
 use crate::world::World;
 
@@ -44,7 +44,7 @@ pub fn not_yet_emptied(world: &World) -> Option<String> {
 /// What must come to hold once nothing goes wrong any more, while every framework wants more than
 /// there is. Tells the first that does not hold yet.
 pub fn not_yet_fair(world: &World) -> Option<String> {
-    fair_shares::not_yet(world)
+    fair_shares::not_yet(world).or_else(|| inverse_offers::not_yet_asked(world))
 }
 
 /// What must come to hold once nothing goes wrong any more, while frameworks still are there.
@@ -56,6 +56,7 @@ pub fn not_yet_settled(world: &World) -> Option<String> {
         .or_else(|| known_tasks::not_yet(world))
         .or_else(|| updates_settled::not_yet(world))
         .or_else(|| remembered::not_yet(world))
+        .or_else(|| inverse_offers::not_yet_silent(world))
 }
 
 /// What must come to hold once all frameworks have ended. Tells the first that does not hold yet.

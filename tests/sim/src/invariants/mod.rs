@@ -14,6 +14,7 @@ mod drained;
 mod fair_shares;
 mod fencing;
 mod health;
+mod inverse_offers;
 mod known_records;
 mod known_tasks;
 mod no_double_allocation;
@@ -35,6 +36,7 @@ pub use checks::{
     check_always, not_yet_emptied, not_yet_fair, not_yet_offered, not_yet_quiet, not_yet_settled,
 };
 pub use constraints::check as check_made;
+pub use inverse_offers::check_asked;
 pub use registry_forgets::Memory as RegistryMemory;
 pub use replayed::{BYTES_MAX as RECORDED_BYTES_MAX, check as check_replayed};
 pub use reservations::check_offer;

@@ -24,6 +24,7 @@ fn offer(number: u64, resources: &str, attributes: &str) -> Offer {
         resources: resources.parse().unwrap(),
         attributes: Attributes::parse(attributes).unwrap(),
         domain: None,
+        unavailability: None,
     }
 }
 
