@@ -12,6 +12,7 @@ mod executors;
 mod explain;
 mod forming;
 mod gateways;
+mod groups;
 mod history;
 mod launchers;
 mod leader_kills;
