@@ -7,7 +7,7 @@ use meshos_protocol::{
     task::CommandLine,
 };
 
-use super::world::task;
+use super::{groups::group, world::task};
 use crate::master::validate;
 
 fn judged(health: Option<HealthCheck>, plain: Option<Check>) -> Result<(), String> {
@@ -81,4 +81,13 @@ fn bad_times_and_counts_are_told_apart() {
         let why = judged(Some(health.clone()), None).unwrap_err();
         assert!(why.contains(word), "{health:?}: {why}");
     }
+}
+
+#[test]
+fn checks_of_tasks_whose_executor_does_none_are_refused() {
+    let mut member = group(&["a", "b"]).remove(0);
+    assert_eq!(validate::task(&member), Ok(()));
+    member.check = Some(Box::new(Check::new(shell("true"))));
+    let why = validate::task(&member).unwrap_err();
+    assert!(why.contains("carries out no checks"), "{why}");
 }

@@ -27,7 +27,7 @@ fn pod() -> ExecutorInfo {
 }
 
 /// Tasks of one cpu.
-fn group(names: &[&str]) -> Vec<TaskDescription> {
+pub(super) fn group(names: &[&str]) -> Vec<TaskDescription> {
     let member = GroupMember {
         first: task_id(names[0]),
         size: u32::try_from(names.len()).unwrap(),

@@ -179,7 +179,7 @@ fn executors_and_reservations_count_as_tasks_do() {
     let mut world = World::new();
     let n1 = world.connect(1);
     let mut registration = world.registration(1, "cpus:2;mem:2048");
-    registration.resources = registration.resources + &reserved("cpus:2");
+    registration.resources += &reserved("cpus:2");
     world.say(n1, ToLeader::Register(registration));
     let s1 = world.framework("one");
     world.pass(10);

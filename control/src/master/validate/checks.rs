@@ -7,6 +7,7 @@ use meshos_protocol::{
         CHECK_TIME_MAX_MS, CONSECUTIVE_FAILURES_MAX, CheckTimes, HealthCheck, PROBE_BYTES_MAX,
         Probe,
     },
+    executor::ExecutorKind,
     task::{CommandLine, TaskDescription},
 };
 
@@ -17,6 +18,14 @@ use super::{at_most, text_bytes};
 /// # Errors
 /// Says which rule is broken.
 pub(super) fn checks(task: &TaskDescription) -> Result<(), String> {
+    let asks = task.health_check.is_some() || task.check.is_some();
+    if asks && task.executor.as_ref().is_some_and(|it| it.kind == ExecutorKind::Group) {
+        return Err(
+            "the executor in the box carries out no checks yet: leave the task's health check and check out, or \
+             launch it by itself"
+                .to_owned(),
+        );
+    }
     if let Some(health) = &task.health_check {
         check("the task's health check", &health.probe, health.times)?;
         of_health(health)?;
