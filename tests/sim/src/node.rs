@@ -318,9 +318,7 @@ impl World {
                 Effect::StartExecutor { container, framework, info, resources, .. } => {
                     self.prepare_executor(index, container, framework, &info, resources);
                 }
-                Effect::StartProbe { probe, how, task } => {
-                    self.start_probe(index, probe, &how, &task);
-                }
+                Effect::StartProbe { probe, how, task } => self.ask_task(index, probe, &how, &task),
                 Effect::EndProbe { probe } => self.end_probe(index, probe),
                 Effect::ServeExecutor { container } => {
                     if let Some(process) = &mut self.nodes[index].process {

@@ -36,7 +36,7 @@ impl World {
     }
 
     /// A probe finds something after a while, or hangs.
-    pub(crate) fn start_probe(
+    pub(crate) fn ask_task(
         &mut self,
         node: usize,
         probe: ContainerId,
