@@ -18,6 +18,7 @@ mod history;
 mod launchers;
 mod leader_kills;
 mod lost_machine;
+mod maintenance;
 mod mesos;
 mod mesos_executors;
 mod mesos_operator;
