@@ -15,6 +15,13 @@ use meshos_protocol::{
 use super::{number, task::read_command};
 use crate::schema::{self, CheckInfoType, HealthCheckType, NetworkInfoProtocol};
 
+// What holds when a field is left out, as Mesos's messages declare it.
+const DELAY_SECONDS: f64 = 15.0;
+const INTERVAL_SECONDS: f64 = 10.0;
+const TIMEOUT_SECONDS: f64 = 20.0;
+const GRACE_SECONDS: f64 = 10.0;
+const FAILURES: u32 = 3;
+
 /// Reads a task's health check.
 ///
 /// # Errors
@@ -42,10 +49,12 @@ pub(super) fn read_health(health: &schema::HealthCheck) -> Result<HealthCheck, S
             return Err("HealthCheck must specify 'type': COMMAND, HTTP or TCP".to_owned());
         }
     };
-    let grace_ms = millis(health.grace_period_seconds(), "grace_period_seconds")?;
+    let grace = health.grace_period_seconds.unwrap_or(GRACE_SECONDS);
+    let grace_ms = millis(grace, "grace_period_seconds")?;
     // None at all ends a task at its first failure, in Mesos too.
-    let consecutive_failures = health.consecutive_failures().clamp(1, CONSECUTIVE_FAILURES_MAX);
-    let times = times(health.delay_seconds(), health.interval_seconds(), health.timeout_seconds())?;
+    let failures = health.consecutive_failures.unwrap_or(FAILURES);
+    let consecutive_failures = failures.clamp(1, CONSECUTIVE_FAILURES_MAX);
+    let times = times(health.delay_seconds, health.interval_seconds, health.timeout_seconds)?;
     Ok(HealthCheck { probe, times, grace_ms, consecutive_failures })
 }
 
@@ -74,7 +83,7 @@ pub(super) fn read(check: &schema::CheckInfo) -> Result<Check, String> {
             return Err("CheckInfo must specify 'type': COMMAND, HTTP or TCP".to_owned());
         }
     };
-    let times = times(check.delay_seconds(), check.interval_seconds(), check.timeout_seconds())?;
+    let times = times(check.delay_seconds, check.interval_seconds, check.timeout_seconds)?;
     Ok(Check { probe, times })
 }
 
@@ -151,15 +160,19 @@ fn port(port: u32, what: &str) -> Result<u16, String> {
     valid.ok_or_else(|| format!("Task's {what} names port {port}: expected 1 to 65535"))
 }
 
-fn times(delay: f64, interval: f64, timeout: f64) -> Result<CheckTimes, String> {
+fn times(
+    delay: Option<f64>,
+    interval: Option<f64>,
+    timeout: Option<f64>,
+) -> Result<CheckTimes, String> {
     // No time at all stands for any time, in Mesos.
-    let timeout_ms = match millis(timeout, "timeout_seconds")? {
+    let timeout_ms = match millis(timeout.unwrap_or(TIMEOUT_SECONDS), "timeout_seconds")? {
         0 => CHECK_TIME_MAX_MS,
         timeout_ms => timeout_ms,
     };
     Ok(CheckTimes {
-        delay_ms: millis(delay, "delay_seconds")?,
-        interval_ms: millis(interval, "interval_seconds")?,
+        delay_ms: millis(delay.unwrap_or(DELAY_SECONDS), "delay_seconds")?,
+        interval_ms: millis(interval.unwrap_or(INTERVAL_SECONDS), "interval_seconds")?,
         timeout_ms,
     })
 }

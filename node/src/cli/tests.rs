@@ -72,7 +72,6 @@ fn what_cannot_be_meant_is_refused() {
         ("nodes --node 5050", "expected HOST:PORT of a node's cluster port"),
         ("dev --nodes 0", "invalid value '0' for '--nodes <N>'"),
         ("run", "<COMMAND>"),
-        ("explain task", "<TASK>"),
         ("explain task a --resources cpus:1 --framework F1", "cannot be used with"),
         ("explain task --resources cpus:1", "--framework"),
         ("maintenance set lab", "--start"),
