@@ -65,9 +65,10 @@ enum Change {
         common: Common,
     },
     /// Take nodes out of their windows; not those whose maintenance has begun
+    #[command(group(clap::ArgGroup::new("which").args(["nodes", "all"]).required(true)))]
     Clear {
         /// The nodes: each its id, or its hostname or address
-        #[arg(value_name = "NODE", required_unless_present = "all", conflicts_with = "all")]
+        #[arg(value_name = "NODE")]
         nodes: Vec<String>,
         /// All that are in windows
         #[arg(long)]

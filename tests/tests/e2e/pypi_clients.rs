@@ -36,7 +36,7 @@ fn pymesos_launches_and_hears_of_the_end_through_any_node() {
         let id = registered(&mut client);
         assert_eq!(framework(node, &id).unwrap()["name"], name);
         client.tell("launch good echo h\u{f6}i");
-        client.hear_state("good", "TASK_RUNNING");
+        // So short a task may have ended before anybody was told that it runs.
         client.hear_state("good", "TASK_FINISHED");
         client.tell("launch bad exit 3");
         client.hear_state("bad", "TASK_FAILED");
