@@ -96,7 +96,7 @@ fn whoever_has_tasks_is_asked_by_each_leader_and_operators_begin_and_end_mainten
     drop(idle);
 
     // Another time is another question.
-    run(node, &["set", &id, "--start", "2126-12-24T02:00:00Z"]).success();
+    drop(run(node, &["set", &id, "--start", "2126-12-24T02:00:00Z"]).success());
     let offer = question(&framework, leader.term, 2);
     assert_eq!(offer.unavailability.start.0, 4_953_751_200_000);
     framework.driver().decline_inverse_offers(&[offer], None);
@@ -133,7 +133,7 @@ fn begins_and_ends(
     let refused = node.command(&["undrain", id]).run();
     assert!(refused.stderr.contains("`meshos maintenance stop"), "{refused:?}");
     assert!(run(node, &["clear", "--all"]).stderr.contains("`meshos maintenance stop"));
-    run(node, &["stop", id]).success();
+    drop(run(node, &["stop", id]).success());
     assert_eq!(rows(node), Vec::<Value>::new());
     framework.submit_on(id, [shell("after", "exit 0")]);
     framework.wait_for_state("after", TaskState::Finished);
@@ -165,12 +165,12 @@ fn what_cannot_be_planned_is_refused_in_a_sentence() {
     refused(&["set", "nobody", "--in", "1h"], 1, "no node has the id");
     refused(&["start", &id], 1, "is in no maintenance window");
     refused(&["clear"], 2, "--all");
-    run(node, &["set", &id, "--in", "1h"]).success();
+    drop(run(node, &["set", &id, "--in", "1h"]).success());
     refused(&["stop", &id], 1, "is not in maintenance");
     let cleared = run(node, &["clear", &id]).success();
     assert!(sentence(&cleared).contains("nothing is planned any more"), "{cleared:?}");
     // A node that drains without an end for its tasks is drained when nothing is on it.
-    node.command(&["drain", &id]).run().success();
+    drop(node.command(&["drain", &id]).run().success());
     wait_until("the empty node is drained", || row(&cluster, follower, &id)["hold"] == "drained");
 }
 
