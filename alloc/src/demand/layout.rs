@@ -23,7 +23,7 @@ pub(crate) struct Budget(u32);
 
 impl Budget {
     /// What one search may spend of it.
-    const SEARCH: u32 = 5_000;
+    const SEARCH: u32 = 10_000;
 
     pub(crate) fn of_a_run() -> Self {
         Self(50_000)
@@ -63,8 +63,10 @@ impl Demand {
         places.sort_by_cached_key(|place| size(&available[*place].1));
         let problem = Problem { requests, places, available, role };
         let left = problem.greedy().or_else(|| {
-            let problem = problem.without_useless_places()?;
-            budget.with_part(|part| Search::new(&problem).run(part))
+            budget.with_part(|part| {
+                let problem = problem.without_useless_places(part)?;
+                Search::new(&problem).run(part)
+            })
         })?;
         let taken = available.iter().zip(&left).enumerate();
         let taken = taken.map(|(place, ((_, before), left))| (place, before.saturating_sub(left)));
@@ -115,11 +117,15 @@ impl Problem<'_> {
 
     /// The same on those agents alone that something fits on. Nothing when one request alone does not fit often enough:
     /// most gangs that do not fit lack that, and need no search.
-    fn without_useless_places(&self) -> Option<Self> {
+    fn without_useless_places(&self, budget: &mut Budget) -> Option<Self> {
         let mut useful = BTreeSet::new();
         for request in &self.requests {
             let mut left = request.left;
             for place in self.places_for(request) {
+                if left == 0 && useful.contains(&place) {
+                    continue;
+                }
+                budget.spend()?;
                 let count =
                     self.available[place].1.clone().take(&request.wanted, left.max(1), self.role);
                 if count > 0 {

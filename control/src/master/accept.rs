@@ -318,15 +318,26 @@ impl Core {
                 end: None,
             }));
         }
+        // What starts an executor comes before what another group or a single task wants of it.
+        let starts = |group: &Vec<TaskLaunch>| {
+            group.first().is_some_and(|first| first.executor_resources.is_some())
+        };
+        let (starting, other): (Vec<_>, Vec<_>) = launches.groups.into_iter().partition(starts);
+        let send_group = |core: &mut Self, cx: &mut Cx<'_>, tasks| {
+            let (user, info) = (user.clone(), info.clone());
+            core.tell_agent(cx, agent, ToAgent::LaunchGroup { framework, user, info, tasks });
+        };
+        for tasks in starting {
+            send_group(self, cx, tasks);
+        }
         let mut single = launches.single.into_iter().peekable();
         while single.peek().is_some() {
             let tasks = single.by_ref().take(LAUNCHES_PER_FRAME_MAX).collect();
             let (user, info) = (user.clone(), info.clone());
             self.tell_agent(cx, agent, ToAgent::Launch { framework, user, info, tasks });
         }
-        for tasks in launches.groups {
-            let (user, info) = (user.clone(), info.clone());
-            self.tell_agent(cx, agent, ToAgent::LaunchGroup { framework, user, info, tasks });
+        for tasks in other {
+            send_group(self, cx, tasks);
         }
     }
 }

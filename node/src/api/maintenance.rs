@@ -187,6 +187,9 @@ impl Api {
             let why = "either nodes are named or all is true, and not both";
             return Err(Failure::invalid(why));
         }
+        if !all {
+            check(&names)?;
+        }
         let mut nodes = BTreeMap::new();
         for name in &names {
             nodes.insert(self.planned_node(view, name)?, None);

@@ -84,7 +84,7 @@ fn what_cannot_be_meant_is_refused() {
         ("weights set a 0", "expected a number above 0"),
         ("weights set a x", "expected a number above 0"),
         ("keygen framework a --days 0", "invalid value '0'"),
-        ("priority set a 1.5", "expected a whole number, for example 10 or -5"),
+        ("priority set a 1.5", "expected a whole number from -2147483648 to 2147483647"),
         ("reserve lab cpus --role db", "'cpus'"),
     ] {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();

@@ -85,6 +85,12 @@ impl Core {
             let agent = self.agent_of(*node)?;
             self.may_change_agent(agent)?;
             let held = self.registry.hold(agent);
+            if matches!(held, Some(Hold::Drain { mark_gone: true, .. })) {
+                return Err(invalid(format!(
+                    "node {node} is drained to be given up, and one that is given up does not come back from \
+                     maintenance: `meshos undrain {node}` first, or leave it out"
+                )));
+            }
             let hold = match (held, grace_max_ms) {
                 (Some(Hold::Drain { grace_max_ms: as_before, .. }), Some(grace_max_ms))
                     if as_before == (*grace_max_ms).min(KILL_GRACE_MAX_MS) =>

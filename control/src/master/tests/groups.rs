@@ -57,12 +57,29 @@ fn a_group_is_sent_in_one_message_and_its_executor_is_paid_once() {
     launch.extend(group(&["a", "b"]));
     world.accept(s1, &[1], launch);
     world.expect(&[
-        "n1 launch F1 alone cpus:0.5;mem:32",
         "n1 launch group F1 a cpus:1;mem:64 starting cpus:0.5;mem:32, b cpus:1;mem:64",
+        "n1 launch F1 alone cpus:0.5;mem:32",
         "s1 ok",
     ]);
     let used = world.master.view().agents.iter().next().unwrap().used.clone();
     assert_eq!(used, "cpus:3;mem:192".parse().unwrap());
+}
+
+/// The agent must know the executor when it hears of the single task.
+#[test]
+fn a_task_of_an_executor_that_a_group_starts_is_sent_after_the_group() {
+    let (mut world, s1) = offered("cpus:4;mem:4096");
+    let mut launch = group(&["a", "b"]);
+    let custom = |task: &mut TaskDescription| {
+        task.executor = in_pool("x").executor;
+    };
+    launch.iter_mut().for_each(custom);
+    launch.push(in_pool("c"));
+    world.accept(s1, &[1], launch);
+    let told = world.told();
+    let place = |what: &str| told.iter().position(|line| line.starts_with(what));
+    let (group, single) = (place("n1 launch group F1 a"), place("n1 launch F1 c"));
+    assert!(group.is_some() && group < single, "{told:?}");
 }
 
 #[test]

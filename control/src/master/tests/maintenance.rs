@@ -417,3 +417,17 @@ fn a_drain_that_leaves_tasks_alone_is_over_when_none_is_left() {
     assert_eq!(next.master.view().agents.iter().next().unwrap().resources, total);
     assert_eq!(FrameworkId(1), next.log.frameworks().next().unwrap().0);
 }
+
+/// Nobody comes back from maintenance who was given up in it.
+#[test]
+fn a_node_that_is_drained_to_be_given_up_does_not_begin_its_maintenance() {
+    let (mut world, ..) = with_task();
+    world.plan(1, Some(7));
+    let drain = |mark_gone| OperatorCall::Drain { agent: agent(1, 1), grace_max_ms: 5, mark_gone };
+    world.ask(drain(true));
+    world.told();
+    for grace_max_ms in [None, Some(5), Some(9)] {
+        world.start(1, grace_max_ms);
+        assert!(world.told()[0].contains("drained to be given up"), "{grace_max_ms:?}");
+    }
+}
