@@ -6,7 +6,7 @@ use super::{Server, refusal};
 use crate::container::ContainerId;
 use crate::launcher::protocol::Answer;
 use crate::launcher::table::State;
-use crate::launcher::tree::Remains;
+use crate::launcher::tree::{Remains, Tracker};
 
 /// How soon a container that is being killed is looked at again. The kernel tells of the end of the first process, but
 /// nobody tells of the others'.
@@ -23,6 +23,8 @@ pub(super) struct Kill {
     container: ContainerId,
     then: Then,
     deadline: Instant,
+    /// It had to be killed, and was not found empty since.
+    dying: bool,
 }
 
 /// What follows when a container is empty.
@@ -42,7 +44,7 @@ impl Server {
         then: Then,
     ) {
         let deadline = Instant::now() + KILL_TIME_MAX;
-        self.kills.push(Kill { connection, request, container, then, deadline });
+        self.kills.push(Kill { connection, request, container, then, deadline, dying: false });
     }
 
     /// Ends containers for nobody who waits for it: those that were started inside one that is over.
@@ -68,8 +70,8 @@ impl Server {
     }
 
     pub(super) fn progress_kills(&mut self) {
-        for kill in std::mem::take(&mut self.kills) {
-            match self.try_kill(&kill) {
+        for mut kill in std::mem::take(&mut self.kills) {
+            match self.try_kill(&mut kill) {
                 None => self.kills.push(kill),
                 Some(answer) if kill.then == Then::Stop => self.stopped(&kill, answer),
                 Some(answer) => self.reply(kill.connection, kill.request, answer),
@@ -90,15 +92,23 @@ impl Server {
     }
 
     /// Kills once more; none while something is left.
-    fn try_kill(&mut self, kill: &Kill) -> Option<Answer> {
+    fn try_kill(&mut self, kill: &mut Kill) -> Option<Answer> {
         let Some(container) = self.table.get(&kill.container) else { return Some(Answer::Done) };
         let exited = matches!(container.state, State::Exited(_));
+        let by_marks = matches!(container.tracker, Tracker::Session { .. });
         let remains = if exited && !container.leftovers {
             Ok(Remains::Nothing)
         } else {
             container.tracker.kill(container.pid)
         };
         match remains {
+            // What executes another program at this moment cannot be told by its environment: a second look sees it.
+            Ok(Remains::Nothing)
+                if by_marks && exited && kill.dying && Instant::now() < kill.deadline =>
+            {
+                kill.dying = false;
+                None
+            }
             Ok(Remains::Nothing) if exited => {
                 if let Some(container) = self.table.get_mut(&kill.container) {
                     container.leftovers = false;
@@ -110,7 +120,10 @@ impl Server {
                 "kill everything in the container within {} s: some of its processes do not end",
                 KILL_TIME_MAX.as_secs()
             ))),
-            Ok(_) => None,
+            Ok(_) => {
+                kill.dying = true;
+                None
+            }
         }
     }
 
