@@ -256,7 +256,7 @@ async fn use_is_reported() {
     let sandbox = node.place.sandbox("c1");
     node.launch_shell(
         "c1",
-        "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done > d; sleep 1000",
+        "i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done; echo done > d; sleep 1000",
     )
     .await;
     common::line_of(&sandbox.join("d")).await;
