@@ -132,8 +132,11 @@ fn a_command_tells_from_within_the_sandbox_whether_its_task_is_healthy() {
     let shown = directory.display();
     let seen = wait_for_file(node, "web", "seen");
     assert_eq!(seen, format!("fast too web {shown} {shown}"));
-    let shown = node.json("/api/tasks/-/web").unwrap();
-    assert_eq!((&shown["healthy"], &shown["check_status"]), (&json!(true), &Value::Null));
+    wait_until("readers are shown that it is healthy", || {
+        node.json("/api/tasks/-/web").is_some_and(|shown| {
+            (&shown["healthy"], &shown["check_status"]) == (&json!(true), &Value::Null)
+        })
+    });
     let listed = node.command(&["tasks"]).run().success().stdout;
     assert!(listed.contains("HEALTHY") && listed.contains("yes"), "{listed}");
 
