@@ -8,7 +8,7 @@ use warp::{
 };
 
 use super::{
-    gate::Refused,
+    gate::{Refused, Sender},
     reads::{Wanted, not_allowed},
     routes::{Answers, Handler, Port},
 };
@@ -67,7 +67,7 @@ impl<A: Answers> Handler<A> {
             }
         };
         caller.may_change()?;
-        let (body, permit) = self.read_body(true, false, headers, body).await?;
+        let (body, permit) = self.read_body(true, Sender::Other, headers, body).await?;
         let (path, body) = Api::older_call(&older, &body)?;
         Ok((change_of(path, body, caller.principal), permit))
     }

@@ -4,16 +4,16 @@ use bytes::Buf;
 use futures_util::Stream;
 use warp::{
     http::{
-        HeaderMap, HeaderValue, Method,
+        HeaderMap, HeaderValue, Method, StatusCode,
         header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     reply::Response,
 };
 
 use super::{
-    gate::Refused,
+    gate::{Refused, Sender},
     peer::Peer,
-    routes::{Answers, Handler, respond, streamed},
+    routes::{Answers, Handler, text_of},
 };
 use crate::{
     api::{Answer, Body, ExecutorRequest, Scheduled},
@@ -42,24 +42,13 @@ impl<A: Answers> Handler<A> {
             Ok(request) => self.answers.execute(request).await,
             Err(Refused { status, message }) => Scheduled::Answer(Answer::plain(status, &message)),
         };
-        match answered {
-            Scheduled::Answer(answer) => {
-                self.answers.answered(answer.status);
-                let is_stranger = answer.status == 401;
-                let mut response = respond(answer, REALM);
-                if is_stranger {
-                    // No name and password would do.
-                    let challenge =
-                        HeaderValue::from_static("Bearer realm=\"mesos-agent-executor\"");
-                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-                }
-                response
-            }
-            Scheduled::Stream { id, media, records } => {
-                self.answers.answered(200);
-                streamed(id, media, records)
-            }
+        let mut response = self.respond_scheduled(answered, REALM);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // No name and password would do.
+            let challenge = HeaderValue::from_static("Bearer realm=\"mesos-agent-executor\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
+        response
     }
 
     async fn read_executor<S, B>(
@@ -79,16 +68,13 @@ impl<A: Answers> Handler<A> {
         if !self.answers.admit_executor(&credential).await {
             return Err(not_known());
         }
-        let header = |name: &str| {
-            headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
         let is_post = method == Method::POST;
-        let (bytes, permit) = self.read_executors_body(is_post, headers, body).await?;
+        let (bytes, permit) = self.read_body(is_post, Sender::Executor, headers, body).await?;
         Ok(ExecutorRequest {
             method: method.to_string(),
             credential,
-            content_type: header(CONTENT_TYPE.as_str()),
-            accept: header(ACCEPT.as_str()),
+            content_type: text_of(headers, CONTENT_TYPE.as_str()),
+            accept: text_of(headers, ACCEPT.as_str()),
             body: Body { bytes, permit },
         })
     }

@@ -112,10 +112,25 @@ impl Default for Bodies {
     }
 }
 
+/// Whose body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A scheduler that speaks Mesos's API.
+    Framework,
+    /// An executor that does.
+    Executor,
+    /// Anybody else.
+    Other,
+}
+
 impl Bodies {
     /// What a body of so many bytes is taken from.
-    pub(super) const fn budget(&self, of_framework: bool, bytes: usize) -> &Budget {
-        if of_framework && bytes > SMALL_BYTES_MAX { &self.frameworks } else { &self.others }
+    pub(super) const fn budget(&self, sender: Sender, bytes: usize) -> &Budget {
+        match sender {
+            Sender::Framework if bytes > SMALL_BYTES_MAX => &self.frameworks,
+            Sender::Framework | Sender::Other => &self.others,
+            Sender::Executor => &self.executors,
+        }
     }
 }
 

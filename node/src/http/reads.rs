@@ -17,7 +17,7 @@ use warp::{
 
 use super::{
     changes::change_of,
-    gate::Refused,
+    gate::{Refused, Sender},
     routes::{Answers, Handler, Port},
 };
 use crate::{
@@ -309,7 +309,7 @@ impl<A: Answers> Handler<A> {
         if *method != Method::POST {
             return Err(not_allowed("'POST'", method));
         }
-        let (body, permit) = self.read_body(true, false, headers, body).await?;
+        let (body, permit) = self.read_body(true, Sender::Other, headers, body).await?;
         let header = |name| {
             headers.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()))
         };

@@ -20,7 +20,7 @@ use warp::{
 };
 
 use super::{
-    gate::{Bodies, Caller, Gate, Refused},
+    gate::{Caller, Gate, Refused, Sender},
     peer::Peer,
     reads::Wanted,
 };
@@ -178,16 +178,7 @@ impl<A: Answers> Handler<A> {
             Ok(request) => self.answers.schedule(request).await,
             Err(Refused { status, message }) => Scheduled::Answer(Answer::plain(status, &message)),
         };
-        match scheduled {
-            Scheduled::Answer(answer) => {
-                self.answers.answered(answer.status);
-                respond(answer, SCHEDULER_REALM)
-            }
-            Scheduled::Stream { id, media, records } => {
-                self.answers.answered(200);
-                streamed(id, media, records)
-            }
-        }
+        self.respond_scheduled(scheduled, SCHEDULER_REALM)
     }
 
     async fn read_scheduler<S, B>(
@@ -202,17 +193,14 @@ impl<A: Answers> Handler<A> {
         B: Buf + Send,
     {
         let Caller { principal, operator: _ } = self.gate.admit(path.as_str(), headers)?;
-        let header = |name: &str| {
-            headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
         let is_post = method == Method::POST;
-        let (bytes, permit) = self.read_body(is_post, true, headers, body).await?;
+        let (bytes, permit) = self.read_body(is_post, Sender::Framework, headers, body).await?;
         Ok(SchedulerRequest {
             method: method.to_string(),
             principal,
-            content_type: header(CONTENT_TYPE.as_str()),
-            accept: header(ACCEPT.as_str()),
-            stream_id: header(STREAM_ID),
+            content_type: text_of(headers, CONTENT_TYPE.as_str()),
+            accept: text_of(headers, ACCEPT.as_str()),
+            stream_id: text_of(headers, STREAM_ID),
             body: Body { bytes, permit },
         })
     }
@@ -251,7 +239,7 @@ impl<A: Answers> Handler<A> {
             return Err(Refused { status: 404, message });
         }
         let is_post = method == Method::POST;
-        let (body, permit) = self.read_body(is_post, false, headers, body).await?;
+        let (body, permit) = self.read_body(is_post, Sender::Other, headers, body).await?;
         let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let method = method.to_string();
         Ok((Call { method, path, principal, body, forwarded: false }, permit))
@@ -261,7 +249,7 @@ impl<A: Answers> Handler<A> {
     pub(super) async fn read_body<S, B>(
         &self,
         is_post: bool,
-        of_framework: bool,
+        sender: Sender,
         headers: &HeaderMap,
         body: S,
     ) -> Result<(Vec<u8>, Option<Permit>), Refused>
@@ -273,30 +261,35 @@ impl<A: Answers> Handler<A> {
             return Ok((Vec::new(), None));
         }
         let bodies = self.gate.bodies();
-        let bytes = announced(headers, BODY_BYTES_MAX)?;
-        let permit = take_permit(bodies.budget(of_framework, bytes), bytes).await?;
-        read_permitted(permit, body, bodies, BODY_BYTES_MAX).await
+        let most = match sender {
+            Sender::Framework | Sender::Other => BODY_BYTES_MAX,
+            Sender::Executor => EXECUTOR_BODY_BYTES_MAX,
+        };
+        let bytes = announced(headers, most)?;
+        let mut permit = take_permit(bodies.budget(sender, bytes), bytes).await?;
+        let bytes = read_body(body, bodies.limit, most).await?;
+        permit.keep(bytes.len());
+        Ok((bytes, Some(permit)))
     }
 
-    /// The same for the body of an executor's call.
-    pub(super) async fn read_executors_body<S, B>(
-        &self,
-        is_post: bool,
-        headers: &HeaderMap,
-        body: S,
-    ) -> Result<(Vec<u8>, Option<Permit>), Refused>
-    where
-        S: Stream<Item = Result<B, warp::Error>> + Send,
-        B: Buf + Send,
-    {
-        if !is_post {
-            return Ok((Vec::new(), None));
+    /// Answers a call of one of the APIs that may answer with a stream.
+    pub(super) fn respond_scheduled(&self, answered: Scheduled, realm: &'static str) -> Response {
+        match answered {
+            Scheduled::Answer(answer) => {
+                self.answers.answered(answer.status);
+                respond(answer, realm)
+            }
+            Scheduled::Stream { id, media, records } => {
+                self.answers.answered(200);
+                streamed(id, media, records)
+            }
         }
-        let bodies = self.gate.bodies();
-        let bytes = announced(headers, EXECUTOR_BODY_BYTES_MAX)?;
-        let permit = take_permit(&bodies.executors, bytes).await?;
-        read_permitted(permit, body, bodies, EXECUTOR_BODY_BYTES_MAX).await
     }
+}
+
+/// The text of a header, as far as it is one.
+pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// The bytes that a body may have: all that it may when it does not say.
@@ -315,21 +308,6 @@ async fn take_permit(budget: &Budget, bytes: usize) -> Result<Permit, Refused> {
             "too many bodies are read by this node at once: try again, or ask another node";
         Refused { status: 503, message: message.to_owned() }
     })
-}
-
-async fn read_permitted<S, B>(
-    mut permit: Permit,
-    body: S,
-    bodies: &Bodies,
-    most: usize,
-) -> Result<(Vec<u8>, Option<Permit>), Refused>
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf + Send,
-{
-    let bytes = read_body(body, bodies.limit, most).await?;
-    permit.keep(bytes.len());
-    Ok((bytes, Some(permit)))
 }
 
 fn too_large(most: usize) -> Refused {
@@ -369,7 +347,7 @@ where
 }
 
 /// A stream of events.
-pub(super) fn streamed(id: Option<StreamId>, media: Media, records: Records) -> Response {
+fn streamed(id: Option<StreamId>, media: Media, records: Records) -> Response {
     let mut response = warp::reply::stream(records).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));

@@ -13,7 +13,7 @@ use meshos_protocol::{
 use super::rig::{F1, Rig, executor_task, launch_of, task_id};
 use crate::agent::{
     Event,
-    tests::executors::{heard, pool, told, update},
+    tests::executors::{heard, says, subscription, told, update},
 };
 
 /// What an executor says that does not know which program it is, nor whether it was subscribed before.
@@ -23,21 +23,14 @@ fn subscribes(
     tasks: &[&str],
     updates: Vec<ExecutorStatus>,
 ) {
-    let call = Call::Subscribe(Subscribe {
-        groups: false,
-        version: 1,
-        version_min: 1,
-        token: String::new(),
-        framework: F1,
-        executor: pool(),
-        container: container.clone(),
-        program: 0,
+    let subscribe = Subscribe {
         again: true,
         acknowledged_left_out: true,
         tasks: tasks.iter().map(|task| task_id(task)).collect(),
         updates,
-    });
-    rig.event(Event::ExecutorCalled { container: container.clone(), call });
+        ..subscription(container, 0)
+    };
+    says(rig, container, Call::Subscribe(subscribe));
 }
 
 /// An executor that has these tasks, of which nothing was told yet.

@@ -1,8 +1,10 @@
 //! Checks as executors see them: these carry them out for their tasks, and tell what they found.
 
+use std::collections::BTreeMap;
+
 use meshos_protocol::{
     check::{Check, CheckStatus, CheckTimes, HealthCheck, Probe},
-    task::Command,
+    task::{Command, CommandLine},
 };
 
 use crate::{
@@ -12,6 +14,11 @@ use crate::{
 
 fn seconds(CheckTimes { delay_ms, interval_ms, timeout_ms }: CheckTimes) -> [Option<f64>; 3] {
     [delay_ms, interval_ms, timeout_ms].map(|ms| Some(number::seconds(ms)))
+}
+
+fn command_of(line: &CommandLine, environment: &BTreeMap<String, String>) -> schema::CommandInfo {
+    let (line, environment) = (line.clone(), environment.clone());
+    write_command(&Command { line, environment, ..Command::none() })
 }
 
 /// A health check, as its framework gave it.
@@ -28,9 +35,7 @@ pub(in crate::convert) fn write_health(health: &HealthCheck) -> schema::HealthCh
     let of = |kind: HealthCheckType| Some(kind.into());
     match &health.probe {
         Probe::Command { line, environment } => {
-            let command =
-                Command { line: line.clone(), environment: environment.clone(), ..Command::none() };
-            let command = Some(write_command(&command));
+            let command = Some(command_of(line, environment));
             schema::HealthCheck { r#type: of(HealthCheckType::Command), command, ..times }
         }
         Probe::Http { port, path } => {
@@ -64,9 +69,7 @@ pub(in crate::convert) fn write(check: &Check) -> schema::CheckInfo {
     let of = |kind: CheckInfoType| Some(kind.into());
     match &check.probe {
         Probe::Command { line, environment } => {
-            let command =
-                Command { line: line.clone(), environment: environment.clone(), ..Command::none() };
-            let command = schema::CheckInfoCommand { command: Some(write_command(&command)) };
+            let command = schema::CheckInfoCommand { command: Some(command_of(line, environment)) };
             schema::CheckInfo {
                 r#type: of(CheckInfoType::Command),
                 command: Some(command),
@@ -107,8 +110,6 @@ pub(in crate::convert) fn read_status(told: &schema::CheckStatusInfo) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use meshos_protocol::task::CommandLine;
-
     use super::*;
     use crate::convert::check;
 
