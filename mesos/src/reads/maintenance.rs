@@ -70,13 +70,13 @@ pub(super) fn status(view: &View) -> schema::ClusterStatus {
     }
 }
 
-/// The older endpoint's form of [`schedule`]: lists are there when they are empty, too.
+/// The older endpoint's form of the schedule: lists are there when they are empty, too.
 #[derive(Debug, Serialize)]
 pub struct OlderSchedule {
     windows: Vec<serde_json::Value>,
 }
 
-/// The same of [`status`].
+/// The same of the status.
 #[derive(Debug, Serialize)]
 pub struct OlderStatus {
     draining_machines: Vec<serde_json::Value>,
