@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is counted as one.
@@ -62,6 +63,24 @@ impl Permit {
             drop(permit.split(surplus));
         }
     }
+
+    /// The bytes, whose memory is given back when nobody has any part of them: each part keeps the whole in memory.
+    pub(crate) fn hold(mut self, bytes: Vec<u8>) -> Bytes {
+        self.keep(bytes.capacity());
+        Bytes::from_owner(Held { bytes, _permit: self })
+    }
+}
+
+/// Bytes, and the permit for their memory.
+struct Held {
+    bytes: Vec<u8>,
+    _permit: Permit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn units(bytes: usize) -> usize {
@@ -85,6 +104,20 @@ mod tests {
         assert!(budget.take(1).now_or_never().is_none());
         drop((small, second, large));
         assert!(budget.take(10 * UNIT).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn bytes_hold_their_memory_until_the_last_part_of_them_is_gone() {
+        let budget = Budget::new(10 * UNIT);
+        let permit = budget.take(9 * UNIT).await.unwrap();
+        let mut bytes = permit.hold(vec![7; 8 * UNIT]);
+        assert!(budget.take(2 * UNIT).now_or_never().is_some(), "what is not needed comes back");
+        let part = bytes.split_to(1);
+        drop(bytes);
+        assert!(budget.take(3 * UNIT).now_or_never().is_none());
+        assert_eq!(part[..], [7]);
+        drop(part);
+        assert!(budget.take(10 * UNIT).now_or_never().is_some());
     }
 
     #[tokio::test]

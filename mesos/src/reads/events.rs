@@ -51,26 +51,31 @@ pub fn subscribed(picture: &Picture<'_>) -> MasterEvent {
     MasterEvent { subscribed: Some(Box::new(subscribed)), ..of(Type::Subscribed) }
 }
 
-/// What happened from one picture to the other, in an order in which nothing is told of what was not told to be there.
-#[must_use]
-pub fn between(before: &View, after: &View) -> Vec<MasterEvent> {
+/// Tells what happened from one picture to the other, in an order in which nothing is told of what was not told to be there.
+/// An event is made when it is told, and no more are made once `tell` has had enough.
+///
+/// # Errors
+/// What `tell` returned.
+pub fn between<E>(
+    before: &View,
+    after: &View,
+    tell: &mut impl FnMut(MasterEvent) -> Result<(), E>,
+) -> Result<(), E> {
     let (old, new) = (Picture::new(before), Picture::new(after));
-    let mut events = Vec::new();
     let closed = newer(&before.frameworks_closed, &after.frameworks_closed);
     let brief: Vec<&FrameworkView> =
         closed.filter(|row| !old.frameworks.contains_key(&row.id)).collect();
-    events.extend(brief.iter().map(|row| framework_added(&new, row)));
-    frameworks_there(&old, &new, &mut events);
-    agents_there(&old, &new, &mut events);
-    Tasks::between(&old, &new).tell(&new, &mut events);
-    agents_gone(&old, &new, &mut events);
+    brief.iter().try_for_each(|row| tell(framework_added(&new, row)))?;
+    frameworks_there(&old, &new, tell)?;
+    agents_there(&old, &new, tell)?;
+    Tasks::between(&old, &new).tell(&new, tell)?;
+    agents_gone(&old, &new, tell)?;
     let gone = old.frameworks.values().filter(|row| !new.frameworks.contains_key(&row.id));
-    events.extend(gone.chain(&brief).map(|row| {
+    gone.chain(&brief).try_for_each(|row| {
         let info = Some(framework_info(&new, row));
         let removed = schema::MasterEventFrameworkRemoved { framework_info: info };
-        MasterEvent { framework_removed: Some(removed), ..of(Type::FrameworkRemoved) }
-    }));
-    events
+        tell(MasterEvent { framework_removed: Some(removed), ..of(Type::FrameworkRemoved) })
+    })
 }
 
 /// The rows of a list of what is over that another list does not have.
@@ -89,11 +94,15 @@ fn framework_added(new: &Picture<'_>, row: &FrameworkView) -> MasterEvent {
 }
 
 /// Frameworks that came, and those that say something else of themselves or are connected again, or no more.
-fn frameworks_there(old: &Picture<'_>, new: &Picture<'_>, events: &mut Vec<MasterEvent>) {
+fn frameworks_there<E>(
+    old: &Picture<'_>,
+    new: &Picture<'_>,
+    tell: &mut impl FnMut(MasterEvent) -> Result<(), E>,
+) -> Result<(), E> {
     let changed = new.view.frameworks.changes(&old.view.frameworks);
     for row in changed.filter_map(|(_, row)| row) {
         let Some(was) = old.frameworks.get(&row.id) else {
-            events.push(framework_added(new, row));
+            tell(framework_added(new, row))?;
             continue;
         };
         let facts = |picture: &Picture<'_>, row: &FrameworkView| {
@@ -102,34 +111,42 @@ fn frameworks_there(old: &Picture<'_>, new: &Picture<'_>, events: &mut Vec<Maste
         if facts(old, was) != facts(new, row) {
             let updated =
                 schema::MasterEventFrameworkUpdated { framework: Some(framework(new, row)) };
-            events.push(MasterEvent {
-                framework_updated: Some(updated),
-                ..of(Type::FrameworkUpdated)
-            });
+            tell(MasterEvent { framework_updated: Some(updated), ..of(Type::FrameworkUpdated) })?;
         }
     }
+    Ok(())
 }
 
 fn registered(picture: &Picture<'_>) -> BTreeSet<AgentId> {
     picture.registered().map(|agent| agent.agent_id).collect()
 }
 
-fn agents_there(old: &Picture<'_>, new: &Picture<'_>, events: &mut Vec<MasterEvent>) {
+fn agents_there<E>(
+    old: &Picture<'_>,
+    new: &Picture<'_>,
+    tell: &mut impl FnMut(MasterEvent) -> Result<(), E>,
+) -> Result<(), E> {
     let known = registered(old);
     for agent in new.registered().filter(|agent| !known.contains(&agent.agent_id)) {
         let added = schema::MasterEventAgentAdded { agent: Some(agent_of(new, agent)) };
-        events.push(MasterEvent { agent_added: Some(added), ..of(Type::AgentAdded) });
+        tell(MasterEvent { agent_added: Some(added), ..of(Type::AgentAdded) })?;
     }
+    Ok(())
 }
 
 /// Agents that are gone, or out of reach, which Mesos tells in the same way.
-fn agents_gone(old: &Picture<'_>, new: &Picture<'_>, events: &mut Vec<MasterEvent>) {
+fn agents_gone<E>(
+    old: &Picture<'_>,
+    new: &Picture<'_>,
+    tell: &mut impl FnMut(MasterEvent) -> Result<(), E>,
+) -> Result<(), E> {
     let left = registered(new);
     for agent in old.registered().filter(|agent| !left.contains(&agent.agent_id)) {
         let agent_id = Some(ids::agent(new.cluster(), agent.agent_id));
         let removed = schema::MasterEventAgentRemoved { agent_id };
-        events.push(MasterEvent { agent_removed: Some(removed), ..of(Type::AgentRemoved) });
+        tell(MasterEvent { agent_removed: Some(removed), ..of(Type::AgentRemoved) })?;
     }
+    Ok(())
 }
 
 /// What became of tasks.
@@ -172,55 +189,62 @@ impl<'a> Tasks<'a> {
         all
     }
 
-    fn tell(mut self, new: &Picture<'_>, events: &mut Vec<MasterEvent>) {
+    fn tell<E>(
+        mut self,
+        new: &Picture<'_>,
+        tell: &mut impl FnMut(MasterEvent) -> Result<(), E>,
+    ) -> Result<(), E> {
         for ended in std::mem::take(&mut self.ended) {
             if let Some(was) = self.gone.remove(&key(ended)) {
-                updates(new, Some(was.state), ended, events);
+                updates(new, Some(was.state), ended, tell)?;
             } else if ended.launched_here {
                 // It came and went between the two; what agents report of earlier terms is no news.
-                added(new, ended, events);
+                added(new, ended, tell)?;
             }
         }
         for (was, is) in self.changed {
             if was.state != is.state {
-                updates(new, Some(was.state), is, events);
+                updates(new, Some(was.state), is, tell)?;
             }
         }
         for (at, was) in self.gone {
             match self.come.remove(&at) {
                 // It only stands elsewhere.
                 Some(is) if was.state == is.state => {}
-                Some(is) => updates(new, Some(was.state), is, events),
+                Some(is) => updates(new, Some(was.state), is, tell)?,
                 // How it ended nobody has told, or so many ended that it is not among the newest.
                 None => {
                     let lost = TaskView { state: TaskState::Unknown, ..was.clone() };
-                    updates(new, Some(was.state), &lost, events);
+                    updates(new, Some(was.state), &lost, tell)?;
                 }
             }
         }
-        for is in self.come.into_values() {
-            added(new, is, events);
-        }
+        self.come.into_values().try_for_each(|is| added(new, is, tell))
     }
 }
 
 /// A task that is new, from its beginning on, as Mesos tells it.
-fn added(new: &Picture<'_>, row: &TaskView, events: &mut Vec<MasterEvent>) {
+fn added<E>(
+    new: &Picture<'_>,
+    row: &TaskView,
+    tell: &mut impl FnMut(MasterEvent) -> Result<(), E>,
+) -> Result<(), E> {
     let launched = TaskView { state: TaskState::Staging, started_at: None, ..row.clone() };
     let added = schema::MasterEventTaskAdded { task: Some(task(new, &launched)) };
-    events.push(MasterEvent { task_added: Some(added), ..of(Type::TaskAdded) });
+    tell(MasterEvent { task_added: Some(added), ..of(Type::TaskAdded) })?;
     if row.state != TaskState::Staging {
-        updates(new, None, row, events);
+        updates(new, None, row, tell)?;
     }
+    Ok(())
 }
 
 /// The newest state of a task, and in front of it that it began to run, when that was not told.
-fn updates(
+fn updates<E>(
     new: &Picture<'_>,
     was: Option<TaskState>,
     row: &TaskView,
-    events: &mut Vec<MasterEvent>,
-) {
+    tell: &mut impl FnMut(MasterEvent) -> Result<(), E>,
+) -> Result<(), E> {
     let shown = task(new, row);
     let ran_before = !matches!(was, None | Some(TaskState::Staging | TaskState::Starting));
     let mut steps = shown.statuses;
@@ -239,8 +263,9 @@ fn updates(
             state: step.state,
             status: Some(step),
         };
-        events.push(MasterEvent { task_updated: Some(updated), ..of(Type::TaskUpdated) });
+        tell(MasterEvent { task_updated: Some(updated), ..of(Type::TaskUpdated) })?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

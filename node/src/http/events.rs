@@ -12,7 +12,7 @@ use meshos_mesos::{
     reads::events,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
     time::{Instant, timeout},
 };
 use warp::{
@@ -25,7 +25,8 @@ use warp::{
 };
 
 use super::{
-    reads::read_of,
+    idle::Connection,
+    reads::{PIECE_BYTES, read_of},
     routes::{Answers, Handler},
 };
 use crate::{
@@ -37,6 +38,8 @@ use crate::{
 pub(super) const STREAMS_MAX: usize = 32;
 /// How long a client may take nothing at all.
 const TAKE_LIMIT: Duration = Duration::from_secs(60);
+/// So many bytes of a record a client takes in a second at least, or it is cut off: what waits for it others cannot use.
+const RATE_MIN: usize = 64 << 10;
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -54,9 +57,6 @@ struct Events<A> {
     /// What is being asked for.
     asked: Option<Asked>,
     heartbeat_at: Instant,
-    /// Memory of the first event, until it is taken.
-    held: Option<Permit>,
-    _slot: OwnedSemaphorePermit,
 }
 
 fn word(media: Media) -> &'static str {
@@ -67,8 +67,7 @@ fn word(media: Media) -> &'static str {
 }
 
 /// The records of an answer, the first of them without its length and as text.
-fn records(body: Vec<u8>) -> Option<(String, VecDeque<Bytes>)> {
-    let mut rest = Bytes::from(body);
+fn records(mut rest: Bytes) -> Option<(String, VecDeque<Bytes>)> {
     let mut records = VecDeque::new();
     while !rest.is_empty() {
         let line = rest.iter().position(|byte| *byte == b'\n')?;
@@ -81,18 +80,50 @@ fn records(body: Vec<u8>) -> Option<(String, VecDeque<Bytes>)> {
     Some((String::from_utf8(first[text..].to_vec()).ok()?, records))
 }
 
-/// The records of what the leader answered; the answer itself when it is no success.
-fn told(answer: Answer) -> Result<(String, VecDeque<Bytes>), Answer> {
+/// The records of what the leader answered, which keep the memory that was taken for them; the answer itself when it is no success.
+async fn told(answer: Answer, held: Option<Permit>) -> Result<(String, VecDeque<Bytes>), Answer> {
     if answer.status != 200 {
         return Err(answer);
     }
-    let body = if answer.packed {
-        packing::unpack(&answer.body, ANSWER_BYTES_MAX).ok()
-    } else {
-        Some(answer.body)
+    let is_packed = answer.packed;
+    let read = move || {
+        let body = if answer.packed {
+            packing::unpack(&answer.body, ANSWER_BYTES_MAX).ok()?
+        } else {
+            answer.body
+        };
+        records(match held {
+            Some(held) => held.hold(body),
+            None => Bytes::from(body),
+        })
     };
-    let garbled = || Answer::plain(503, "the leader's answer cannot be read");
-    body.and_then(records).ok_or_else(garbled)
+    // Tens of megabytes take a while.
+    let read =
+        if is_packed { tokio::task::spawn_blocking(read).await.ok().flatten() } else { read() };
+    read.ok_or_else(|| Answer::plain(503, "the leader's answer cannot be read"))
+}
+
+/// How long a record of so many bytes may take.
+fn record_limit(bytes: usize) -> Duration {
+    TAKE_LIMIT + Duration::from_secs(u64::try_from(bytes / RATE_MIN).unwrap_or(u64::MAX))
+}
+
+/// Hands a record over in pieces; says whether each of them and all together were taken in time.
+async fn hand_over(
+    mut record: Bytes,
+    taken: &mpsc::Sender<Bytes>,
+    (each, all): (Duration, Duration),
+) -> bool {
+    let handed = async {
+        while !record.is_empty() {
+            let piece = record.split_to(record.len().min(PIECE_BYTES));
+            if !matches!(timeout(each, taken.send(piece)).await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(all, handed).await.unwrap_or(false)
 }
 
 impl<A: Answers> Events<A> {
@@ -104,7 +135,7 @@ impl<A: Answers> Events<A> {
     }
 
     /// Hands over record after record until the client is gone, or is to subscribe anew.
-    async fn run(mut self, taken: mpsc::Sender<Bytes>) {
+    async fn run(mut self, taken: mpsc::Sender<Bytes>, connection: Option<Connection>) {
         loop {
             let record = tokio::select! {
                 biased;
@@ -112,7 +143,10 @@ impl<A: Answers> Events<A> {
                 record = self.next() => record,
             };
             let Some(record) = record else { return };
-            if !matches!(timeout(TAKE_LIMIT, taken.send(record)).await, Ok(Ok(()))) {
+            let limits = (TAKE_LIMIT, record_limit(record.len()));
+            if !hand_over(record, &taken, limits).await {
+                // Half a record is no end that a client would understand, and what it has not taken is in memory.
+                connection.iter().for_each(Connection::cut);
                 return;
             }
         }
@@ -124,7 +158,6 @@ impl<A: Answers> Events<A> {
             if let Some(record) = self.waiting.pop_front() {
                 return Some(record);
             }
-            self.held = None;
             let mut asked = self.asked.take().unwrap_or_else(|| self.ask());
             let answer = tokio::select! {
                 biased;
@@ -135,7 +168,7 @@ impl<A: Answers> Events<A> {
                 }
                 answer = asked.as_mut() => answer,
             };
-            match told(answer) {
+            match told(answer, None).await {
                 Ok((seen, records)) => (self.seen, self.waiting) = (seen, records),
                 Err(answer) => {
                     tracing::debug!(status = answer.status, "a stream of events ends");
@@ -148,8 +181,13 @@ impl<A: Answers> Events<A> {
 
 impl<A: Answers> Handler<A> {
     /// Tells a client what happens, as it happens.
-    pub(super) async fn watch(&self, media: Media, principal: String) -> Response {
-        match self.begin_to_watch(media, principal).await {
+    pub(super) async fn watch(
+        &self,
+        media: Media,
+        principal: String,
+        connection: Option<Connection>,
+    ) -> Response {
+        match self.begin_to_watch(media, principal, connection).await {
             Ok(records) => {
                 self.answers.answered(200);
                 let mut response = warp::reply::stream(records).into_response();
@@ -169,13 +207,17 @@ impl<A: Answers> Handler<A> {
         &self,
         media: Media,
         principal: String,
+        connection: Option<Connection>,
     ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + use<A>, Answer> {
         let busy = || Answer::plain(503, "this node holds too many streams of events: ask another");
         let slot = self.gate.watchers().try_acquire_owned().map_err(|_| busy())?;
         let held = self.gate.answers().take(ANSWER_BYTES_MAX).await.ok_or_else(busy)?;
         let path = format!("/mesos/events?as={}", word(media));
-        let answer = self.answers.answer(read_of(path, principal.clone())).await;
-        let (seen, mut waiting) = told(answer)?;
+        let (answers, call) = (Arc::clone(&self.answers), read_of(path, principal.clone()));
+        // Beside the connection: one that is closed meanwhile must not give back the memory of what is still being made.
+        let made = tokio::spawn(async move { told(answers.answer(call).await, Some(held)).await });
+        let stopping = |_| Err(Answer::plain(503, "the node is being stopped"));
+        let (seen, mut waiting) = made.await.unwrap_or_else(stopping)?;
         waiting.push_back(codec::record(media, &events::heartbeat()).into());
         let events = Events {
             answers: Arc::clone(&self.answers),
@@ -185,37 +227,17 @@ impl<A: Answers> Handler<A> {
             waiting,
             asked: None,
             heartbeat_at: Instant::now() + HEARTBEAT,
-            held: Some(held),
-            _slot: slot,
         };
-        // One record waits for its connection, and the next is looked for when that has taken it.
+        // One piece waits for its connection, and the next record is looked for when that has taken it.
         let (taken, taking) = mpsc::channel(1);
-        tokio::spawn(events.run(taken));
-        Ok(stream::unfold(taking, |mut taking| async move {
-            let record = taking.recv().await?;
-            Some((Ok(record), taking))
+        tokio::spawn(events.run(taken, connection));
+        // The place is taken until the connection is done with the body.
+        Ok(stream::unfold((taking, slot), |(mut taking, slot)| async move {
+            let piece = taking.recv().await?;
+            Some((Ok(piece), (taking, slot)))
         }))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_are_taken_apart_and_garbage_is_refused() {
-        let body = b"3\n3-72\n{}0\n".to_vec();
-        let (seen, records) = records(body).unwrap();
-        assert_eq!(
-            (seen.as_str(), records),
-            ("3-7", [&b"2\n{}"[..], b"0\n"].map(Bytes::from).into())
-        );
-        for body in
-            ["", "x", "3\n3-", "2\n3-7", "\n", "99999999999999999999\nx", "18446744073709551615\nx"]
-        {
-            assert_eq!(super::records(body.as_bytes().to_vec()), None, "{body:?}");
-        }
-        assert_eq!(told(Answer::plain(410, "x")).unwrap_err().status, 410);
-        assert_eq!(told(Answer::plain(200, "x")).unwrap_err().status, 503);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use warp::http::StatusCode;
 
 use super::gate::is_open;
@@ -24,23 +25,39 @@ struct State {
     since: Instant,
 }
 
-/// Who is at the other end of one connection.
+/// What is known of one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(Arc<Mutex<State>>);
+pub(super) struct Connection(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    state: Mutex<State>,
+    cut: CancellationToken,
+}
 
 /// A request that is under way, until it is answered or given up.
 #[derive(Debug)]
-pub(super) struct UnderWay(Caller);
+pub(super) struct UnderWay(Connection);
 
-impl Caller {
+impl Connection {
     /// A stranger.
     pub(super) fn new() -> Self {
         let state = State { under_way: 0, known: false, since: Instant::now() };
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Known { state: Mutex::new(state), cut: CancellationToken::new() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has it closed, whatever is on its way.
+    pub(super) fn cut(&self) {
+        self.0.cut.cancel();
+    }
+
+    /// Waits until it is to be closed.
+    pub(super) async fn is_cut(&self) {
+        self.0.cut.cancelled().await;
     }
 
     /// A request has come.
@@ -89,13 +106,13 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(60);
 
-    async fn is_idle_within(caller: &Caller, limit: Duration) -> bool {
-        tokio::time::timeout(limit, caller.is_idle(LIMIT)).await.is_ok()
+    async fn is_idle_within(connection: &Connection, limit: Duration) -> bool {
+        tokio::time::timeout(limit, connection.is_idle(LIMIT)).await.is_ok()
     }
 
     #[tokio::test]
     async fn strangers_are_idle_after_a_while_and_others_are_not() {
-        let stranger = Caller::new();
+        let stranger = Connection::new();
         assert!(is_idle_within(&stranger, LONG).await);
         for (path, status) in [("/health", 200), ("/version", 200), ("/api/nodes", 401)] {
             let asked = stranger.asks();

@@ -18,6 +18,7 @@ use warp::{
 use super::{
     changes::change_of,
     gate::{Refused, Sender},
+    idle::Connection,
     routes::{Answers, Handler, Port},
 };
 use crate::{
@@ -32,7 +33,7 @@ const CALLBACK_BYTES_MAX: usize = 256;
 /// Answers that do not grow with the tasks of a cluster are about so long at most.
 const SHORT_BYTES: usize = 1 << 20;
 /// A long body is handed to its connection in pieces of so many bytes.
-const PIECE_BYTES: usize = 64 << 10;
+pub(super) const PIECE_BYTES: usize = 64 << 10;
 /// What the older endpoints take. Some tools read with POST.
 const READ: &str = "GET, HEAD, POST, OPTIONS";
 /// Where a POST does not read, and what is taken there.
@@ -273,7 +274,7 @@ impl<A: Answers> Handler<A> {
         method: &Method,
         path: &str,
         headers: &HeaderMap,
-        body: S,
+        (connection, body): (Option<Connection>, S),
     ) -> Response
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
@@ -284,7 +285,7 @@ impl<A: Answers> Handler<A> {
                 let answer = self.changed(call, headers).await;
                 self.respond_held(answer, None)
             }
-            Ok(Asked::Watch(media, principal)) => self.watch(media, principal).await,
+            Ok(Asked::Watch(media, principal)) => self.watch(media, principal, connection).await,
             Ok(Asked::Read(call)) => {
                 let wanted = Wanted::of_mesos(headers);
                 let (answer, held) = self.answer_held(call, wanted).await;
@@ -364,7 +365,7 @@ pub(super) fn read_of(path: String, principal: String) -> Call {
     Call { method: "GET".to_owned(), path, principal, body: Vec::new(), forwarded: false }
 }
 
-/// A response whose memory is held until it is sent.
+/// A response whose memory is held until it is sent: until the connection has let go of the last piece.
 fn respond_in_pieces(mut answer: Answer, held: Option<Permit>) -> Response {
     let body = std::mem::take(&mut answer.body);
     let mut response = super::routes::respond(answer, super::routes::REALM);
@@ -373,12 +374,16 @@ fn respond_in_pieces(mut answer: Answer, held: Option<Permit>) -> Response {
         *response.body_mut() = body.into_response().into_body();
         return response;
     }
-    let pieces = stream::unfold((Bytes::from(body), held), |(mut rest, held)| async move {
+    let body = match held {
+        Some(held) => held.hold(body),
+        None => Bytes::from(body),
+    };
+    let pieces = stream::unfold(body, |mut rest| async move {
         if rest.is_empty() {
             return None;
         }
         let piece = rest.split_to(rest.len().min(PIECE_BYTES));
-        Some((Ok::<_, Infallible>(piece), (rest, held)))
+        Some((Ok::<_, Infallible>(piece), rest))
     });
     *response.body_mut() = warp::reply::stream(pieces).into_response().into_body();
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));

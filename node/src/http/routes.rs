@@ -21,6 +21,7 @@ use warp::{
 
 use super::{
     gate::{Caller, Gate, Refused, Sender},
+    idle::Connection,
     peer::Peer,
     reads::Wanted,
 };
@@ -108,14 +109,15 @@ pub(super) fn routes<A: Answers>(
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Peer>())
+        .and(warp::ext::optional::<Connection>())
         .and(warp::body::stream())
-        .then(move |method, path: FullPath, query, headers, peer, body| {
+        .then(move |method, path: FullPath, query, headers, peer, connection, body| {
             let handler = Arc::clone(&handler);
             async move {
                 if handler.port != Port::Cluster && Api::is_executor_path(path.as_str()) {
                     return handler.executor_api(method, peer, &headers, body).await;
                 }
-                handler.serve(method, path, query, headers, body).await
+                handler.serve(method, path, query, headers, (connection, body)).await
             }
         })
         .boxed()
@@ -134,7 +136,7 @@ impl<A: Answers> Handler<A> {
         path: FullPath,
         query: String,
         headers: HeaderMap,
-        body: S,
+        (connection, body): (Option<Connection>, S),
     ) -> Response
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
@@ -144,7 +146,8 @@ impl<A: Answers> Handler<A> {
             return self.schedule(method, &path, &headers, body).await;
         }
         if self.port == Port::Cluster && Api::is_operator_path(path.as_str()) {
-            return self.operator_api(&method, path.as_str(), &headers, body).await;
+            let sent = (connection, body);
+            return self.operator_api(&method, path.as_str(), &headers, sent).await;
         }
         if let Some(asked) = self.older_change(&method, path.as_str()) {
             let request = (&method, path.as_str());

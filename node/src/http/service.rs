@@ -29,7 +29,7 @@ use warp::{
 use super::{
     address::Names,
     gate::{Gate, Keys},
-    idle::{Caller, KNOWN_IDLE, UnderWay},
+    idle::{Connection, KNOWN_IDLE, UnderWay},
     peer::Peer,
     principals::Principals,
     routes::{Port, routes},
@@ -252,16 +252,19 @@ async fn serve_connection(
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .half_close(false);
-    let caller = Caller::new();
-    let service = TowerToHyperService::new(warp::service(watched(routes, caller.clone())));
+    let known = Connection::new();
+    let service = TowerToHyperService::new(warp::service(watched(routes, known.clone())));
+    let handle = known.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(handle.clone());
         service.call(request)
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = caller.is_idle(limits.head) => return,
+        () = known.is_idle(limits.head) => return,
+        () = known.is_cut() => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -273,9 +276,9 @@ async fn serve_connection(
 }
 
 /// The routes, and word of each request and its answer.
-fn watched(routes: BoxedFilter<(Response,)>, caller: Caller) -> BoxedFilter<(Response,)> {
+fn watched(routes: BoxedFilter<(Response,)>, connection: Connection) -> BoxedFilter<(Response,)> {
     warp::any()
-        .map(move || caller.asks())
+        .map(move || connection.asks())
         .and(warp::path::full())
         .and(routes)
         .map(|asked: UnderWay, path: FullPath, response: Response| {

@@ -18,7 +18,16 @@ fn told(before: &View, after: &View) -> Vec<Value> {
         assert_eq!(<MasterEvent as prost::Message>::decode(bytes.as_slice()), Ok(event.clone()));
         serde_json::from_slice(&json).expect("an event is JSON")
     };
-    between(before, after).iter().map(read).collect()
+    all(before, after).iter().map(read).collect()
+}
+
+fn all(before: &View, after: &View) -> Vec<MasterEvent> {
+    let mut events = Vec::new();
+    let Ok(()) = between(before, after, &mut |event| {
+        events.push(event);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    events
 }
 
 /// The types, and of events of tasks the task and its state.
@@ -53,6 +62,30 @@ fn nothing_is_told_of_the_same_picture() {
     // Nor of rows that were written anew and say the same.
     let again = View { frameworks: view().frameworks, tasks: view().tasks, ..base() };
     assert_eq!(told(&base(), &again), Vec::<Value>::new());
+}
+
+#[test]
+fn no_more_events_are_made_than_are_taken() {
+    let tasks: Vec<TaskView> =
+        (0..50).map(|at| task(7, &format!("t-{at}"), TaskState::Staging, None)).collect();
+    let failed = TaskView { launched_here: true, ..task(7, "b", TaskState::Failed, Some(5_000)) };
+    let full = with_tasks(&tasks, &[&Arc::new(failed)]);
+    let nothing = View::deposed(base().fence, base().leader);
+    let empty =
+        View { frameworks: nothing.frameworks, agents: nothing.agents, ..with_tasks(&[], &[]) };
+    for (before, after) in [(&empty, &full), (&full, &empty)] {
+        let every = all(before, after);
+        assert!(every.len() > 50, "{}", every.len());
+        // Wherever it has had enough, nothing is made behind it.
+        for enough in 1..=every.len() {
+            let mut told = Vec::new();
+            let ended = between(before, after, &mut |event| {
+                told.push(event);
+                if told.len() < enough { Ok(()) } else { Err(told.len()) }
+            });
+            assert_eq!((ended, told.as_slice()), (Err(enough), &every[..enough]));
+        }
+    }
 }
 
 #[test]

@@ -161,10 +161,9 @@ impl Api {
                 return Ok(begin_anew("another leader was elected"));
             }
             if !Arc::ptr_eq(&view, &seen) {
-                let news = news(Arc::clone(&seen), Arc::clone(&view), media).await?;
-                if news.len() > NEWS_BYTES_MAX {
+                let Some(news) = news(Arc::clone(&seen), Arc::clone(&view), media).await? else {
                     return Ok(begin_anew("more has happened than is told at once"));
-                }
+                };
                 if !news.is_empty() {
                     let told = self.watched.keep(view, Some(cursor), Instant::now());
                     return Ok(records(told, &news));
@@ -181,20 +180,25 @@ impl Api {
     }
 }
 
-/// The events as records; more than is allowed when there are too many of them.
-async fn news(seen: Arc<View>, view: Arc<View>, media: Media) -> Result<Vec<u8>, Failure> {
-    let write = move || {
-        let mut bytes = Vec::new();
-        for event in events::between(&seen, &view) {
-            bytes.extend(codec::record(media, &event));
-            if bytes.len() > NEWS_BYTES_MAX {
-                break;
-            }
-        }
-        bytes
-    };
+/// The events as records; nothing when there are too many of them.
+async fn news(seen: Arc<View>, view: Arc<View>, media: Media) -> Result<Option<Vec<u8>>, Failure> {
+    let write = move || written(&seen, &view, media, NEWS_BYTES_MAX);
     let written = tokio::task::spawn_blocking(write).await;
     written.map_err(|error| Failure::unavailable(format!("the answer was not made: {error}")))
+}
+
+/// The events as records, if these have so many bytes at most.
+fn written(seen: &View, view: &View, media: Media, bytes_max: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let told = events::between(seen, view, &mut |event| {
+        let record = codec::record(media, &event);
+        if bytes.len() + record.len() > bytes_max {
+            return Err(());
+        }
+        bytes.extend(record);
+        Ok(())
+    });
+    told.ok().map(|()| bytes)
 }
 
 #[cfg(test)]
