@@ -20,6 +20,7 @@ use meshos_protocol::{
         UPDATES_IN_FLIGHT_MAX, UPDATES_PER_SUBSCRIBE_MAX,
     },
     resources::Resources,
+    task::{Command, TaskDescription},
     wishes::FaultDomain,
 };
 
@@ -147,6 +148,17 @@ impl Session {
         self.subscribed = false;
     }
 
+    /// The stream is over, and the executor may not come again: what it told and the agent was not told yet, as far as so many
+    /// updates of a task may be on their way.
+    pub fn leave(&mut self) -> Vec<Call> {
+        // What was told before the agent took the subscription up counts as what was told behind it.
+        self.subscribed = true;
+        let tasks: Vec<TaskId> = self.waiting.keys().cloned().collect();
+        let calls = tasks.iter().flat_map(|task| self.more_of(task)).collect();
+        self.subscribed = false;
+        calls
+    }
+
     /// The executor tells something of a task.
     ///
     /// # Errors
@@ -201,7 +213,13 @@ impl Session {
                 schema::ExecutorEvent { launch: Some(launch), ..of(Type::Launch) }
             }
             Event::LaunchGroup { tasks } => {
-                let write = |task| self.surroundings.write_task(Some(&self.executor), task);
+                let write = |task: &TaskDescription| {
+                    // Unlike a task of its own, one of a group says what is to run.
+                    let command = (task.command != Command::none())
+                        .then(|| task::write_command(&task.command));
+                    let info = self.surroundings.write_task(Some(&self.executor), task);
+                    schema::TaskInfo { command, ..info }
+                };
                 let group = schema::TaskGroupInfo { tasks: tasks.iter().map(write).collect() };
                 let launch_group =
                     Some(schema::ExecutorEventLaunchGroup { task_group: Some(group) });

@@ -1,6 +1,10 @@
 //! Memory that many requests share: each takes a permit for what it may need before it uses it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -54,6 +58,35 @@ impl Budget {
     }
 }
 
+/// A budget of which everybody has an equal share at most.
+#[derive(Debug)]
+pub(crate) struct Shares<K> {
+    whole: Budget,
+    /// Bytes of a share.
+    each: usize,
+    /// The shares of which something is taken or waited for.
+    taken: Mutex<BTreeMap<K, Weak<Semaphore>>>,
+}
+
+impl<K: Ord> Shares<K> {
+    /// So many bytes, of which everybody has `each` at most.
+    pub(crate) fn new(bytes: usize, each: usize) -> Self {
+        Self { whole: Budget::new(bytes), each, taken: Mutex::default() }
+    }
+
+    /// The share of one.
+    pub(crate) fn of(&self, who: K) -> Budget {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|_, share| share.strong_count() > 0);
+        if let Some(own) = taken.get(&who).and_then(Weak::upgrade) {
+            return Budget { own, whole: Some(Arc::clone(&self.whole.own)) };
+        }
+        let share = self.whole.share(self.each);
+        taken.insert(who, Arc::downgrade(&share.own));
+        share
+    }
+}
+
 impl Permit {
     /// Gives back what is not needed of it.
     pub(crate) fn keep(&mut self, bytes: usize) {
@@ -104,6 +137,20 @@ mod tests {
         assert!(budget.take(1).now_or_never().is_none());
         drop((small, second, large));
         assert!(budget.take(10 * UNIT).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn everybody_has_one_share() {
+        let shares = Shares::new(10 * UNIT, 4 * UNIT);
+        let taken = shares.of("a").take(3 * UNIT).await.unwrap();
+        assert!(shares.of("a").take(2 * UNIT).now_or_never().is_none());
+        let small = shares.of("a").take(UNIT).now_or_never().unwrap();
+        let others = ["b", "c"].map(|who| shares.of(who).take(3 * UNIT).now_or_never().unwrap());
+        assert!(shares.of("d").take(1).now_or_never().is_none(), "nothing is left");
+        drop((taken, small, others));
+        assert!(shares.of("a").take(4 * UNIT).now_or_never().is_some());
+        shares.of("e");
+        assert_eq!(shares.taken.lock().unwrap().len(), 1, "who takes nothing is not remembered");
     }
 
     #[tokio::test]

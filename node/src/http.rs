@@ -14,6 +14,7 @@ mod executors;
 mod gate;
 mod idle;
 mod peer;
+mod places;
 mod principals;
 mod reads;
 mod routes;

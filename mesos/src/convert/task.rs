@@ -164,7 +164,7 @@ fn environment(
 }
 
 /// The command as a framework would have said it.
-pub(super) fn write_command(command: &Command) -> schema::CommandInfo {
+pub(crate) fn write_command(command: &Command) -> schema::CommandInfo {
     let (value, arguments) = match &command.line {
         CommandLine::Shell { line } => (Some(line.clone()), Vec::new()),
         CommandLine::Exec { program, arguments } => {

@@ -1,7 +1,7 @@
 use meshos_protocol::{
     executor::ExecutorInfo,
     ids::{AgentId, NodeId},
-    task::{Command, TaskDescription, TaskState},
+    task::{Command, CommandLine, TaskDescription, TaskState},
 };
 use serde_json::{Value, json};
 
@@ -87,6 +87,43 @@ fn acknowledged(task: &str, number: u8) -> Event {
     Event::Acknowledged { task: TaskId::new(task).unwrap(), update }
 }
 
+fn description() -> TaskDescription {
+    TaskDescription {
+        group: None,
+        health_check: None,
+        check: None,
+        task_id: TaskId::new("t").unwrap(),
+        name: "n".to_owned(),
+        resources: "cpus:1".parse().unwrap(),
+        command: Command::none(),
+        executor: None,
+        data: vec![0, 1, 2],
+        kill_grace_ms: None,
+        max_completion_ms: None,
+        labels: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn the_tasks_of_a_group_come_with_their_commands() {
+    let mut session = session();
+    session.subscribe(&subscribe(&[], vec![])).unwrap();
+    happens(&mut session, &subscribed());
+    let line = CommandLine::Shell { line: "echo $A".to_owned() };
+    let environment = [("A".to_owned(), "b".to_owned())].into();
+    let command = Command { line, environment, ..Command::none() };
+    let tasks = vec![TaskDescription { command, ..description() }, description()];
+    let (event, _) = happens(&mut session, &Event::LaunchGroup { tasks });
+    let tasks = &event["launch_group"]["task_group"]["tasks"];
+    assert_eq!(
+        tasks[0]["command"],
+        json!({"shell": true, "value": "echo $A",
+            "environment": {"variables": [{"name": "A", "type": "VALUE", "value": "b"}]}})
+    );
+    assert_eq!(tasks[0]["executor"]["executor_id"]["value"], "e");
+    assert_eq!(tasks[1].get("command"), None);
+}
+
 #[test]
 fn an_executor_is_told_who_it_is_and_then_each_event_in_mesos_words() {
     let mut session = session();
@@ -105,26 +142,14 @@ fn an_executor_is_told_who_it_is_and_then_each_event_in_mesos_words() {
     let agent = &body["agent_info"]["id"];
     assert!(agent["value"].as_str().unwrap().starts_with(&format!("{id}-S")), "{agent}");
 
-    let task = TaskDescription {
-        group: None,
-        health_check: None,
-        check: None,
-        task_id: TaskId::new("t").unwrap(),
-        name: "n".to_owned(),
-        resources: "cpus:1".parse().unwrap(),
-        command: Command::none(),
-        executor: None,
-        data: vec![0, 1, 2],
-        kill_grace_ms: None,
-        max_completion_ms: None,
-        labels: BTreeMap::new(),
-    };
+    let task = description();
     let (event, _) = happens(&mut session, &Event::Launch { task: Box::new(task) });
     assert_eq!(
         (&event["type"], &event["launch"]["task"]["data"]),
         (&json!("LAUNCH"), &json!("AAEC"))
     );
     assert_eq!(&event["launch"]["task"]["agent_id"], agent);
+    assert_eq!(event["launch"]["task"].get("command"), None);
     let t = TaskId::new("t").unwrap();
     for (happened, expected) in [
         (
@@ -239,4 +264,18 @@ fn what_is_not_valid_or_too_much_is_refused() {
             .flat_map(|it| &it.updates)
             .all(|it| it.state == TaskState::Running)
     );
+}
+
+#[test]
+fn what_was_told_before_the_stream_ended_is_passed_on() {
+    let mut session = session();
+    session.subscribe(&subscribe(&[], vec![told("a", "TASK_RUNNING", 1)])).unwrap();
+    // The agent has not taken the subscription up.
+    assert_eq!(session.update(&told("a", "TASK_FINISHED", 2)).unwrap(), []);
+    assert_eq!(session.update(&told("b", "TASK_RUNNING", 3)).unwrap(), []);
+    assert_eq!(numbers(&session.leave()), [2, 3], "1 came with the subscription");
+    assert_eq!(session.leave(), []);
+    // It may come again all the same.
+    let again = session.subscribe(&subscribe(&[], Vec::new())).unwrap();
+    assert_eq!(again.updates.len(), 3);
 }

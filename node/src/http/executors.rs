@@ -69,7 +69,8 @@ impl<A: Answers> Handler<A> {
             return Err(not_known());
         }
         let is_post = method == Method::POST;
-        let (bytes, permit) = self.read_body(is_post, Sender::Executor, headers, body).await?;
+        let sender = Sender::Executor(credential);
+        let (bytes, permit) = self.read_body(is_post, sender, headers, body).await?;
         Ok(ExecutorRequest {
             method: method.to_string(),
             credential,

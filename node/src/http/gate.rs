@@ -8,8 +8,15 @@ use meshos_protocol::ids::Principal;
 use tokio::sync::Semaphore;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
-use super::{address::Names, events::STREAMS_MAX, principals::Principals, token::Token};
-use crate::{api::ANSWER_BYTES_MAX, budget::Budget};
+use super::{
+    address::Names, events::STREAMS_MAX, principals::Principals, routes::EXECUTOR_BODY_BYTES_MAX,
+    token::Token,
+};
+use crate::{
+    api::ANSWER_BYTES_MAX,
+    budget::{Budget, Shares},
+    driver::agent::Credential,
+};
 
 /// The paths that need no credential, so that whoever watches over processes needs none, and clients of Mesos's API, which ask
 /// for the release without one: they tell whether the node is well and of which release it is, and nothing of what runs.
@@ -24,8 +31,8 @@ pub(super) fn is_open(path: &str) -> bool {
 pub(super) const FRAMEWORKS_BYTES_MAX: usize = 32 << 20;
 /// Bytes of all other bodies: more than small ones on all the connections that a port may have.
 pub(super) const OTHERS_BYTES_MAX: usize = 32 << 20;
-/// Bytes of the bodies of executors.
-const EXECUTORS_BYTES_MAX: usize = 32 << 20;
+/// Bytes of the bodies of executors, of which one credential has a quarter at most: one body of the largest.
+pub(super) const EXECUTORS_BYTES_MAX: usize = 4 * EXECUTOR_BODY_BYTES_MAX;
 /// A framework's body that counts as small.
 const SMALL_BYTES_MAX: usize = 16 << 10;
 /// Bytes of the long answers that are made or sent: four of the longest.
@@ -98,16 +105,16 @@ pub(super) struct Bodies {
     pub frameworks: Budget,
     /// For all others, which must get through beside them.
     pub others: Budget,
-    /// For those of executors, whose agent must hear of them whatever else comes.
-    pub executors: Budget,
+    /// For those of executors, whose agent must hear of them whatever else comes, also from other executors.
+    pub executors: Shares<Credential>,
     /// How long a request may take to send its body.
     pub limit: Duration,
 }
 
 impl Default for Bodies {
     fn default() -> Self {
-        let [frameworks, others, executors] =
-            [FRAMEWORKS_BYTES_MAX, OTHERS_BYTES_MAX, EXECUTORS_BYTES_MAX].map(Budget::new);
+        let [frameworks, others] = [FRAMEWORKS_BYTES_MAX, OTHERS_BYTES_MAX].map(Budget::new);
+        let executors = Shares::new(EXECUTORS_BYTES_MAX, EXECUTOR_BODY_BYTES_MAX);
         Self { frameworks, others, executors, limit: BODY_LIMIT }
     }
 }
@@ -117,19 +124,19 @@ impl Default for Bodies {
 pub(super) enum Sender {
     /// A scheduler that speaks Mesos's API.
     Framework,
-    /// An executor that does.
-    Executor,
+    /// An executor that does, with this credential.
+    Executor(Credential),
     /// Anybody else.
     Other,
 }
 
 impl Bodies {
     /// What a body of so many bytes is taken from.
-    pub(super) const fn budget(&self, sender: Sender, bytes: usize) -> &Budget {
+    pub(super) fn budget(&self, sender: Sender, bytes: usize) -> Budget {
         match sender {
-            Sender::Framework if bytes > SMALL_BYTES_MAX => &self.frameworks,
-            Sender::Framework | Sender::Other => &self.others,
-            Sender::Executor => &self.executors,
+            Sender::Framework if bytes > SMALL_BYTES_MAX => self.frameworks.clone(),
+            Sender::Framework | Sender::Other => self.others.clone(),
+            Sender::Executor(credential) => self.executors.of(credential),
         }
     }
 }

@@ -11,18 +11,28 @@ use tokio_util::sync::CancellationToken;
 use warp::http::StatusCode;
 
 use super::gate::is_open;
+use crate::driver::agent::Credential;
 
 /// How long a connection may be idle, or its next head may take, on which something was answered that is not for everybody.
 pub(super) const KNOWN_IDLE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
+/// Who was answered something that is not for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Who {
+    /// What it showed, or whose process it is; none where everybody may call.
+    pub credential: Option<Credential>,
+    /// Whether it spoke for an executor.
+    pub executor: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
-struct State {
-    /// Requests that are not answered.
-    under_way: usize,
-    /// Something was answered that is not for everybody.
-    known: bool,
-    /// When it last began or ended an answer.
-    since: Instant,
+pub(super) struct State {
+    /// Requests whose answers are not sent.
+    pub under_way: usize,
+    /// Nobody knows a stranger.
+    pub who: Option<Who>,
+    /// When the last answer was sent, or the connection was opened.
+    pub since: Instant,
 }
 
 /// What is known of one connection.
@@ -35,15 +45,20 @@ struct Known {
     cut: CancellationToken,
 }
 
-/// A request that is under way, until it is answered or given up.
+/// A request that is under way, until its answer is sent or given up.
 #[derive(Debug)]
 pub(super) struct UnderWay(Connection);
 
 impl Connection {
     /// A stranger.
     pub(super) fn new() -> Self {
-        let state = State { under_way: 0, known: false, since: Instant::now() };
+        let state = State { under_way: 0, who: None, since: Instant::now() };
         Self(Arc::new(Known { state: Mutex::new(state), cut: CancellationToken::new() }))
+    }
+
+    /// Who is at the other end, and since when it is idle.
+    pub(super) fn now(&self) -> State {
+        *self.state()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -69,8 +84,8 @@ impl Connection {
     /// Waits until a stranger has been idle for so long; for whoever is known, for ever.
     pub(super) async fn is_idle(&self, limit: Duration) {
         loop {
-            let State { under_way, known, since } = *self.state();
-            if known {
+            let State { under_way, who, since } = self.now();
+            if who.is_some() {
                 return std::future::pending().await;
             }
             let end = if under_way > 0 { Instant::now() + limit } else { since + limit };
@@ -83,10 +98,10 @@ impl Connection {
 }
 
 impl UnderWay {
-    /// The request is answered.
-    pub(super) fn answered(self, path: &str, status: StatusCode) {
+    /// The request is answered, and the answer is yet to be sent.
+    pub(super) fn answered(&self, path: &str, status: StatusCode, who: Who) {
         if !is_open(path) && status.as_u16() < 400 {
-            self.0.state().known = true;
+            self.0.state().who = Some(who);
         }
     }
 }
@@ -113,17 +128,19 @@ mod tests {
     #[tokio::test]
     async fn strangers_are_idle_after_a_while_and_others_are_not() {
         let stranger = Connection::new();
+        let somebody = Who { credential: None, executor: false };
         assert!(is_idle_within(&stranger, LONG).await);
         for (path, status) in [("/health", 200), ("/version", 200), ("/api/nodes", 401)] {
             let asked = stranger.asks();
             assert!(!is_idle_within(&stranger, LIMIT * 3).await, "an answer is under way");
-            asked.answered(path, StatusCode::from_u16(status).unwrap());
+            asked.answered(path, StatusCode::from_u16(status).unwrap(), somebody);
+            drop(asked);
             assert!(is_idle_within(&stranger, LONG).await, "{path}");
         }
         // Given up.
         drop(stranger.asks());
         assert!(is_idle_within(&stranger, LONG).await);
-        stranger.asks().answered("/state", StatusCode::OK);
+        stranger.asks().answered("/state", StatusCode::OK, somebody);
         assert!(!is_idle_within(&stranger, LIMIT * 5).await);
     }
 }

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::OnceCell;
+use tokio::{net::TcpStream, sync::OnceCell};
 
 /// Where the system keeps them: the second for processes that asked for IPv6, be it to talk IPv4.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
@@ -27,14 +27,23 @@ pub(super) struct Peer(Arc<Ends>);
 struct Ends {
     own: SocketAddr,
     other: SocketAddr,
-    /// Looked up once.
+    /// Of this end.
+    inode: u64,
+    /// Looked up once: the other end of a connection does not change while this one is open, and what is read from it came from there.
     user: OnceCell<Option<u32>>,
 }
 
 impl Peer {
-    pub(super) fn new(own: SocketAddr, other: SocketAddr) -> Self {
+    /// Unless the connection is gone already.
+    pub(super) fn of(stream: &TcpStream) -> Option<Self> {
+        let (own, other) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
+        let inode = nix::sys::stat::fstat(stream).ok()?.st_ino;
+        Some(Self::new(own, other, inode))
+    }
+
+    fn new(own: SocketAddr, other: SocketAddr, inode: u64) -> Self {
         let (own, other) = (plain(own), plain(other));
-        Self(Arc::new(Ends { own, other, user: OnceCell::new() }))
+        Self(Arc::new(Ends { own, other, inode, user: OnceCell::new() }))
     }
 
     /// Whether the other end is on this machine: connections within it have the same address at both ends, but for those
@@ -49,37 +58,62 @@ impl Peer {
         if !self.is_neighbour() {
             return None;
         }
-        let Ends { own, other, user } = &*self.0;
-        let (own, other) = (*own, *other);
+        let Ends { own, other, inode, user } = &*self.0;
+        let (own, other, inode) = (*own, *other, *inode);
         let find = || async move {
             // An error means that the runtime shuts down.
-            tokio::task::spawn_blocking(move || find(other, own)).await.ok().flatten()
+            tokio::task::spawn_blocking(move || find(own, other, inode)).await.ok().flatten()
         };
         *user.get_or_init(find).await
     }
+
+    /// The user, if it was asked for before.
+    pub(super) fn known_user(&self) -> Option<u32> {
+        self.0.user.get().copied().flatten()
+    }
 }
 
-/// The user of whoever holds the end at `local` of a connection to `remote`.
-fn find(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+/// The user of whoever holds the other end of the connection whose own end is the socket of this inode.
+fn find(own: SocketAddr, other: SocketAddr, inode: u64) -> Option<u32> {
+    // What its process has let go of has no inode, and is shown as root's.
+    let held = |line: &Line| line.local == other && line.remote == own && line.inode != 0;
+    let user = look(held)?.user;
+    // Somebody else may have come from the same port since: not while this end is open, which is looked at last. What is closed
+    // does not open again.
+    look(|line| line.local == own && line.remote == other && line.inode == inode)?;
+    Some(user)
+}
+
+/// The line of an open connection that is looked for.
+fn look(wanted: impl Fn(&Line) -> bool) -> Option<Line> {
     TABLES.iter().find_map(|table| {
         let file = File::open(table).ok()?;
         let lines = BufReader::new(file).lines().map_while(Result::ok).take(LINES_MAX);
-        lines.skip(1).find_map(|line| user_of(&line, local, remote))
+        lines.skip(1).filter_map(|line| Line::read(&line)).find(|line| wanted(line))
     })
 }
 
-/// The user in a line of a table, if it is the line of that end.
-fn user_of(line: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
-    let mut fields = line.split_whitespace().skip(1);
-    let (at, to, state) = (fields.next()?, fields.next()?, fields.next()?);
-    if state != ESTABLISHED || address(at)? != local || address(to)? != remote {
-        return None;
+/// One end of a connection that is open both ways.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    local: SocketAddr,
+    remote: SocketAddr,
+    user: u32,
+    inode: u64,
+}
+
+impl Line {
+    fn read(line: &str) -> Option<Self> {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+        if state != ESTABLISHED {
+            return None;
+        }
+        // Behind them: queues, timer, retransmissions; then the user, a timeout and the inode.
+        let mut fields = fields.skip(3);
+        let (user, inode) = (fields.next()?.parse().ok()?, fields.nth(1)?.parse().ok()?);
+        Some(Self { local: address(local)?, remote: address(remote)?, user, inode })
     }
-    // Behind them: queues, timer, retransmissions; then the user, a timeout and the inode.
-    let mut fields = fields.skip(3);
-    let (user, inode) = (fields.next()?, fields.nth(1)?);
-    // A connection that its process has let go of has no inode, and is shown as root's.
-    (inode != "0").then(|| user.parse().ok())?
 }
 
 /// An address as the tables have it: words in the order of the machine's bytes, and the port.
@@ -111,7 +145,8 @@ fn plain(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::{TcpListener, TcpStream};
+    use socket2::SockRef;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -122,20 +157,46 @@ mod tests {
             let listener = TcpListener::bind(listen).await.unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (accepted, other) = listener.accept().await.unwrap();
-            let own = accepted.local_addr().unwrap();
-            assert_eq!(Peer::new(own, other).user().await, Some(me), "{listen}");
-            // Its other end is not its own, and another port is not there.
+            let peer = || Peer::of(&accepted).unwrap();
+            let (own, inode) = (accepted.local_addr().unwrap(), peer().0.inode);
+            let asked = peer();
+            assert_eq!(asked.known_user(), None);
+            assert_eq!(asked.user().await, Some(me), "{listen}");
+            assert_eq!(asked.known_user(), Some(me));
+            // Its other end is not its own, another port is not there, and the own end is another socket's.
             let elsewhere = SocketAddr::new(other.ip(), own.port());
-            assert_eq!(Peer::new(own, elsewhere).user().await, None);
+            assert_eq!(Peer::new(own, elsewhere, inode).user().await, None);
+            assert_eq!(Peer::new(own, other, inode + 1).user().await, None);
             drop(client);
-            assert_eq!(Peer::new(own, other).user().await, None, "it has let go");
+            assert_eq!(peer().user().await, None, "it has let go");
         }
+    }
+
+    #[tokio::test]
+    async fn who_comes_from_the_same_port_later_is_somebody_else() {
+        let me = nix::unistd::geteuid().as_raw();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        let first = TcpStream::connect(here).await.unwrap();
+        let (accepted, port) = listener.accept().await.unwrap();
+        let before = Peer::of(&accepted).unwrap();
+        // It ends at once, without the pause in which the port is nobody's.
+        SockRef::from(&first).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(first);
+        let second = TcpSocket::new_v4().unwrap();
+        second.bind(port).unwrap();
+        let _second = second.connect(here).await.unwrap();
+        let (later, same_port) = listener.accept().await.unwrap();
+        assert_eq!(same_port, port);
+        assert_eq!(Peer::of(&later).unwrap().user().await, Some(me));
+        assert_eq!(before.user().await, None);
+        assert!(Peer::of(&accepted).is_none(), "it has no other end");
     }
 
     #[tokio::test]
     async fn nobody_elsewhere_is_asked_for() {
         let own = "192.0.2.1:5051".parse().unwrap();
-        assert_eq!(Peer::new(own, "192.0.2.7:4711".parse().unwrap()).user().await, None);
+        assert_eq!(Peer::new(own, "192.0.2.7:4711".parse().unwrap(), 7).user().await, None);
     }
 
     #[test]
@@ -147,10 +208,11 @@ mod tests {
                 "  12: {v4:08X}:1267 {v4:08X}:13BB {state} 00000000:00000000 00:00000000 00000000 {user} 0 {inode} 1"
             )
         };
-        assert_eq!(user_of(&line("01", "1000", "77"), local, remote), Some(1_000));
-        assert_eq!(user_of(&line("01", "1000", "77"), remote, local), None);
-        for (state, user, inode) in [("06", "0", "0"), ("01", "0", "0"), ("01", "x", "7")] {
-            assert_eq!(user_of(&line(state, user, inode), local, remote), None);
+        let read = |inode| Some(Line { local, remote, user: 1_000, inode });
+        assert_eq!(Line::read(&line("01", "1000", "77")), read(77));
+        assert_eq!(Line::read(&line("01", "1000", "0")), read(0));
+        for (state, user, inode) in [("06", "0", "0"), ("08", "0", "7"), ("01", "x", "7")] {
+            assert_eq!(Line::read(&line(state, user, inode)), None);
         }
         // IPv4 over a socket for IPv6.
         let word = |bytes: [u8; 4]| u32::from_ne_bytes(bytes);

@@ -266,10 +266,10 @@ impl<A: Answers> Handler<A> {
         let bodies = self.gate.bodies();
         let most = match sender {
             Sender::Framework | Sender::Other => BODY_BYTES_MAX,
-            Sender::Executor => EXECUTOR_BODY_BYTES_MAX,
+            Sender::Executor(_) => EXECUTOR_BODY_BYTES_MAX,
         };
         let bytes = announced(headers, most)?;
-        let mut permit = take_permit(bodies.budget(sender, bytes), bytes).await?;
+        let mut permit = take_permit(&bodies.budget(sender, bytes), bytes).await?;
         let bytes = read_body(body, bodies.limit, most).await?;
         permit.keep(bytes.len());
         Ok((bytes, Some(permit)))

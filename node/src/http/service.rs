@@ -1,11 +1,17 @@
 //! Accepts connections, within bounds, and has warp serve them.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use hyper::{
     Request,
-    body::Incoming,
+    body::{Body, Frame, Incoming, SizeHint},
     service::{Service as _, service_fn},
 };
 use hyper_util::{
@@ -15,27 +21,25 @@ use hyper_util::{
 };
 use meshos_protocol::executor::EXECUTORS_PER_AGENT_MAX;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp::{
-    Filter as _,
-    filters::{BoxedFilter, path::FullPath},
+    filters::BoxedFilter,
+    http::{HeaderMap, header::AUTHORIZATION},
     reply::Response,
 };
 
 use super::{
     address::Names,
     gate::{Gate, Keys},
-    idle::{Connection, KNOWN_IDLE, UnderWay},
+    idle::{Connection, KNOWN_IDLE, UnderWay, Who},
     peer::Peer,
+    places::{Place, Places},
     principals::Principals,
     routes::{Port, routes},
     token::Token,
 };
-use crate::{api::Api, config::NodeOptions};
+use crate::{api::Api, config::NodeOptions, driver::agent::Credential};
 
 /// The most bytes that the head of a request may have.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -53,7 +57,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bounds of one port.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Connections that may be open; more are closed at once.
+    /// Connections that may be open; more are closed at once, or others for them.
     pub connections: usize,
     /// How long the head of a request may take, and how long a connection of a stranger may be idle.
     pub head: Duration,
@@ -76,6 +80,8 @@ pub(super) trait Connections: Send + Sync + 'static {
     fn opened(&self);
     fn closed(&self);
     fn refused(&self);
+    /// One was closed for another.
+    fn made_room(&self);
 }
 
 impl Connections for Api {
@@ -89,6 +95,10 @@ impl Connections for Api {
 
     fn refused(&self) {
         self.metrics().http().refused();
+    }
+
+    fn made_room(&self) {
+        self.metrics().http().made_room();
     }
 }
 
@@ -165,7 +175,7 @@ pub(super) async fn serve<C: Connections>(
     counts: Arc<C>,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections);
     let open = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -181,15 +191,23 @@ pub(super) async fn serve<C: Connections>(
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let Some(place) = places.take() else {
             tracing::warn!(limit = limits.connections, "too many HTTP connections: one is closed");
             counts.refused();
             continue;
         };
-        let held = Held::new(Arc::clone(&counts), slot);
+        if place.made {
+            tracing::warn!(
+                limit = limits.connections,
+                "too many HTTP connections: one of whoever has most is closed for a new one"
+            );
+            counts.made_room();
+        }
+        let known = place.connection.clone();
+        let held = Held::new(Arc::clone(&counts), place);
         let (routes, stop) = (routes.clone(), stop.clone());
         open.spawn(async move {
-            serve_connection(stream, routes, limits, stop).await;
+            serve_connection(stream, routes, known, limits, stop).await;
             drop(held);
         });
     }
@@ -203,13 +221,13 @@ pub(super) async fn serve<C: Connections>(
 /// A connection's place, given back however the connection ends.
 struct Held<C: Connections> {
     counts: Arc<C>,
-    _slot: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<C: Connections> Held<C> {
-    fn new(counts: Arc<C>, slot: OwnedSemaphorePermit) -> Self {
+    fn new(counts: Arc<C>, place: Place) -> Self {
         counts.opened();
-        Self { counts, _slot: slot }
+        Self { counts, _place: place }
     }
 }
 
@@ -219,14 +237,10 @@ impl<C: Connections> Drop for Held<C> {
     }
 }
 
-/// Both ends of a connection, unless it is gone already.
-fn peer_of(stream: &TcpStream) -> Option<Peer> {
-    Some(Peer::new(stream.local_addr().ok()?, stream.peer_addr().ok()?))
-}
-
 async fn serve_connection(
     stream: TcpStream,
     routes: BoxedFilter<(Response,)>,
+    known: Connection,
     limits: Limits,
     stop: CancellationToken,
 ) {
@@ -243,7 +257,7 @@ async fn serve_connection(
     if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
         tracing::debug!(%error, "a connection is not asked whether its peer is there");
     }
-    let Some(peer) = peer_of(&stream) else { return };
+    let Some(peer) = Peer::of(&stream) else { return };
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
@@ -252,13 +266,20 @@ async fn serve_connection(
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .half_close(false);
-    let known = Connection::new();
-    let service = TowerToHyperService::new(warp::service(watched(routes, known.clone())));
-    let handle = known.clone();
+    let (served, handle) = (TowerToHyperService::new(warp::service(routes)), known.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let asked = handle.asks();
+        let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(handle.clone());
-        service.call(request)
+        let (answer, peer) = (served.call(request), peer.clone());
+        async move {
+            let response = answer.await?;
+            let executor = Api::is_executor_path(&path);
+            let who = Who { credential: shown(&headers, &peer), executor };
+            asked.answered(&path, response.status(), who);
+            Ok::<_, std::convert::Infallible>(response.map(|body| Sent { body, _asked: asked }))
+        }
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -275,15 +296,38 @@ async fn serve_connection(
     }
 }
 
-/// The routes, and word of each request and its answer.
-fn watched(routes: BoxedFilter<(Response,)>, connection: Connection) -> BoxedFilter<(Response,)> {
-    warp::any()
-        .map(move || connection.asks())
-        .and(warp::path::full())
-        .and(routes)
-        .map(|asked: UnderWay, path: FullPath, response: Response| {
-            asked.answered(path.as_str(), response.status());
-            response
-        })
-        .boxed()
+/// What a caller shows, or whose process it is when it shows nothing and that was asked for.
+fn shown(headers: &HeaderMap, peer: &Peer) -> Option<Credential> {
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        return peer.known_user().map(Credential::User);
+    };
+    let text = value.to_str().ok()?;
+    // However its scheme is written.
+    text.split_once(' ').map(|(_, shown)| Credential::token(shown.trim()))
+}
+
+/// A body that is being sent, until the connection is done with it.
+struct Sent<B> {
+    body: B,
+    _asked: UnderWay,
+}
+
+impl<B: Body + Unpin> Body for Sent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -1,5 +1,7 @@
 //! Requests over warp's test client and over real connections.
 
+mod shares;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -37,6 +39,7 @@ struct Echo {
     statuses: Mutex<Vec<u16>>,
     open: AtomicUsize,
     refused: AtomicUsize,
+    made_room: AtomicUsize,
 }
 
 #[async_trait]
@@ -67,7 +70,7 @@ impl Answers for Echo {
     }
 
     async fn admit_executor(&self, credential: &Credential) -> bool {
-        *credential == Credential::token("right")
+        ["right", "other"].map(Credential::token).contains(credential)
     }
 
     async fn execute(&self, request: ExecutorRequest) -> Scheduled {
@@ -92,6 +95,10 @@ impl Connections for Echo {
 
     fn refused(&self) {
         self.refused.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn made_room(&self) {
+        self.made_room.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -335,10 +342,14 @@ fn patient() -> Bodies {
 }
 
 async fn start(limits: Limits, gate: Gate) -> Running {
+    start_port(Port::Cluster, limits, gate).await
+}
+
+async fn start_port(port: Port, limits: Limits, gate: Gate) -> Running {
     let listener = listen("127.0.0.1:0".parse().unwrap(), "--port").await.unwrap();
     let address = listener.local_addr().unwrap();
     let echo = Arc::new(Echo::default());
-    let routes = routes(Port::Cluster, Arc::new(gate), Arc::clone(&echo));
+    let routes = routes(port, Arc::new(gate), Arc::clone(&echo));
     let stop = CancellationToken::new();
     let served = tokio::spawn(serve(listener, routes, limits, Arc::clone(&echo), stop.clone()));
     Running { address, echo, stop, served }
@@ -440,36 +451,6 @@ async fn a_head_that_is_too_large_is_refused() {
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(text.is_empty() || text.starts_with("HTTP/1.1 431"), "{text}");
     assert!(running.echo.statuses.lock().unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn connections_beyond_the_limit_are_closed_and_their_places_used_again() {
-    let running = run(Limits { connections: 1, ..Limits::default() }).await;
-    let mut first = running.connect().await;
-    first.write_all(b"GET /a HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
-    read_until(&mut first, "GET /a").await;
-    let mut second = running.connect().await;
-    assert!(is_closed(&mut second).await);
-    assert_eq!(running.echo.refused.load(Ordering::SeqCst), 1);
-    assert_eq!(running.echo.open.load(Ordering::SeqCst), 1);
-    drop(first);
-    // When the first one's end is seen is up to the system.
-    within(async {
-        loop {
-            let mut third = running.connect().await;
-            let sent = third
-                .write_all(b"GET /c HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
-                .await;
-            let mut text = String::new();
-            if sent.is_ok()
-                && third.read_to_string(&mut text).await.is_ok()
-                && text.contains("GET /c")
-            {
-                return;
-            }
-        }
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -238,6 +238,8 @@ catalogue! {
         "Open connections to both HTTP ports";
     HTTP_CONNECTIONS_REFUSED = Counter "meshos_http_connections_refused_total" [] Everywhere
         "Connections closed at once because too many were open";
+    HTTP_CONNECTIONS_MADE_ROOM = Counter "meshos_http_connections_made_room_total" [] Everywhere
+        "Connections of whoever has most that were closed for a new one because too many were open";
     HTTP_REQUESTS = Counter "meshos_http_requests_total" ["status"] Everywhere
         "Requests answered, by HTTP status";
 

@@ -211,6 +211,7 @@ fn now() -> Wall {
 pub(crate) struct HttpCounts {
     open: AtomicU64,
     refused: AtomicU64,
+    made_room: AtomicU64,
     answered: Mutex<BTreeMap<u16, u64>>,
 }
 
@@ -231,6 +232,11 @@ impl HttpCounts {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A connection was closed for another one.
+    pub(crate) fn made_room(&self) {
+        self.made_room.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A request was answered with this status.
     pub(crate) fn answered(&self, status: u16) {
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -241,6 +247,8 @@ impl HttpCounts {
         canvas.gauge(&all::HTTP_CONNECTIONS, &[], long(self.open.load(Ordering::Relaxed)));
         let refused = self.refused.load(Ordering::Relaxed);
         canvas.counter(&all::HTTP_CONNECTIONS_REFUSED, &[], refused);
+        let made_room = self.made_room.load(Ordering::Relaxed);
+        canvas.counter(&all::HTTP_CONNECTIONS_MADE_ROOM, &[], made_room);
         let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A row is there before the first request.
         let answered = BTreeMap::from([(200, 0)]).into_iter().chain(answered);

@@ -67,6 +67,7 @@ const NOT_SHOWN: &[&str] = &[
     "meshos_gossip_packets_sent_total",
     "meshos_hinted_tasks",
     "meshos_http_connections",
+    "meshos_http_connections_made_room_total",
     "meshos_http_connections_refused_total",
     "meshos_master_acknowledgements_total",
     "meshos_master_agents_admitted_total",

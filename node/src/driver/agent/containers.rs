@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     Input, Sandboxes, Volumes,
-    executors::{Executors, make_token},
+    executors::{Executors, make_token, uid_of},
 };
 use crate::group_executor;
 
@@ -123,13 +123,16 @@ impl Containers {
             self.spec(&container, command, (user, environment), limits, sandbox)
         });
         let token_file = executors.token_file(&container);
+        let doors = executors.doors().clone();
         let containerizer = Arc::clone(&self.containerizer);
         let (launches, mailbox) = (Arc::clone(&self.launches), self.mailbox.clone());
         tokio::spawn(async move {
             let Ok(_slot) = launches.acquire().await else { return };
-            let token = tokio::task::spawn_blocking(move || make_token(&token_file)).await;
+            let named = spec.as_ref().ok().and_then(|spec| spec.user.clone());
+            let made =
+                tokio::task::spawn_blocking(move || (make_token(&token_file), uid_of(named)));
             // An error means that the runtime shuts down.
-            let Ok(token) = token else { return };
+            let Ok((token, uid)) = made.await else { return };
             let failed = |reason, message| Event::ContainerFailed {
                 container: container.clone(),
                 reason,
@@ -137,6 +140,7 @@ impl Containers {
             };
             let event = match (spec, token) {
                 (Ok(mut spec), Ok(token)) => {
+                    doors.expect(&container, &token, uid);
                     for name in [TOKEN_VARIABLE, executor::TOKEN_VARIABLE] {
                         spec.environment.push((name.to_owned(), token.clone()));
                     }

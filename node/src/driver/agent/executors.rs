@@ -30,7 +30,7 @@ use doors::StreamOutbox;
 use place::Place;
 
 pub(crate) use doors::{Credential, Doors, Options as DoorsOptions};
-pub(super) use place::make_token;
+pub(super) use place::{make_token, uid_of};
 
 /// The name of the socket in the sandbox.
 const SOCKET: &str = ".executor.sock";
@@ -211,7 +211,7 @@ impl Executors {
             return None;
         }
         self.current.remove(&container);
-        self.doors.disconnected(&container, None);
+        self.doors.disconnected(&container);
         if !fits {
             tracing::warn!(%container, "an executor reads too slowly: it is cut off");
         }

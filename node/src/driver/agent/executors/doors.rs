@@ -3,6 +3,10 @@
 //! Over HTTP nothing but the calls themselves says to which connection they belong, so each executor has one session here,
 //! whose stream is its newest one.
 
+mod carry;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -14,7 +18,7 @@ use meshos_control::agent::ExecutorRecord;
 use meshos_mesos::{
     codec::{self, Media, Refused},
     convert::ids,
-    executor::{self, About, HEARTBEAT_MS, Session},
+    executor::{About, Session},
     schema, validate,
 };
 use meshos_protocol::{
@@ -22,10 +26,7 @@ use meshos_protocol::{
     messages::executor::{Call, Event as ExecutorEvent},
 };
 use ring::digest;
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -35,14 +36,12 @@ use super::{
 };
 use crate::{
     config::NodeOptions,
-    gateway::{Outbox, Pusher, Records, Stalled, pair},
+    gateway::{Pusher, Records, pair},
 };
+use carry::Carried;
 
 /// How long a call waits for an executor's door to open.
 const OPENING_LIMIT: Duration = Duration::from_secs(5);
-/// How often what the agent has not acknowledged is told again, and it is looked whether the executor reads.
-const REPEAT: Duration = Duration::from_secs(10);
-const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
 
 /// What is needed.
 pub(crate) struct Options {
@@ -71,7 +70,7 @@ impl Options {
 }
 
 /// By what somebody may speak for an executor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Credential {
     /// It shows the token of this digest.
     Token([u8; 32]),
@@ -118,9 +117,13 @@ struct Door {
     container: ContainerId,
     /// Whether its container runs.
     served: bool,
-    /// Who may speak for it, once its container runs: whoever shows the token, or runs as the user, who could read the
-    /// token all the same.
+    /// Who may speak for it, once its container is about to run: whoever shows the token, or runs as the user, who could read
+    /// the token all the same.
     lock: Option<[Credential; 2]>,
+    /// Whether it may be spoken for.
+    open: bool,
+    /// It was there before this process: who may speak for it is only found out, and it may call meanwhile.
+    returned: bool,
     session: Option<Session>,
     /// Its stream.
     current: Option<Stream>,
@@ -173,7 +176,8 @@ impl Doors {
         let (subscribing, changed) = (tokio::sync::Mutex::default(), watch::channel(()).0);
         let doors = Self(Arc::new(Shared { options, mailbox, state, subscribing, changed }));
         for record in known {
-            doors.add(record.container.clone(), (record.framework, record.info.id.clone()));
+            let key = (record.framework, record.info.id.clone());
+            doors.put(record.container.clone(), key, true);
         }
         doors
     }
@@ -204,14 +208,33 @@ impl Doors {
         self.0.changed.send_replace(());
     }
 
-    /// An executor is there, or will be.
+    /// An executor will be there.
     pub(in crate::driver::agent) fn add(&self, container: ContainerId, key: Key) {
+        self.put(container, key, false);
+    }
+
+    fn put(&self, container: ContainerId, key: Key, returned: bool) {
         let mut state = self.state();
         state.keys.insert(container.clone(), key.clone());
         let (lock, session, current) = (None, None, None);
-        let door = Door { container, served: false, lock, session, current };
+        let (served, open) = (false, false);
+        let door = Door { container, served, lock, open, returned, session, current };
         if let Some(before) = state.doors.insert(key, door) {
             state.keys.remove(&before.container);
+        }
+    }
+
+    /// An executor's container is about to be started with this token, as this user if that is known: its first call may come before
+    /// the agent hears that it runs.
+    pub(in crate::driver::agent) fn expect(
+        &self,
+        container: &ContainerId,
+        token: &str,
+        uid: Option<u32>,
+    ) {
+        let token = Credential::token(token);
+        if let Some(door) = self.state().door(container) {
+            door.lock = Some([token, uid.map_or(token, Credential::User)]);
         }
     }
 
@@ -226,6 +249,7 @@ impl Doors {
     pub(super) fn open(&self, container: &ContainerId, token: &str, uid: u32) {
         if let Some(door) = self.state().door(container) {
             door.lock = Some([Credential::token(token), Credential::User(uid)]);
+            door.open = true;
         }
         self.0.changed.send_replace(());
     }
@@ -240,13 +264,11 @@ impl Doors {
         self.0.changed.send_replace(());
     }
 
-    /// The stream of an executor is over: this one, or whichever it is.
-    pub(super) fn disconnected(&self, container: &ContainerId, connection: Option<u64>) {
+    /// The agent has ended the stream of an executor.
+    pub(super) fn disconnected(&self, container: &ContainerId) {
         if let Some(door) = self.state().door(container)
-            && let Some(current) = &door.current
-            && connection.is_none_or(|connection| connection == current.connection)
+            && door.current.take().is_some()
         {
-            door.current = None;
             door.session.iter_mut().for_each(Session::disconnected);
         }
     }
@@ -284,7 +306,9 @@ impl Doors {
                     if state.doors.values().any(|door| door.takes(credential)) {
                         return true;
                     }
-                    let complete = state.doors.values().all(|door| door.lock.is_some());
+                    // Without a lock, and new, it is not started, and nobody can have its token yet.
+                    let complete =
+                        state.doors.values().all(|door| door.lock.is_some() || !door.returned);
                     if state.recovered && complete {
                         return false;
                     }
@@ -343,7 +367,7 @@ impl Doors {
         let _turn = self.0.subscribing.lock().await;
         let (container, subscribe) = {
             let mut state = self.state();
-            let door = state.doors.get_mut(&key).ok_or_else(unknown_executor)?;
+            let door = state.open_door(credential, &key)?;
             let container = door.container.clone();
             let new = || Session::new(cluster, key.clone(), container.clone());
             let session = door.session.get_or_insert_with(new);
@@ -373,7 +397,7 @@ impl Doors {
         let key = self.find(credential, call).await?;
         let (container, connection, message) = {
             let mut state = self.state();
-            let door = state.doors.get_mut(&key).ok_or_else(unknown_executor)?;
+            let door = state.open_door(credential, &key)?;
             let not_subscribed = || Refused::new(403, "Executor is not subscribed");
             let connection = door.current.as_ref().ok_or_else(not_subscribed)?.connection;
             let session = door.session.as_mut().ok_or_else(not_subscribed)?;
@@ -396,65 +420,6 @@ impl Doors {
         let sent = self.0.mailbox.send(Input::Executor { container, said }).await;
         sent.map_err(|_| Refused::new(503, "The agent is being stopped"))
     }
-
-    /// Keeps a stream alive until the executor or the agent closes it.
-    async fn carry(self, carried: Carried, stop: CancellationToken) {
-        let Carried { container, connection, mut outbox, media, mut updates } = carried;
-        let begun = Instant::now();
-        let mut beat = tokio::time::interval_at(begun + HEARTBEAT, HEARTBEAT);
-        let mut repeat = tokio::time::interval_at(begun + REPEAT, REPEAT);
-        loop {
-            let told = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = self.0.options.shutdown.cancelled() => break,
-                () = outbox.closed() => break,
-                _ = beat.tick() => {
-                    outbox.push(codec::record(media, &executor::heartbeat()));
-                    continue;
-                }
-                _ = repeat.tick() => {
-                    if let Err(Stalled) = outbox.check(Instant::now()) {
-                        tracing::warn!(%container, "an executor reads nothing: it is cut off");
-                        break;
-                    }
-                    if updates.is_empty() {
-                        self.repeat(&container, connection);
-                    }
-                    continue;
-                }
-                update = updates.recv() => update,
-            };
-            // Another stream has taken the place of this one.
-            let Some(call) = told else { break };
-            if self.say(container.clone(), Said::Called { connection, call }).await.is_err() {
-                break;
-            }
-        }
-        self.disconnected(&container, Some(connection));
-        // The loop is gone only when the node stops.
-        let _told = self.say(container, Said::Gone { connection }).await;
-    }
-
-    /// What the agent was told and has not acknowledged is told again.
-    fn repeat(&self, container: &ContainerId, connection: u64) {
-        let mut state = self.state();
-        let Some(door) = state.door(container) else { return };
-        let is_current = door.current.as_ref().is_some_and(|it| it.connection == connection);
-        if let Some(session) = door.session.as_ref().filter(|_| is_current) {
-            door.pass_on(session.repeat());
-        }
-    }
-}
-
-/// A stream that is kept alive.
-struct Carried {
-    container: ContainerId,
-    connection: u64,
-    outbox: Outbox,
-    media: Media,
-    /// What is to be handed on.
-    updates: mpsc::UnboundedReceiver<Call>,
 }
 
 impl State {
@@ -467,15 +432,21 @@ impl State {
             return Err(unknown_framework());
         }
         let door = self.doors.get(key).ok_or_else(unknown_executor)?;
-        match &door.lock {
-            None => Ok(Found::Closed),
-            Some(_) if door.takes(credential) => Ok(Found::Open),
-            Some(_) => {
-                let why = "Another executor may be spoken for with these credentials, not this one";
-                Err(Refused::new(403, why))
-            }
+        if door.lock.is_some() && !door.takes(credential) {
+            return Err(other_executor());
         }
+        Ok(if door.open { Found::Open } else { Found::Closed })
     }
+
+    /// The door that was found open: meanwhile it may have gone, or be another one with another lock.
+    fn open_door(&mut self, credential: &Credential, key: &Key) -> Result<&mut Door, Refused> {
+        let door = self.doors.get_mut(key).ok_or_else(unknown_executor)?;
+        if door.open && door.takes(credential) { Ok(door) } else { Err(other_executor()) }
+    }
+}
+
+fn other_executor() -> Refused {
+    Refused::new(403, "Another executor may be spoken for with these credentials, not this one")
 }
 
 fn unknown_framework() -> Refused {

@@ -58,6 +58,17 @@ pub(in crate::driver::agent) fn make_token(file: &Path) -> io::Result<String> {
     }
 }
 
+/// The user whom a container will run as, if it can: only root can start one as somebody else.
+pub(in crate::driver::agent) fn uid_of(named: Option<String>) -> Option<u32> {
+    let own = nix::unistd::geteuid();
+    match named {
+        Some(name) if own.is_root() => {
+            nix::unistd::User::from_name(&name).ok().flatten().map(|user| user.uid.as_raw())
+        }
+        Some(_) | None => Some(own.as_raw()),
+    }
+}
+
 fn read_token(file: &Path) -> io::Result<String> {
     let mut token = String::new();
     File::open(file)?.take(1_024).read_to_string(&mut token)?;
