@@ -1,22 +1,26 @@
 """A framework on pymesos, unmodified, that does what it is told on standard input and says what it hears.
 
-    with_pymesos.py MASTER NAME [--id FRAMEWORK_ID] [--principal NAME --secret SECRET]
+    with_pymesos.py MASTER NAME [--id FRAMEWORK_ID] [--principal NAME --secret SECRET] [--executor JSON]
 
-Orders: `launch ID LINE`, `kill ID`, `reconcile`, `revive`, `stop` (tears the framework down), `leave` (it may come back).
+Orders: `launch ID LINE`, `execute ID WORK` (on the executor), `message TEXT` (to it), `kill ID`, `reconcile`, `revive`, `stop` (tears the framework down), `leave` (it may come back).
 """
 
 import argparse
+import json
 import logging
 import threading
 
-from pymesos import MesosSchedulerDriver, Scheduler
+from pymesos import MesosSchedulerDriver, Scheduler, decode_data, encode_data
 
 from said import orders, say, task
 
 
 class Framework(Scheduler):
-    def __init__(self):
+    def __init__(self, executor):
         self.lock = threading.Lock()
+        self.executor = executor
+        # The agent on which it runs.
+        self.agent_id = None
         self.waiting = []
         self.offers = {}
 
@@ -51,7 +55,11 @@ class Framework(Scheduler):
             reason=update.get("reason"),
             message=update.get("message"),
             acknowledged="uuid" in update,
+            data=decode_data(update.get("data", "")).decode(),
         )
+
+    def frameworkMessage(self, driver, executor_id, agent_id, message):
+        say("message", executor=executor_id["value"], agent=agent_id["value"], text=decode_data(message).decode())
 
     def slaveLost(self, driver, agent_id):
         say("agent lost", agent=agent_id["value"])
@@ -65,9 +73,14 @@ class Framework(Scheduler):
             with self.lock:
                 if not (self.waiting and self.offers and driver.connected):
                     return
-                task_id, line = self.waiting.pop(0)
+                task_id, line, executes = self.waiting.pop(0)
                 _, offer = self.offers.popitem()
-            driver.launchTasks(offer["id"], [task(offer, task_id, line)], {"refuse_seconds": 0.0})
+            info = task(offer, task_id, line)
+            if executes:
+                del info["command"]
+                info.update(executor=self.executor, data=encode_data(line.encode()))
+                self.agent_id = offer["agent_id"]
+            driver.launchTasks(offer["id"], [info], {"refuse_seconds": 0.0})
             say("launched", task=task_id)
 
 
@@ -76,20 +89,22 @@ def main():
     parser = argparse.ArgumentParser()
     for positional in ("master", "name"):
         parser.add_argument(positional)
-    for option in ("--id", "--principal", "--secret"):
+    for option in ("--id", "--principal", "--secret", "--executor"):
         parser.add_argument(option)
     told = parser.parse_args()
     framework = {"user": "nobody", "name": told.name, "hostname": "localhost", "failover_timeout": 300.0}
     if told.id:
         framework["id"] = {"value": told.id}
-    scheduler = Framework()
+    scheduler = Framework(json.loads(told.executor or "null"))
     driver = MesosSchedulerDriver(scheduler, framework, told.master, principal=told.principal, secret=told.secret)
     driver.start()
     for order, rest in orders():
-        if order == "launch":
+        if order in ("launch", "execute"):
             with scheduler.lock:
-                scheduler.waiting.append(rest.split(" ", 1))
+                scheduler.waiting.append(rest.split(" ", 1) + [order == "execute"])
             scheduler.launch_what_waits(driver)
+        elif order == "message":
+            driver.sendFrameworkMessage(scheduler.executor["executor_id"], scheduler.agent_id, encode_data(rest.encode()))
         elif order == "kill":
             driver.killTask({"value": rest})
         elif order == "reconcile":

@@ -26,13 +26,30 @@ pub fn example_binary(name: &str) -> PathBuf {
 /// # Panics
 /// When they are not there.
 pub(crate) fn python_with_clients() -> PathBuf {
+    clients().join("bin/python")
+}
+
+/// Where the packages of these clients are.
+///
+/// # Panics
+/// When they are not there.
+#[must_use]
+pub fn client_packages() -> PathBuf {
+    let libraries = clients().join("lib");
+    let versions = std::fs::read_dir(&libraries).expect("an environment of Python has libraries");
+    let packages = versions.flatten().map(|version| version.path().join("site-packages"));
+    let mut there = packages.filter(|packages| packages.join("pymesos").is_dir());
+    there.next().expect("the clients are installed")
+}
+
+fn clients() -> PathBuf {
     let directory = profile().with_file_name("mesos-clients");
     assert!(
         directory.join("installed.txt").is_file(),
         "{} is not there: install the clients with `cargo xtask clients`, or leave the tests out that run them, with `-- --skip pypi_`",
         directory.display()
     );
-    directory.join("bin/python")
+    directory
 }
 
 /// Where this profile's programs are.

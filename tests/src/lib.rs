@@ -31,7 +31,7 @@ mod processes;
 mod slots;
 mod wait;
 
-pub use binary::{example_binary, meshos_binary};
+pub use binary::{client_packages, example_binary, meshos_binary};
 pub use clients::PythonClient;
 pub use clock::Clock;
 pub use cluster::{Cluster, ClusterOptions, Leader};

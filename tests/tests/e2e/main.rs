@@ -30,6 +30,7 @@ mod operators;
 mod partition;
 mod peers;
 mod pypi_clients;
+mod pypi_executors;
 mod pypi_operator;
 mod pypi_zookeeper;
 mod rebuilding;
