@@ -2,19 +2,17 @@
 //!
 //! A check rests until its deadline, waits for a place when too many probes are under way, and then probes. Its next probe is an
 //! interval behind the end of the one before. A probe that takes too long is called off and has failed; should it not end,
-//! it fails again after each interval, so that what hangs in the kernel does not make a task look well.
+//! it fails again after each interval, so that what hangs in the kernel does not make a task look well. Frameworks share the
+//! places (`places`).
 //!
 //! Nothing of this is on disk but what was found (`verdict`): after a restart of the agent checks go on, and the probes
 //! that were under way are strays to be ended, as their containers belong to no record. Tasks of executors are checked by
 //! these.
 
+mod places;
 mod verdict;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use meshos_protocol::{
     check::{CHECK_INTERVAL_MIN_MS, CHECK_TIME_MAX_MS, CheckTimes, Probe},
@@ -23,6 +21,7 @@ use meshos_protocol::{
     time::{Mono, Now},
 };
 
+use places::Places;
 pub use verdict::CheckRecord;
 pub(super) use verdict::{found_by_checks, tell_of_health};
 
@@ -111,10 +110,7 @@ impl Stage {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Checks {
     watches: BTreeMap<CheckKey, Watch>,
-    /// The probes that are under way.
-    probes: BTreeMap<ContainerId, CheckKey>,
-    /// The checks that wait for a place, those that have waited longest first.
-    waiting: BTreeSet<(Mono, CheckKey)>,
+    places: Places,
     /// Probes that nobody waits for any more.
     called_off: Vec<ContainerId>,
 }
@@ -124,16 +120,16 @@ impl Checks {
     fn stop(&mut self, check: &CheckKey) {
         let Some(watch) = self.watches.remove(check) else { return };
         if let Stage::Waiting(since) = watch.stage {
-            self.waiting.remove(&(since, check.clone()));
+            self.places.leave(since, check);
         } else if let Some(probe) = watch.stage.probe() {
-            self.probes.remove(probe);
+            self.places.give_back(probe);
             self.called_off.push(probe.clone());
         }
     }
 
     /// Whether the container is that of a probe that is under way.
     pub(super) fn is_probe(&self, container: &ContainerId) -> bool {
-        self.probes.contains_key(container)
+        self.places.check_of(container).is_some()
     }
 }
 
@@ -180,7 +176,7 @@ impl Agent {
         match &watch.stage {
             Stage::Resting => {
                 watch.stage = Stage::Waiting(now.mono);
-                self.checks.waiting.insert((now.mono, check.clone()));
+                self.checks.places.wait(now.mono, check.clone());
             }
             Stage::Waiting(_) => {}
             Stage::Probing(probe) => {
@@ -202,9 +198,7 @@ impl Agent {
     pub(super) fn move_probes(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let called_off = std::mem::take(&mut self.checks.called_off);
         effects.extend(called_off.into_iter().map(|probe| Effect::EndProbe { probe }));
-        while self.checks.probes.len() < self.config.probes_max
-            && let Some((_, check)) = self.checks.waiting.pop_first()
-        {
+        while let Some(check) = self.checks.places.pop(self.config.probes_max) {
             self.start_probe(now, &check, effects);
         }
     }
@@ -216,7 +210,7 @@ impl Agent {
         let probe = self.mint_container('p');
         let Some(watch) = self.checks.watches.get_mut(check) else { return };
         watch.stage = Stage::Probing(probe.clone());
-        self.checks.probes.insert(probe.clone(), check.clone());
+        self.checks.places.take(probe.clone(), check.clone());
         let timeout = bounded(times.timeout_ms).max(Duration::from_millis(1));
         self.deadlines.set(Deadline::Probe(check.clone()), now.mono.after(timeout));
         self.counters.probes += 1;
@@ -231,7 +225,7 @@ impl Agent {
         outcome: &ProbeOutcome,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(check) = self.checks.probes.remove(probe) else { return };
+        let Some(check) = self.checks.places.give_back(probe) else { return };
         let Some(watch) = self.checks.watches.get_mut(&check) else { return };
         let in_time = matches!(watch.stage, Stage::Probing(_));
         watch.stage = Stage::Resting;
@@ -253,9 +247,7 @@ impl Agent {
     pub(super) fn check_checks(&self) {
         let checks = &self.checks;
         assert!(checks.called_off.is_empty(), "a probe that nobody waits for goes on");
-        assert!(checks.probes.len() <= self.config.probes_max, "too many probes are under way");
-        let room = checks.probes.len() < self.config.probes_max;
-        assert!(!room || checks.waiting.is_empty(), "a check waits although there is room");
+        checks.places.check(self.config.probes_max);
         let mut under_way = 0;
         for (check, watch) in &checks.watches {
             let runs = self.tasks.get(&check.0).is_some_and(|task| {
@@ -265,13 +257,18 @@ impl Agent {
             assert!(runs, "{check:?} is carried out on what does not run");
             if let Some(probe) = watch.stage.probe() {
                 under_way += 1;
-                assert_eq!(checks.probes.get(probe), Some(check), "{probe} is of another check");
+                assert_eq!(
+                    checks.places.check_of(probe),
+                    Some(check),
+                    "{probe} is of another check"
+                );
             }
             let deadline = self.deadlines.get(&Deadline::Probe(check.clone())).is_some();
-            let waits = matches!(&watch.stage, Stage::Waiting(since) if checks.waiting.contains(&(*since, check.clone())));
+            let waits =
+                matches!(&watch.stage, Stage::Waiting(since) if checks.places.waits(*since, check));
             assert!(deadline != waits, "{check:?} waits for nothing, or for two things");
         }
-        assert_eq!(under_way, checks.probes.len(), "one probe at a time for each check");
+        assert_eq!(under_way, checks.places.taken(), "one probe at a time for each check");
         for (key, task) in &self.tasks {
             if matches!(task.phase, Phase::Running { .. })
                 && !task.record.kill_asked
@@ -284,6 +281,11 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// How many probes are under way, and how many checks wait for a place.
+    pub(super) fn probes(&self) -> (usize, usize) {
+        (self.checks.places.taken(), self.checks.places.waiting())
     }
 
     /// Whether a check is carried out.

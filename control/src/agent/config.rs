@@ -53,7 +53,7 @@ pub struct AgentConfig {
     pub executors_max: usize,
     /// The most tasks that the agent keeps, ended but unacknowledged ones included.
     pub tasks_max: usize,
-    /// The most probes of tasks that are under way at a time; others wait for a place.
+    /// The most probes of tasks that are under way at a time; others wait for a place. One framework alone is given half of them.
     pub probes_max: usize,
     /// How many ended tasks the agent remembers: the newest.
     pub ends_max: usize,

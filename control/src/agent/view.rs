@@ -44,6 +44,10 @@ pub struct View {
     pub tasks: Vec<TaskView>,
     /// Its executors, by framework and id.
     pub executors: Vec<ExecutorView>,
+    /// How many probes of tasks are under way.
+    pub probes: usize,
+    /// How many checks of tasks wait for a place to be carried out.
+    pub checks_waiting: usize,
     /// What it has counted since it started.
     pub counters: Counters,
 }
@@ -145,6 +149,7 @@ impl Counters {
 impl Agent {
     /// An immutable picture for HTTP reads and metrics.
     pub fn view(&self) -> View {
+        let (probes, checks_waiting) = self.probes();
         View {
             node: self.config.node,
             agent: self.id,
@@ -158,6 +163,8 @@ impl Agent {
             attributes: self.config.attributes.clone(),
             tasks: self.tasks.values().map(TaskView::of).collect(),
             executors: self.executors.values().map(ExecutorView::of).collect(),
+            probes,
+            checks_waiting,
             counters: self.counters,
         }
     }

@@ -166,6 +166,10 @@ catalogue! {
         "Tasks whose kill has begun";
     AGENT_PROBES = Counter "meshos_agent_probes_total" [] Everywhere
         "Probes of tasks, by health checks and other checks";
+    AGENT_PROBES_UNDER_WAY = Gauge "meshos_agent_probes" [] Everywhere
+        "Probes of tasks that are under way";
+    AGENT_CHECKS_WAITING = Gauge "meshos_agent_checks_waiting" [] Everywhere
+        "Checks of tasks that are due and wait because too many probes are under way";
     AGENT_PROBES_FAILED = Counter "meshos_agent_health_probes_failed_total" [] Everywhere
         "Probes of health checks that failed, those within a grace period too";
     AGENT_HEALTH_KILLS = Counter "meshos_agent_health_kills_total" [] Everywhere

@@ -183,6 +183,8 @@ pub(super) fn agent(canvas: &Canvas, view: &agent::View, store_writes: u64) {
     for (state, count) in states {
         canvas.gauge(&all::AGENT_TASKS, &[state], number(count));
     }
+    canvas.gauge(&all::AGENT_PROBES_UNDER_WAY, &[], number(view.probes));
+    canvas.gauge(&all::AGENT_CHECKS_WAITING, &[], number(view.checks_waiting));
     agent_counters(canvas, &view.counters);
 }
 

@@ -30,6 +30,7 @@ const UPDATE: &str = "MESHOS_UPDATE_DOCS";
 
 /// Exported and on no dashboard and in no alert: for those who look closer.
 const NOT_SHOWN: &[&str] = &[
+    "meshos_agent_checks_waiting",
     "meshos_agent_containers_started_total",
     "meshos_agent_cpus",
     "meshos_agent_disk_bytes",
@@ -41,6 +42,7 @@ const NOT_SHOWN: &[&str] = &[
     "meshos_agent_launches_total",
     "meshos_agent_memory_bytes",
     "meshos_agent_operations_total",
+    "meshos_agent_probes",
     "meshos_agent_probes_total",
     "meshos_agent_registered",
     "meshos_agent_registrations_total",
@@ -352,6 +354,8 @@ fn agent_view(node: NodeId) -> agent::View {
         attributes: Default::default(),
         tasks: Vec::new(),
         executors: Vec::new(),
+        probes: 3,
+        checks_waiting: 4,
         counters: agent::Counters { launches: 3, ..agent::Counters::default() },
     }
 }

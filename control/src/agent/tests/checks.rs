@@ -1,8 +1,8 @@
 //! Checks of tasks that run.
 
 use meshos_protocol::{
-    check::{Check, CheckStatus, CheckTimes, HealthCheck, Probe},
-    ids::ContainerId,
+    check::{CHECK_TIME_MAX_MS, Check, CheckStatus, CheckTimes, HealthCheck, Probe},
+    ids::{ContainerId, FrameworkId},
     messages::agent::{ToAgent, ToLeader},
     task::{CommandLine, Exit, Reason, StatusUpdate, TaskLaunch, TaskState},
 };
@@ -41,7 +41,11 @@ fn refused() -> ProbeOutcome {
 
 /// Runs a task whose running update is acknowledged.
 fn run(rig: &mut Rig, launch: TaskLaunch) -> ContainerId {
-    rig.tell(launch_of(F1, vec![launch]));
+    run_of(rig, F1, launch)
+}
+
+fn run_of(rig: &mut Rig, framework: FrameworkId, launch: TaskLaunch) -> ContainerId {
+    rig.tell(launch_of(framework, vec![launch]));
     rig.flush();
     let container = rig.preparing.pop().unwrap();
     rig.comes_up(&container);
@@ -313,20 +317,53 @@ fn a_kill_that_somebody_asked_for_is_not_for_health() {
 #[test]
 fn tasks_wait_for_a_place_and_the_longest_first() {
     let mut settings = config(1);
-    settings.probes_max = 2;
+    settings.probes_max = 4;
     let mut rig = Rig::registered_with(settings);
     for name in ["a", "b", "c", "d"] {
         run(&mut rig, checked(name, tcp()));
         rig.wait(1);
     }
     rig.wait(1_000);
-    assert_eq!(rig.probes.len(), 2);
+    assert_eq!(rig.probes.len(), 2, "half of the places for one framework");
+    let view = rig.agent.view();
+    assert_eq!((view.probes, view.checks_waiting), (2, 2));
     let [first, second] = [0, 1].map(|index| rig.probes.keys().nth(index).unwrap().clone());
     rig.probe_ends(&first, ProbeOutcome::Connected);
     rig.probe_ends(&second, ProbeOutcome::Connected);
     assert_eq!(rig.probes.len(), 2, "the others, and not these again");
     let told: Vec<_> = rig.updates().into_iter().map(|update| update.task).collect();
     assert_eq!(told, [task_id("a"), task_id("b")]);
+}
+
+#[test]
+fn a_framework_whose_probes_hang_leaves_places_for_others() {
+    let mut settings = config(1);
+    settings.resources = "cpus:16;mem:4096;disk:1000".parse().unwrap();
+    settings.probes_max = 8;
+    let mut rig = Rig::registered_with(settings);
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let mut hangs = checked(name, tcp());
+        hangs.description.check.as_mut().unwrap().times.timeout_ms = CHECK_TIME_MAX_MS;
+        run(&mut rig, hangs);
+    }
+    rig.wait(60_000);
+    assert_eq!(rig.probes.len(), 4, "they have all that they are given");
+    let under_way = |rig: &Rig, port| {
+        rig.probes
+            .values()
+            .filter(|probe| matches!(probe, Probe::Tcp { port: of } if *of == port))
+            .count()
+    };
+    let second = Probe::Tcp { port: 82 };
+    for name in ["a", "b", "c"] {
+        run_of(&mut rig, FrameworkId(2), checked(name, second.clone()));
+    }
+    rig.wait(1_500);
+    assert_eq!((under_way(&rig, 80), under_way(&rig, 82)), (4, 2), "half of what was left");
+    // The next one does not have to wait for any of theirs.
+    run_of(&mut rig, FrameworkId(3), checked("a", Probe::Tcp { port: 83 }));
+    rig.wait(1_500);
+    assert_eq!(under_way(&rig, 83), 1);
 }
 
 #[test]

@@ -93,6 +93,8 @@ pub(in crate::reads) fn view() -> View {
             task(record("handed", "c2", Some(&info)), None),
         ],
         executors: vec![ExecutorView { record: Arc::new(executor), subscribed: true }],
+        probes: 0,
+        checks_waiting: 0,
         counters: Counters { tasks_finished: 3, ..Counters::default() },
     }
 }
