@@ -88,6 +88,8 @@ pub struct Allocator {
     dirty: KeySet<Agent>,
     /// The memberships that wait for offers.
     waiting: KeySet<Membership>,
+    /// One of them did not when this was asked for last.
+    began_to_wait: bool,
     /// Those with wishes of any kind.
     wishing: KeySet<Membership>,
     /// The memberships that may want what they did not want in the last run.
@@ -146,6 +148,7 @@ impl Allocator {
             ample: KeySet::default(),
             dirty: KeySet::default(),
             waiting: KeySet::default(),
+            began_to_wait: false,
             wishing: KeySet::default(),
             fresh: BTreeSet::new(),
             expiries: BTreeSet::new(),
@@ -222,6 +225,7 @@ impl Allocator {
         let framework = self.frameworks.get(&membership.framework);
         let waits = framework.is_some_and(|framework| membership.silenced(framework).is_none());
         let more = more || !self.tree.is_in(Scope::Waiting, node);
+        self.began_to_wait |= waits && !self.waiting.contains(key);
         self.tree.set_in(Scope::Waiting, node, waits);
         self.waiting.set(key, waits);
         self.wishing.set(key, self.memberships[key].wishes.is_some());

@@ -58,7 +58,8 @@ pub(crate) enum Standing<'a> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filters {
     by_membership: BTreeMap<Key<Membership>, Filter>,
-    /// Who was offered a part of the agent last, since when it is who it is, and whether it refused.
+    /// Who was offered a part of the agent last or has ever declined one, since when it is who it is, and
+    /// whether it declined.
     parts: BTreeMap<Key<Membership>, (Stamp, bool)>,
     /// At most the earliest time at which one ends: it may be too early, never too late.
     next_expiry: Option<Mono>,
@@ -193,20 +194,41 @@ impl Filters {
         self.by_membership.insert(key, Filter { stamp: memberships[key].stamp, refusal });
     }
 
-    /// The membership is offered this agent: what it had refused before is over.
+    /// The membership is offered this agent: what it had refused before is over, but for parts of it.
     pub(crate) fn lift(&mut self, key: Key<Membership>) {
         if self.filter(key).is_some() {
             self.by_membership.remove(&key);
             self.outdate(key);
         }
-        if !self.parts.is_empty() {
-            self.parts.remove(&key);
-        }
     }
 
     /// The membership is offered a part of the agent.
     pub(crate) fn give_part(&mut self, key: Key<Membership>, memberships: &Arena<Membership>) {
+        if self.parts.len() >= SWEEP_FROM.max(2 * memberships.len()) {
+            let is_there = |key: &Key<Membership>, born| {
+                memberships.get(*key).is_some_and(|membership| membership.born == born)
+            };
+            self.parts.retain(|key, (born, _)| is_there(key, *born));
+        }
         self.parts.insert(key, (memberships[key].born, false));
+    }
+
+    /// The membership is offered all there is, and has declined no part.
+    pub(crate) fn give_whole(&mut self, key: Key<Membership>, membership: &Membership) {
+        if !self.parts.is_empty() && !self.part_refused(key, membership) {
+            self.parts.remove(&key);
+        }
+    }
+
+    /// Whether a membership refuses these resources at present.
+    pub(crate) fn refuses(
+        &self,
+        key: Key<Membership>,
+        membership: &Membership,
+        resources: &Resources,
+    ) -> bool {
+        let standing = self.standing(key, membership);
+        matches!(standing, Standing::Refused(_, refused) if refused.contains(resources))
     }
 
     /// Somebody else was offered the agent meanwhile, and it wants it: its turn is there.

@@ -25,7 +25,7 @@ pub(crate) struct Portion {
     pub(crate) resources: Resources,
     /// Which requests it is for, when the framework has stated a demand.
     pub(crate) requested: Vec<Requested>,
-    /// A part of it will not do: it was cut already, or a part was refused before.
+    /// A part of it will not do: it was cut already, or a part was declined before.
     pub(crate) whole: bool,
     /// It is a part, because others want the agent, too.
     pub(crate) part: bool,
@@ -132,8 +132,7 @@ impl Agent {
             Some(refused) => Standing::Refused(Mono(u64::MAX), refused),
             None => self.filters.standing(key, membership),
         };
-        let whole =
-            matches!(standing, Standing::Refused(..)) || self.filters.part_refused(key, membership);
+        let whole = self.filters.part_refused(key, membership);
         let simple = !self.special && !self.optimistic && membership.wishes.is_none();
         if simple && headroom.as_ref().is_none_or(Headroom::is_unlimited) {
             // The common case, which is settled before anything is cloned.
@@ -194,7 +193,8 @@ impl Agent {
         let Some(headroom) = headroom.filter(|headroom| !headroom.is_unlimited()) else {
             return self.wanted(allowed, membership);
         };
-        let limited = headroom.cut(&allowed, &self.least).ok_or(SkipRule::QuotaLimit)?;
+        let limited = headroom.cut(&allowed, &self.least, remnants(membership));
+        let limited = limited.ok_or(SkipRule::QuotaLimit)?;
         self.wanted(limited, membership).map_err(|rule| {
             // What stands in the way is the limit, if all that is free here would do.
             if self.wanted(allowed, membership).is_ok() { SkipRule::QuotaLimit } else { rule }
@@ -231,7 +231,9 @@ impl Agent {
         let resources = self.allowed(&available, key, membership)?;
         match headroom.filter(|headroom| !headroom.is_unlimited()) {
             None => Ok(resources),
-            Some(headroom) => headroom.cut(&resources, &self.least).ok_or(SkipRule::QuotaLimit),
+            Some(headroom) => headroom
+                .cut(&resources, &self.least, remnants(membership))
+                .ok_or(SkipRule::QuotaLimit),
         }
     }
 
@@ -274,6 +276,19 @@ impl Agent {
     }
 }
 
+/// What becomes of what a limit leaves without processors or without memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remnants {
+    /// It is of no use, and would be kept from those who can use it.
+    Withheld,
+    /// It has been asked for, or is not offered.
+    Kept,
+}
+
+fn remnants(membership: &Membership) -> Remnants {
+    if membership.demand().is_some() { Remnants::Kept } else { Remnants::Withheld }
+}
+
 /// The rule for less than is worth an offer. Shared volumes are always free, and never offered alone.
 fn too_little(free: &Resources) -> SkipRule {
     if free.exclusive().is_empty() { SkipRule::NothingFree } else { SkipRule::BelowMinimum }
@@ -282,7 +297,12 @@ fn too_little(free: &Resources) -> SkipRule {
 impl Headroom {
     /// What of `resources` may be given: unreserved amounts are cut, and what is left is worth an
     /// offer.
-    fn cut(&self, resources: &Resources, least: &MinAllocatable) -> Option<Resources> {
+    fn cut(
+        &self,
+        resources: &Resources,
+        least: &MinAllocatable,
+        remnants: Remnants,
+    ) -> Option<Resources> {
         let mut rest = self.clone();
         let cut: Resources = resources
             .iter()
@@ -310,14 +330,16 @@ impl Headroom {
         if cut == *resources {
             return Some(cut);
         }
-        // A remainder without processors or without memory is of no use, and would be kept from
-        // those who can use it.
         let pool_left = pool(&cut);
         let pool_had = pool(resources);
         let lacks = |what: Amount, had: Amount| what.is_zero() && !had.is_zero();
         let useless =
             lacks(pool_left.cpus(), pool_had.cpus()) || lacks(pool_left.mem(), pool_had.mem());
-        let cut = if useless { cut.saturating_sub(&pool_left) } else { cut };
+        let cut = if useless && remnants == Remnants::Withheld {
+            cut.saturating_sub(&pool_left)
+        } else {
+            cut
+        };
         least.is_met_by(&cut).then_some(cut)
     }
 }

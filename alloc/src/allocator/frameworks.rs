@@ -23,6 +23,12 @@ impl Allocator {
         self.frameworks.iter().filter(waiting).map(|(id, _)| *id)
     }
 
+    /// Whether a framework began to wait for offers in a role since the last call: offers that others hold may be
+    /// wanted for it.
+    pub fn take_began_to_wait(&mut self) -> bool {
+        std::mem::take(&mut self.began_to_wait)
+    }
+
     /// Adds a framework, which is offered something from the next run on in the roles that are not
     /// suppressed. Tasks of it that are known already stay counted.
     pub fn add_framework(

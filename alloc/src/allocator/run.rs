@@ -232,10 +232,14 @@ impl Allocator {
             }
             willing == most
         });
-        let part = part_of(&portion.resources, willing.max(1));
-        let enough =
-            self.memberships[taker].wishes.as_ref().is_none_or(|wishes| wishes.is_enough(&part));
-        if enough && self.min_allocatable.is_met_by(&part) {
+        if willing < 2 {
+            return;
+        }
+        let (page, membership) = (&self.agents[agent], &self.memberships[taker]);
+        let part = part_of(&portion.resources, willing);
+        let enough = membership.wishes.as_ref().is_none_or(|wishes| wishes.is_enough(&part));
+        let refused = page.filters.refuses(taker, membership, &part);
+        if enough && !refused && self.min_allocatable.is_met_by(&part) {
             (portion.resources, portion.part) = (part, true);
         }
     }
@@ -251,8 +255,9 @@ impl Allocator {
         let Portion { resources, requested, part, .. } = portion;
         let page = &mut self.agents[agent];
         page.filters.lift(holder);
-        if part {
-            page.filters.give_part(holder, &self.memberships);
+        match part {
+            true => page.filters.give_part(holder, &self.memberships),
+            false => page.filters.give_whole(holder, &self.memberships[holder]),
         }
         let first = page.offer(holder, &resources);
         let id = page.id;

@@ -393,9 +393,13 @@ impl Asked {
 }
 
 /// What of resources is left when there must be no more of the unreserved pool than `room`: amounts are
-/// cut, GPUs and what comes whole stay whole, and a remainder without processors or memory goes to
-/// others.
-pub(crate) fn within(room: &BTreeMap<ResourceName, Amount>, resources: &Resources) -> Resources {
+/// cut, GPUs and what comes whole stay whole. A remainder without processors or memory goes to
+/// others, unless it was `asked` for.
+pub(crate) fn within(
+    room: &BTreeMap<ResourceName, Amount>,
+    resources: &Resources,
+    asked: bool,
+) -> Resources {
     let mut room = room.clone();
     let mut cut = Vec::new();
     for part in resources {
@@ -417,7 +421,7 @@ pub(crate) fn within(room: &BTreeMap<ResourceName, Amount>, resources: &Resource
         pool(&cut).is_zero() && !pool(resources).is_zero()
     };
     let useless = lost(&ResourceName::Cpus) || lost(&ResourceName::Mem);
-    if useless { cut.filter(|part| !is_pool(part)) } else { cut }
+    if useless && !asked { cut.filter(|part| !is_pool(part)) } else { cut }
 }
 
 /// What counts for quota when somebody holds it.

@@ -76,9 +76,7 @@ impl Core {
                 return self.update_framework(cx, framework, caller, *update);
             }
             Call::Request { role, requests, together_within_ms } => {
-                let said = self.request(cx, framework, &role, &requests, together_within_ms);
-                self.framework_waits(cx);
-                said
+                self.request(cx, framework, &role, &requests, together_within_ms)
             }
             Call::Kill { task, agent, grace_ms } => {
                 self.kill_by_framework(cx, framework, task, agent, grace_ms)
@@ -128,8 +126,6 @@ impl Core {
         for offer in offers {
             self.decline_one(cx, framework, *offer, refusal);
         }
-        // What it has stated to want and was not given, it wants again.
-        self.framework_waits(cx);
         Ok(())
     }
 

@@ -90,7 +90,6 @@ impl Core {
         // Before anything is offered in the roles that it joins.
         self.apply_wishes(framework);
         self.rescind_in_roles_left(cx, framework);
-        self.framework_waits(cx);
     }
 
     /// An update has come back.

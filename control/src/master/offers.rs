@@ -321,8 +321,18 @@ impl Core {
         self.rescind(cx, &offers, RescindCause::RoleLeft);
     }
 
-    /// Takes back offers that were open for too long, as far as others wait.
+    /// Takes back offers that were open for too long, as far as others wait. Whoever loses an offer may begin to
+    /// wait by that, so it is looked again until nobody new does.
     pub(super) fn expire_offers(&mut self, cx: &mut Cx<'_>) {
+        let next = self.offers.next_deadline(self.config.offer_timeout);
+        let mut due = next.is_some_and(|at| at <= cx.now.mono);
+        while self.allocator.take_began_to_wait() && self.offers.overdue.is_some() || due {
+            due = false;
+            self.expire_overdue(cx);
+        }
+    }
+
+    fn expire_overdue(&mut self, cx: &mut Cx<'_>) {
         let timeout = self.config.offer_timeout;
         let overdue: Vec<(OfferId, FrameworkId)> = self
             .offers
@@ -340,13 +350,6 @@ impl Core {
             .map(|(id, _)| id)
             .collect();
         self.rescind(cx, &expired, RescindCause::TimedOut);
-    }
-
-    /// Someone began to wait: overdue offers are looked at again.
-    pub(super) fn framework_waits(&mut self, cx: &mut Cx<'_>) {
-        if self.offers.overdue.is_some() {
-            self.expire_offers(cx);
-        }
     }
 
     fn rescind(&mut self, cx: &mut Cx<'_>, offers: &[OfferId], cause: RescindCause) {

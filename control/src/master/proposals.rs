@@ -229,7 +229,7 @@ impl Core {
             Purpose::AgentState { agent } => self.agent_state_concluded(cx, agent),
             Purpose::Subscribe(waiting) => self.subscribe_concluded(cx, waiting, outcome),
             Purpose::Suppression { framework, revived } => {
-                self.suppression_concluded(cx, framework, id, revived, refused.is_some());
+                self.suppression_concluded(framework, id, revived, refused.is_some());
             }
             Purpose::FrameworkUpdate { framework } => self.update_concluded(framework, id),
             Purpose::Away { framework } => self.away_concluded(cx, framework),

@@ -238,10 +238,7 @@ impl Core {
         for agent in self.tasks.take_emptied() {
             self.tasks_of_agent_ended(cx, agent);
         }
-        if self.offers.next_deadline(self.config.offer_timeout).is_some_and(|at| at <= cx.now.mono)
-        {
-            self.expire_offers(cx);
-        }
+        self.expire_offers(cx);
         self.allocator.set_tasks_known(self.awaited.is_empty());
         // What somebody was faster to accept is taken back before anybody else can accept it.
         self.take_back(cx);
@@ -256,6 +253,7 @@ impl Core {
             self.allocated_at = Some(cx.now.mono);
             self.allocate(cx);
             self.take_back(cx);
+            self.expire_offers(cx);
             if self.allocator.needs_run() {
                 self.allocate_at = Some(cx.now.mono.after(self.config.batch));
             }

@@ -281,7 +281,6 @@ impl Core {
         self.allocator.set_framework_active(framework, true);
         self.repeat_heads(cx, framework);
         self.repeat_operations(cx, framework);
-        self.framework_waits(cx);
     }
 }
 

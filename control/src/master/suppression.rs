@@ -117,7 +117,6 @@ impl Core {
     /// A change of suppressed roles has come back.
     pub(super) fn suppression_concluded(
         &mut self,
-        cx: &mut Cx<'_>,
         framework: FrameworkId,
         id: ProposalId,
         revived: Option<BTreeSet<Role>>,
@@ -129,7 +128,6 @@ impl Core {
         let Some(revived) = revived else { return };
         if !refused {
             self.allocator.revive(framework, &revived);
-            self.framework_waits(cx);
         }
     }
 }

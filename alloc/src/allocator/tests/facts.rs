@@ -74,7 +74,7 @@ impl Reference {
                 *least = left.min(*least);
             }
         }
-        within(&room, resources)
+        within(&room, resources, false)
     }
 
     /// The quotas of a role and of those above it.

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use meshos_protocol::{attributes::Attributes, ids::FrameworkId, wishes::OfferWishes};
+use meshos_protocol::{
+    attributes::Attributes,
+    ids::FrameworkId,
+    wishes::{OfferWishes, ResourceRequest},
+};
 
 use super::support::{Cluster, agent, resources, role};
 use crate::{Options, Quota, QuotaError, Rescind, RescindCause, SkipRule};
@@ -46,6 +50,28 @@ fn a_limit_cuts_offers_at_any_level() {
     // Whoever has no limit gets what is left.
     cluster.add_framework(3, &["z"]);
     assert_eq!(cpus_by_framework(&mut cluster), BTreeMap::from([(3, 11)]));
+}
+
+/// A remainder without memory is nothing to be offered, but for somebody who asks for no memory.
+#[test]
+fn what_is_asked_for_is_offered_though_a_limit_leaves_nothing_of_something_else() {
+    for demand in [true, false] {
+        let mut cluster = Cluster::new();
+        set(&mut cluster, "a", "", "mem:1024");
+        cluster.add_framework(1, &["a"]);
+        cluster.add_agent(1, "cpus:4;mem:1024");
+        let grant = cluster.run().remove(0);
+        cluster.accept_text(&grant, "cpus:4;mem:1024");
+        cluster.add_agent(2, "cpus:4;mem:1024");
+        if demand {
+            let wanted = [ResourceRequest::new(resources("cpus:1"), 1)];
+            let said = cluster.allocator.set_demand(FrameworkId(1), &role("a"), &wanted, None);
+            said.unwrap();
+        }
+        let offered = cluster.run().into_iter().map(|grant| grant.resources.to_string());
+        let wanted: &[&str] = if demand { &["cpus:1"] } else { &[] };
+        assert_eq!(offered.collect::<Vec<_>>(), wanted);
+    }
 }
 
 #[test]

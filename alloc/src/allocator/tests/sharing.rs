@@ -7,6 +7,7 @@ use meshos_protocol::{
     resources::{Amount, ResourceName},
     role::Role,
     time::Mono,
+    wishes::OfferWishes,
 };
 
 use super::support::{Cluster, agent, resources, role};
@@ -82,6 +83,75 @@ fn whoever_declined_a_part_is_not_offered_a_part_again() {
         assert_eq!(grants.len(), 1, "{grants:?}");
         assert_eq!(grants[0].resources, resources("cpus:8;mem:8192"));
     }
+}
+
+/// Not only the next time, and it does not take turns with parts.
+#[test]
+fn whoever_declined_a_part_is_offered_the_whole_from_then_on() {
+    let mut cluster = split_cluster();
+    cluster.add_framework(1, &["*"]);
+    cluster.add_framework(2, &["*"]);
+    cluster.add_agent(1, "cpus:8;mem:8192");
+    for grant in cluster.run() {
+        assert_eq!(grant.resources, resources("cpus:4;mem:4096"));
+        cluster.decline(&grant, None);
+    }
+    for round in 0..6 {
+        let grants = cluster.run();
+        let offered: Vec<_> = grants.iter().map(|grant| grant.resources.to_string()).collect();
+        assert_eq!(offered, ["cpus:8;mem:8192"], "round {round}");
+        cluster.decline(&grants[0], None);
+    }
+}
+
+/// All there was is no part, though others wait as well, who cannot use it.
+#[test]
+fn whoever_declined_all_of_an_agent_may_be_offered_a_part_of_it() {
+    let mut cluster = split_cluster();
+    // Two have something, so the third goes first.
+    cluster.add_framework(2, &["*"]);
+    cluster.add_framework(3, &["*"]);
+    cluster.add_agent(2, "cpus:2;mem:2048");
+    for grant in cluster.run() {
+        cluster.accept_text(&grant, "cpus:1;mem:1024");
+    }
+    cluster.add_framework(1, &["*"]);
+    for framework in [2, 3] {
+        let minimum = vec![resources("mem:100000").quantities()];
+        let wishes = OfferWishes { minimum, ..OfferWishes::default() };
+        cluster.allocator.set_wishes(FrameworkId(framework), &role("*"), &wishes).unwrap();
+    }
+    cluster.add_agent(1, "cpus:9;mem:9216");
+    let grants = cluster.run();
+    assert_eq!((grants.len(), grants[0].framework.0), (1, 1));
+    cluster.decline(&grants[0], Some(1000));
+    cluster.now = Mono(2000);
+    for framework in [2, 3] {
+        let none = OfferWishes::default();
+        cluster.allocator.set_wishes(FrameworkId(framework), &role("*"), &none).unwrap();
+    }
+    let offered = cluster.run().into_iter().map(|grant| grant.resources.to_string());
+    assert_eq!(offered.collect::<Vec<_>>(), vec!["cpus:3;mem:3072"; 3]);
+}
+
+/// Who has just taken a little of an agent refuses the rest of it for a while, and no more than that.
+#[test]
+fn more_of_an_agent_is_shared_though_somebody_refuses_less_of_it() {
+    let mut cluster = split_cluster();
+    cluster.add_framework(1, &["*"]);
+    cluster.add_agent(1, "cpus:12;mem:12288");
+    let all = cluster.run().remove(0);
+    cluster.accept_text(&all, "cpus:10;mem:10240");
+    let rest = cluster.run().remove(0);
+    assert_eq!(rest.resources, resources("cpus:2;mem:2048"));
+    cluster.decline(&rest, Some(5000));
+    cluster.add_framework(2, &["*"]);
+    let rest = cluster.run().remove(0);
+    cluster.decline(&rest, Some(5000));
+    let (framework, used) = (FrameworkId(1), resources("cpus:10;mem:10240"));
+    cluster.allocator.recover_allocated(agent(1), framework, &role("*"), &used);
+    let offered = cluster.run().into_iter().map(|grant| grant.resources.to_string());
+    assert_eq!(offered.collect::<Vec<_>>(), vec!["cpus:6;mem:6144"; 2]);
 }
 
 #[test]

@@ -134,7 +134,8 @@ impl Cluster {
     ) -> Option<Resources> {
         let worth_it = |portion: &Resources| self.least.is_met_by(portion);
         let may_have = Some(self.account.may_have(member, available)).filter(worth_it)?;
-        Some(within(room, &may_have)).filter(worth_it)
+        let asked = !self.account.requests(member).is_empty();
+        Some(within(room, &may_have, asked)).filter(worth_it)
     }
 
     /// After a run nothing is left that somebody waits for, has use for, may have and has not refused.

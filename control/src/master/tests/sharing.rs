@@ -313,6 +313,45 @@ fn offers_do_not_time_out_for_somebody_who_has_all_that_it_wants() {
     assert!(told.iter().any(|told| told.starts_with(&line)), "{told:?}");
 }
 
+/// One holds the first node whole for longer than it may while another has all it asked for on the second.
+fn an_overdue_offer_that_nobody_wants() -> (World, SessionId) {
+    let mut world = World::new();
+    let holder = in_role(&mut world, "holder");
+    world.register(1, "cpus:4;mem:4096", vec![]);
+    world.pass(10_000);
+    let other = in_role(&mut world, "other");
+    let requests = vec![ResourceRequest::new(resources("cpus:1;mem:64"), 1)];
+    world.call(other, Call::Request { role: role("other"), requests, together_within_ms: None });
+    world.register(2, "cpus:1;mem:64", vec![]);
+    world.pass(55_000);
+    assert!(world.rescinds.is_empty(), "nobody waits");
+    assert_eq!(world.offers.len(), 2);
+    (world, holder)
+}
+
+#[test]
+fn offers_that_are_overdue_time_out_for_somebody_who_loses_what_it_was_offered() {
+    let (mut world, holder) = an_overdue_offer_that_nobody_wants();
+    world.told();
+    operate(&mut world, 1, OperatorCall::SetDraining { agent: agent(2, 1), draining: true });
+    world.pass(10);
+    let told = world.told();
+    let line = format!("s{} rescind O5.1", holder.0);
+    assert!(told.iter().any(|told| told.starts_with(&line)), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("n1 cpus:1;mem:64")), "{told:?}");
+}
+
+#[test]
+fn offers_that_are_overdue_time_out_for_somebody_whose_own_offer_has() {
+    let (mut world, holder) = an_overdue_offer_that_nobody_wants();
+    // Whoever has stated no demand waits for all there is, so the second offer is taken back in its time.
+    world.pass(10_000);
+    let taken: Vec<_> = world.rescinds.iter().map(|(id, cause)| (id.number, *cause)).collect();
+    let timed_out = |number| (number, RescindCause::TimedOut);
+    assert_eq!(taken, [timed_out(2), timed_out(1)], "{holder:?}");
+    assert!(world.told().iter().any(|line| line.contains("n1 cpus:1;mem:64")));
+}
+
 #[test]
 fn the_first_change_after_a_pause_is_answered_at_once_and_the_next_ones_together() {
     let config = MasterConfig { batch: Duration::from_millis(20), ..MasterConfig::default() };
