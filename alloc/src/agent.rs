@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use meshos_protocol::{ids::AgentId, resources::Resources};
 
 pub(crate) use ledger::Returned;
-pub(crate) use portion::Portion;
+pub(crate) use portion::{Miss, Portion, Withheld};
 pub(crate) use promised::{Promised, PromisedByRole};
 
 use crate::{

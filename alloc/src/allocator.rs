@@ -126,6 +126,7 @@ struct Settings {
     filter_max: Duration,
     offers: OfferMode,
     split: Option<PartMin>,
+    few_left_from: usize,
 }
 
 impl Allocator {
@@ -136,6 +137,7 @@ impl Allocator {
                 filter_max: options.filter_max,
                 offers: options.offers,
                 split: options.split.filter(|_| options.offers == OfferMode::Exclusive),
+                few_left_from: options.few_left_from,
             },
             min_allocatable: options.min_allocatable,
             rng: ChaCha8Rng::seed_from_u64(seed),

@@ -18,10 +18,6 @@ use crate::{
 /// as memberships.
 const SWEEP_FROM: usize = 64;
 
-/// When so many have refused, it is looked whether few are left. Tests play few frameworks, so there
-/// it is always looked.
-const MANY: usize = if cfg!(test) { 1 } else { 64 };
-
 /// It is quicker to put so many in order than to go through all others before them.
 const FEW: usize = 24;
 
@@ -107,14 +103,15 @@ impl Filters {
         (!self.refuse_last.is_empty() && covers(&self.last)).then_some(&self.refuse_last)
     }
 
-    /// Those of `waiting` who have not refused what was refused here last, when nearly everybody has
-    /// and that covers what is free, see `covers`.
+    /// Those of `waiting` who have not refused what was refused here last, when at least `many` and nearly everybody
+    /// have and that covers what is free, see `covers`.
     pub(crate) fn few_left<'a>(
         &'a self,
         waiting: &KeySet<Membership>,
+        many: usize,
         covers: impl FnOnce(&'a Arc<Resources>) -> bool,
     ) -> Option<Vec<Key<Membership>>> {
-        if self.refuse_last.len() < MANY {
+        if self.refuse_last.len() < many {
             return None;
         }
         let left: Vec<_> = waiting.without(self.who_refuses(covers)?).take(FEW + 1).collect();

@@ -31,6 +31,10 @@ pub struct Options {
     /// The resources that no share counts, so that it costs nobody anything to hold them: as
     /// `--fair_sharing_excluded_resource_names` of Mesos. Quota counts them.
     pub shares_exclude: BTreeSet<ResourceName>,
+    /// When so many frameworks have refused what was refused last on an agent, a run looks whether few are left, and
+    /// puts these alone in order. That makes runs quicker and changes no offer, which
+    /// [`crate::conformance`] asserts.
+    pub few_left_from: usize,
 }
 
 /// Whether one or several are offered the same resources at once.
@@ -57,6 +61,7 @@ impl Default for Options {
             split: Some(PartMin::default()),
             min_allocatable: MinAllocatable::default(),
             shares_exclude: BTreeSet::new(),
+            few_left_from: 64,
         }
     }
 }

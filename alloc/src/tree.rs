@@ -223,6 +223,8 @@ pub(crate) struct Tree {
     rescaling: bool,
     /// What roles consume is not known yet, so those that have a limit get no more for now.
     limits_held: bool,
+    /// Some role has a limit.
+    limited: bool,
 }
 
 impl Tree {
@@ -249,6 +251,7 @@ impl Tree {
             stale: false,
             rescaling: false,
             limits_held: false,
+            limited: false,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use meshos_protocol::{
+    framework::Capabilities,
     resources::{Amount, Resources},
+    role::Role,
     time::Mono,
 };
 
@@ -29,6 +31,22 @@ pub(crate) struct Portion {
     pub(crate) whole: bool,
     /// It is a part, because others want the agent, too.
     pub(crate) part: bool,
+}
+
+/// Why a membership is offered nothing of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// By this rule.
+    Rule(SkipRule),
+    /// There is too little left that it may have: [`Agent::withheld`] says by which rule, which takes a while and which
+    /// seldom matters.
+    Withheld,
+}
+
+impl From<SkipRule> for Miss {
+    fn from(rule: SkipRule) -> Self {
+        Self::Rule(rule)
+    }
 }
 
 impl Agent {
@@ -126,7 +144,7 @@ impl Agent {
         turns: bool,
         headroom: Option<Headroom>,
         covers: impl FnOnce(&'a Arc<Resources>, &Resources) -> bool,
-    ) -> Result<Portion, SkipRule> {
+    ) -> Result<Portion, Miss> {
         let standing = match self.filters.last_refused(key) {
             // Until when is of no interest here.
             Some(refused) => Standing::Refused(Mono(u64::MAX), refused),
@@ -141,7 +159,7 @@ impl Agent {
             return Ok(Portion { resources, requested, whole, part: false });
         }
         let available = self.available_to(key)?;
-        let (resources, requested) = self.cut(&available, (key, membership), headroom)?;
+        let (resources, requested) = self.cut(&available, membership, headroom)?;
         self.check_standing(key, (standing, turns), |refused| refused.contains(&resources))?;
         let whole = whole || !requested.is_empty();
         Ok(Portion { resources, requested, whole, part: false })
@@ -171,7 +189,7 @@ impl Agent {
         headroom: Headroom,
     ) -> Option<Resources> {
         let available = self.available_with(key, lent).ok()?;
-        let (resources, _) = self.cut(&available, (key, membership), Some(headroom)).ok()?;
+        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
         let open = match self.filters.standing(key, membership) {
             Standing::Open | Standing::TurnTaken { revived: true } => true,
             // Whoever has refused a remainder has not refused all.
@@ -186,18 +204,19 @@ impl Agent {
     fn cut(
         &self,
         available: &Resources,
-        (key, membership): (Key<Membership>, &Membership),
+        membership: &Membership,
         headroom: Option<Headroom>,
-    ) -> Result<(Resources, Vec<Requested>), SkipRule> {
-        let allowed = self.allowed(available, key, membership)?;
+    ) -> Result<(Resources, Vec<Requested>), Miss> {
+        let allowed = self.allowed(available, membership)?;
         let Some(headroom) = headroom.filter(|headroom| !headroom.is_unlimited()) else {
-            return self.wanted(allowed, membership);
+            return Ok(self.wanted(allowed, membership)?);
         };
         let limited = headroom.cut(&allowed, &self.least, remnants(membership));
         let limited = limited.ok_or(SkipRule::QuotaLimit)?;
         self.wanted(limited, membership).map_err(|rule| {
             // What stands in the way is the limit, if all that is free here would do.
-            if self.wanted(allowed, membership).is_ok() { SkipRule::QuotaLimit } else { rule }
+            let would_do = self.wanted(allowed, membership).is_ok();
+            Miss::Rule(if would_do { SkipRule::QuotaLimit } else { rule })
         })
     }
 
@@ -226,14 +245,14 @@ impl Agent {
         membership: &Membership,
         lent: &Resources,
         headroom: Option<Headroom>,
-    ) -> Result<Resources, SkipRule> {
+    ) -> Result<Resources, Miss> {
         let available = self.available_with(key, lent)?;
-        let resources = self.allowed(&available, key, membership)?;
+        let resources = self.allowed(&available, membership)?;
         match headroom.filter(|headroom| !headroom.is_unlimited()) {
             None => Ok(resources),
             Some(headroom) => headroom
                 .cut(&resources, &self.least, remnants(membership))
-                .ok_or(SkipRule::QuotaLimit),
+                .ok_or(Miss::Rule(SkipRule::QuotaLimit)),
         }
     }
 
@@ -259,20 +278,38 @@ impl Agent {
     }
 
     /// What of it a membership may have.
-    fn allowed(
-        &self,
-        available: &Resources,
-        key: Key<Membership>,
-        membership: &Membership,
-    ) -> Result<Resources, SkipRule> {
+    fn allowed(&self, available: &Resources, membership: &Membership) -> Result<Resources, Miss> {
         if !self.special {
             return Ok(available.clone());
         }
         let allowed = available.filter(|resource| membership.may_have(resource));
-        if self.least.is_met_by(&allowed) {
-            return Ok(allowed);
+        if self.least.is_met_by(&allowed) { Ok(allowed) } else { Err(Miss::Withheld) }
+    }
+}
+
+/// Remembers by which rule those are offered nothing who may have too little of an agent: neighbours in the order
+/// are mostly of one role and understand the same.
+#[derive(Debug, Default)]
+pub(crate) struct Withheld(Option<(Role, Capabilities, SkipRule)>);
+
+impl Withheld {
+    /// The rule. `agent` must be as it was in every call.
+    pub(crate) fn rule(
+        &mut self,
+        agent: &Agent,
+        key: Key<Membership>,
+        membership: &Membership,
+    ) -> SkipRule {
+        let understood = membership.capabilities;
+        match &self.0 {
+            _ if agent.is_offered_to(key) => SkipRule::OfferedAlready,
+            Some((role, alike, rule)) if *alike == understood && *role == membership.role => *rule,
+            _ => {
+                let rule = agent.withheld(key, membership);
+                self.0 = Some((membership.role.clone(), understood, rule));
+                rule
+            }
         }
-        Err(self.withheld(key, membership))
     }
 }
 

@@ -14,7 +14,7 @@ use meshos_protocol::{
 use super::{Allocator, run::Look};
 use crate::{
     Share,
-    agent::{Agent, Holding},
+    agent::{Agent, Holding, Miss},
     arena::Key,
     explain::{
         AgentExplanation, Explanation, Fit, Holder, NearMiss, RequestExplanation, RoleExplanation,
@@ -348,7 +348,12 @@ impl Allocator {
         let look = Look { tree: &self.tree, page, agent, turns: true };
         let closed = || (!page.is_open()).then(|| page.withheld(key, membership));
         let rule = page.barred().or_else(|| page.unsuited(agent, membership)).or_else(closed);
-        rule.or_else(|| look.at(key, membership, |refused, free| refused.contains(free)).err())
+        let rule_of = |miss| match miss {
+            Miss::Rule(rule) => rule,
+            Miss::Withheld => page.withheld(key, membership),
+        };
+        let miss = || look.at(key, membership, |refused, free| refused.contains(free)).err();
+        rule.or_else(|| miss().map(rule_of))
     }
 
     /// How many are served before a membership.

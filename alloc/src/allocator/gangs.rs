@@ -16,7 +16,7 @@ use crate::{
     demand::{Budget, Demand},
     membership::Membership,
     quota::pool,
-    tree::Scope,
+    tree::{Moves, Scope},
 };
 
 /// What each agent would have beside what is free.
@@ -67,7 +67,9 @@ impl Allocator {
         grants: &mut Vec<Grant>,
     ) {
         let agents = self.drawn(draw, self.open.iter());
-        let Some(laid_out) = self.lay_out(key, &agents, &Back::new(), budget) else { return };
+        let moves = Moves::default();
+        let laid_out = self.lay_out(key, &agents, (&Back::new(), &moves), budget);
+        let Some(laid_out) = laid_out else { return };
         self.gangs_offered += 1;
         let gang = self.gangs_offered;
         self.forget_gang(key);
@@ -81,25 +83,25 @@ impl Allocator {
         }
     }
 
-    /// What of which agents a gang would be offered, if all of it is there with what is `back`.
+    /// What of which agents a gang would be offered, if all of it is there with what is `back` after such moves.
     fn lay_out(
         &self,
         key: Key<Membership>,
         agents: &[Key<Agent>],
-        back: &Back,
+        (back, moves): (&Back, &Moves),
         budget: &mut Budget,
     ) -> Option<Vec<(Key<Agent>, Resources)>> {
         let membership = &self.memberships[key];
         let nothing = Resources::new();
         let available = |agent: &Key<Agent>| {
             let back = back.get(agent).unwrap_or(&nothing);
-            (self.agents[*agent].id, self.available_to_gang(*agent, key, back))
+            (self.agents[*agent].id, self.available_to_gang(*agent, key, back, moves))
         };
         let available: Vec<_> = agents.iter().map(available).collect();
         let laid_out = membership.demand()?.lay_out(&available, &membership.role, budget)?;
         // The limits of the role hold for all of it together.
         let all: Resources = laid_out.iter().map(|(_, resources)| resources).sum();
-        let allowed = self.tree.headroom(membership.node).allows(&all);
+        let allowed = self.tree.headroom_after(membership.node, moves).allows(&all);
         let of_agent = |(index, resources): (usize, Resources)| (agents[index], resources);
         allowed.then(|| laid_out.into_iter().map(of_agent).collect())
     }
@@ -110,13 +112,15 @@ impl Allocator {
         agent: Key<Agent>,
         key: Key<Membership>,
         back: &Resources,
+        moves: &Moves,
     ) -> Resources {
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
         let may_open = page.active && page.offerable() && !back.is_empty();
         if !(page.is_open() || may_open) || page.unsuited(agent, membership).is_some() {
             return Resources::new();
         }
-        let headroom = self.tree.has_quota().then(|| self.tree.headroom(membership.node));
+        let tree = &self.tree;
+        let headroom = tree.has_limit().then(|| tree.headroom_after(membership.node, moves));
         let portion = page.portion_unrefused(key, membership, back, headroom);
         let is_worth_it = |portion: &Resources| page.least.is_met_by(portion);
         portion.ok().filter(is_worth_it).unwrap_or_default()
@@ -129,7 +133,7 @@ impl Allocator {
         key: Key<Membership>,
         lent: &[(Key<Agent>, Vec<Key<Membership>>)],
         short: &ScalarQuantities,
-        budget: &mut Budget,
+        (moves, budget): (&Moves, &mut Budget),
     ) -> Vec<Offered> {
         let agents: Vec<Key<Agent>> = self.agent_keys.values().copied().collect();
         let offered = |(agent, holder): &Offered| &self.agents[*agent].holdings()[holder].offered;
@@ -144,12 +148,12 @@ impl Allocator {
             holders.iter().map(|holder| (*agent, *holder)).collect::<Vec<Offered>>()
         };
         let all: Vec<Offered> = lent.iter().flat_map(each).collect();
-        let laid_out = self.lay_out(key, &agents, &pool_of(&all), budget);
+        let laid_out = self.lay_out(key, &agents, (&pool_of(&all), moves), budget);
         let Some(laid_out) = laid_out else { return Vec::new() };
         let mut wanted = Vec::new();
         let mut lacking = Resources::new();
         for (agent, resources) in laid_out {
-            let free = self.available_to_gang(agent, key, &Resources::new());
+            let free = self.available_to_gang(agent, key, &Resources::new(), moves);
             let mut rest = resources.saturating_sub(&free);
             lacking += &rest;
             for offer in all.iter().filter(|(of, _)| *of == agent) {
@@ -161,7 +165,12 @@ impl Allocator {
         }
         let helps = lacking.iter().any(|resource| !short.get(resource.name()).is_zero());
         // With fewer offers back it might be laid out in another way, which does not fit.
-        let fits = helps && self.lay_out(key, &agents, &pool_of(&wanted), budget).is_some();
+        let mut moves = moves.clone();
+        for (agent, holder) in all.iter().filter(|offer| !wanted.contains(offer)) {
+            self.moves_less(*agent, *holder, &mut moves);
+        }
+        let back = (&pool_of(&wanted), &moves);
+        let fits = helps && self.lay_out(key, &agents, back, budget).is_some();
         if fits { wanted } else { Vec::new() }
     }
 

@@ -152,15 +152,12 @@ impl Allocator {
         // What the first could spare may be of no use, and keep others of its role from sparing theirs.
         for first in 0..holders.len() {
             let mut spared = self.spared(agent, &holders[first..], moves);
-            if spared.is_empty() {
-                continue;
+            for holder in &spared {
+                self.moves_less(agent, *holder, moves);
             }
-            let (wanted, gained) = self.wanted_of(agent, &spared, key, short);
-            for holder in spared.drain(wanted..) {
-                self.moves_less(agent, holder, moves);
-            }
+            let wanted = self.wanted_of(agent, &spared, key, short, moves);
             if wanted > 0 {
-                moves.gain(&self.memberships[key].role, &gained);
+                spared.truncate(wanted);
                 return spared;
             }
         }
@@ -174,11 +171,18 @@ impl Allocator {
         lent: &mut [(Key<Agent>, Vec<Key<Membership>>)],
         (moves, budget): (&mut Moves, &mut Budget),
     ) {
+        let mut all_back = moves.clone();
+        for (agent, holders) in lent.iter() {
+            for holder in holders {
+                let lent = self.lent_amounts(*agent, *holder);
+                all_back.lose(&self.memberships[*holder].role, &lent);
+            }
+        }
         // What is of no use to it is not given back, and keeps nobody from sparing something else.
         let is_of_use = |(agent, holders): &&(Key<Agent>, Vec<Key<Membership>>)| {
             let holdings = self.agents[*agent].holdings();
             let back: Resources = holders.iter().map(|it| pool(&holdings[it].offered)).sum();
-            let available = self.available_to_gang(*agent, key, &back);
+            let available = self.available_to_gang(*agent, key, &back, &all_back);
             let (id, role) = (self.agents[*agent].id, &self.memberships[key].role);
             let demand = self.memberships[key].demand();
             demand.is_some_and(|demand| demand.cut(id, &available, role).is_some())
@@ -188,7 +192,7 @@ impl Allocator {
             .filter(is_of_use)
             .map(|(agent, holders)| (*agent, self.spared(*agent, holders, moves)))
             .collect();
-        let back = self.wanted_of_gang(key, &spared, short, budget);
+        let back = self.wanted_of_gang(key, &spared, short, (moves, budget));
         for (agent, holders) in &spared {
             for holder in holders.iter().filter(|holder| !back.contains(&(*agent, **holder))) {
                 self.moves_less(*agent, *holder, moves);
@@ -225,7 +229,7 @@ impl Allocator {
     }
 
     /// One of them keeps it.
-    fn moves_less(&self, agent: Key<Agent>, holder: Key<Membership>, moves: &mut Moves) {
+    pub(super) fn moves_less(&self, agent: Key<Agent>, holder: Key<Membership>, moves: &mut Moves) {
         moves.keep(&self.memberships[holder].role, &self.lent_amounts(agent, holder));
     }
 
@@ -236,32 +240,39 @@ impl Allocator {
 
     /// How many of those who are offered something of an agent, from the first, would have to give
     /// it back so that somebody needy could have something that it lacks; nobody when that does not
-    /// help. What it could have is taken from what it is short of, and returned.
+    /// help. What it could have is taken from what it is short of, and all of that is among the moves then.
     fn wanted_of(
         &self,
         agent: Key<Agent>,
         holders: &[Key<Membership>],
         key: Key<Membership>,
         short: &mut ScalarQuantities,
-    ) -> (usize, ScalarQuantities) {
-        let mut gained = ScalarQuantities::new();
+        moves: &mut Moves,
+    ) -> usize {
         let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        let headroom = self.tree.headroom(membership.node);
-        let (mut back, mut wanted) = (Resources::new(), 0);
-        for (index, holder) in holders.iter().enumerate() {
+        let (mut back, mut gained) = (Resources::new(), ScalarQuantities::new());
+        let (mut looked_at, mut wanted) = (0, 0);
+        for holder in holders {
+            looked_at += 1;
             back += &pool(&page.holdings()[holder].offered);
-            let portion = page.portion_with(key, membership, &back, headroom.clone());
-            let portion = portion.map(|portion| pool(&portion)).unwrap_or_default();
-            if portion.iter().any(|resource| !short.get(resource.name()).is_zero()) {
-                *short = short.saturating_sub(&portion.quantities());
-                gained += &portion.quantities();
-                (back, wanted) = (Resources::new(), index + 1);
+            moves.lose(&self.memberships[*holder].role, &self.lent_amounts(agent, *holder));
+            let headroom = self.tree.headroom_after(membership.node, moves);
+            let portion = page.portion_with(key, membership, &back, headroom);
+            let portion = portion.map(|portion| pool(&portion).quantities()).unwrap_or_default();
+            let more = portion.saturating_sub(&gained);
+            if more.iter().any(|(name, _)| !short.get(name).is_zero()) {
+                *short = short.saturating_sub(&more);
+                (gained, wanted) = (portion, looked_at);
             }
             if short.is_empty() {
                 break;
             }
         }
-        (wanted, gained)
+        for holder in &holders[wanted..looked_at] {
+            self.moves_less(agent, *holder, moves);
+        }
+        moves.gain(&membership.role, &gained);
+        wanted
     }
 
     /// Offers to those who are not needy, and do not become so without them.

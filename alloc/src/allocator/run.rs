@@ -5,7 +5,7 @@ use rand_core::RngCore;
 
 use super::{Allocator, Grant};
 use crate::{
-    agent::{Agent, Portion},
+    agent::{Agent, Miss, Portion, Withheld},
     arena::{Arena, Key},
     explain::SkipRule,
     filters::Covers,
@@ -145,18 +145,18 @@ impl Allocator {
         let page = &self.agents[agent];
         let (tree, memberships, limited) = (&self.tree, &mut self.memberships, &mut self.limited);
         let (skips, wishing) = (&mut self.skips, &self.wishing);
-        let mut covers = Covers::default();
+        let (mut covers, mut withheld) = (Covers::default(), Withheld::default());
         let mut turns_taken = false;
         // Where a limit counts, what is not looked at might have met it.
-        let few = (!tree.has_quota())
-            .then(|| {
-                page.filters.few_left(&self.waiting, |refused| covers.check(refused, page.free()))
-            })
+        let (waiting, many) = (&self.waiting, self.options.few_left_from);
+        let mut covered = |refused| covers.check(refused, page.free());
+        let few = (!tree.has_limit() && tree.takes_few())
+            .then(|| page.filters.few_left(waiting, many, &mut covered))
             .flatten();
         let few = few.map(|few| few.iter().map(|key| memberships[*key].node).collect::<Vec<_>>());
         // Most have refused what is free. Where nothing else matters they are passed over without a
         // look at who they are.
-        let plain = page.is_plain() && given.is_empty() && !tree.has_quota();
+        let plain = page.is_plain() && given.is_empty() && !tree.has_limit();
         let refused = plain
             .then(|| page.filters.who_refuses(|refused| covers.check(refused, page.free())))
             .flatten();
@@ -166,7 +166,7 @@ impl Allocator {
                 return None;
             }
             let node = memberships[key].node;
-            let headroom = tree.has_quota().then(|| tree.headroom_on(node, page));
+            let headroom = tree.has_limit().then(|| tree.headroom_on(node, page));
             // Whatever keeps it from the agent: with more headroom it might want more of it.
             if let Some(headroom) = headroom.as_ref().filter(|headroom| !headroom.is_unlimited()) {
                 limited.entry(key).or_default().narrow_to(headroom);
@@ -178,9 +178,13 @@ impl Allocator {
             let look = Look { tree, page, agent, turns: true };
             let covers = |refused, free: &Resources| covers.check(refused, free);
             let found = look.at_within(key, &memberships[key], || headroom, covers);
-            if let Err(rule) = &found {
-                turns_taken |= *rule == SkipRule::TurnTaken;
-                skips.count(key, *rule);
+            if let Err(miss) = &found {
+                let rule = match miss {
+                    Miss::Rule(rule) => *rule,
+                    Miss::Withheld => withheld.rule(page, key, &memberships[key]),
+                };
+                turns_taken |= rule == SkipRule::TurnTaken;
+                skips.count(key, rule);
             }
             found.ok()
         };
@@ -273,7 +277,7 @@ impl Allocator {
         }
         // What is left may suit those whom all of it did not suit; and those of this role may be offered
         // the same now, whatever its limit.
-        let more = self.options.offers == OfferMode::Exclusive || self.tree.has_quota();
+        let more = self.options.offers == OfferMode::Exclusive || self.tree.has_limit();
         self.agent_changed(agent, more);
     }
 }
@@ -294,7 +298,7 @@ impl<'a> Look<'a> {
         key: Key<Membership>,
         membership: &Membership,
         covers: impl FnOnce(&'a std::sync::Arc<Resources>, &Resources) -> bool,
-    ) -> Result<Portion, SkipRule> {
+    ) -> Result<Portion, Miss> {
         self.at_within(key, membership, || self.headroom(membership), covers)
     }
 
@@ -305,20 +309,21 @@ impl<'a> Look<'a> {
         membership: &Membership,
         headroom: impl FnOnce() -> Option<Headroom>,
         covers: impl FnOnce(&'a std::sync::Arc<Resources>, &Resources) -> bool,
-    ) -> Result<Portion, SkipRule> {
+    ) -> Result<Portion, Miss> {
         if let Some(rule) = self.page.unsuited(self.agent, membership) {
-            return Err(rule);
+            return Err(rule.into());
         }
         if membership.demand().is_some_and(|demand| demand.together_until().is_some()) {
-            return Err(SkipRule::NotTogether);
+            return Err(SkipRule::NotTogether.into());
         }
         let found = self.page.portion_for(key, membership, self.turns, headroom(), covers);
-        let unknown = |rule: &SkipRule| *rule == SkipRule::QuotaLimit && self.tree.limits_held();
-        found.map_err(|rule| if unknown(&rule) { SkipRule::ConsumptionUnknown } else { rule })
+        let limited = Miss::Rule(SkipRule::QuotaLimit);
+        let unknown = |miss: Miss| miss == limited && self.tree.limits_held();
+        found.map_err(|miss| if unknown(miss) { SkipRule::ConsumptionUnknown.into() } else { miss })
     }
 
     pub(super) fn headroom(self, membership: &Membership) -> Option<Headroom> {
-        self.tree.has_quota().then(|| self.tree.headroom_on(membership.node, self.page))
+        self.tree.has_limit().then(|| self.tree.headroom_on(membership.node, self.page))
     }
 }
 

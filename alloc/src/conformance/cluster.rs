@@ -56,8 +56,13 @@ pub(super) fn agent_id(number: u64) -> AgentId {
 
 impl Cluster {
     pub(super) fn new(policy: Box<dyn Policy>, offers: OfferMode, seed: u64) -> Self {
+        Self::with(Options { policy, offers, ..Options::default() }, seed)
+    }
+
+    /// With such options, but for what operators have set now and then.
+    pub(super) fn with(mut options: Options, seed: u64) -> Self {
+        let offers = options.offers;
         // Sometimes operators have set what is worth an offer, and what shares leave out.
-        let mut options = Options { policy, offers, ..Options::default() };
         if seed.is_multiple_of(4) {
             options.min_allocatable = "cpus:1;mem:200|disk:90".parse().expect("amounts");
             options.shares_exclude = [ResourceName::Gpus, ResourceName::Disk].into();

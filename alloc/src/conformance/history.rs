@@ -159,6 +159,41 @@ pub(super) fn history(chance: &mut Chance, agents: usize, steps: usize) -> Vec<S
     history
 }
 
+/// The same history when all roles are one.
+pub(super) fn in_one_role(history: &mut [Step]) {
+    let one = Role::default;
+    let all_in_one = |roles: &mut BTreeSet<Role>| {
+        if !roles.is_empty() {
+            *roles = [one()].into();
+        }
+    };
+    for step in history {
+        match step {
+            Step::Role(role, _)
+            | Step::Framework(_, FrameworkStep::Wish(role, _) | FrameworkStep::Ask { role, .. })
+            | Step::Ledger(LedgerStep::Adopt { role, .. }) => *role = one(),
+            Step::Framework(_, FrameworkStep::Subscribe { roles, suppressed, .. }) => {
+                all_in_one(roles);
+                all_in_one(suppressed);
+            }
+            Step::Framework(_, FrameworkStep::Suppress(roles) | FrameworkStep::Revive(roles)) => {
+                all_in_one(roles);
+            }
+            Step::Framework(_, FrameworkStep::Remove | FrameworkStep::Activate(_))
+            | Step::Ledger(
+                LedgerStep::Accept { .. }
+                | LedgerStep::Decline { .. }
+                | LedgerStep::EndTask { .. }
+                | LedgerStep::TakeBack { .. }
+                | LedgerStep::Convert { .. },
+            )
+            | Step::Agent(_)
+            | Step::Wait { .. }
+            | Step::Run => {}
+        }
+    }
+}
+
 /// Everything is offered to some when others come who are guaranteed a part of it.
 fn lend(chance: &mut Chance, history: &mut Vec<Step>) {
     history.push(Step::Run);

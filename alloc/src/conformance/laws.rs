@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::{
     Chance,
     cluster::Cluster,
-    history::{AgentStep, FrameworkStep, Step, history},
+    history::{AgentStep, FrameworkStep, Step, history, in_one_role},
 };
-use crate::{Grant, OfferMode, Policy, policy::Drf};
+use crate::{Grant, OfferMode, Options, Policy, policy::Drf};
 
 /// The most agents in a history.
 const AGENTS_MAX: usize = 200;
@@ -25,7 +25,11 @@ pub fn check(policy: impl Fn() -> Box<dyn Policy>, cases: u64) {
         // Mostly few agents, on which everybody meets everybody.
         let agents =
             if chance.once_in(8) { 1 + chance.below(AGENTS_MAX) } else { 1 + chance.below(8) };
-        let steps = history(&mut chance, agents, 60);
+        let mut steps = history(&mut chance, agents, 60);
+        // With one role there are no levels, and runs have short cuts.
+        if chance.once_in(4) {
+            in_one_role(&mut steps);
+        }
         let offers = if chance.once_in(4) { OfferMode::Optimistic } else { OfferMode::Exclusive };
         let play = |from_scratch| play(&policy, offers, case, &steps, from_scratch);
         let grants = play(false);
@@ -55,7 +59,10 @@ fn play(
     steps: &[Step],
     from_scratch: bool,
 ) -> Vec<Grant> {
-    let mut cluster = Cluster::new(policy(), offers, seed);
+    // Nor does it matter whether the few who have not refused are looked for.
+    let few_left_from = if from_scratch { usize::MAX } else { 1 };
+    let options = Options { policy: policy(), offers, few_left_from, ..Options::default() };
+    let mut cluster = Cluster::with(options, seed);
     cluster.from_scratch = from_scratch;
     for step in steps {
         cluster.step(step);

@@ -6,7 +6,7 @@ use meshos_protocol::{
     time::Mono,
 };
 
-use super::{FRESH, Kind, LISTS, NEEDY, Node, Tree, WAITING};
+use super::{FRESH, Kind, LISTS, NEEDY, Node, Tree, WAITING, WEIGHT_DEFAULT_MILLIS};
 use crate::{arena::Key, decay::Past, policy::Policy};
 
 /// A change of what a party holds.
@@ -48,7 +48,11 @@ impl Tree {
 
     pub(crate) fn set_weight(&mut self, role: &Role, weight_millis: u64) {
         let weight_millis = weight_millis.max(1);
-        self.settings.weights.insert(role.clone(), weight_millis);
+        if weight_millis == WEIGHT_DEFAULT_MILLIS {
+            self.settings.weights.remove(role);
+        } else {
+            self.settings.weights.insert(role.clone(), weight_millis);
+        }
         if let Some(nodes) = self.roles.get(role) {
             self.change_role(nodes.role, |node| node.weight_millis = weight_millis);
         }
@@ -67,11 +71,15 @@ impl Tree {
 
     /// More or less is in the cluster.
     pub(crate) fn change_total(&mut self, added: &Resources, removed: &Resources) {
+        let before = self.total.clone();
         add(&mut self.total, added);
         subtract(&mut self.total, removed);
         self.change_reserved(added, removed);
-        self.refresh_shared_out();
-        self.stale = true;
+        // What is reserved or made a volume is there as it was.
+        if self.total != before {
+            self.refresh_shared_out();
+            self.stale = true;
+        }
     }
 
     /// Works out what shares are shares of.

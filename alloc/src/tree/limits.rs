@@ -16,7 +16,7 @@ use crate::{
 
 /// What offers that are wanted back change in what roles consume: those who borrow lose them, and those
 /// who are guaranteed them get what they can use of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Moves {
     gained: BTreeMap<Role, ScalarQuantities>,
     lost: BTreeMap<Role, ScalarQuantities>,
@@ -61,6 +61,7 @@ impl Tree {
             Some(quota) => drop(self.settings.quotas.insert(role.clone(), quota.clone())),
             None => drop(self.settings.quotas.remove(role)),
         }
+        self.limited = self.settings.quotas.values().any(|quota| !quota.limit.is_empty());
         if let Some(nodes) = self.roles.get(role).copied() {
             self.nodes[nodes.role].quota = quota.map(Box::new);
             self.refresh_unmet(nodes.role);
@@ -68,8 +69,8 @@ impl Tree {
     }
 
     /// Whether any role has a limit.
-    pub(crate) fn has_quota(&self) -> bool {
-        !self.settings.quotas.is_empty()
+    pub(crate) fn has_limit(&self) -> bool {
+        self.limited
     }
 
     /// What a role consumes: see [`Quota`].
@@ -113,23 +114,30 @@ impl Tree {
     /// How much more a framework may have of the unreserved pool before a role above it meets its
     /// limit.
     pub(crate) fn headroom(&self, framework: Key<Node>) -> Headroom {
-        self.headroom_beside(framework, |_, _| None)
+        self.headroom_after(framework, &Moves::default())
+    }
+
+    /// The same after such moves: what comes back of a role is no part of what those above it consume.
+    pub(crate) fn headroom_after(&self, framework: Key<Node>, moves: &Moves) -> Headroom {
+        self.headroom_beside(framework, moves, |_, _| None)
     }
 
     /// The same of one agent: where its role consumes no more by being offered all that is free there
     /// than it may, because others in it are offered the same, there is no limit.
     pub(crate) fn headroom_on(&self, framework: Key<Node>, page: &Agent) -> Headroom {
-        self.headroom_beside(framework, |role, name| page.not_promised(role, name))
+        let moves = Moves::default();
+        self.headroom_beside(framework, &moves, |role, name| page.not_promised(role, name))
     }
 
     /// `most` answers how much more a role could consume of a resource at all, if that is known.
     fn headroom_beside(
         &self,
         framework: Key<Node>,
+        moves: &Moves,
         most: impl Fn(&Role, &ResourceName) -> Option<Amount>,
     ) -> Headroom {
         let mut headroom = Headroom::default();
-        if !self.has_quota() {
+        if !self.has_limit() {
             return headroom;
         }
         for (role, node, quota) in self.quotas_above(framework) {
@@ -138,7 +146,8 @@ impl Tree {
                     headroom.narrow(name, Amount::ZERO);
                     continue;
                 }
-                let rest = limit.remaining_after(self.consumed(role, node, name));
+                let consumed = moves.after(role, name, self.consumed(role, node, name));
+                let rest = limit.remaining_after(consumed);
                 if most(role, name).is_none_or(|most| most > rest) {
                     headroom.narrow(name, rest);
                 }
@@ -159,7 +168,7 @@ impl Tree {
 
     /// Whether a role or one above it exceeds its limit.
     pub(crate) fn exceeds_limit(&self, role: &Role) -> bool {
-        self.has_quota()
+        self.has_limit()
             && role.with_those_above().any(|role| {
                 let Some(quota) = self.settings.quotas.get(&role) else { return false };
                 let consumed = self.consumption(&role);

@@ -108,17 +108,20 @@ impl Tree {
         taker.zip(used)
     }
 
-    /// The same when only these frameworks can have a use for it. All others are passed over, unless
-    /// levels are rescaled.
+    /// Whether a few can be put in order without all others: not while levels are rescaled.
+    pub(crate) fn takes_few(&self) -> bool {
+        !self.rescaling
+    }
+
+    /// The same as [`Tree::next`] when only these frameworks can have a use for it, see [`Tree::takes_few`]. All others are
+    /// passed over.
     pub(crate) fn next_among<T>(
         &self,
         scope: Scope,
         among: impl Iterator<Item = Key<Node>>,
         mut useful: impl FnMut(Key<Membership>) -> Option<T>,
     ) -> Option<(Key<Membership>, T)> {
-        if self.rescaling {
-            return self.next(scope, useful);
-        }
+        debug_assert!(self.takes_few(), "levels are counted for all of those who wait");
         let list = list_of(scope);
         let ways = self.ways_to(among, list);
         let mut used = None;

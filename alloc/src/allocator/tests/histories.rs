@@ -86,7 +86,10 @@ struct History {
 impl History {
     fn new(seed: u64) -> Self {
         Self {
-            allocator: Allocator::new(Options { split: None, ..Options::default() }, seed),
+            allocator: Allocator::new(
+                Options { split: None, few_left_from: 1, ..Options::default() },
+                seed,
+            ),
             reference: Reference::default(),
             now: Mono(0),
             offers: Vec::new(),

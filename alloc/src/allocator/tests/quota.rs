@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use meshos_protocol::{
     attributes::Attributes,
+    framework::Capabilities,
     ids::FrameworkId,
+    resources::Resources,
+    time::Mono,
     wishes::{OfferWishes, ResourceRequest},
 };
 
 use super::support::{Cluster, agent, resources, role};
-use crate::{Options, Quota, QuotaError, Rescind, RescindCause, SkipRule};
+use crate::{Grant, Options, Quota, QuotaError, Rescind, RescindCause, SkipRule};
 
 fn quota(guarantee: &str, limit: &str) -> Quota {
     let limit = resources(limit).quantities();
@@ -71,6 +74,35 @@ fn what_is_asked_for_is_offered_though_a_limit_leaves_nothing_of_something_else(
         let offered = cluster.run().into_iter().map(|grant| grant.resources.to_string());
         let wanted: &[&str] = if demand { &["cpus:1"] } else { &[] };
         assert_eq!(offered.collect::<Vec<_>>(), wanted);
+    }
+}
+
+/// What the borrower is offered counts for the limit above both, until it comes back.
+#[test]
+fn what_is_guaranteed_comes_back_within_the_limit_of_the_role_above() {
+    for together in [false, true] {
+        let mut cluster = Cluster::new();
+        set(&mut cluster, "a", "", "cpus:4");
+        set(&mut cluster, "a/safe", "cpus:3", "");
+        cluster.add_framework(1, &["a/lender"]);
+        cluster.add_agent(1, "cpus:4;mem:4096");
+        let lent = cluster.run().remove(0);
+        let capabilities = Capabilities { gang_offers: true, ..Capabilities::default() };
+        cluster.add_capable(2, &["a/safe"], capabilities);
+        let until = together.then_some(Mono(60_000));
+        let wanted = [ResourceRequest::new(resources("cpus:1.5;mem:64"), 2)];
+        let allocator = &mut cluster.allocator;
+        allocator.set_demand(FrameworkId(2), &role("a/safe"), &wanted, until).unwrap();
+        assert_eq!(cluster.run(), []);
+        let rescinds = cluster.allocator.take_rescinds();
+        assert_eq!(rescinds.len(), 1, "together: {together}");
+        assert_eq!(rescinds[0].framework, lent.framework);
+        assert_eq!(rescinds[0].cause, RescindCause::Guarantee);
+        cluster.decline(&lent, None);
+        let safe = |grant: &Grant| grant.framework == FrameworkId(2);
+        let offered: Resources =
+            cluster.run().into_iter().filter(safe).map(|it| it.resources).sum();
+        assert_eq!(offered, resources("cpus:3;mem:128"));
     }
 }
 

@@ -65,7 +65,7 @@ impl Cluster {
     }
 
     pub(super) fn seeded(seed: u64) -> Self {
-        Self::with(Options { split: None, ..Options::default() }, seed)
+        Self::with(Options { split: None, few_left_from: 1, ..Options::default() }, seed)
     }
 
     pub(super) fn with(options: Options, seed: u64) -> Self {

@@ -134,7 +134,7 @@ impl Cluster {
                     if !self.account.suits(agent, &total, member) {
                         continue;
                     }
-                    let room = consumption.room(&member.1);
+                    let room = consumption.room_without(&member.1, (&holder.1, pool));
                     let Some(portion) = self.portion(member, &(pool + &free), &room) else {
                         continue;
                     };

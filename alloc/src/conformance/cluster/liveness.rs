@@ -42,10 +42,21 @@ impl Consumption<'_> {
 
     /// How much more a role may have of what is limited.
     pub(super) fn room(&self, role: &Role) -> BTreeMap<ResourceName, Amount> {
+        self.room_without(role, (role, &Resources::new()))
+    }
+
+    /// The same when another role has given so much back.
+    pub(super) fn room_without(
+        &self,
+        role: &Role,
+        (other, back): (&Role, &Resources),
+    ) -> BTreeMap<ResourceName, Amount> {
         let mut room = BTreeMap::new();
         for role in role.with_those_above() {
+            let counts = role == *other || role.is_ancestor_of(other);
             for (name, limit) in self.quotas.get(&role).into_iter().flat_map(|quota| &quota.limit) {
-                let left = limit.remaining_after(self.of(&role, name));
+                let back = if counts { back.amount_of(name) } else { Amount::ZERO };
+                let left = limit.remaining_after(self.of(&role, name).remaining_after(back));
                 let least = room.entry(name.clone()).or_insert(left);
                 *least = left.min(*least);
             }
