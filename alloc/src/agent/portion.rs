@@ -188,16 +188,21 @@ impl Agent {
         lent: &Resources,
         headroom: Headroom,
     ) -> Option<Resources> {
-        let available = self.available_with(key, lent).ok()?;
-        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
-        let open = match self.filters.standing(key, membership) {
-            Standing::Open | Standing::TurnTaken { revived: true } => true,
-            // Whoever has refused a remainder has not refused all.
-            Standing::Refused(_, refused) => !refused.contains(&resources),
+        let refused = match self.filters.standing(key, membership) {
+            Standing::Open | Standing::TurnTaken { revived: true } => None,
+            Standing::Refused(_, refused) => Some(refused),
             // Others have gone first: they are offered it now.
-            Standing::TurnTaken { revived: false } => false,
+            Standing::TurnTaken { revived: false } => return None,
         };
-        open.then_some(resources)
+        let available = self.available_with(key, lent).ok()?;
+        // Whoever has refused a remainder has not refused all.
+        let refuses =
+            |resources: &Resources| refused.is_some_and(|refused| refused.contains(resources));
+        if refuses(&available) {
+            return None;
+        }
+        let (resources, _) = self.cut(&available, membership, Some(headroom)).ok()?;
+        (!refuses(&resources)).then_some(resources)
     }
 
     /// What of resources a membership wants and may have, and which requests that is for.

@@ -63,14 +63,36 @@ impl Tree {
     /// Keeps what a role has used, so that leaving and coming back does not clear it. Frameworks that
     /// leave seldom come back.
     pub(super) fn remember(&mut self, node: &mut Node) {
-        if matches!(node.kind, Kind::Framework(..)) || self.remembered.len() >= REMEMBERED_MAX {
+        if matches!(node.kind, Kind::Framework(..)) {
             return;
         }
         if let Some(past) = node.past.take()
             && let Some(user) = self.user(&node.kind, node.parent)
+            && self.makes_room(&past)
         {
             self.remembered.insert(user, *past);
         }
+    }
+
+    /// Forgets who has used least where too many are remembered. Returns whether there is room then for one that
+    /// has used so much.
+    fn makes_room(&mut self, past: &Past) -> bool {
+        if self.remembered.len() < REMEMBERED_MAX {
+            return true;
+        }
+        self.fade_remembered();
+        if self.remembered.len() < REMEMBERED_MAX {
+            return true;
+        }
+        let shares = self.remembered.iter();
+        let shares = shares.map(|(user, past)| (self.share_of_past(past.amounts()), user));
+        let Some((least, user)) = shares.min() else { return false };
+        let user = user.clone();
+        let more = self.share_of_past(past.amounts()) > least;
+        if more {
+            self.remembered.remove(&user);
+        }
+        more
     }
 
     /// The past with which a node begins, if any counts.

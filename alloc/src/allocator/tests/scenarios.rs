@@ -397,6 +397,9 @@ fn roles_show_what_they_hold_and_their_weights() {
     cluster.add_agent(1, "cpus:4;mem:4096");
     cluster.allocator.set_weight(&role("idle"), 500);
     cluster.allocator.set_weight(&role("a"), 2000);
+    // The default is nothing to be remembered.
+    cluster.allocator.set_weight(&role("once"), 3000);
+    cluster.allocator.set_weight(&role("once"), 1000);
     cluster.add_framework(1, &["a/b"]);
     let grant = cluster.run().remove(0);
     cluster.accept_text(&grant, "cpus:1;mem:1024");

@@ -367,6 +367,32 @@ fn those_who_used_most_are_told_of_when_not_all_can_be() {
     assert!(!told[&role("a")].used.is_empty() && told[&role("a")].own.is_empty());
 }
 
+/// Frameworks with roles of their own come and go by the thousand.
+#[test]
+fn who_used_much_is_remembered_though_many_who_used_little_have_left() {
+    let mut cluster = Cluster::with(by_the_hour(), 1);
+    cluster.add_agent(1, "cpus:400;mem:400");
+    let mut use_and_leave = |number: u64, name: &str, used: &str| {
+        let used = resources(used);
+        let framework = FrameworkId(number);
+        cluster.add_framework(number, &[name]);
+        cluster.allocator.add_allocated(agent(1), framework, &role(name), &used);
+        cluster.now = Mono(cluster.now.0 + 60_000);
+        cluster.allocator.advance(cluster.now);
+        cluster.allocator.recover_allocated(agent(1), framework, &role(name), &used);
+        cluster.allocator.remove_framework(framework);
+    };
+    for number in 0..5_200 {
+        use_and_leave(number, &format!("job-{number}"), "cpus:1");
+    }
+    use_and_leave(6_000, "large", "cpus:100");
+    use_and_leave(6_001, "small", "cpus:0.001");
+    let told = cluster.allocator.past_use(100_000);
+    assert!(told.contains_key(&role("large")));
+    assert!(!told.contains_key(&role("small")), "less than that of all who are remembered");
+    assert!(told.len() <= 5_000, "{}", told.len());
+}
+
 #[test]
 fn a_policy_that_does_not_count_the_past_tells_none() {
     let mut cluster = cluster_with_a_past();
