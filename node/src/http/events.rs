@@ -26,7 +26,7 @@ use warp::{
 
 use super::{
     idle::Connection,
-    reads::{PIECE_BYTES, read_of},
+    reads::{PIECE_BYTES, TAKE_LIMIT, read_of, sending_limit},
     routes::{Answers, Handler},
 };
 use crate::{
@@ -36,10 +36,6 @@ use crate::{
 
 /// Streams of events that a node holds.
 pub(super) const STREAMS_MAX: usize = 32;
-/// How long a client may take nothing at all.
-const TAKE_LIMIT: Duration = Duration::from_secs(60);
-/// So many bytes of a record a client takes in a second at least, or it is cut off: what waits for it others cannot use.
-const RATE_MIN: usize = 64 << 10;
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -103,11 +99,6 @@ async fn told(answer: Answer, held: Option<Permit>) -> Result<(String, VecDeque<
     read.ok_or_else(|| Answer::plain(503, "the leader's answer cannot be read"))
 }
 
-/// How long a record of so many bytes may take.
-fn record_limit(bytes: usize) -> Duration {
-    TAKE_LIMIT + Duration::from_secs(u64::try_from(bytes / RATE_MIN).unwrap_or(u64::MAX))
-}
-
 /// Hands a record over in pieces; says whether each of them and all together were taken in time.
 async fn hand_over(
     mut record: Bytes,
@@ -143,7 +134,7 @@ impl<A: Answers> Events<A> {
                 record = self.next() => record,
             };
             let Some(record) = record else { return };
-            let limits = (TAKE_LIMIT, record_limit(record.len()));
+            let limits = (TAKE_LIMIT, sending_limit(record.len()));
             if !hand_over(record, &taken, limits).await {
                 // Half a record is no end that a client would understand, and what it has not taken is in memory.
                 connection.iter().for_each(Connection::cut);

@@ -1,11 +1,12 @@
 //! Requests of tools made for Mesos, and answers in the form that whoever asks wants: compressed, or as a script for a
 //! page.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
 use meshos_mesos::codec::Media;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use warp::{
     Reply as _,
     http::{
@@ -207,9 +208,9 @@ impl<A: Answers> Handler<A> {
     pub(super) async fn read_older(
         &self,
         method: &Method,
-        (path, here): (&str, &str),
-        query: &str,
+        (path, here, query): (&str, &str, &str),
         headers: &HeaderMap,
+        connection: Option<Connection>,
     ) -> Response {
         let methods = NOT_BY_POST.iter().find(|(path, _)| *path == here);
         let methods = methods.map_or(READ, |(_, methods)| methods);
@@ -219,8 +220,8 @@ impl<A: Answers> Handler<A> {
                 self.respond_held(may, None)
             }
             Ok(Some((call, wanted))) => {
-                let (answer, held) = self.answer_held(call, wanted).await;
-                self.respond_held(answer, held)
+                let made = self.answer_held(call, wanted).await;
+                self.respond_long(made, connection)
             }
             Err(refused) => self.refuse(refused, methods),
         }
@@ -237,8 +238,18 @@ impl<A: Answers> Handler<A> {
     }
 
     pub(super) fn respond_held(&self, answer: Answer, held: Option<Permit>) -> Response {
+        self.respond_long((answer, held), None)
+    }
+
+    /// The same over a connection that is cut off when it takes the answer too slowly.
+    fn respond_long(
+        &self,
+        (answer, held): (Answer, Option<Permit>),
+        connection: Option<Connection>,
+    ) -> Response {
         self.answers.answered(answer.status);
-        respond_in_pieces(answer, held)
+        let limit = sending_limit(answer.body.len());
+        respond_in_pieces(answer, held, connection.map(|connection| (connection, limit)))
     }
 
     /// The call that a request stands for; none when it only asks what may be asked.
@@ -288,8 +299,8 @@ impl<A: Answers> Handler<A> {
             Ok(Asked::Watch(media, principal)) => self.watch(media, principal, connection).await,
             Ok(Asked::Read(call)) => {
                 let wanted = Wanted::of_mesos(headers);
-                let (answer, held) = self.answer_held(call, wanted).await;
-                self.respond_held(answer, held)
+                let made = self.answer_held(call, wanted).await;
+                self.respond_long(made, connection)
             }
             Err(refused) => self.refuse(refused, "POST"),
         }
@@ -365,8 +376,47 @@ pub(super) fn read_of(path: String, principal: String) -> Call {
     Call { method: "GET".to_owned(), path, principal, body: Vec::new(), forwarded: false }
 }
 
-/// A response whose memory is held until it is sent: until the connection has let go of the last piece.
-fn respond_in_pieces(mut answer: Answer, held: Option<Permit>) -> Response {
+/// How long a client may take nothing at all of what is sent to it.
+pub(super) const TAKE_LIMIT: Duration = Duration::from_secs(60);
+/// So many bytes a client takes in a second at least, or it is cut off: the memory of what waits for it others cannot use.
+const RATE_MIN: usize = 64 << 10;
+
+/// How long it may take to send so many bytes.
+pub(super) fn sending_limit(bytes: usize) -> Duration {
+    TAKE_LIMIT + Duration::from_secs(u64::try_from(bytes / RATE_MIN).unwrap_or(u64::MAX))
+}
+
+/// Bytes of which it is told when they are sent: when the connection has let go of the last part of them.
+struct Watched {
+    bytes: Bytes,
+    _sent: DropGuard,
+}
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Has a connection cut off unless these bytes are sent within a time.
+fn sent_within(bytes: Bytes, (connection, limit): (Connection, Duration)) -> Bytes {
+    let sent = CancellationToken::new();
+    let watched = Watched { bytes, _sent: sent.clone().drop_guard() };
+    tokio::spawn(async move {
+        if tokio::time::timeout(limit, sent.cancelled()).await.is_err() {
+            tracing::debug!(?limit, "a client takes its answer too slowly: it is cut off");
+            connection.cut();
+        }
+    });
+    Bytes::from_owner(watched)
+}
+
+/// A response whose memory is held until it is sent, perhaps over a connection that must take it within a time.
+fn respond_in_pieces(
+    mut answer: Answer,
+    held: Option<Permit>,
+    within: Option<(Connection, Duration)>,
+) -> Response {
     let body = std::mem::take(&mut answer.body);
     let mut response = super::routes::respond(answer, super::routes::REALM);
     let length = body.len();
@@ -377,6 +427,10 @@ fn respond_in_pieces(mut answer: Answer, held: Option<Permit>) -> Response {
     let body = match held {
         Some(held) => held.hold(body),
         None => Bytes::from(body),
+    };
+    let body = match within {
+        Some(within) => sent_within(body, within),
+        None => body,
     };
     let pieces = stream::unfold(body, |mut rest| async move {
         if rest.is_empty() {
@@ -393,6 +447,7 @@ fn respond_in_pieces(mut answer: Answer, held: Option<Permit>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
 
     fn headers(of: &[(&'static str, &'static str)]) -> HeaderMap {
         of.iter()
@@ -473,5 +528,31 @@ mod tests {
         assert!(!may(&[("referer", "http://evil.example/node:5050")]));
         assert!(!may(&[("referer", "http://node:5051/")]));
         assert!(!may(&[("user-agent", "Mozilla/5.0")]));
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_long_answer_too_slowly_is_cut_off() {
+        use futures_util::FutureExt as _;
+        const LONG: usize = 4 * PIECE_BYTES;
+        let memory = Budget::new(2 * LONG);
+        let respond = async |limit| {
+            let held = memory.take(LONG).await.unwrap();
+            let connection = Connection::new();
+            let answer = Answer::of_media("application/json", vec![b'1'; LONG]);
+            let within = Some((connection.clone(), limit));
+            (respond_in_pieces(answer, Some(held), within), connection)
+        };
+        let (slow, cut) = respond(Duration::from_millis(20)).await;
+        tokio::time::timeout(Duration::from_secs(60), cut.is_cut()).await.unwrap();
+        assert!(memory.take(2 * LONG).now_or_never().is_none(), "until the connection is closed");
+        drop(slow);
+        let (prompt, kept) = respond(Duration::from_secs(3_600)).await;
+        drop(prompt);
+        // Everything is told as sent, and nobody waits for it any more.
+        assert!(memory.take(2 * LONG).now_or_never().is_some());
+        assert!(kept.is_cut().now_or_never().is_none());
+        assert_eq!(sending_limit(0), TAKE_LIMIT);
+        let seconds = u64::try_from(ANSWER_BYTES_MAX >> 16).unwrap();
+        assert_eq!(sending_limit(ANSWER_BYTES_MAX), TAKE_LIMIT + Duration::from_secs(seconds));
     }
 }

@@ -154,7 +154,8 @@ impl<A: Answers> Handler<A> {
             return self.change_by_older(asked, request, &headers, body).await;
         }
         if let Some(here) = self.mesos_path(path.as_str()) {
-            return self.read_older(&method, (path.as_str(), here), &query, &headers).await;
+            let asked = (path.as_str(), here, query.as_str());
+            return self.read_older(&method, asked, &headers, connection).await;
         }
         let wanted = Wanted::of(&headers);
         let answer = match self.call(method, &path, &query, &headers, body).await {

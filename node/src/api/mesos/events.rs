@@ -203,7 +203,12 @@ fn written(seen: &View, view: &View, media: Media, bytes_max: usize) -> Option<V
 
 #[cfg(test)]
 mod tests {
-    use meshos_protocol::ids::{ClusterId, Fence, NodeId};
+    use meshos_control::master::TaskView;
+    use meshos_protocol::{
+        ids::{AgentId, ClusterId, Fence, FrameworkId, NodeId, TaskId},
+        task::TaskState,
+        time::Wall,
+    };
 
     use super::*;
 
@@ -229,6 +234,47 @@ mod tests {
         assert!(Arc::ptr_eq(&watched.seen(two, now).unwrap(), &first));
         // Another leader counts from one, too.
         assert!(watched.seen(Cursor { term: 4, ..two }, now).is_none());
+    }
+
+    fn task(name: &str) -> TaskView {
+        let node_id = NodeId::from_bits(1);
+        TaskView {
+            id: TaskId::new(name).unwrap(),
+            framework_id: FrameworkId(1),
+            agent_id: AgentId::new(node_id, 1),
+            node_id,
+            name: String::new(),
+            role: Default::default(),
+            resources: Default::default(),
+            extras: None,
+            state: TaskState::Staging,
+            reason: None,
+            message: "".into(),
+            exit: None,
+            healthy: None,
+            check_status: None,
+            launched_at: None,
+            launched_here: true,
+            started_at: None,
+            changed_at: Wall(0),
+            ended_told: None,
+        }
+    }
+
+    #[test]
+    fn news_are_told_within_their_bound_or_not_at_all() {
+        let seen = view(3);
+        let of = |count: usize| {
+            let tasks = (0..count).map(|number| task(&format!("t-{number}"))).collect();
+            View { tasks, ..View::clone(&seen) }
+        };
+        for media in [Media::Json, Media::Protobuf] {
+            let one = written(&seen, &of(1), media, NEWS_BYTES_MAX).unwrap();
+            assert_eq!(written(&seen, &seen, media, 0), Some(Vec::new()));
+            let all = written(&seen, &of(10), media, 10 * one.len()).unwrap();
+            assert_eq!(all.len(), 10 * one.len());
+            assert_eq!(written(&seen, &of(10), media, all.len() - 1), None);
+        }
     }
 
     #[test]

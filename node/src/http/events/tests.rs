@@ -133,6 +133,4 @@ async fn who_takes_a_record_too_slowly_is_cut_off() {
             () = client => {}
         }
     }
-    assert_eq!(record_limit(0), TAKE_LIMIT);
-    assert_eq!(record_limit(ANSWER_BYTES_MAX), TAKE_LIMIT + Duration::from_secs(1_024));
 }
