@@ -168,11 +168,14 @@ pub fn read_executor_call(media: Media, body: &[u8]) -> Result<schema::ExecutorC
 /// read on the spot.
 const OPERATOR_CALL_MEMORY_MAX: usize = 8 << 20;
 
-/// Reads a call of the operator API.
+/// Reads a call of the operator API of masters or of agents.
 ///
 /// # Errors
 /// When the bytes are no such message, or it would take too much memory.
-pub(crate) fn read_operator_call(media: Media, body: &[u8]) -> Result<schema::MasterCall, Refused> {
+pub(crate) fn read_operator_call<M: Message + FromJson + Default>(
+    media: Media,
+    body: &[u8],
+) -> Result<M, Refused> {
     let scale = Scale::of(body).within(OPERATOR_CALL_MEMORY_MAX);
     read_within(media, body, CALL, scale).map(|(call, _)| call)
 }
@@ -269,10 +272,15 @@ fn too_heavy(failed: &str, bytes_max: usize) -> Refused {
     Refused::new(TOO_LARGE, format!("{failed}: {why}"))
 }
 
+/// A message that can be written in either encoding.
+pub trait Outgoing: Message + Serialize {}
+
+impl<M: Message + Serialize> Outgoing for M {}
+
 /// The message in one encoding: JSON on one line and in ASCII, since clients count characters where
 /// they should count bytes.
 #[must_use]
-pub fn write<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {
+pub fn write<M: Outgoing>(media: Media, message: &M) -> Vec<u8> {
     match media {
         Media::Protobuf => message.encode_to_vec(),
         Media::Json => {
@@ -296,7 +304,7 @@ pub fn write_json<W: io::Write, T: Serialize>(writer: W, value: &T) -> serde_jso
 
 /// The message as a record of a stream.
 #[must_use]
-pub fn record<M: Message + Serialize>(media: Media, message: &M) -> Vec<u8> {
+pub fn record<M: Outgoing>(media: Media, message: &M) -> Vec<u8> {
     recordio::encode(&write(media, message))
 }
 

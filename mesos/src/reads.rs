@@ -3,9 +3,11 @@
 //! Everything is written row by row while it is sent: of a hundred thousand tasks only the one that is
 //! being written has a form of its own.
 
+pub mod agent_calls;
 mod agents;
 mod amounts;
 pub mod events;
+pub mod files;
 mod frameworks;
 mod maintenance;
 mod master;
@@ -26,7 +28,7 @@ pub use frameworks::frameworks;
 pub use maintenance::{OlderSchedule, OlderStatus, older_schedule, older_status};
 pub use master::{Build, Master, state, summary};
 pub use metrics::{Machine, metrics};
-pub use node::{Node, Usage, running};
+pub use node::{ContainerQuery, Node, Usage, running};
 pub use picture::Picture;
 pub(crate) use roles::has_quota;
 pub use roles::{quota, roles, weights};

@@ -7,11 +7,13 @@
 #[macro_use]
 mod declare;
 
+mod agent;
 mod call;
 mod common;
 mod container;
 mod event;
 mod executor;
+mod files;
 mod framework;
 mod maintenance;
 mod master;
@@ -22,11 +24,13 @@ mod resources;
 mod status;
 mod task;
 
+pub use agent::*;
 pub use call::*;
 pub use common::*;
 pub use container::*;
 pub use event::*;
 pub use executor::*;
+pub use files::*;
 pub use framework::*;
 pub use maintenance::*;
 pub use master::*;

@@ -12,6 +12,7 @@ use meshos_mesos::{
     convert::{framework, offer::Place, operation, task},
     executor::Session,
     operator::{self, Caller, Change, Older},
+    reads::files::{Attachment, Content, Portion, READ_BYTES_MAX, SandboxPath},
     recordio::{self, Decoder},
     schema, validate,
     zookeeper::{Connection, FRAME_BYTES_MAX, Frames, Sent, Tree},
@@ -70,6 +71,8 @@ const PIECES: &[&str] = &[
     "\"drain_agent\":{\"agent_id\":{\"value\":\"a\"},\"max_grace_period\":{\"seconds\":",
     "\"type\":\"RESERVE_RESOURCES\"",
     "\"reserve_resources\":{\"agent_id\":{\"value\":\"a\"}",
+    "\"type\":\"READ_FILE\"",
+    "\"read_file\":{\"path\":\"/slaves\",\"offset\":",
 ];
 
 fn text_of(picks: &[u8]) -> String {
@@ -140,6 +143,7 @@ fn check_operator_call(media: Media, bytes: &[u8]) {
 
 fn check(bytes: &[u8]) {
     for media in [Media::Json, Media::Protobuf] {
+        let _read = operator::read_agent(media, bytes);
         check_operator_call(media, bytes);
         check_executor_call(media, bytes);
         if let Ok((call, _)) = codec::read_call(media, bytes) {
@@ -184,6 +188,53 @@ fn fuzz_older_endpoints() {
                 });
             }
         }
+    });
+}
+
+/// Pieces of paths.
+const PARTS: &[&str] = &[
+    "/",
+    "..",
+    ".",
+    "slaves",
+    "frameworks",
+    "executors",
+    "runs",
+    "latest",
+    "00000000-0000-0000-0000-0000000000ab-0007",
+    "00000000-0000-0000-0000-0000000000ab-Saaaaaaaaaaab.1",
+    "t1-1",
+    "F7",
+    "\u{fc}",
+    "\0",
+];
+
+#[test]
+fn fuzz_paths_of_sandboxes() {
+    let cluster = ClusterId::from_u128(0xab);
+    let known =
+        format!("/slaves/{0}-Saaaaaaaaaaab.1/frameworks/{0}-0007/executors/e/runs/t1-1", cluster);
+    bolero::check!().with_test_time(TEST_TIME).for_each(|picks: &[u8]| {
+        let of_parts = |part: &u8| PARTS[usize::from(*part) % PARTS.len()];
+        let parts: String = picks.iter().map(of_parts).collect();
+        let bytes = String::from_utf8_lossy(picks);
+        for path in [&*bytes, &parts, &format!("{known}/{parts}"), &format!("{known}{bytes}")] {
+            let read = [SandboxPath::read(cluster, path), SandboxPath::below_root(path)];
+            for path in read.into_iter().flatten() {
+                let plain = |part: &str| !matches!(part, "." | "..") && !part.contains('\0');
+                assert!(path.within.split('/').all(plain), "{path:?}");
+                assert!(!path.within.starts_with('/'), "{path:?}");
+                assert_eq!(SandboxPath::read(cluster, &path.text(cluster)), Ok(path));
+            }
+        }
+        let (offset, length) = (Some(&*bytes), Some(parts.as_str()));
+        if let Ok(portion) = Portion::read(offset, length) {
+            assert!(portion.length <= READ_BYTES_MAX);
+        }
+        let content = Content { offset: 1, bytes: picks.to_vec(), size: u64::MAX };
+        assert!(serde_json::to_vec(&content.older()).is_ok());
+        let disposition = Attachment::of(&bytes).disposition;
+        assert!(disposition.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{disposition}");
     });
 }
 

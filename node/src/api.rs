@@ -33,6 +33,8 @@ mod voters;
 
 pub(crate) use call::{Answer, Call};
 pub(crate) use executor::ExecutorRequest;
-pub(crate) use mesos::{ANSWER_BYTES_MAX, OlderChange, OperatorCall};
+pub(crate) use mesos::{
+    ANSWER_BYTES_MAX, FileFacts, OlderChange, OperatorApi, OperatorCall, PIECE_BYTES,
+};
 pub(crate) use scheduler::{Body, Scheduled, SchedulerRequest};
 pub(crate) use service::{Api, Options};

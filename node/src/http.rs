@@ -9,6 +9,7 @@
 
 mod address;
 mod changes;
+mod downloads;
 mod events;
 mod executors;
 mod gate;

@@ -2,15 +2,17 @@
 
 use crate::{
     codec::{self, Media, Refused},
-    reads::{name_of, operator::Read},
+    reads::{files::FilesCall, name_of, operator::Read},
     schema::{MasterCall, MasterCallType as Call},
 };
 
 /// What a call asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Called {
     /// To be told something, from the leader's picture.
     Read(Read),
+    /// To be told of files.
+    Files(FilesCall),
     /// To be told what happens, as it happens: `SUBSCRIBE`.
     Watch,
     /// To change something, see [`super::Change`].
@@ -133,14 +135,12 @@ fn name(kind: Call) -> &'static str {
 }
 
 /// Calls behind which nothing stands, and why.
-const UNSUPPORTED: [(Call, &str); 5] = [
+const UNSUPPORTED: [(Call, &str); 3] = [
     (Call::Unknown, "its type is not known"),
     (
         Call::SetLoggingLevel,
         "how much is logged is said when a node is started, with the variable MESHOS_LOG",
     ),
-    (Call::ListFiles, "files are not told over this API; `meshos logs` shows what tasks wrote"),
-    (Call::ReadFile, "files are not told over this API; `meshos logs` shows what tasks wrote"),
     (Call::GetOperations, "operations that are on their way are not told"),
 ];
 
@@ -154,7 +154,7 @@ pub(super) fn absent(what: &str) -> Refused {
 /// # Errors
 /// When the bytes are no such message, something is missing in it, or the call is none that is answered here.
 pub fn read(media: Media, body: &[u8]) -> Result<(Called, MasterCall), Refused> {
-    let call = codec::read_operator_call(media, body)?;
+    let call: MasterCall = codec::read_operator_call(media, body)?;
     let kind = call.r#type.and_then(|number| Call::try_from(number).ok());
     let kind = kind.ok_or_else(|| absent("type"))?;
     if let Some(read) = Read::named(name(kind)) {
@@ -165,6 +165,14 @@ pub fn read(media: Media, body: &[u8]) -> Result<(Called, MasterCall), Refused> 
     }
     if kind == Call::Subscribe {
         return Ok((Called::Watch, call));
+    }
+    if kind == Call::ListFiles {
+        let list = call.list_files.clone().ok_or_else(|| absent("list_files"))?;
+        return Ok((Called::Files(FilesCall::list(list)), call));
+    }
+    if kind == Call::ReadFile {
+        let read = call.read_file.clone().ok_or_else(|| absent("read_file"))?;
+        return Ok((Called::Files(FilesCall::read(read)), call));
     }
     let Some(changing) = Changing::of(kind) else {
         let why = UNSUPPORTED.iter().find(|(of, _)| *of == kind).map_or("", |(_, why)| why);

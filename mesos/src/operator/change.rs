@@ -54,6 +54,7 @@ impl Change {
                 Ok(Self { changing, asked: asked(changing, &call, caller, view)? })
             }
             Called::Watch => Err(Refused::new(400, "Call SUBSCRIBE changes nothing")),
+            Called::Files(_) => Err(Refused::new(400, "Calls that read files change nothing")),
             Called::Read(read) => {
                 let why = format!("Call {} changes nothing", read.name());
                 Err(Refused::new(400, why))

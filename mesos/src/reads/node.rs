@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use meshos_control::agent::{ExecutorRecord, TaskRecord, View};
 use meshos_protocol::{
-    ids::{ClusterId, ContainerId, FrameworkId},
+    ids::{ClusterId, ContainerId, FrameworkId, TaskId},
     resources::{Amount, ResourceName, Resources},
     task::{CommandLine, TaskState},
     time::Wall,
@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::{
     agents::{capability_names, pid},
     amounts::{All, Reserved, ReservedFull, all, unreserved, unreserved_full},
+    files::{Run, SandboxPath},
     frameworks::Owned,
     master::Build,
     rows::{AttributeRows, DomainRow, LabelRow, domain, labels, seconds, state_name},
@@ -46,8 +47,6 @@ pub struct Node<'a> {
     pub leader: Option<String>,
     /// How it was started.
     pub flags: &'a BTreeMap<&'static str, String>,
-    /// Where the sandbox of a task or executor is.
-    pub sandbox: &'a dyn Fn(FrameworkId, &str, &ContainerId) -> String,
 }
 
 impl std::fmt::Debug for Node<'_> {
@@ -116,29 +115,29 @@ struct ExecutorRow<'a> {
 }
 
 /// A container and what runs in it: an executor, or the task that has none.
-struct Container<'a> {
-    framework: FrameworkId,
-    user: &'a str,
-    executor: Option<&'a ExecutorRecord>,
-    tasks: Vec<&'a TaskRecord>,
+pub(super) struct Container<'a> {
+    pub(super) framework: FrameworkId,
+    pub(super) user: &'a str,
+    pub(super) executor: Option<&'a ExecutorRecord>,
+    pub(super) tasks: Vec<&'a TaskRecord>,
 }
 
 impl<'a> Container<'a> {
-    fn id(&self) -> Option<&'a ContainerId> {
+    pub(super) fn id(&self) -> Option<&'a ContainerId> {
         let of_task = || self.tasks.first().map(|task| &task.container);
         self.executor.map(|executor| &executor.container).or_else(of_task)
     }
 
-    fn name(&self) -> &'a str {
+    pub(super) fn name(&self) -> &'a str {
         let of_task = || self.tasks.first().map(|task| task.launch.description.task_id.as_str());
         self.executor.map(|it| it.info.id.as_str()).or_else(of_task).unwrap_or_default()
     }
 
-    fn source(&self) -> &'a str {
+    pub(super) fn source(&self) -> &'a str {
         self.executor.map_or_else(|| self.name(), |executor| &executor.info.source)
     }
 
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         if let Some(executor) = self.executor {
             return executor.info.name.clone();
         }
@@ -153,7 +152,7 @@ impl<'a> Container<'a> {
     }
 
     /// What it holds: an executor's own, and that of the tasks that are not over.
-    fn resources(&self) -> Resources {
+    pub(super) fn resources(&self) -> Resources {
         let own = self.executor.map(|executor| executor.resources.clone()).unwrap_or_default();
         let live = self.tasks.iter().filter(|task| !task.state.is_terminal());
         live.fold(own, |sum, task| sum + &task.launch.description.resources)
@@ -166,8 +165,10 @@ impl<'a> Container<'a> {
     }
 }
 
-fn containers(view: &View) -> BTreeMap<(FrameworkId, &str), Container<'_>> {
-    let mut all: BTreeMap<(FrameworkId, &str), Container<'_>> = BTreeMap::new();
+type Containers<'a> = BTreeMap<(FrameworkId, &'a str), Container<'a>>;
+
+fn containers(view: &View) -> Containers<'_> {
+    let mut all = Containers::new();
     for executor in &view.executors {
         let record = executor.record.as_ref();
         let of = Container {
@@ -193,9 +194,34 @@ fn containers(view: &View) -> BTreeMap<(FrameworkId, &str), Container<'_>> {
 }
 
 impl Node<'_> {
+    /// What there is in containers here, by framework and container.
+    pub(super) fn containers(&self) -> Containers<'_> {
+        containers(self.view)
+    }
+
+    /// The steps that an agent knows of a task: when it began to run, and its newest one that nobody has acknowledged.
+    pub(super) fn steps(record: &TaskRecord) -> impl Iterator<Item = (TaskState, Wall)> {
+        let started = record.started_at.map(|at| (TaskState::Running, at));
+        let newest = record.unacknowledged.last().map(|last| (last.state, last.at));
+        let newest = newest.filter(|(state, _)| started.is_none() || *state != TaskState::Running);
+        started.into_iter().chain(newest)
+    }
+
     fn agent_text(&self) -> String {
         let agent = self.view.agent.map(|agent| ids::agent(self.cluster, agent));
         agent.and_then(|agent| agent.value).unwrap_or_default()
+    }
+
+    /// The path by which the sandbox is read.
+    fn directory(&self, of: &Container<'_>, container: &ContainerId) -> Option<String> {
+        let path = SandboxPath {
+            agent: self.view.agent,
+            framework: of.framework,
+            name: TaskId::new(of.name()).ok()?,
+            run: Run::Container(container.clone()),
+            within: String::new(),
+        };
+        Some(path.text(self.cluster))
     }
 
     fn framework_text(&self, id: FrameworkId) -> String {
@@ -218,9 +244,6 @@ impl Node<'_> {
                 healthy: healthy.filter(|_| state == record.state),
             }
         };
-        let started = record.started_at.map(|at| (TaskState::Running, at));
-        let newest = record.unacknowledged.last().map(|last| (last.state, last.at));
-        let newest = newest.filter(|(state, _)| started.is_none() || *state != TaskState::Running);
         TaskRow {
             id: description.task_id.as_str(),
             name: &description.name,
@@ -230,7 +253,7 @@ impl Node<'_> {
             state: state_name(record.state),
             resources: all(&description.resources),
             role: record.launch.role.as_str(),
-            statuses: started.into_iter().chain(newest).map(status).collect(),
+            statuses: Self::steps(record).map(status).collect(),
             user: None,
             labels: labels(&description.labels),
         }
@@ -239,7 +262,7 @@ impl Node<'_> {
     fn executor<'a>(&self, of: &Container<'a>) -> ExecutorRow<'a> {
         let container = of.id();
         let own = of.executor.map(|executor| executor.info.id.as_str());
-        let directory = container.map(|id| (self.sandbox)(of.framework, of.name(), id));
+        let directory = container.and_then(|id| self.directory(of, id));
         ExecutorRow {
             id: of.name(),
             name: of.title(),
@@ -310,10 +333,14 @@ impl Node<'_> {
         &'a self,
         usage: &'a BTreeMap<ContainerId, Usage>,
         with_status: bool,
-    ) -> impl Serialize + 'a {
+        only: &ContainerQuery,
+    ) -> impl Serialize + use<> {
         let mut rows = Vec::new();
         for of in containers(self.view).values() {
             let Some(id) = of.id() else { continue };
+            if !only.asks_for(id.as_str(), &self.framework_text(of.framework), of.name()) {
+                continue;
+            }
             let Some(used) = usage.get(id) else { continue };
             rows.push(ContainerRow {
                 executor_id: of.name().to_owned(),
@@ -322,10 +349,30 @@ impl Node<'_> {
                 source: of.source().to_owned(),
                 container_id: with_status.then(|| id.as_str().to_owned()),
                 status: with_status.then(|| status::container_status(Some(&self.place))),
-                statistics: Statistics::of(used, &of.resources()),
+                statistics: statistics(used, &of.resources()),
             });
         }
         rows
+    }
+}
+
+/// Which containers are asked for: all, but for what is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerQuery {
+    /// The container.
+    pub container: Option<String>,
+    /// Its framework.
+    pub framework: Option<String>,
+    /// Its executor.
+    pub executor: Option<String>,
+}
+
+impl ContainerQuery {
+    fn asks_for(&self, container: &str, framework: &str, executor: &str) -> bool {
+        let is = |wanted: &Option<String>, it| wanted.as_deref().is_none_or(|wanted| wanted == it);
+        is(&self.container, container)
+            && is(&self.framework, framework)
+            && is(&self.executor, executor)
     }
 }
 
@@ -366,49 +413,27 @@ struct ContainerRow {
     container_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<schema::ContainerStatus>,
-    statistics: Statistics,
+    statistics: schema::ResourceStatistics,
 }
 
-/// What it may use is what it was given; what is not known is left out.
-#[derive(Serialize)]
-struct Statistics {
-    timestamp: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpus_user_time_secs: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpus_system_time_secs: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpus_nr_throttled: Option<u64>,
-    cpus_limit: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mem_rss_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mem_total_bytes: Option<u64>,
-    mem_limit_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disk_limit_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    processes: Option<u64>,
-}
-
-impl Statistics {
-    fn of(usage: &Usage, given: &Resources) -> Self {
-        // To the millisecond, as all times here.
-        let seconds = |us: Option<u64>| us.map(|us| number::seconds(us / 1_000));
-        let bytes = |name| megabytes(given.amount_of(&name));
-        let disk = bytes(ResourceName::Disk);
-        Self {
-            timestamp: number::seconds(usage.at.0),
-            cpus_user_time_secs: seconds(usage.cpu_user_us),
-            cpus_system_time_secs: seconds(usage.cpu_system_us),
-            cpus_nr_throttled: usage.cpu_throttled_periods,
-            cpus_limit: number::double(given.cpus()),
-            mem_rss_bytes: usage.memory_bytes,
-            mem_total_bytes: usage.memory_bytes,
-            mem_limit_bytes: usage.memory_limit_bytes.unwrap_or_else(|| bytes(ResourceName::Mem)),
-            disk_limit_bytes: (disk > 0).then_some(disk),
-            processes: usage.processes,
-        }
+/// What a container uses. What it may use is what it was given; what is not known is left out.
+pub(super) fn statistics(usage: &Usage, given: &Resources) -> schema::ResourceStatistics {
+    // To the millisecond, as all times here.
+    let seconds = |us: Option<u64>| us.map(|us| number::seconds(us / 1_000));
+    let bytes = |name| megabytes(given.amount_of(&name));
+    let short = |count: Option<u64>| count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    let disk = bytes(ResourceName::Disk);
+    schema::ResourceStatistics {
+        timestamp: Some(number::seconds(usage.at.0)),
+        processes: short(usage.processes),
+        cpus_user_time_secs: seconds(usage.cpu_user_us),
+        cpus_system_time_secs: seconds(usage.cpu_system_us),
+        cpus_limit: Some(number::double(given.cpus())),
+        cpus_nr_throttled: short(usage.cpu_throttled_periods),
+        mem_total_bytes: usage.memory_bytes,
+        mem_limit_bytes: usage.memory_limit_bytes.or_else(|| Some(bytes(ResourceName::Mem))),
+        mem_rss_bytes: usage.memory_bytes,
+        disk_limit_bytes: (disk > 0).then_some(disk),
     }
 }
 

@@ -133,7 +133,7 @@ pub fn answer(
     let mut answer = MasterResponse::default();
     match read {
         Read::Health => answer.get_health = Some(health(beside)),
-        Read::Flags => answer.get_flags = Some(flags(master)),
+        Read::Flags => answer.get_flags = Some(flags(master.flags)),
         Read::Version => answer.get_version = Some(version()),
         Read::Metrics => answer.get_metrics = Some(metrics(beside)),
         Read::LoggingLevel => answer.get_logging_level = Some(logging_level()),
@@ -157,12 +157,12 @@ pub fn answer(
     answer
 }
 
-fn health(beside: &Beside) -> schema::ResponseGetHealth {
+pub(super) fn health(beside: &Beside) -> schema::ResponseGetHealth {
     schema::ResponseGetHealth { healthy: Some(beside.healthy) }
 }
 
 /// The lowest: what is logged is not changed over this API.
-const fn logging_level() -> schema::ResponseGetLoggingLevel {
+pub(super) const fn logging_level() -> schema::ResponseGetLoggingLevel {
     schema::ResponseGetLoggingLevel { level: Some(0) }
 }
 
@@ -188,21 +188,21 @@ fn maintenance_schedule(picture: &Picture<'_>) -> schema::ResponseGetMaintenance
     schema::ResponseGetMaintenanceSchedule { schedule: Some(maintenance::schedule(picture.view)) }
 }
 
-fn flags(master: &Master<'_>) -> schema::ResponseGetFlags {
+pub(super) fn flags(flags: &BTreeMap<&'static str, String>) -> schema::ResponseGetFlags {
     let flag = |(name, value): (&&'static str, &String)| schema::Flag {
         name: Some((*name).to_owned()),
         value: Some(value.clone()),
     };
-    schema::ResponseGetFlags { flags: master.flags.iter().map(flag).collect() }
+    schema::ResponseGetFlags { flags: flags.iter().map(flag).collect() }
 }
 
-fn version() -> schema::ResponseGetVersion {
+pub(super) fn version() -> schema::ResponseGetVersion {
     let version = Some(MESOS_VERSION.to_owned());
     let info = schema::VersionInfo { version, ..schema::VersionInfo::default() };
     schema::ResponseGetVersion { version_info: Some(info) }
 }
 
-fn metrics(beside: &Beside) -> schema::ResponseGetMetrics {
+pub(super) fn metrics(beside: &Beside) -> schema::ResponseGetMetrics {
     let metric = |(name, value): (&String, &f64)| schema::Metric {
         name: Some(name.clone()),
         value: Some(*value),

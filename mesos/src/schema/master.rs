@@ -57,6 +57,8 @@ messages! {
         4 get_version: opt msg ResponseGetVersion;
         5 get_metrics: opt msg ResponseGetMetrics;
         6 get_logging_level: opt msg ResponseGetLoggingLevel;
+        7 list_files: opt msg ResponseListFiles;
+        8 read_file: opt msg ResponseReadFile;
         9 get_state: opt boxed ResponseGetState;
         10 get_agents: opt msg ResponseGetAgents;
         11 get_frameworks: opt msg ResponseGetFrameworks;

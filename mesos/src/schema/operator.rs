@@ -51,6 +51,8 @@ messages! {
     MasterCall {
         1 r#type: opt enum MasterCallType;
         2 get_metrics: opt msg MasterCallGetMetrics;
+        4 list_files: opt msg CallListFiles;
+        5 read_file: opt msg CallReadFile;
         6 update_weights: opt msg MasterCallUpdateWeights;
         7 reserve_resources: opt msg MasterCallReserveResources;
         8 unreserve_resources: opt msg MasterCallUnreserveResources;

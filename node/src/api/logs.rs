@@ -31,7 +31,7 @@ struct Run {
 
 /// What the leader says of a task's place.
 #[derive(Deserialize)]
-struct Place {
+pub(super) struct Place {
     framework_id: FrameworkId,
     node_id: NodeId,
     agent_address: Option<String>,
@@ -62,15 +62,8 @@ impl Api {
         if place.node_id == self.options.node {
             return self.read_log(&request).await;
         }
-        let address = place.agent_address.or_else(|| self.agent_address(place.node_id));
-        let address = address.ok_or_else(|| {
-            Failure::unavailable(format!(
-                "node {}, which ran the task, is not known any more",
-                place.node_id
-            ))
-        })?;
+        let (id, address) = self.node_of(&place)?;
         let call = Call { path: path_of(&request), ..call.clone() };
-        let id = place.node_id;
         let heard = self.options.gossip.view().peers.get(&id).is_none_or(|peer| peer.alive);
         // Gossip alone is no authority, and this node's own connection is a better witness.
         if place.node_connected == Some(false) && !heard && !self.options.net.reaches(id) {
@@ -79,8 +72,18 @@ impl Api {
         self.log_of_node(id, address, &call).await
     }
 
+    /// The node that ran the task, and where it is.
+    pub(super) fn node_of(&self, place: &Place) -> Result<(NodeId, String), Failure> {
+        let id = place.node_id;
+        let address = place.agent_address.clone().or_else(|| self.agent_address(id));
+        let address = address.ok_or_else(|| {
+            Failure::unavailable(format!("node {id}, which ran the task, is not known any more"))
+        })?;
+        Ok((id, address))
+    }
+
     /// Asks the node that has the file.
-    async fn log_of_node(
+    pub(super) async fn log_of_node(
         &self,
         node: NodeId,
         address: String,
@@ -92,7 +95,11 @@ impl Api {
 
     /// Where a node is that the caller names: gossip knows, or the leader, which the node may have
     /// registered with before gossip has told of it.
-    async fn address_of_named(&self, node: NodeId, task: &TaskName) -> Result<String, Failure> {
+    pub(super) async fn address_of_named(
+        &self,
+        node: NodeId,
+        task: &TaskName,
+    ) -> Result<String, Failure> {
         if let Some(address) = self.agent_address(node) {
             return Ok(address);
         }
@@ -104,7 +111,7 @@ impl Api {
         })
     }
 
-    async fn place_of(&self, name: &TaskName) -> Result<Place, Failure> {
+    pub(super) async fn place_of(&self, name: &TaskName) -> Result<Place, Failure> {
         let call = Call::read(task_path(name));
         let answer = self.answer_by_leader(&Leading::Task(name.clone()), &call).await?;
         if answer.status != 200 {

@@ -5,6 +5,7 @@
 mod change;
 mod cluster;
 mod events;
+mod files;
 mod own;
 mod read;
 
@@ -14,8 +15,10 @@ pub(crate) use change::OlderChange;
 pub(super) use change::route as change_route;
 pub(super) use cluster::MESSAGES_BYTES_MAX;
 pub(super) use events::Watched;
+pub(super) use files::FilesRequest;
+pub(crate) use files::{FileFacts, PIECE_BYTES};
 pub(super) use own::{Started, Statistics};
-pub(crate) use read::OperatorCall;
+pub(crate) use read::{OperatorApi, OperatorCall};
 pub(super) use read::{Own, Reading, route};
 
 /// How paths between nodes name an encoding.

@@ -10,7 +10,7 @@ use super::{
     call::Failure,
     explain::Asked,
     maintenance,
-    mesos::{self, Own, Reading},
+    mesos::{self, FilesRequest, Own, Reading},
     query::{Query, Target},
 };
 
@@ -29,10 +29,12 @@ pub(super) enum Route {
     Leader(Leading),
     /// Of the node that has a task's sandbox.
     Log(LogRequest),
+    /// Of the same, as Mesos tells it.
+    Files(FilesRequest),
 }
 
 /// What every node answers for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Here {
     Health,
     /// Mesos's form of it: no body.

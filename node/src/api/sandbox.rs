@@ -5,6 +5,7 @@
 //! [`open_beneath`] alone.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -12,12 +13,23 @@ use std::{
 };
 
 use meshos_isolation::sandbox::open_beneath;
+use meshos_mesos::reads::files::FileEntry;
 use meshos_protocol::ids::{ContainerId, FrameworkId, TaskId};
+use nix::{
+    dir::Dir,
+    fcntl::AtFlags,
+    sys::stat::fstatat,
+    unistd::{Gid, Group, Uid, User},
+};
 
 use crate::group_executor;
 
 /// The most runs of one task, or frameworks of one node, that are looked through.
 const ENTRIES_MAX: usize = 100_000;
+/// The most entries of a directory that are listed.
+const LISTED_MAX: usize = 10_000;
+/// The most names of users that are looked up for one listing.
+const NAMES_MAX: usize = 64;
 
 /// Where the sandboxes of a task are, one for each container that it ran in.
 fn runs(sandboxes: &Path, framework: FrameworkId, task: &TaskId) -> PathBuf {
@@ -117,12 +129,25 @@ fn newest_directory(path: &Path) -> io::Result<Option<PathBuf>> {
 
 /// Up to `length` bytes of a file in a sandbox, from `offset` on; none beyond its end.
 pub(super) fn read(sandbox: &Path, file: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    part(sandbox, file, offset, length).map(|part| part.bytes)
+}
+
+/// A part of a file, and how many bytes the file had when it was opened.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub bytes: Vec<u8>,
+    pub size: u64,
+}
+
+/// The same as [`read`], and the size of the file; `IsADirectory` for a directory.
+pub(super) fn part(sandbox: &Path, file: &Path, offset: u64, length: usize) -> io::Result<Part> {
     let file = open_beneath(sandbox, file)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file"));
     }
-    let there = usize::try_from(metadata.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+    let size = metadata.len();
+    let there = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
     let mut bytes = vec![0; length.min(there)];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -136,7 +161,115 @@ pub(super) fn read(sandbox: &Path, file: &Path, offset: u64, length: usize) -> i
         }
     }
     bytes.truncate(filled);
-    Ok(bytes)
+    Ok(Part { bytes, size })
+}
+
+/// What is in a directory of a sandbox, by name; nothing for a file. Of a symlink that itself is told.
+pub(super) fn list(sandbox: &Path, directory: &Path) -> io::Result<Vec<FileEntry>> {
+    let opened = open_beneath(sandbox, directory)?;
+    if !opened.metadata()?.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names = Names::default();
+    let mut found = Vec::new();
+    for entry in Dir::from_fd(opened.try_clone()?.into())?.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if found.len() == LISTED_MAX {
+            let what =
+                format!("it has more than {LISTED_MAX} entries, which is the most that are listed");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let stat = match fstatat(&opened, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            // The task has removed it meanwhile.
+            Err(nix::errno::Errno::ENOENT) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let modified_ns =
+            stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec);
+        found.push(FileEntry {
+            name: name.to_string_lossy().into_owned(),
+            links: stat.st_nlink,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_ns,
+            mode: stat.st_mode,
+            user: names.user(stat.st_uid),
+            group: names.group(stat.st_gid),
+        });
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+/// Names of users and groups, each looked up once for a listing: a task's files are those of a few.
+#[derive(Default)]
+struct Names {
+    users: BTreeMap<u32, String>,
+    groups: BTreeMap<u32, String>,
+}
+
+impl Names {
+    fn user(&mut self, id: u32) -> String {
+        let find = || User::from_uid(Uid::from_raw(id)).ok().flatten().map(|user| user.name);
+        Self::name(&mut self.users, id, find)
+    }
+
+    fn group(&mut self, id: u32) -> String {
+        let find = || Group::from_gid(Gid::from_raw(id)).ok().flatten().map(|group| group.name);
+        Self::name(&mut self.groups, id, find)
+    }
+
+    /// A number stays what it is where it has no name, or so many others had to be looked up.
+    fn name(
+        known: &mut BTreeMap<u32, String>,
+        id: u32,
+        find: impl FnOnce() -> Option<String>,
+    ) -> String {
+        if let Some(name) = known.get(&id) {
+            return name.clone();
+        }
+        if known.len() == NAMES_MAX {
+            return id.to_string();
+        }
+        let name = find().unwrap_or_else(|| id.to_string());
+        known.entry(id).or_insert(name).clone()
+    }
+}
+
+/// A sandbox on this node, of a container that runs or has run.
+pub(super) struct Found {
+    pub framework: FrameworkId,
+    pub name: TaskId,
+    pub container: ContainerId,
+    pub path: PathBuf,
+}
+
+/// The sandboxes of this node, so many at most.
+pub(super) fn all(sandboxes: &Path, max: usize) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let name_of = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    for of in entries(sandboxes)? {
+        let framework = name_of(&of).and_then(|name| name.parse::<FrameworkId>().ok());
+        let Some(framework) = framework else { continue };
+        for runs in entries(&of)? {
+            let Some(name) = name_of(&runs).and_then(|name| TaskId::new(&name).ok()) else {
+                continue;
+            };
+            for path in entries(&runs)? {
+                let container = name_of(&path).and_then(|name| ContainerId::new(&name).ok());
+                let Some(container) = container else { continue };
+                if found.len() == max {
+                    return Ok(found);
+                }
+                found.push(Found { framework, name: name.clone(), container, path });
+            }
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -180,8 +313,57 @@ mod tests {
         std::fs::create_dir(sandbox.join("stderr")).unwrap();
         assert_eq!(
             read(&sandbox, Path::new("stderr"), 0, 4).unwrap_err().kind(),
-            io::ErrorKind::InvalidInput
+            io::ErrorKind::IsADirectory
         );
+    }
+
+    #[test]
+    fn a_directory_is_listed_as_it_is_and_nothing_outside() {
+        let (root, task) = sandboxes();
+        let sandbox = run(&root, "c1", "0123");
+        std::fs::create_dir_all(sandbox.join("logs/old")).unwrap();
+        std::os::unix::fs::symlink("/etc", sandbox.join("etc")).unwrap();
+        let listed = list(&sandbox, Path::new("")).unwrap();
+        let names: Vec<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["etc", "logs", "stdout"]);
+        let kinds: Vec<u32> = listed.iter().map(|entry| entry.mode & 0o170_000).collect();
+        assert_eq!(kinds, [0o120_000, 0o040_000, 0o100_000], "a link is told as a link");
+        let stdout = &listed[2];
+        let me = nix::unistd::geteuid();
+        let name = User::from_uid(me).unwrap().map_or_else(|| me.to_string(), |user| user.name);
+        assert_eq!((stdout.size, stdout.links, &stdout.user), (4, 1, &name));
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let age =
+            since.as_secs().abs_diff(u64::try_from(stdout.modified_ns).unwrap() / 1_000_000_000);
+        assert!(age < 3_600, "{stdout:?}");
+        assert_eq!(list(&sandbox, Path::new("logs")).unwrap()[0].name, "old");
+        assert_eq!(list(&sandbox, Path::new("stdout")).unwrap(), [], "as Mesos tells of a file");
+        for path in ["etc", "etc/ssh"] {
+            let error = list(&sandbox, Path::new(path)).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(nix::errno::Errno::ELOOP as i32), "{path}");
+        }
+        for (path, kind) in [
+            ("..", io::ErrorKind::InvalidInput),
+            ("/etc", io::ErrorKind::InvalidInput),
+            ("none", io::ErrorKind::NotFound),
+            ("stdout/x", io::ErrorKind::NotADirectory),
+        ] {
+            assert_eq!(list(&sandbox, Path::new(path)).unwrap_err().kind(), kind, "{path}");
+        }
+        let all = all(root.path(), 10).unwrap();
+        assert_eq!((all.len(), &all[0].name, all[0].container.as_str()), (1, &task, "c1"));
+        assert_eq!(all[0].path, sandbox);
+    }
+
+    #[test]
+    fn not_everything_is_listed_of_a_directory_without_end() {
+        let (root, _) = sandboxes();
+        let sandbox = run(&root, "c1", "");
+        for number in 0..LISTED_MAX {
+            std::fs::File::create(sandbox.join(format!("f{number}"))).unwrap();
+        }
+        let error = list(&sandbox, Path::new("")).unwrap_err();
+        assert!(error.to_string().contains("more than 10000 entries"), "{error}");
     }
 
     #[test]

@@ -130,6 +130,7 @@ impl Api {
             Ok(Route::Here(route)) => self.answer_here(route, &call).await,
             Ok(Route::Leader(route)) => self.answer_by_leader(&route, &call).await,
             Ok(Route::Log(request)) => self.answer_log(&request, &call).await,
+            Ok(Route::Files(request)) => self.answer_files(&request, &call).await,
             Err(failure) => Err(failure),
         };
         answered.unwrap_or_else(Answer::from)

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{
-    address::Names, events::STREAMS_MAX, principals::Principals, routes::EXECUTOR_BODY_BYTES_MAX,
-    token::Token,
+    address::Names, downloads::DOWNLOADS_MAX, events::STREAMS_MAX, principals::Principals,
+    routes::EXECUTOR_BODY_BYTES_MAX, token::Token,
 };
 use crate::{
     api::ANSWER_BYTES_MAX,
@@ -58,6 +58,8 @@ pub(super) struct Gate {
     answers: Budget,
     /// Streams of events.
     watchers: Arc<Semaphore>,
+    /// Files that are handed out.
+    downloads: Arc<Semaphore>,
 }
 
 /// What credentials are held against.
@@ -162,6 +164,7 @@ impl Gate {
             bodies: Bodies::default(),
             answers: Budget::new(ANSWERS_BYTES_MAX),
             watchers: Arc::new(Semaphore::new(STREAMS_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
         }
     }
 
@@ -179,6 +182,11 @@ impl Gate {
     /// Places of streams of events.
     pub(super) fn watchers(&self) -> Arc<Semaphore> {
         Arc::clone(&self.watchers)
+    }
+
+    /// Places of files that are handed out.
+    pub(super) fn downloads(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.downloads)
     }
 
     /// Memory for long answers, from before they are made until they are sent.

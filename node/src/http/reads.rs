@@ -23,7 +23,7 @@ use super::{
     routes::{Answers, Handler, Port},
 };
 use crate::{
-    api::{ANSWER_BYTES_MAX, Answer, Api, Call, OperatorCall, packing},
+    api::{ANSWER_BYTES_MAX, Answer, Api, Call, OperatorApi, OperatorCall, packing},
     budget::Permit,
 };
 
@@ -279,11 +279,11 @@ impl<A: Answers> Handler<A> {
         Ok(Some((read_of(path, caller.principal), wanted)))
     }
 
-    /// Answers a call of the operator API.
+    /// Answers a call of the cluster's operator API, or of the agent's.
     pub(super) async fn operator_api<S, B>(
         &self,
-        method: &Method,
-        path: &str,
+        api: OperatorApi,
+        request: (&Method, &str),
         headers: &HeaderMap,
         (connection, body): (Option<Connection>, S),
     ) -> Response
@@ -291,7 +291,7 @@ impl<A: Answers> Handler<A> {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
     {
-        match self.operator_call(method, path, headers, body).await {
+        match self.operator_call(api, request, headers, body).await {
             Ok(Asked::Change(call, _body)) => {
                 let answer = self.changed(call, headers).await;
                 self.respond_held(answer, None)
@@ -308,8 +308,8 @@ impl<A: Answers> Handler<A> {
 
     async fn operator_call<S, B>(
         &self,
-        method: &Method,
-        path: &str,
+        api: OperatorApi,
+        (method, path): (&Method, &str),
         headers: &HeaderMap,
         body: S,
     ) -> Result<Asked, Refused>
@@ -326,7 +326,11 @@ impl<A: Answers> Handler<A> {
             headers.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()))
         };
         let (content_type, accept) = (header(CONTENT_TYPE), header(ACCEPT));
-        let called = Api::operator_call(content_type.as_deref(), accept.as_deref(), &body);
+        let (content_type, accept) = (content_type.as_deref(), accept.as_deref());
+        let called = match api {
+            OperatorApi::Cluster => Api::operator_call(content_type, accept, &body),
+            OperatorApi::Agent => Api::agent_call(content_type, accept, &body),
+        };
         Ok(match called? {
             OperatorCall::Read(path) => Asked::Read(read_of(path, caller.principal)),
             OperatorCall::Watch(media) => Asked::Watch(media, caller.principal),

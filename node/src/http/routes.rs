@@ -145,9 +145,13 @@ impl<A: Answers> Handler<A> {
         if self.port == Port::Cluster && Api::is_scheduler_path(path.as_str()) {
             return self.schedule(method, &path, &headers, body).await;
         }
-        if self.port == Port::Cluster && Api::is_operator_path(path.as_str()) {
-            let sent = (connection, body);
-            return self.operator_api(&method, path.as_str(), &headers, sent).await;
+        if let Some(api) = Api::operator_path(path.as_str(), self.port != Port::Cluster) {
+            let (request, sent) = ((&method, path.as_str()), (connection, body));
+            return self.operator_api(api, request, &headers, sent).await;
+        }
+        if Api::is_download_path(path.as_str()) {
+            let request = (&method, path.as_str(), &*query);
+            return self.download(request, &headers, connection).await;
         }
         if let Some(asked) = self.older_change(&method, path.as_str()) {
             let request = (&method, path.as_str());

@@ -33,6 +33,8 @@ use crate::{
     driver::agent::Credential,
 };
 
+mod agents;
+
 /// Tells what it was asked.
 #[derive(Default)]
 struct Echo {
@@ -561,7 +563,7 @@ async fn what_mesos_tools_read_is_asked_for_under_one_name_and_with_credentials(
     let response = request("GET", "/state").reply(&agent).await;
     assert_eq!(response.body(), "GET /mesos/agent local 0");
     assert_eq!(request("GET", "/tasks").reply(&agent).await.status(), 404);
-    assert_eq!(request("POST", "/api/v1").body("{}").reply(&agent).await.status(), 404);
+    assert_eq!(request("POST", "/master/api/v1").body("{}").reply(&agent).await.status(), 404);
 
     let (guarded, token) = guarded();
     for path in ["/state", "/metrics/snapshot", "/api/v1", "/slave(1)/state", "/teardown"] {
@@ -615,9 +617,11 @@ async fn calls_of_the_operator_api_go_on_under_their_name() {
     assert_eq!(response.body(), "GET /mesos/call?type=GET_STATE&as=json local 0");
     let response = call(r#"{"type":"TEARDOWN"}"#).reply(&routes).await;
     assert_eq!(response.status(), 400);
-    let response = call(r#"{"type":"LIST_FILES"}"#).reply(&routes).await;
+    let response = call(r#"{"type":"GET_OPERATIONS"}"#).reply(&routes).await;
     assert_eq!(response.status(), 501);
-    assert!(response.body().starts_with(b"Call LIST_FILES is not supported by this release"));
+    assert!(response.body().starts_with(b"Call GET_OPERATIONS is not supported by this release"));
+    let list = call(r#"{"type":"LIST_FILES","list_files":{"path":"/s"}}"#).reply(&routes).await;
+    assert_eq!(list.body(), "GET /mesos/files/list?path=%2Fs&as=json local 0");
     let body = r#"{"type":"TEARDOWN","teardown":{"framework_id":{"value":"f"}}}"#;
     let response = call(body).reply(&routes).await;
     let told = format!("POST /mesos/change?in=json local {}", body.len());

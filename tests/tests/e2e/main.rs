@@ -21,6 +21,7 @@ mod lost_machine;
 mod maintenance;
 mod mesos;
 mod mesos_executors;
+mod mesos_files;
 mod mesos_operator;
 mod mesos_reads;
 mod mesos_streams;

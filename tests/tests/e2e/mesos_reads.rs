@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::common::wait_for_births;
 
-fn get<'a>(node: &Node, path: &'a str) -> Request<'a> {
+pub(crate) fn get<'a>(node: &Node, path: &'a str) -> Request<'a> {
     let request = Request::json(node, &Value::Null).without("Content-Type");
     Request { method: "GET", path, body: Vec::new(), ..request }
 }
 
-fn read(node: &Node, path: &str) -> Value {
+pub(crate) fn read(node: &Node, path: &str) -> Value {
     let response = get(node, path).answer(node);
     assert_eq!(response.status, 200, "{path}: {response:?}");
     assert_eq!(response.headers["content-type"], "application/json", "{path}");
@@ -20,7 +20,7 @@ fn read(node: &Node, path: &str) -> Value {
 }
 
 /// The same of the agent's port.
-fn read_agent(node: &Node, path: &str) -> Value {
+pub(crate) fn read_agent(node: &Node, path: &str) -> Value {
     let response = get(node, path).answer_of_agent(node);
     assert_eq!(response.status, 200, "{path}: {response:?}");
     serde_json::from_slice(&response.bytes).unwrap()
@@ -51,7 +51,9 @@ fn assert_agent_tells_of(agent: &Node, task: &Value) {
     assert_eq!(own["id"], task["slave_id"]);
     let executor = &own["frameworks"][0]["executors"][0];
     assert_eq!((&executor["id"], &executor["tasks"][0]["id"]), (&json!("t1"), &json!("t1")));
-    assert!(std::path::Path::new(executor["directory"].as_str().unwrap()).is_dir(), "{executor}");
+    let directory = executor["directory"].as_str().unwrap();
+    let browsed = read_agent(agent, &format!("/files/browse?path={directory}"));
+    assert_eq!(browsed[1]["path"], format!("{directory}/stdout"), "{browsed}");
     let used = read_agent(agent, "/monitor/statistics.json");
     assert_eq!(
         (&used[0]["executor_id"], &used[0]["framework_id"]),
@@ -226,7 +228,7 @@ fn the_operator_api_reads_through_any_node() {
     let answer = protobuf.answer(node);
     assert_eq!(answer.headers["content-type"], "application/x-protobuf");
     assert_eq!(answer.bytes, [0x08, 0x01, 0x12, 0x02, 0x08, 0x01]);
-    let refused = call(node, "LIST_FILES");
+    let refused = call(node, "GET_OPERATIONS");
     assert_eq!(refused.status, 501);
     let got = get(node, "/api/v1").answer(node);
     assert_eq!((got.status, got.headers["allow"].as_str()), (405, "POST"));

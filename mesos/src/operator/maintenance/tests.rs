@@ -41,7 +41,8 @@ fn made(kind: &str, body: Value, view: &View) -> Result<OperatorCall, Refused> {
     let text = json!({"type": kind, kind.to_ascii_lowercase(): body}).to_string();
     let caller = Caller { principal: "ops", in_any_name: false };
     let from_json = Change::read(Media::Json, text.as_bytes(), caller, view);
-    if let Ok(call) = codec::read_operator_call(Media::Json, text.as_bytes()) {
+    if let Ok(call) = codec::read_operator_call::<schema::MasterCall>(Media::Json, text.as_bytes())
+    {
         let bytes = codec::write(Media::Protobuf, &call);
         assert_eq!(Change::read(Media::Protobuf, &bytes, caller, view), from_json, "{text}");
     }

@@ -99,7 +99,7 @@ pub(in crate::reads) fn view() -> View {
     }
 }
 
-fn tell<T>(with: impl FnOnce(&Node<'_>) -> T) -> T {
+pub(in crate::reads) fn tell<T>(with: impl FnOnce(&Node<'_>) -> T) -> T {
     let view = view();
     let flags = BTreeMap::from([("port", "5051".to_owned())]);
     with(&Node {
@@ -111,7 +111,6 @@ fn tell<T>(with: impl FnOnce(&Node<'_>) -> T) -> T {
         started_at: Wall(500),
         leader: Some("10.0.0.2".to_owned()),
         flags: &flags,
-        sandbox: &|framework, name, container| format!("/s/{framework}/{name}/{container}"),
     })
 }
 
@@ -157,7 +156,8 @@ fn an_agent_tells_of_itself_and_of_what_runs_there() {
     assert_eq!(state["resources"]["cpus"], 6.0);
     assert_eq!(state["unreserved_resources_allocated"]["cpus"], 1.1);
     let framework = &state["frameworks"][0];
-    assert_eq!(framework["id"], "00000000-0000-0000-0000-0000000000ab-0007");
+    let framework_id = "00000000-0000-0000-0000-0000000000ab-0007";
+    assert_eq!(framework["id"], framework_id);
     assert_eq!((&framework["user"], &framework["roles"]), (&json!("nobody"), &json!(["web"])));
     let executors = framework["executors"].as_array().unwrap();
     assert_eq!(executors.len(), 2);
@@ -165,14 +165,18 @@ fn an_agent_tells_of_itself_and_of_what_runs_there() {
     assert_eq!(own["id"], "plain");
     assert_eq!(own["name"], "Command Executor (Task: plain) (Command: sleep 9)");
     assert_eq!((&own["source"], &own["container"]), (&json!("plain"), &json!("c1")));
-    assert_eq!(own["directory"], "/s/F7/plain/c1");
+    let directory = |executor: &str, container: &str| {
+        let id = &state["id"].as_str().unwrap();
+        format!("/slaves/{id}/frameworks/{framework_id}/executors/{executor}/runs/{container}")
+    };
+    assert_eq!(own["directory"], directory("plain", "c1"));
     assert_eq!(own["tasks"][0]["executor_id"], "");
     let status = &own["tasks"][0]["statuses"][0];
     assert_eq!((&status["state"], &status["timestamp"]), (&json!("TASK_RUNNING"), &json!(2.0)));
     assert_eq!(status["container_status"]["container_id"]["value"], "c1");
     let handed = &executors[1];
     assert_eq!((&handed["id"], &handed["source"]), (&json!("ex"), &json!("src")));
-    assert_eq!(handed["directory"], "/s/F7/ex/c2");
+    assert_eq!(handed["directory"], directory("ex", "c2"));
     assert_eq!(handed["resources"]["cpus"], 0.6, "its own and that of its task");
     assert_eq!(handed["tasks"][0]["executor_id"], "ex");
 }
@@ -188,7 +192,7 @@ fn what_containers_use_is_told_as_far_as_it_is_known() {
         ..Usage::default()
     };
     let usage = BTreeMap::from([(ContainerId::new("c1").unwrap(), used)]);
-    let rows = tell(|node| shown(&node.statistics(&usage, false)));
+    let rows = tell(|node| shown(&node.statistics(&usage, false, &ContainerQuery::default())));
     let framework = "00000000-0000-0000-0000-0000000000ab-0007";
     assert_eq!(
         rows,
@@ -200,7 +204,18 @@ fn what_containers_use_is_told_as_far_as_it_is_known() {
                 "mem_total_bytes": 4_096, "mem_limit_bytes": 64 << 20},
         }])
     );
-    let full = tell(|node| shown(&node.statistics(&usage, true)));
+    let named = |container: Option<&str>, framework: Option<&str>, executor: Option<&str>| {
+        let [container, framework, executor] =
+            [container, framework, executor].map(|it| it.map(str::to_owned));
+        let query = ContainerQuery { container, framework, executor };
+        tell(|node| shown(&node.statistics(&usage, true, &query)))
+    };
+    let full = named(Some("c1"), Some(framework), Some("plain"));
+    for other in
+        [named(Some("c2"), None, None), named(None, Some("f"), None), named(None, None, Some("ex"))]
+    {
+        assert_eq!(other, json!([]));
+    }
     assert_eq!(full[0]["container_id"], "c1");
     let address = &full[0]["status"]["network_infos"][0]["ip_addresses"][0]["ip_address"];
     assert_eq!(address, "10.0.0.1");

@@ -4,10 +4,9 @@ use std::{io, sync::Arc};
 
 use meshos_control::master::View;
 use meshos_mesos::{
-    codec::{self, Media},
+    codec::{self, Media, Outgoing},
     convert::offer::Place,
     reads::{self, Master, Picture, operator},
-    schema::MasterResponse,
 };
 use serde::Serialize;
 
@@ -54,8 +53,8 @@ pub(super) fn too_long() -> Failure {
     ))
 }
 
-fn too_many() -> Failure {
-    Failure::unavailable("the leader makes too many long answers at once: try again")
+pub(super) fn too_many() -> Failure {
+    Failure::unavailable("the node that knows makes too many long answers at once: try again")
 }
 
 /// A value as JSON, if it is not too long.
@@ -174,7 +173,8 @@ impl Leader {
     }
 }
 
-fn in_media(media: Media, response: &MasterResponse) -> Result<Answer, Failure> {
+/// A message in its encoding, if it is not too long.
+pub(super) fn in_media<M: Outgoing>(media: Media, response: &M) -> Result<Answer, Failure> {
     match media {
         Media::Json => json(response),
         Media::Protobuf => {

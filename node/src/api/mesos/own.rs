@@ -8,11 +8,16 @@ use std::{
 
 use meshos_control::agent::View;
 use meshos_mesos::{
-    convert::offer::Place,
-    reads::{self, Machine, Node, Usage},
+    codec::Media,
+    convert::{number, offer::Place},
+    reads::{
+        self, ContainerQuery, Machine, Node, Usage,
+        agent_calls::{self, AgentBeside, AgentRead},
+        operator::Beside,
+    },
 };
 use meshos_protocol::{
-    ids::ContainerId,
+    ids::{ClusterId, ContainerId},
     resources::Amount,
     time::{Wall, millis},
 };
@@ -105,13 +110,65 @@ impl Api {
                 let view = self.options.agent.caught_up().await;
                 self.of_node(&view, |node| cluster::json(&node.state()))
             }
-            Own::Statistics | Own::Containers => {
-                let with_status = own == Own::Containers;
-                let view = self.options.agent.caught_up().await;
-                let used = self.used_by_containers(&view).await;
-                self.of_node(&view, |node| cluster::json(&node.statistics(&used, with_status)))
+            Own::Statistics => {
+                let (view, used) = self.used_now().await;
+                let all = ContainerQuery::default();
+                self.of_node(&view, |node| cluster::json(&node.statistics(&used, false, &all)))
             }
+            Own::Containers(only) => {
+                let (view, used) = self.used_now().await;
+                self.of_node(&view, |node| cluster::json(&node.statistics(&used, true, &only)))
+            }
+            Own::System => cluster::json(&Kernel::now().older()),
+            Own::Sandboxes => self.sandboxes_of_node().await,
+            Own::Call(read, media) => self.call_of_agent(read, media).await,
         }
+    }
+
+    /// Answers a call of the agent's operator API.
+    async fn call_of_agent(&self, read: AgentRead, media: Media) -> Result<Answer, Failure> {
+        let (view, usage) = match read {
+            AgentRead::Containers => self.used_now().await,
+            AgentRead::Health
+            | AgentRead::Flags
+            | AgentRead::Version
+            | AgentRead::Metrics
+            | AgentRead::LoggingLevel
+            | AgentRead::State
+            | AgentRead::Frameworks
+            | AgentRead::Executors
+            | AgentRead::Operations
+            | AgentRead::Tasks
+            | AgentRead::Agent
+            | AgentRead::ResourceProviders => {
+                (self.options.agent.caught_up().await, Arc::default())
+            }
+        };
+        let healthy =
+            read == AgentRead::Health && self.health().is_ok_and(|answer| answer.status == 200);
+        let metrics = match (read == AgentRead::Metrics).then(|| self.measured()) {
+            Some(measured) => tokio::task::spawn_blocking(measured).await.unwrap_or_default(),
+            None => BTreeMap::new(),
+        };
+        let beside = AgentBeside { node: Beside { healthy, metrics }, usage };
+        self.of_node(&view, |node| {
+            cluster::in_media(media, &agent_calls::answer(read, &node, &beside))
+        })
+    }
+
+    /// The newest picture of the agent, and what its containers use.
+    async fn used_now(&self) -> (Arc<View>, Arc<BTreeMap<ContainerId, Usage>>) {
+        let view = self.options.agent.caught_up().await;
+        let used = self.used_by_containers(&view).await;
+        (view, used)
+    }
+
+    /// The cluster that this node belongs to.
+    pub(super) fn own_cluster(&self) -> Result<ClusterId, Failure> {
+        let cluster = *self.options.registry.cluster().borrow();
+        cluster.ok_or_else(|| {
+            Failure::unavailable("this node belongs to no cluster yet: try again in a moment")
+        })
     }
 
     fn of_node(
@@ -119,17 +176,13 @@ impl Api {
         view: &View,
         tell: impl FnOnce(Node<'_>) -> Result<Answer, Failure>,
     ) -> Result<Answer, Failure> {
-        let cluster = *self.options.registry.cluster().borrow();
-        let cluster = cluster.ok_or_else(|| {
-            Failure::unavailable("this node belongs to no cluster yet: try again in a moment")
-        })?;
+        let cluster = self.own_cluster()?;
         let options = &self.options.options;
         let address = options.agent_address();
         let leader = self.options.tracker.leader().borrow().as_ref().map(|leader| {
             let place = Place::read(&leader.http_address);
             place.map_or_else(|| leader.http_address.clone(), |place| place.hostname)
         });
-        let sandboxes = self.options.agent.sandboxes();
         tell(Node {
             view,
             cluster,
@@ -143,9 +196,6 @@ impl Api {
             started_at: self.started.at,
             leader,
             flags: &self.started.agent_flags,
-            sandbox: &|framework, name, container| {
-                sandboxes.path(framework, name, container).display().to_string()
-            },
         })
     }
 
@@ -188,25 +238,59 @@ impl Api {
         let (started_at, voters) = (self.started.at, self.options.raft.voters().len());
         let recovered = self.options.raft.status().applied_index.is_some();
         move || {
-            let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-            let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-            let mut loads =
-                load.split_whitespace().map(|text| text.parse().unwrap_or(Amount::ZERO));
+            let Kernel { cpus, load, memory_bytes, memory_free_bytes } = Kernel::now();
             let machine = Machine {
                 now: Clock::start().now().wall,
                 started_at,
                 voters,
                 recovered,
-                cpus: std::thread::available_parallelism().map_or(1, usize::from),
-                load: [(); 3].map(|()| loads.next().unwrap_or(Amount::ZERO)),
-                memory_bytes: kilobytes(&memory, "MemTotal:"),
-                memory_free_bytes: kilobytes(&memory, "MemFree:"),
+                cpus,
+                load,
+                memory_bytes,
+                memory_free_bytes,
                 sandboxes_removed: sandboxes.removed,
                 sandbox_failures: sandboxes.failures,
                 sandbox_age_ms: millis(sandboxes.allowed_age),
             };
             reads::metrics(led.as_deref(), &agent, &machine)
         }
+    }
+}
+
+/// What the kernel tells of the machine.
+struct Kernel {
+    cpus: usize,
+    /// In the last minute, the last five and the last fifteen.
+    load: [Amount; 3],
+    memory_bytes: u64,
+    memory_free_bytes: u64,
+}
+
+impl Kernel {
+    /// Two small files, which the kernel has in memory.
+    fn now() -> Self {
+        let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let mut loads = load.split_whitespace().map(|text| text.parse().unwrap_or(Amount::ZERO));
+        Self {
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            load: [(); 3].map(|()| loads.next().unwrap_or(Amount::ZERO)),
+            memory_bytes: kilobytes(&memory, "MemTotal:"),
+            memory_free_bytes: kilobytes(&memory, "MemFree:"),
+        }
+    }
+
+    /// `/system/stats.json`.
+    fn older(&self) -> serde_json::Value {
+        let [one, five, fifteen] = self.load.map(number::double);
+        json!({
+            "avg_load_1min": one,
+            "avg_load_5min": five,
+            "avg_load_15min": fifteen,
+            "cpus_total": self.cpus,
+            "mem_free_bytes": self.memory_free_bytes,
+            "mem_total_bytes": self.memory_bytes,
+        })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use meshos_mesos::{
     codec::{Media, Refused},
-    operator::{self as calls, Called},
-    reads::{Order, TaskQuery, operator},
+    operator::{self as calls, AgentCalled, Called},
+    reads::{ContainerQuery, Order, TaskQuery, agent_calls::AgentRead, operator},
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     },
     change,
     events::Cursor,
+    files::FilesRequest,
     word,
 };
 use crate::api::{
@@ -57,18 +58,32 @@ pub(crate) enum OperatorCall {
 }
 
 /// What each node answers for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::api) enum Own {
     Flags,
     Metrics,
     Agent,
     AgentFlags,
     Statistics,
-    Containers,
+    Containers(ContainerQuery),
+    /// The machine.
+    System,
+    /// By which paths sandboxes are read.
+    Sandboxes,
+    /// A call of the agent's operator API, to be answered in this encoding.
+    Call(AgentRead, Media),
 }
 
 /// What Mesos's masters and agents both serve.
 const BOTH: [(&str, &str); 2] = [("health", "/master/health"), ("version", "/version")];
+
+/// What processes of their own serve at both. Of files those of the node, when it is asked as an agent, else those of any.
+const BESIDE: [(&str, &str, &str); 4] = [
+    ("files/browse", "/mesos/files/browse", "/mesos/agent/files/browse"),
+    ("files/read", "/mesos/files/read", "/mesos/agent/files/read"),
+    ("files/debug", "/mesos/files/debug", "/mesos/files/debug"),
+    ("system/stats", "/mesos/system", "/mesos/system"),
+];
 
 /// What its masters serve: the name there, and the path here.
 const OF_MASTER: [(&str, &str); 13] = [
@@ -109,20 +124,39 @@ impl Api {
             _ => (agent_port, false, path),
         };
         let name = name.strip_suffix(".json").unwrap_or(name);
+        if !named && let Some((_, any, own)) = BESIDE.iter().find(|(known, ..)| *known == name) {
+            return Some(if agent { own } else { any });
+        }
         let own: &[(&str, &str)] = if agent { &OF_AGENT } else { &OF_MASTER };
         let both = BOTH.iter().filter(|_| named);
         both.chain(own).find(|(known, _)| *known == name).map(|(_, here)| *here)
     }
 
-    /// Whether a path is that of the operator API.
-    pub(crate) fn is_operator_path(path: &str) -> bool {
-        let path = path.strip_prefix("/master").unwrap_or(path);
-        path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    /// Whose operator API is at a path of the agent's port or the cluster's; nothing when it is none.
+    pub(crate) fn operator_path(path: &str, agent_port: bool) -> Option<OperatorApi> {
+        let mut of_agent = ["/slave(1)", "/slave%281%29"].into_iter();
+        let (api, path) = match of_agent.find_map(|process| path.strip_prefix(process)) {
+            Some(path) => (OperatorApi::Agent, path),
+            None if agent_port => (OperatorApi::Agent, path),
+            None => (OperatorApi::Cluster, path.strip_prefix("/master").unwrap_or(path)),
+        };
+        let rest = path.strip_prefix("/api/v1")?;
+        // Whoever takes an agent for a master is told so.
+        if api == OperatorApi::Agent && rest.trim_end_matches('/') == "/scheduler" {
+            return None;
+        }
+        (rest.is_empty() || rest.starts_with('/')).then_some(api)
+    }
+
+    /// Whether a path hands out files. They come from a process of their own, at both ports.
+    pub(crate) fn is_download_path(path: &str) -> bool {
+        let path = path.trim_end_matches('/');
+        matches!(path.strip_suffix(".json").unwrap_or(path), "/files/download")
     }
 
     /// Whether what is at one of those paths grows with the tasks of the cluster, or of the node.
     pub(crate) fn may_be_long(path: &str) -> bool {
-        const SHORT: [&str; 9] = [
+        const SHORT: [&str; 14] = [
             "/mesos/roles",
             "/mesos/weights",
             "/mesos/quota",
@@ -131,6 +165,11 @@ impl Api {
             "/mesos/metrics",
             "/mesos/schedule",
             "/mesos/maintenance",
+            "/mesos/files/read",
+            "/mesos/files/slice",
+            "/mesos/agent/files/read",
+            "/mesos/agent/files/slice",
+            "/mesos/system",
             "/version",
         ];
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -165,10 +204,39 @@ impl Api {
             Called::Read(read) => {
                 OperatorCall::Read(format!("/mesos/call?type={}&as={encoding}", read.name()))
             }
+            Called::Files(files) => OperatorCall::Read(Self::files_path(false, &files, wanted)),
             Called::Watch => OperatorCall::Watch(wanted),
             Called::Change(_) => OperatorCall::Change(change::path(media)),
         })
     }
+
+    /// The path here of a call of the agent's operator API.
+    ///
+    /// # Errors
+    /// When it is no call that is answered here.
+    pub(crate) fn agent_call(
+        content_type: Option<&str>,
+        accept: Option<&str>,
+        body: &[u8],
+    ) -> Result<OperatorCall, Refused> {
+        let called = calls::read_agent(calls::agent_media(content_type)?, body)?;
+        let wanted = Media::acceptable(accept)?;
+        Ok(OperatorCall::Read(match called {
+            AgentCalled::Read(read) => {
+                format!("/mesos/agent/call?type={}&as={}", read.name(), word(wanted))
+            }
+            AgentCalled::Files(files) => Self::files_path(true, &files, wanted),
+        }))
+    }
+}
+
+/// Whose operator API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OperatorApi {
+    /// The leader's, through any node.
+    Cluster,
+    /// That of this node's agent.
+    Agent,
 }
 
 /// The route of a path below `/mesos/`. What a query names beside what is looked for is ignored, as Mesos ignores it.
@@ -189,7 +257,12 @@ pub(in crate::api) fn route(segments: &[&str], query: &Query) -> Option<Result<R
         ["agent"] => own(Own::Agent),
         ["agent", "flags"] => own(Own::AgentFlags),
         ["agent", "statistics"] => own(Own::Statistics),
-        ["agent", "containers"] => own(Own::Containers),
+        ["agent", "containers"] => Some(containers(query)),
+        ["agent", "call"] => Some(agent_call(query)),
+        ["system"] => own(Own::System),
+        ["files", "debug"] => own(Own::Sandboxes),
+        ["files", name] => Some(FilesRequest::route(name, false, query)),
+        ["agent", "files", name] => Some(FilesRequest::route(name, true, query)),
         ["agents"] => Some(text("slave_id").map(|only| leading(Reading::Agents(only)))),
         ["frameworks"] => Some(text("framework_id").map(|only| leading(Reading::Frameworks(only)))),
         ["tasks"] => Some(tasks(query).map(|wanted| leading(Reading::Tasks(wanted)))),
@@ -226,13 +299,28 @@ fn call(query: &Query) -> Result<Reading, Failure> {
     Ok(Reading::Call(read, wanted_media(query)?))
 }
 
+fn containers(query: &Query) -> Result<Route, Failure> {
+    let only = ContainerQuery {
+        container: query.get("container_id")?,
+        framework: query.get("framework_id")?,
+        executor: query.get("executor_id")?,
+    };
+    Ok(Route::Here(Here::Mesos(Own::Containers(only))))
+}
+
+fn agent_call(query: &Query) -> Result<Route, Failure> {
+    let named = query.get::<String>("type")?.and_then(|name| AgentRead::named(&name));
+    let read = named.ok_or_else(|| Failure::invalid("this release does not know that call"))?;
+    Ok(Route::Here(Here::Mesos(Own::Call(read, wanted_media(query)?))))
+}
+
 fn events(query: &Query) -> Result<Reading, Failure> {
     let seen = query.get::<String>("after")?.map(|seen| seen.parse::<Cursor>());
     let seen = seen.transpose().map_err(|()| Failure::invalid("that was told to nobody"))?;
     Ok(Reading::Events(seen, wanted_media(query)?))
 }
 
-fn wanted_media(query: &Query) -> Result<Media, Failure> {
+pub(super) fn wanted_media(query: &Query) -> Result<Media, Failure> {
     let encoding = query.get::<String>("as")?;
     Ok(if encoding.as_deref() == Some("protobuf") { Media::Protobuf } else { Media::Json })
 }
@@ -265,15 +353,39 @@ mod tests {
         }
         assert_eq!(agent("/master/state"), None);
         assert_eq!(agent("/tasks"), None);
+        // Files are those of the agent at its port, and of any node at the other.
+        for path in ["/files/read", "/files/read.json", "/files/read/"] {
+            assert_eq!(agent(path), Some("/mesos/agent/files/read"), "{path}");
+            assert_eq!(master(path), Some("/mesos/files/read"), "{path}");
+        }
+        assert_eq!(master("/files/browse.json"), Some("/mesos/files/browse"));
+        assert_eq!(agent("/files/debug"), Some("/mesos/files/debug"));
+        assert_eq!(agent("/system/stats.json"), Some("/mesos/system"));
+        for path in ["/files", "/files/", "/files/stat", "/files/bytes", "/master/files/read"] {
+            assert_eq!(master(path), None, "{path}");
+        }
+        for path in ["/files/download", "/files/download.json", "/files/download/"] {
+            assert!(Api::is_download_path(path), "{path}");
+        }
+        assert!(!Api::is_download_path("/files/downloads"));
     }
 
     #[test]
     fn the_operator_api_takes_whatever_stands_behind_it() {
+        let (cluster, agent) = (Some(OperatorApi::Cluster), Some(OperatorApi::Agent));
         for path in ["/api/v1", "/api/v1/", "/master/api/v1", "/api/v1/operator"] {
-            assert!(Api::is_operator_path(path), "{path}");
+            assert_eq!(Api::operator_path(path, false), cluster, "{path}");
         }
-        for path in ["/api", "/api/v10", "/api/nodes", "/master", "/state"] {
-            assert!(!Api::is_operator_path(path), "{path}");
+        for path in ["/slave(1)/api/v1", "/slave%281%29/api/v1/"] {
+            assert_eq!(Api::operator_path(path, false), agent, "{path}");
+            assert_eq!(Api::operator_path(path, true), agent, "{path}");
+        }
+        assert_eq!(Api::operator_path("/api/v1", true), agent);
+        assert_eq!(Api::operator_path("/master/api/v1", true), None);
+        assert_eq!(Api::operator_path("/api/v1/scheduler", true), None);
+        for path in ["/api", "/api/v10", "/api/nodes", "/master", "/state", "/slave(1)"] {
+            assert_eq!(Api::operator_path(path, false), None, "{path}");
+            assert_eq!(Api::operator_path(path, true), None, "{path}");
         }
     }
 
@@ -328,13 +440,30 @@ mod tests {
         assert!(Route::of("GET", "/mesos/events?after=x").is_err());
         let status = |body: &[u8]| Api::operator_call(json, None, body).unwrap_err().status;
         assert_eq!(status(br#"{"type":"TEARDOWN"}"#), 400);
-        assert_eq!(status(br#"{"type":"LIST_FILES"}"#), 501);
+        assert_eq!(status(br#"{"type":"GET_OPERATIONS"}"#), 501);
+        assert_eq!(status(br#"{"type":"LIST_FILES"}"#), 400);
+        let list = br#"{"type":"LIST_FILES","list_files":{"path":"/a b"}}"#;
+        let path = "/mesos/files/list?path=%2Fa%20b&as=protobuf";
+        let called = Api::operator_call(json, protobuf, list);
+        assert_eq!(called, Ok(OperatorCall::Read(path.to_owned())));
         assert_eq!(status(br#"{"type":"GET_METRICS"}"#), 400);
         assert_eq!(status(b"{}"), 400);
         assert_eq!(status(b"x"), 400);
         let no_type = Api::operator_call(None, None, b"{}").unwrap_err();
         assert_eq!(no_type, Refused::new(400, "Expecting 'Content-Type' to be present"));
         assert_eq!(Api::operator_call(Some("text/plain"), None, b"{}").unwrap_err().status, 415);
+        // The same of an agent, which has calls of its own.
+        let path = "/mesos/agent/call?type=GET_CONTAINERS&as=protobuf";
+        let called = Api::agent_call(json, protobuf, br#"{"type":"GET_CONTAINERS"}"#);
+        assert_eq!(called, Ok(OperatorCall::Read(path.to_owned())));
+        let route = Route::of("GET", path).unwrap();
+        let own = Own::Call(AgentRead::Containers, Media::Protobuf);
+        assert_eq!(route, Route::Here(Here::Mesos(own)));
+        let path = "/mesos/agent/files/slice?path=%2Fs&offset=1&length=65536&as=json";
+        let read = br#"{"type":"READ_FILE","read_file":{"path":"/s","offset":1}}"#;
+        assert_eq!(Api::agent_call(json, None, read), Ok(OperatorCall::Read(path.to_owned())));
+        let nested = br#"{"type":"LAUNCH_NESTED_CONTAINER"}"#;
+        assert_eq!(Api::agent_call(json, None, nested).unwrap_err().status, 501);
         let html = Some("text/html");
         let body = br#"{"type":"GET_TASKS"}"#;
         assert_eq!(Api::operator_call(json, html, body).unwrap_err().status, 406);

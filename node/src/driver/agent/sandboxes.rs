@@ -42,7 +42,8 @@ pub(crate) struct Status {
 }
 
 impl Sandboxes {
-    pub(super) fn new(root: PathBuf, rule: Rule) -> Self {
+    /// Below this directory.
+    pub(crate) fn new(root: PathBuf, rule: Rule) -> Self {
         let first = Status { allowed_age: rule.delay, ..Status::default() };
         Self { root, rule, held: Arc::default(), status: Snapshot::new(first) }
     }
