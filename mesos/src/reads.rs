@@ -28,7 +28,7 @@ pub use frameworks::frameworks;
 pub use maintenance::{OlderSchedule, OlderStatus, older_schedule, older_status};
 pub use master::{Build, Master, state, summary};
 pub use metrics::{Machine, metrics};
-pub use node::{ContainerQuery, Node, Usage, running};
+pub use node::{ContainerQuery, Node, Sandbox, Usage, running};
 pub use picture::Picture;
 pub(crate) use roles::has_quota;
 pub use roles::{quota, roles, weights};

@@ -47,6 +47,19 @@ pub struct Node<'a> {
     pub leader: Option<String>,
     /// How it was started.
     pub flags: &'a BTreeMap<&'static str, String>,
+    /// Sandboxes that are there, the newest first; those of what runs may be among them.
+    pub sandboxes: &'a [Sandbox],
+}
+
+/// What is left of a container that was started.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sandbox {
+    /// Whose it was.
+    pub framework: FrameworkId,
+    /// Its executor, or the task that has none.
+    pub name: TaskId,
+    /// The container.
+    pub container: ContainerId,
 }
 
 impl std::fmt::Debug for Node<'_> {
@@ -79,7 +92,7 @@ struct State<'a, F, A> {
     master_hostname: Option<&'a str>,
     flags: &'a BTreeMap<&'static str, String>,
     frameworks: Vec<FrameworkRow<'a>>,
-    completed_frameworks: [(); 0],
+    completed_frameworks: Vec<FrameworkRow<'a>>,
 }
 
 /// What an agent knows of a framework.
@@ -94,7 +107,7 @@ struct FrameworkRow<'a> {
     hostname: &'static str,
     roles: Vec<&'a str>,
     executors: Vec<ExecutorRow<'a>>,
-    completed_executors: [(); 0],
+    completed_executors: Vec<ExecutorRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -213,15 +226,10 @@ impl Node<'_> {
     }
 
     /// The path by which the sandbox is read.
-    fn directory(&self, of: &Container<'_>, container: &ContainerId) -> Option<String> {
-        let path = SandboxPath {
-            agent: self.view.agent,
-            framework: of.framework,
-            name: TaskId::new(of.name()).ok()?,
-            run: Run::Container(container.clone()),
-            within: String::new(),
-        };
-        Some(path.text(self.cluster))
+    fn directory(&self, framework: FrameworkId, name: &TaskId, container: &ContainerId) -> String {
+        let run = Run::Container(container.clone());
+        let (agent, name, within) = (self.view.agent, name.clone(), String::new());
+        SandboxPath { agent, framework, name, run, within }.text(self.cluster)
     }
 
     fn framework_text(&self, id: FrameworkId) -> String {
@@ -262,7 +270,9 @@ impl Node<'_> {
     fn executor<'a>(&self, of: &Container<'a>) -> ExecutorRow<'a> {
         let container = of.id();
         let own = of.executor.map(|executor| executor.info.id.as_str());
-        let directory = container.and_then(|id| self.directory(of, id));
+        let name = TaskId::new(of.name()).ok();
+        let directory =
+            container.zip(name).map(|(id, name)| self.directory(of.framework, &name, id));
         ExecutorRow {
             id: of.name(),
             name: of.title(),
@@ -279,31 +289,69 @@ impl Node<'_> {
         }
     }
 
-    fn frameworks(&self) -> Vec<FrameworkRow<'_>> {
+    /// An executor of which nothing is left but its sandbox.
+    fn ended<'a>(&self, of: &'a Sandbox) -> ExecutorRow<'a> {
+        ExecutorRow {
+            id: of.name.as_str(),
+            name: String::new(),
+            source: of.name.as_str(),
+            container: of.container.as_str(),
+            directory: self.directory(of.framework, &of.name, &of.container),
+            resources: Owned(Resources::default()),
+            role: "",
+            labels: None,
+            r#type: "CUSTOM",
+            tasks: Vec::new(),
+            queued_tasks: [],
+            completed_tasks: [],
+        }
+    }
+
+    fn framework<'a>(&self, id: FrameworkId, user: &'a str) -> FrameworkRow<'a> {
+        FrameworkRow {
+            id: self.framework_text(id),
+            name: "",
+            user,
+            failover_timeout: 0.0,
+            checkpoint: true,
+            hostname: "",
+            roles: Vec::new(),
+            executors: Vec::new(),
+            completed_executors: Vec::new(),
+        }
+    }
+
+    /// Frameworks of which something runs here, and those of which only sandboxes are left.
+    fn frameworks(&self) -> (Vec<FrameworkRow<'_>>, Vec<FrameworkRow<'_>>) {
         let mut rows: BTreeMap<FrameworkId, FrameworkRow<'_>> = BTreeMap::new();
-        for of in containers(self.view).values() {
-            let row = rows.entry(of.framework).or_insert_with(|| FrameworkRow {
-                id: self.framework_text(of.framework),
-                name: "",
-                user: of.user,
-                failover_timeout: 0.0,
-                checkpoint: true,
-                hostname: "",
-                roles: Vec::new(),
-                executors: Vec::new(),
-                completed_executors: [],
-            });
+        let mut over: BTreeMap<FrameworkId, FrameworkRow<'_>> = BTreeMap::new();
+        let containers = containers(self.view);
+        for of in containers.values() {
+            let row =
+                rows.entry(of.framework).or_insert_with(|| self.framework(of.framework, of.user));
             if !row.roles.contains(&of.role()) {
                 row.roles.push(of.role());
             }
             row.executors.push(self.executor(of));
         }
-        rows.into_values().collect()
+        for sandbox in self.sandboxes {
+            let id = sandbox.framework;
+            if containers.contains_key(&(id, sandbox.container.as_str())) {
+                continue;
+            }
+            let row = match rows.get_mut(&id) {
+                Some(row) => row,
+                None => over.entry(id).or_insert_with(|| self.framework(id, "")),
+            };
+            row.completed_executors.push(self.ended(sandbox));
+        }
+        (rows.into_values().collect(), over.into_values().collect())
     }
 
     /// `/state` of the agent.
     pub fn state(&self) -> impl Serialize + '_ {
         let view = self.view;
+        let (frameworks, completed_frameworks) = self.frameworks();
         State {
             build: Build::THIS,
             start_time: seconds(self.started_at),
@@ -323,8 +371,8 @@ impl Node<'_> {
             attributes: AttributeRows(&view.attributes),
             master_hostname: self.leader.as_deref(),
             flags: self.flags,
-            frameworks: self.frameworks(),
-            completed_frameworks: [],
+            frameworks,
+            completed_frameworks,
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`open_beneath`] alone.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     io,
     os::unix::fs::FileExt as _,
@@ -246,10 +247,19 @@ pub(super) struct Found {
     pub name: TaskId,
     pub container: ContainerId,
     pub path: PathBuf,
+    /// When something in it was made or removed last, or its container ended.
+    pub changed: SystemTime,
 }
 
-/// The sandboxes of this node, so many at most.
+/// The sandboxes of this node, so many at most, the newest first.
 pub(super) fn all(sandboxes: &Path, max: usize) -> io::Result<Vec<Found>> {
+    let mut found = every(sandboxes)?;
+    found.sort_by_key(|one| Reverse(one.changed));
+    found.truncate(max);
+    Ok(found)
+}
+
+fn every(sandboxes: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     let name_of = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     for of in entries(sandboxes)? {
@@ -262,10 +272,14 @@ pub(super) fn all(sandboxes: &Path, max: usize) -> io::Result<Vec<Found>> {
             for path in entries(&runs)? {
                 let container = name_of(&path).and_then(|name| ContainerId::new(&name).ok());
                 let Some(container) = container else { continue };
-                if found.len() == max {
+                // It may have been removed meanwhile.
+                let Ok(changed) = path.symlink_metadata().and_then(|it| it.modified()) else {
+                    continue;
+                };
+                if found.len() == ENTRIES_MAX {
                     return Ok(found);
                 }
-                found.push(Found { framework, name: name.clone(), container, path });
+                found.push(Found { framework, name: name.clone(), container, path, changed });
             }
         }
     }
@@ -353,6 +367,12 @@ mod tests {
         let all = all(root.path(), 10).unwrap();
         assert_eq!((all.len(), &all[0].name, all[0].container.as_str()), (1, &task, "c1"));
         assert_eq!(all[0].path, sandbox);
+        // The newest first, and no more than are asked for.
+        let old = run(&root, "c0", "");
+        std::fs::File::open(old).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let newest = super::all(root.path(), 1).unwrap();
+        assert_eq!(newest[0].container.as_str(), "c1");
+        assert_eq!(super::all(root.path(), 10).unwrap()[1].container.as_str(), "c0");
     }
 
     #[test]

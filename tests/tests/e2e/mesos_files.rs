@@ -147,6 +147,9 @@ fn a_sandbox_is_read_through_a_node_that_neither_leads_nor_has_it() {
     wait_until("the agent has forgotten the task", || {
         read_agent(agent, "/state")["frameworks"] == json!([])
     });
+    let over = &read_agent(agent, "/state")["completed_frameworks"][0];
+    assert_eq!(over["id"], story.framework.id["value"]);
+    assert_eq!(over["completed_executors"][0]["directory"], directory);
     let stdout = format!("/files/read?path={directory}/stdout&offset=6");
     assert_eq!(read(story.node(story.third), &stdout)["data"], "gr\u{fc}n\n");
     story.cluster.nodes[story.agent].kill();

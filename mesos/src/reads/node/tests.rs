@@ -102,6 +102,14 @@ pub(in crate::reads) fn view() -> View {
 pub(in crate::reads) fn tell<T>(with: impl FnOnce(&Node<'_>) -> T) -> T {
     let view = view();
     let flags = BTreeMap::from([("port", "5051".to_owned())]);
+    let sandbox = |framework, name: &str, container: &str| Sandbox {
+        framework: FrameworkId(framework),
+        name: TaskId::new(name).unwrap(),
+        container: ContainerId::new(container).unwrap(),
+    };
+    // Of what runs, of a framework of which something does, and of one of which nothing does.
+    let sandboxes =
+        [sandbox(7, "plain", "c1"), sandbox(7, "plain", "c0"), sandbox(9, "past", "c9")];
     with(&Node {
         view: &view,
         cluster: ClusterId::from_u128(0xab),
@@ -111,6 +119,7 @@ pub(in crate::reads) fn tell<T>(with: impl FnOnce(&Node<'_>) -> T) -> T {
         started_at: Wall(500),
         leader: Some("10.0.0.2".to_owned()),
         flags: &flags,
+        sandboxes: &sandboxes,
     })
 }
 
@@ -174,6 +183,16 @@ fn an_agent_tells_of_itself_and_of_what_runs_there() {
     let status = &own["tasks"][0]["statuses"][0];
     assert_eq!((&status["state"], &status["timestamp"]), (&json!("TASK_RUNNING"), &json!(2.0)));
     assert_eq!(status["container_status"]["container_id"]["value"], "c1");
+    let past = &framework["completed_executors"];
+    assert_eq!(past.as_array().unwrap().len(), 1, "{past}");
+    assert_eq!((&past[0]["id"], &past[0]["container"]), (&json!("plain"), &json!("c0")));
+    assert_eq!(past[0]["directory"], directory("plain", "c0"));
+    assert_eq!((&past[0]["tasks"], &past[0]["resources"]["cpus"]), (&json!([]), &json!(0.0)));
+    let over = &state["completed_frameworks"];
+    assert_eq!(over.as_array().unwrap().len(), 1, "{over}");
+    assert_eq!(over[0]["id"], framework_id.replace("-0007", "-0009"));
+    assert_eq!(over[0]["completed_executors"][0]["id"], "past");
+    assert_eq!(over[0]["executors"], json!([]));
     let handed = &executors[1];
     assert_eq!((&handed["id"], &handed["source"]), (&json!("ex"), &json!("src")));
     assert_eq!(handed["directory"], directory("ex", "c2"));

@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use meshos_mesos::{
     codec::{Media, Refused},
-    reads::files::{
-        self, Content, DOWNLOADS_DIRECTORY, FilesCall, NO_PATH, Portion, READS_DIRECTORY, Run,
-        SandboxPath,
+    reads::{
+        Sandbox,
+        files::{
+            self, Content, DOWNLOADS_DIRECTORY, FilesCall, NO_PATH, Portion, READS_DIRECTORY, Run,
+            SandboxPath,
+        },
     },
 };
 use meshos_protocol::ids::{ClusterId, NodeId};
@@ -33,6 +36,8 @@ const ANYWHERE: &str = "/mesos/files";
 const HERE: &str = "/mesos/agent/files";
 /// The most bytes of a file that go from node to node at once.
 pub(crate) const PIECE_BYTES: usize = 256 << 10;
+/// The most sandboxes that an agent tells of with all that runs there.
+const TOLD_MAX: usize = 1_000;
 /// The most sandboxes that are told of one node.
 const SANDBOXES_MAX: usize = 10_000;
 
@@ -233,6 +238,26 @@ impl Api {
         .await
     }
 
+    /// The newest sandboxes of this node.
+    pub(super) async fn newest_sandboxes(&self) -> Vec<Sandbox> {
+        let root = self.options.agent.sandboxes().root().to_owned();
+        let look = move || sandbox::all(&root, TOLD_MAX);
+        let found = match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the sandboxes cannot be listed");
+                Vec::new()
+            }
+            // The runtime shuts down.
+            Err(_) => Vec::new(),
+        };
+        let row = |found: sandbox::Found| {
+            let sandbox::Found { framework, name, container, .. } = found;
+            Sandbox { framework, name, container }
+        };
+        found.into_iter().map(row).collect()
+    }
+
     /// Which paths there are, and where that really is.
     pub(super) async fn sandboxes_of_node(&self) -> Result<Answer, Failure> {
         let of = self.own_cluster()?;
@@ -243,7 +268,7 @@ impl Api {
                 Failure::unavailable(format!("the sandboxes cannot be listed: {error}"))
             })?;
             let row = |found: sandbox::Found| {
-                let sandbox::Found { framework, name, container, path } = found;
+                let sandbox::Found { framework, name, container, path, changed: _ } = found;
                 let run = Run::Container(container);
                 let named = SandboxPath { agent, framework, name, run, within: String::new() };
                 (named.text(of), path.display().to_string())

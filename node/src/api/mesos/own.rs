@@ -108,7 +108,10 @@ impl Api {
             }
             Own::Agent => {
                 let view = self.options.agent.caught_up().await;
-                self.of_node(&view, |node| cluster::json(&node.state()))
+                let sandboxes = self.newest_sandboxes().await;
+                let tell =
+                    |node: Node<'_>| cluster::json(&Node { sandboxes: &sandboxes, ..node }.state());
+                self.of_node(&view, tell)
             }
             Own::Statistics => {
                 let (view, used) = self.used_now().await;
@@ -196,6 +199,7 @@ impl Api {
             started_at: self.started.at,
             leader,
             flags: &self.started.agent_flags,
+            sandboxes: &[],
         })
     }
 
