@@ -118,6 +118,7 @@ impl Agent {
         task.contained = container.is_some() && executor.is_none();
         let key = task.key();
         self.insert(task);
+        self.renew_what_checks_found(&key);
         if let Some(executor) = executor.filter(|_| !over) {
             self.recover_task_of(now, &key, &executor, effects);
             self.watch_time(now, &key);

@@ -16,7 +16,7 @@ use crate::{
     dice::Dice,
     driver::{Act, Driver},
     executors::Step,
-    invariants,
+    invariants::{self, LookedAt},
     net::{Class, Frame, Host, Net, Side, StreamId},
     node::Node,
     operators::Emptied,
@@ -129,6 +129,8 @@ pub struct World {
     pub windows: Option<BTreeSet<NodeId>>,
     /// Whether frameworks reserve; once they do not, operators undo what they did.
     pub reserving: bool,
+    /// What rules were held against after the step before.
+    pub(crate) looked_at: LookedAt,
 }
 
 impl World {
@@ -158,6 +160,7 @@ impl World {
             emptied: None,
             windows: None,
             reserving: true,
+            looked_at: LookedAt::default(),
             setup,
         };
         for (node, place) in world.nodes.iter_mut().zip(&world.setup.places) {

@@ -162,6 +162,30 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// After a crash: of what waits behind another update, that which tells what checks found may be older than what was told since.
+    /// Something newer took its place, was told and acknowledged, and none of that was on disk yet. So it gets new ids: it is what
+    /// the agent knows now, and is told after all that was told before. What something else stands behind was not replaced:
+    /// checks had ended then.
+    pub(in crate::agent) fn renew_what_checks_found(&mut self, key: &TaskKey) {
+        let of_checks = |status: &StatusUpdate| {
+            let reasons = [Reason::HealthCheckStatusUpdated, Reason::CheckStatusUpdated];
+            reasons.into_iter().any(|reason| is_like(status, reason))
+        };
+        let Some(task) = self.tasks.get(key) else { return };
+        let waiting = &task.record.unacknowledged;
+        let last = waiting.iter().rev().take_while(|status| of_checks(status)).count();
+        let length = waiting.len();
+        for index in length.saturating_sub(last).max(1)..length {
+            let update = Some(self.mint_update());
+            let Some(task) = self.tasks.get_mut(key) else { return };
+            if let Some(status) = task.record_mut().unacknowledged.get_mut(index) {
+                status.update = update;
+            }
+        }
+    }
+}
+
 /// Whether an update tells nothing but what the same check had found.
 fn is_like(status: &StatusUpdate, reason: Reason) -> bool {
     status.state == TaskState::Running && status.reason == Some(reason)

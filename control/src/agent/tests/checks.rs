@@ -294,6 +294,30 @@ fn a_task_that_changes_its_mind_while_nobody_listens_keeps_few_updates() {
     assert_eq!(heard(&mut rig), UNWELL, "the newest");
 }
 
+/// What took its place was told and acknowledged, and that is lost with the crash.
+#[test]
+fn what_a_check_found_before_a_crash_is_not_told_behind_what_it_found_later_under_its_old_id() {
+    let mut rig = Rig::registered();
+    run(&mut rig, healthy("a"));
+    rig.wait(1_000);
+    found(&mut rig, ProbeOutcome::Connected);
+    let first = rig.update();
+    found(&mut rig, refused());
+    let probe = rig.probe();
+    rig.probe_ends(&probe, ProbeOutcome::Connected);
+    rig.acknowledge(&first);
+    let newest = rig.updates().pop().unwrap();
+    assert_eq!(newest.healthy, Some(true), "it took the place of the other");
+    rig.acknowledge(&newest);
+    rig.crash();
+    let registration = rig.register_again(2);
+    let told = &registration.tasks[0].unacknowledged;
+    let ids: Vec<_> = told.iter().map(|status| status.update).collect();
+    assert_eq!((ids.len(), ids[0]), (2, first.update));
+    assert!(ids[1] > newest.update, "{ids:?}");
+    assert_eq!(told[1].healthy, Some(false), "what the agent knows");
+}
+
 #[test]
 fn a_kill_that_somebody_asked_for_is_not_for_health() {
     let mut rig = Rig::registered();

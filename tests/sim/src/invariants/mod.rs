@@ -17,6 +17,7 @@ mod health;
 mod inverse_offers;
 mod known_records;
 mod known_tasks;
+mod looked_at;
 mod no_double_allocation;
 mod offered_at_rest;
 mod one_master;
@@ -37,6 +38,7 @@ pub use checks::{
 };
 pub use constraints::check as check_made;
 pub use inverse_offers::check_asked;
+pub use looked_at::LookedAt;
 pub use registry_forgets::Memory as RegistryMemory;
 pub use replayed::{BYTES_MAX as RECORDED_BYTES_MAX, check as check_replayed};
 pub use reservations::check_offer;

@@ -13,35 +13,49 @@ use meshos_protocol::{
 
 use crate::world::World;
 
-pub(super) fn check(world: &World) {
-    for (index, node) in world.nodes.iter().enumerate() {
-        let Some(leading) = node.leading() else { continue };
+pub(super) fn check(world: &mut World) {
+    for index in 0..world.nodes.len() {
+        let Some(leading) = world.nodes[index].leading() else { continue };
         let view = leading.master.view();
-        let mut free: BTreeMap<AgentId, Resources> = view
-            .agents
-            .iter()
-            .filter(|agent| agent.connected && !refuses_writes(world, agent.id))
-            .map(|agent| (agent.agent_id, agent.resources.clone()))
-            .collect();
-        for task in view.tasks.iter() {
-            take(&mut free, task.agent_id, &task.resources, |what| {
-                format!("n{index} counts task {} on {what}", task.id)
-            });
+        let refused: Vec<bool> = world.nodes.iter().map(|node| node.disk_refused).collect();
+        let same = world.looked_at.leaders.get(&index).is_some_and(|(before, refused_before)| {
+            *refused_before == refused
+                && view.agents.changes(&before.agents).next().is_none()
+                && view.tasks.changes(&before.tasks).next().is_none()
+                && view.offers.changes(&before.offers).next().is_none()
+        });
+        if !same {
+            check_view(world, index, &view);
+            world.looked_at.leaders.insert(index, (view, refused));
         }
-        let optimistic = world.setup.master.offers == OfferMode::Optimistic;
-        let untaken = free.clone();
-        let mut last = None;
-        for offer in offers_by_holder(&view) {
-            let away = view.agents.iter().all(|it| it.agent_id != offer.agent_id || !it.connected);
-            assert!(!away, "n{index} offers of an agent that is away");
-            let holder = (offer.framework_id, &offer.role);
-            if optimistic && last.replace(holder) != Some(holder) {
-                free.clone_from(&untaken);
-            }
-            take(&mut free, offer.agent_id, &offer.resources, |what| {
-                format!("n{index} offers {} on {what}", offer.id)
-            });
+    }
+}
+
+fn check_view(world: &World, index: usize, view: &View) {
+    let mut free: BTreeMap<AgentId, Resources> = view
+        .agents
+        .iter()
+        .filter(|agent| agent.connected && !refuses_writes(world, agent.id))
+        .map(|agent| (agent.agent_id, agent.resources.clone()))
+        .collect();
+    for task in view.tasks.iter() {
+        take(&mut free, task.agent_id, &task.resources, |what| {
+            format!("n{index} counts task {} on {what}", task.id)
+        });
+    }
+    let optimistic = world.setup.master.offers == OfferMode::Optimistic;
+    let untaken = free.clone();
+    let mut last = None;
+    for offer in offers_by_holder(view) {
+        let away = view.agents.iter().all(|it| it.agent_id != offer.agent_id || !it.connected);
+        assert!(!away, "n{index} offers of an agent that is away");
+        let holder = (offer.framework_id, &offer.role);
+        if optimistic && last.replace(holder) != Some(holder) {
+            free.clone_from(&untaken);
         }
+        take(&mut free, offer.agent_id, &offer.resources, |what| {
+            format!("n{index} offers {} on {what}", offer.id)
+        });
     }
 }
 

@@ -3,13 +3,19 @@
 //! machine reservations and volumes are made of what it has, and nothing is lost or made on the way.
 //! A volume that is there has its directory. Reserved resources are offered to their role alone.
 
-use meshos_protocol::framework::Offer;
+use meshos_protocol::{framework::Offer, resources::Resources};
 
+use super::looked_at::same;
 use crate::{reservations::labelled, world::World};
 
-pub(super) fn check(world: &World) {
+pub(super) fn check(world: &mut World) {
     for (index, node) in world.nodes.iter().enumerate() {
         let record = &node.disk.operations;
+        let now = [&node.capacity, &record.consumed, &record.converted];
+        if same(world.looked_at.operations.get(&index), now) {
+            continue;
+        }
+        world.looked_at.operations.insert(index, now.map(Resources::clone));
         let rest = node.capacity.checked_sub(&record.consumed);
         assert!(
             rest.is_some(),
@@ -31,8 +37,13 @@ pub(super) fn check(world: &World) {
         };
         let node = &world.nodes[*index];
         let record = &node.disk.operations;
-        let found = labelled(&record.converted, label);
-        assert_eq!(found, *there, "what was reserved as {label} on n{index}");
+        let key = (*index, label.clone());
+        let now = [&record.converted, there];
+        if !same(world.looked_at.labels.get(&key), now) {
+            let found = labelled(&record.converted, label);
+            assert_eq!(found, *there, "what was reserved as {label} on n{index}");
+            world.looked_at.labels.insert(key, now.map(Resources::clone));
+        }
         for volume in record.volumes.iter().filter(|volume| volume.id == *label) {
             let is_there = node.volumes.there.contains(&volume.directory);
             assert!(is_there, "volume {label} of n{index} has lost its directory");
