@@ -48,7 +48,7 @@ pub use min_allocatable::{MinAllocatable, MinAllocatableError};
 pub use options::{FILTER_MAX, OfferMode, Options};
 pub use policy::{ClonePolicy, Policy, PolicyChoice, PolicyChoiceError};
 pub use profile::AgentProfile;
-pub use quota::{Quota, QuotaError};
+pub use quota::{Quota, QuotaAmounts, QuotaError, QuotaTextError};
 pub use share::Share;
 pub use split::PartMin;
 pub use tree::PastUse;

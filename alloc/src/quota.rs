@@ -1,12 +1,16 @@
 //! Quota: what a role is guaranteed, and what it may not exceed.
 
-use std::collections::BTreeMap;
+mod text;
+
+use std::{collections::BTreeMap, fmt};
 
 use meshos_protocol::{
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
     role::Role,
 };
 use serde::{Deserialize, Serialize};
+
+pub use text::{QuotaAmounts, QuotaTextError};
 
 /// What a role, with all roles below it, is guaranteed and may not exceed.
 ///
@@ -31,7 +35,9 @@ pub struct Quota {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuotaError {
     /// An amount is below zero.
-    #[error("the quota of role {role} must not be negative, but names {name}:{amount}")]
+    #[error(
+        "the quota of role {role} must not be negative, but names {name}:{amount}: say 0 or more"
+    )]
     Negative {
         /// The role.
         role: Role,
@@ -43,7 +49,7 @@ pub enum QuotaError {
     /// The role cannot reach what it would be guaranteed.
     #[error(
         "role {role} would be guaranteed {name}:{guarantee}, but role {limited} is limited to \
-         {name}:{limit}"
+         {name}:{limit}; raise the limit, guarantee at most as much, or insist with --force (`force` in the API)"
     )]
     GuaranteeAboveLimit {
         /// The role.
@@ -60,7 +66,7 @@ pub enum QuotaError {
     /// The role cannot reach its limit.
     #[error(
         "role {role} would be limited to {name}:{limit}, but role {limited} above it is limited to \
-         {name}:{above}, which counts for both; say at most as much, or force it"
+         {name}:{above}, which counts for both; say at most as much, or insist with --force (`force` in the API)"
     )]
     LimitAboveLimit {
         /// The role.
@@ -74,10 +80,47 @@ pub enum QuotaError {
         /// What that may not exceed.
         above: Amount,
     },
+    /// A role would be limited to less than one in it, which could not reach its limit any more.
+    #[error(
+        "role {role} would be limited to {name}:{limit}, but role {below} in it is limited to \
+         {name}:{lower}, which would not be reached any more; lower that first, or insist with --force \
+         (`force` in the API)"
+    )]
+    LimitBelowLimit {
+        /// The role.
+        role: Role,
+        /// The resource.
+        name: ResourceName,
+        /// What the role would be limited to.
+        limit: Amount,
+        /// The role below it.
+        below: Role,
+        /// What that may not exceed.
+        lower: Amount,
+    },
+    /// The roles in a role would together be guaranteed more than that may have.
+    #[error(
+        "the roles in {limited} would be guaranteed {name}:{guaranteed} together ({}), but role {limited} \
+         is limited to {name}:{limit}; raise the limit, guarantee less, or insist with --force (`force` in \
+         the API)",
+        Parts(name, roles)
+    )]
+    GuaranteesAboveLimit {
+        /// The role with the limit.
+        limited: Role,
+        /// The resource.
+        name: ResourceName,
+        /// What the roles in it would be guaranteed together.
+        guaranteed: Amount,
+        /// What each of them would be guaranteed.
+        roles: Vec<(Role, Amount)>,
+        /// What the role may not exceed.
+        limit: Amount,
+    },
     /// More would be guaranteed than there is.
     #[error(
         "with this quota of role {role}, {name}:{guaranteed} would be guaranteed to all roles \
-         together, but the cluster has {name}:{total}"
+         together, but the cluster has {name}:{total}; guarantee less, or insist with --force (`force` in the API)"
     )]
     BeyondCluster {
         /// The role.
@@ -91,8 +134,8 @@ pub enum QuotaError {
     },
     /// The role consumes more than the limit already.
     #[error(
-        "role {role} consumes {name}:{consumed} already, with what it is offered, more than the limit {name}:{limit}; when it is \
-         forced, offers above it are taken back and tasks stay"
+        "role {role} consumes {name}:{consumed} already, with what it is offered, more than the limit {name}:{limit}; with \
+         --force (`force` in the API) offers above it are taken back and tasks stay"
     )]
     BelowConsumption {
         /// The role.
@@ -104,6 +147,26 @@ pub enum QuotaError {
         /// The limit.
         limit: Amount,
     },
+}
+
+/// So many roles are named with what they are guaranteed.
+const PARTS_SHOWN: usize = 5;
+
+/// `a/b cpus:3, a/c cpus:2`.
+struct Parts<'a>(&'a ResourceName, &'a [(Role, Amount)]);
+
+impl fmt::Display for Parts<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, roles) = self;
+        for (index, (role, amount)) in roles.iter().take(PARTS_SHOWN).enumerate() {
+            let between = if index == 0 { "" } else { ", " };
+            write!(formatter, "{between}{role} {name}:{amount}")?;
+        }
+        match roles.len().saturating_sub(PARTS_SHOWN) {
+            0 => Ok(()),
+            more => write!(formatter, ", and {more} more"),
+        }
+    }
 }
 
 impl Quota {

@@ -5,6 +5,7 @@
 //! short move each (whoever is served goes from the front towards the back, where a ring is cheap). So finding who is next costs nothing, and an offer costs the logarithm of the
 //! number of siblings.
 
+mod checks;
 mod invariants;
 mod ledger;
 pub(crate) mod levels;

@@ -1,6 +1,6 @@
 //! Quota in the tree: who has less than it is guaranteed, and how much more anybody may have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use meshos_protocol::{
     resources::{Amount, ResourceName, Resources, ScalarQuantities},
@@ -11,7 +11,7 @@ use super::{Kind, Node, Tree, ledger};
 use crate::{
     agent::Agent,
     arena::Key,
-    quota::{Headroom, Quota, QuotaError},
+    quota::{Headroom, Quota},
 };
 
 /// What offers that are wanted back change in what roles consume: those who borrow lose them, and those
@@ -227,85 +227,6 @@ impl Tree {
         })
     }
 
-    /// Whether quotas that are set together make sense beside the others and the cluster as it is.
-    pub(crate) fn check_quotas(&self, quotas: &BTreeMap<Role, Quota>) -> Result<(), QuotaError> {
-        for (role, quota) in quotas {
-            let negative = quota.limit.iter().find(|(_, amount)| amount.is_negative());
-            if let Some((name, amount)) = negative {
-                let (role, name, amount) = (role.clone(), name.clone(), *amount);
-                return Err(QuotaError::Negative { role, name, amount });
-            }
-            self.check_reachable(role, quota, quotas)?;
-            let consumption = self.consumption(role);
-            for (name, limit) in &quota.limit {
-                let consumed = consumption.get(name);
-                if consumed > *limit {
-                    let (role, name, limit) = (role.clone(), name.clone(), *limit);
-                    return Err(QuotaError::BelowConsumption { role, name, consumed, limit });
-                }
-            }
-        }
-        self.check_capacity(quotas)
-    }
-
-    /// Whether no limit of the role or of one above it keeps it from what it is to be guaranteed, and none
-    /// above it from its own limit.
-    fn check_reachable(
-        &self,
-        role: &Role,
-        quota: &Quota,
-        quotas: &BTreeMap<Role, Quota>,
-    ) -> Result<(), QuotaError> {
-        for limited in role.with_those_above() {
-            let of = quotas.get(&limited).or_else(|| self.settings.quotas.get(&limited));
-            let Some(Quota { limit, .. }) = of else { continue };
-            let beyond = |(name, own): (&ResourceName, &Amount)| {
-                limit
-                    .get(name)
-                    .filter(|above| *above < own)
-                    .map(|above| (name.clone(), *own, *above))
-            };
-            if let Some((name, own, above)) = quota.limit.iter().find_map(beyond) {
-                let role = role.clone();
-                return Err(QuotaError::LimitAboveLimit { role, name, limit: own, limited, above });
-            }
-            for (name, guarantee) in quota.guarantee.iter() {
-                if let Some(&limit) = limit.get(name).filter(|limit| **limit < guarantee) {
-                    let (role, name) = (role.clone(), name.clone());
-                    return Err(QuotaError::GuaranteeAboveLimit {
-                        role,
-                        name,
-                        guarantee,
-                        limited,
-                        limit,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the cluster has what all roles together are guaranteed.
-    fn check_capacity(&self, quotas: &BTreeMap<Role, Quota>) -> Result<(), QuotaError> {
-        let guarantees: BTreeMap<&Role, &Quota> =
-            self.settings.quotas.iter().chain(quotas).collect();
-        let mut looked_at = BTreeSet::new();
-        for (role, quota) in quotas {
-            for (name, _) in quota.guarantee.iter() {
-                if !looked_at.insert(name) {
-                    continue;
-                }
-                let guaranteed = guaranteed_together(&guarantees, name);
-                let total = self.total.get(name);
-                if guaranteed > total {
-                    let (role, name) = (role.clone(), name.clone());
-                    return Err(QuotaError::BeyondCluster { role, name, guaranteed, total });
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Reservations have come or gone.
     pub(super) fn change_reserved(&mut self, added: &Resources, removed: &Resources) {
         let mut changed = Vec::new();
@@ -348,23 +269,4 @@ impl Tree {
         let (Some(role), Some(quota)) = (self.role_of(key), &node.quota) else { return false };
         quota.is_unmet(|name| self.consumed(role, node, name))
     }
-}
-
-/// What all roles together are guaranteed of a resource: what is guaranteed to a role is guaranteed to those below it, or
-/// they to it, whichever is more.
-fn guaranteed_together(guarantees: &BTreeMap<&Role, &Quota>, name: &ResourceName) -> Amount {
-    let mut below: BTreeMap<&Role, Amount> = BTreeMap::new();
-    let mut together = Amount::ZERO;
-    // A role stands before those below it, so these are known when its turn comes.
-    for (&role, quota) in guarantees.iter().rev() {
-        let inside = below.remove(role).unwrap_or(Amount::ZERO);
-        let all = quota.guarantee.get(name).max(inside);
-        let mut above = std::iter::successors(role.parent(), Role::parent);
-        let sum = match above.find_map(|above| Some(*guarantees.get_key_value(&above)?.0)) {
-            Some(above) => below.entry(above).or_insert(Amount::ZERO),
-            None => &mut together,
-        };
-        *sum = sum.saturating_add(all);
-    }
-    together
 }

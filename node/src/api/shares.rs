@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use meshos_alloc::{PolicyChoice, Quota};
+use meshos_alloc::{PolicyChoice, Quota, QuotaAmounts};
 use meshos_control::master::{OperatorCall, RoleView, View};
 use meshos_protocol::{
-    resources::{Amount, ResourceName, Resources},
+    resources::{Amount, ResourceName},
     role::Role,
 };
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,8 @@ struct PriorityBody {
 }
 
 /// Amounts as the text form of resources, such as `cpus:4;mem:1024`; nothing is guaranteed or
-/// limited of what is not named, and without any the quota ends.
+/// limited of what is not named, a limit of zero lets the role have nothing of that, and without any the
+/// quota ends.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QuotaBody {
@@ -101,21 +102,12 @@ impl Api {
     }
 }
 
-/// The amounts in a text of resources that are amounts and nobody's in particular.
+/// The amounts in a text, each of which may be zero.
 fn amounts(what: &str, text: &str) -> Result<BTreeMap<ResourceName, Amount>, Failure> {
-    let refused = |why: &str| Failure::invalid(format!("the {what} is {text:?}: {why}"));
-    if text.trim().is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let resources: Resources = text.parse().map_err(|error| refused(&format!("{error}")))?;
-    let amount = |resource: &meshos_protocol::resources::Resource| {
-        let plain = resource.metadata().is_unreserved() && resource.metadata().is_plain();
-        let amount = resource.amount().filter(|_| plain);
-        amount.map(|amount| (resource.name().clone(), amount)).ok_or_else(|| {
-            refused("only amounts can be guaranteed or limited, such as cpus:4;mem:1024")
-        })
-    };
-    resources.iter().map(amount).collect()
+    let amounts: Result<QuotaAmounts, _> = text.parse();
+    amounts
+        .map(|amounts| amounts.0)
+        .map_err(|why| Failure::invalid(format!("the {what} is {text:?}: {why}")))
 }
 
 #[cfg(test)]
@@ -127,8 +119,10 @@ mod tests {
         let read = amounts("limit", "cpus:1.5;mem:64").unwrap();
         assert_eq!(read[&ResourceName::Cpus], Amount::from_millis(1_500));
         assert_eq!(read.len(), 2);
+        let none = amounts("limit", "cpus:0;gpus:0").unwrap();
+        assert_eq!(none.values().collect::<Vec<_>>(), [&Amount::ZERO, &Amount::ZERO]);
         assert!(amounts("limit", " ").unwrap().is_empty());
-        for text in ["cpus", "ports:[1-9]", "cpus(a):1", "cpus:-1"] {
+        for text in ["cpus", "ports:[1-9]", "cpus(a):1", "cpus:-1", "cpus:4;cpus:5"] {
             let refused = amounts("guarantee", text).unwrap_err();
             let sentence = refused.into_message();
             assert!(sentence.contains("the guarantee is") && sentence.contains(text), "{sentence}");

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use meshos_alloc::PolicyChoice;
-use meshos_protocol::{resources::Resources, role::Role};
+use meshos_alloc::{PolicyChoice, QuotaAmounts};
+use meshos_protocol::role::Role;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ const QUOTA_HELP: &str = "\
 Examples:
   meshos quota set batch --guarantee 'cpus:8;mem:16384'
   meshos quota set batch --guarantee 'cpus:8' --limit 'cpus:32'
+  meshos quota set batch --limit 'gpus:0'                no GPU at all
   meshos quota clear batch
 
 A role, with all roles below it, is served first until it has what it is guaranteed; what it does not \
@@ -69,11 +70,11 @@ enum QuotaChange {
         #[arg(
             long,
             value_name = "AMOUNTS",
-            value_parser = readable::<Resources>
+            value_parser = readable::<QuotaAmounts>
         )]
         guarantee: Option<String>,
-        /// What it never gets more than
-        #[arg(long, value_name = "AMOUNTS", value_parser = readable::<Resources>)]
+        /// What it never gets more than; of what is limited to 0 it gets nothing
+        #[arg(long, value_name = "AMOUNTS", value_parser = readable::<QuotaAmounts>)]
         limit: Option<String>,
         /// Do it although it cannot be kept as the cluster is
         #[arg(long)]
@@ -183,7 +184,7 @@ impl Quota {
                 common.change("/api/quotas/set", &body, sentence).await
             }
             Some(QuotaChange::Clear { role, common }) => {
-                let sentence = |_: &_| format!("role {role} has no quota any more");
+                let sentence = |_: &_| format!("role {role} has no quota");
                 common.change("/api/quotas/set", &json!({ "role": role }), sentence).await
             }
         }

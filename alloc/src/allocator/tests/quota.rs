@@ -369,21 +369,23 @@ fn a_quota_that_makes_no_sense_is_refused_with_the_reason() {
     };
     assert_eq!(
         refused("a/b", "cpus:7", ""),
-        "role a/b would be guaranteed cpus:7, but role a is limited to cpus:6"
+        "role a/b would be guaranteed cpus:7, but role a is limited to cpus:6; raise the limit, guarantee at most as \
+         much, or insist with --force (`force` in the API)"
     );
     assert_eq!(
         refused("c", "cpus:5", "cpus:4"),
-        "role c would be guaranteed cpus:5, but role c is limited to cpus:4"
+        "role c would be guaranteed cpus:5, but role c is limited to cpus:4; raise the limit, guarantee at most as \
+         much, or insist with --force (`force` in the API)"
     );
     assert_eq!(
         refused("c", "cpus:5", ""),
         "with this quota of role c, cpus:9 would be guaranteed to all roles together, but the \
-         cluster has cpus:8"
+         cluster has cpus:8; guarantee less, or insist with --force (`force` in the API)"
     );
     assert_eq!(
         refused("b", "", "cpus:2"),
-        "role b consumes cpus:8 already, with what it is offered, more than the limit cpus:2; when it is forced, offers above it \
-         are taken back and tasks stay"
+        "role b consumes cpus:8 already, with what it is offered, more than the limit cpus:2; with \
+         --force (`force` in the API) offers above it are taken back and tasks stay"
     );
     let check = |name: &str, guarantee: &str| {
         cluster.allocator.check_quota(&role(name), &quota(guarantee, ""))
@@ -405,7 +407,7 @@ fn a_limit_above_that_of_a_role_above_is_refused() {
     assert_eq!(
         error.to_string(),
         "role web/a/b would be limited to cpus:50, but role web above it is limited to cpus:4, which \
-         counts for both; say at most as much, or force it"
+         counts for both; say at most as much, or insist with --force (`force` in the API)"
     );
     for fine in ["cpus:4", "cpus:1;mem:4096", "mem:4096"] {
         assert_eq!(check(&[("web/a", fine)]), Ok(()));
@@ -432,6 +434,73 @@ fn quotas_that_are_set_together_are_held_against_each_other() {
     // And each alone would do.
     let both = check(&[("b", "cpus:2", ""), ("c", "cpus:2", "")]);
     assert!(matches!(both, Err(QuotaError::BeyondCluster { .. })), "{both:?}");
+}
+
+#[test]
+fn guarantees_that_the_limit_of_a_role_above_cannot_hold_are_refused() {
+    let mut cluster = Cluster::new();
+    cluster.add_agent(1, "cpus:8;mem:4096");
+    set(&mut cluster, "par", "", "cpus:4");
+    set(&mut cluster, "par/kid", "cpus:3", "");
+    // Begins with its name, and is not in it.
+    set(&mut cluster, "par-is", "cpus:3", "cpus:3");
+    let check = |name: &str, guarantee: &str, limit: &str| {
+        let quota = quota(guarantee, limit);
+        cluster.allocator.check_quota(&role(name), &quota).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        check("par/kid2", "cpus:3", "").unwrap_err(),
+        "the roles in par would be guaranteed cpus:6 together (par/kid cpus:3, par/kid2 cpus:3), but \
+         role par is limited to cpus:4; raise the limit, guarantee less, or insist with --force \
+         (`force` in the API)"
+    );
+    assert_eq!(
+        check("par/kid/a", "cpus:4", "").map(drop),
+        Ok(()),
+        "what is below a role counts in its own"
+    );
+    assert!(check("par/x/y", "cpus:1.001", "").is_err(), "at any depth");
+    for (name, guarantee) in
+        [("par/kid2", "cpus:1"), ("par/kid2", "mem:64"), ("par-is/a", "cpus:3")]
+    {
+        assert_eq!(check(name, guarantee, ""), Ok(()), "{name} {guarantee}");
+    }
+    let lowered = check("par", "", "cpus:2").unwrap_err();
+    assert!(
+        lowered.starts_with(
+            "the roles in par would be guaranteed cpus:3 together (par/kid cpus:3), but role par is \
+             limited to cpus:2;"
+        ),
+        "{lowered}"
+    );
+    assert_eq!(check("par", "", "cpus:3"), Ok(()));
+}
+
+#[test]
+fn a_limit_that_is_lowered_below_that_of_a_role_in_it_is_refused() {
+    let mut cluster = Cluster::new();
+    set(&mut cluster, "web", "", "cpus:8;mem:64");
+    set(&mut cluster, "web/a/b", "", "cpus:6");
+    set(&mut cluster, "web-b", "", "cpus:6");
+    let check = |name: &str, limit: &str| {
+        let checked = cluster.allocator.check_quota(&role(name), &quota("", limit));
+        checked.map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        check("web", "cpus:4").unwrap_err(),
+        "role web would be limited to cpus:4, but role web/a/b in it is limited to cpus:6, which would \
+         not be reached any more; lower that first, or insist with --force (`force` in the API)"
+    );
+    assert!(check("web/a", "cpus:5").is_err(), "it had none");
+    assert_eq!(check("web", "cpus:6;mem:1"), Ok(()));
+    let both = [("web", "cpus:4"), ("web/a/b", "cpus:4")];
+    let both = both.map(|(name, limit)| (role(name), quota("", limit)));
+    assert_eq!(cluster.allocator.check_quotas(&both.into()), Ok(()));
+    // What an operator insisted on is not asked about again, as long as it is not made worse.
+    set(&mut cluster, "web", "", "cpus:4");
+    let kept = quota("cpus:0.5", "cpus:4");
+    let kept = cluster.allocator.check_quota(&role("web"), &kept);
+    assert!(!matches!(kept, Err(QuotaError::LimitBelowLimit { .. })), "{kept:?}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_quota_that_cannot_be_kept_needs_force() {
     operate(&mut world, 2, call(true));
     world.expect(&[
         "operator 1 Invalid: with this quota of role safe, cpus:5 would be guaranteed to all roles \
-         together, but the cluster has cpus:4",
+         together, but the cluster has cpus:4; guarantee less, or insist with --force (`force` in the API)",
         "propose quota safe",
         "operator 2 ok",
     ]);
