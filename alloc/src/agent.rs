@@ -147,6 +147,11 @@ impl Agent {
         !self.special && !self.optimistic && !self.gpus && !self.remote
     }
 
+    /// Whether what is offered is not held back from others.
+    pub(crate) fn is_optimistic(&self) -> bool {
+        self.optimistic
+    }
+
     /// Whether somebody is offered something here.
     pub(crate) fn has_offers(&self) -> bool {
         self.offers > 0

@@ -1,7 +1,7 @@
 //! Constraints on agents, checked once and compiled, so that looking at an agent is cheap and
 //! cannot take long.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use meshos_protocol::{
     attributes::AttributeValue,
@@ -119,6 +119,44 @@ impl Constraints {
     pub(crate) fn allow(&self, agent: &AgentProfile) -> bool {
         let all = |alternative: &Vec<Constraint>| alternative.iter().all(|one| one.holds(agent));
         self.alternatives.iter().any(all)
+    }
+}
+
+/// `hostname is a and attribute rack is not b, or zone is c`.
+impl fmt::Display for Constraints {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, alternative) in self.alternatives.iter().enumerate() {
+            formatter.write_str(if number == 0 { "" } else { ", or " })?;
+            for (number, one) in alternative.iter().enumerate() {
+                write!(formatter, "{}{one}", if number == 0 { "" } else { " and " })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Constraint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.of {
+            Selector::Attribute { name } => write!(formatter, "attribute {name}")?,
+            Selector::Hostname => formatter.write_str("hostname")?,
+            Selector::Region => formatter.write_str("region")?,
+            Selector::Zone => formatter.write_str("zone")?,
+            Selector::Nothing | Selector::Unknown => formatter.write_str("something unknown")?,
+        }
+        let not = if self.negative { " not" } else { "" };
+        match &self.check {
+            Check::Any => write!(formatter, " is{not} set"),
+            Check::Equals(value) => write!(formatter, " is{not} {value}"),
+            Check::Matches(pattern) if self.negative => {
+                write!(formatter, " does not match {}", pattern.as_str())
+            }
+            Check::Matches(pattern) => write!(formatter, " matches {}", pattern.as_str()),
+            Check::Less(than) => write!(formatter, " is below {than}"),
+            Check::Greater(than) => write!(formatter, " is above {than}"),
+            Check::Within(from, to) => write!(formatter, " is from {from} to {to}"),
+            Check::Never => formatter.write_str(" is what no agent has"),
+        }
     }
 }
 

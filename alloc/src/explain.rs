@@ -3,6 +3,8 @@
 //! "Why is nothing offered to me?" is the first question of every operator. So every skip has a
 //! named rule, counted as it happens, and the present state is worked out exactly on request.
 
+mod figures;
+
 use std::collections::BTreeMap;
 
 use meshos_protocol::{
@@ -13,8 +15,10 @@ use meshos_protocol::{
 };
 use serde::Serialize;
 
+pub use figures::{AgentName, Figures, LimitReached};
+
 use crate::{
-    Share,
+    Measure, Share,
     arena::{Dense, Key},
     membership::Membership,
 };
@@ -238,10 +242,12 @@ pub struct RoleExplanation {
     pub available: usize,
     /// How many agents each rule keeps from it now.
     pub skipped: BTreeMap<SkipRule, usize>,
+    /// The figures behind these rules.
+    pub figures: Figures,
     /// How often each rule has cost it an agent that was looked at for it. Rules that close an
     /// agent or a framework for everything are not counted here, because then nobody looks.
     pub skipped_so_far: BTreeMap<SkipRule, u64>,
-    /// The agents that came nearest to being offered.
+    /// The agents that came nearest to being offered: those first that may still be.
     pub nearest: Vec<NearMiss>,
     /// What it has said it wants and was not offered yet: the first of it.
     pub requests: Vec<RequestExplanation>,
@@ -259,6 +265,9 @@ pub struct NearMiss {
     /// What it has free.
     #[serde(serialize_with = "shown::resources_as_map")]
     pub free: Resources,
+    /// What is missing of what the rule asks for, where it asks for amounts.
+    #[serde(serialize_with = "shown::quantities_as_map")]
+    pub short: ScalarQuantities,
     /// For how many milliseconds more the rule applies, if a time was given.
     pub left_ms: Option<u64>,
 }
@@ -286,8 +295,14 @@ pub struct Fit {
     pub fits: usize,
     /// On how many it would fit if nobody used anything there, rules aside.
     pub fits_when_empty: usize,
+    /// On how many it fits into what the framework is offered already and has not answered,
+    pub fits_open_offers: usize,
+    /// and on which: the first of them.
+    pub open_offers_on: Vec<AgentName>,
     /// How many agents each rule keeps from the framework now.
     pub skipped: BTreeMap<SkipRule, usize>,
+    /// The figures behind these rules.
+    pub figures: Figures,
     /// On how many agents there is too little of each resource, rules aside; resources by their keys, as in
     /// [`shown::key_of`].
     pub lacking: BTreeMap<String, usize>,
@@ -296,7 +311,8 @@ pub struct Fit {
     pub kept_by: BTreeMap<SkipRule, usize>,
     /// and how many under each resource; by its key.
     pub short_of: BTreeMap<String, usize>,
-    /// The agents that came nearest: where the least is lacking, then by rule.
+    /// The agents that came nearest: those first where it may fit one day, of these where the least is
+    /// lacking.
     pub nearest: Vec<TaskMiss>,
 }
 
@@ -319,6 +335,8 @@ pub struct TaskExplanation {
 /// The shares of the roles, over their weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Shares {
+    /// What these are, and those of frameworks.
+    pub measure: Measure,
     /// How many roles there are.
     pub roles: usize,
     /// The least shares of the lowest bands, in this order, and those of the roles that are asked about.

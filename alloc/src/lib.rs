@@ -41,12 +41,13 @@ pub use allocator::{
 };
 pub use constraints::WishError;
 pub use explain::{
-    AgentExplanation, Explanation, Fit, Holder, NearMiss, RequestExplanation, RoleExplanation,
-    RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, TaskMiss, WholeRole,
+    AgentExplanation, AgentName, Explanation, Figures, Fit, Holder, LimitReached, NearMiss,
+    RequestExplanation, RoleExplanation, RoleMember, RoleShare, Shares, SkipRule, TaskExplanation,
+    TaskMiss, WholeRole,
 };
 pub use min_allocatable::{MinAllocatable, MinAllocatableError};
 pub use options::{FILTER_MAX, OfferMode, Options};
-pub use policy::{ClonePolicy, Policy, PolicyChoice, PolicyChoiceError};
+pub use policy::{ClonePolicy, Measure, Policy, PolicyChoice, PolicyChoiceError};
 pub use profile::AgentProfile;
 pub use quota::{Quota, QuotaAmounts, QuotaError, QuotaTextError};
 pub use share::Share;

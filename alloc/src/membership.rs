@@ -15,6 +15,7 @@ use crate::{
     constraints::Constraints,
     demand::Demand,
     explain::SkipRule,
+    min_allocatable::missing,
     tree::Node,
 };
 
@@ -66,6 +67,11 @@ impl Wishes {
             minimum.iter().all(|(name, amount)| offer.amount_of(name) >= amount)
         };
         self.minimum.is_empty() || self.minimum.iter().any(enough)
+    }
+
+    /// What an offer lacks to be large enough: to the nearest of the minimum sizes.
+    pub(crate) fn missing(&self, offer: &Resources) -> ScalarQuantities {
+        missing(self.minimum.iter().map(ScalarQuantities::iter), |name| offer.amount_of(name))
     }
 }
 

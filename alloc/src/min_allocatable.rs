@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use meshos_protocol::resources::{Amount, Resource, ResourceName, Resources};
+use meshos_protocol::resources::{Amount, Resource, ResourceName, Resources, ScalarQuantities};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// The most alternatives.
@@ -55,6 +55,38 @@ impl MinAllocatable {
                 .iter()
                 .any(|all| all.iter().all(|(name, amount)| holds(resources, name, *amount)))
     }
+
+    /// What is lacking to the nearest of the alternatives.
+    pub(crate) fn missing(&self, resources: &Resources) -> ScalarQuantities {
+        let exclusive = resources.exclusive();
+        let alternatives = self.0.iter().map(|all| all.iter().map(|(name, least)| (name, *least)));
+        missing(alternatives, |name| exclusive.amount_of(name))
+    }
+}
+
+/// What is lacking to that of several sets of amounts to which the least part is lacking.
+pub(crate) fn missing<'a, A: Iterator<Item = (&'a ResourceName, Amount)>>(
+    alternatives: impl Iterator<Item = A>,
+    has: impl Fn(&ResourceName) -> Amount,
+) -> ScalarQuantities {
+    let missing = alternatives.map(|all| {
+        let (mut part, mut lacking) = (0, ScalarQuantities::new());
+        for (name, needed) in all {
+            let lack = needed.remaining_after(has(name));
+            part = part.max(lack.millis().saturating_mul(1_000) / needed.millis().max(1));
+            lacking.add(name, lack);
+        }
+        (part, lacking)
+    });
+    missing
+        .min_by_key(|(part, lacking)| (*part, lacking.iter().count()))
+        .map(|(_, lacking)| lacking)
+        .unwrap_or_default()
+}
+
+/// How far something lacks: of how many resources, then how much.
+pub(crate) fn far(missing: &ScalarQuantities) -> (usize, ScalarQuantities) {
+    (missing.iter().count(), missing.clone())
 }
 
 /// Whether there is so much of a resource. Mostly there is in its first entry alone, so that the others
@@ -169,6 +201,13 @@ mod tests {
         assert!(least.is_met_by(&resources("cpus:1;mem:512")));
         assert!(least.is_met_by(&resources("gpus:1")));
         assert!(!least.is_met_by(&resources("cpus:8;mem:511")));
+        let missing = |text: &str| least.missing(&resources(text));
+        assert_eq!(
+            missing("cpus:8;mem:500"),
+            resources("mem:12").quantities(),
+            "the nearest of them"
+        );
+        assert_eq!(missing("mem:1"), resources("gpus:1").quantities());
         let json = serde_json::to_string(&least).unwrap();
         assert_eq!(serde_json::from_str::<MinAllocatable>(&json).unwrap(), least);
     }

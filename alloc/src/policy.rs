@@ -20,6 +20,7 @@ use meshos_protocol::{
     role::Role,
     time::Mono,
 };
+use serde::Serialize;
 
 pub use choice::{PolicyChoice, PolicyChoiceError};
 pub use drf::{Drf, dominant_share};
@@ -64,11 +65,29 @@ pub trait Policy: fmt::Debug + Send + Sync + ClonePolicy {
         None
     }
 
+    /// What [`Rank::share`] is: shown to operators, who would take anything for a part of the cluster.
+    fn measure(&self) -> Measure {
+        Measure::Share
+    }
+
     /// After how long past use counts half. Nothing, the default: the past does not count, and
     /// [`Account::past`] is always empty.
     fn half_life(&self) -> Option<Duration> {
         None
     }
+}
+
+/// What the shares of a policy are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// A part of the cluster, over the weight.
+    #[default]
+    Share,
+    /// A place that was drawn, and no part of anything.
+    Chance,
+    /// What was used before and is used now, over the weight; it may be more than there is.
+    DecayedUse,
 }
 
 /// Copies of policies, which pictures of an allocator need; every policy that is `Clone` has it.

@@ -36,5 +36,7 @@ pub(crate) use executor::ExecutorRequest;
 pub(crate) use mesos::{
     ANSWER_BYTES_MAX, FileFacts, OlderChange, OperatorApi, OperatorCall, PIECE_BYTES,
 };
+pub(crate) use names::framework_of_mesos;
+pub(crate) use operations::weight_millis;
 pub(crate) use scheduler::{Body, Scheduled, SchedulerRequest};
 pub(crate) use service::{Api, Options};

@@ -83,7 +83,7 @@ pub struct Conversion {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
     /// It names nothing.
-    #[error("the operation names no resources")]
+    #[error("the operation names no resources: say what and how much, above 0")]
     Empty,
     /// It is of a newer release.
     #[error("the operation is not known to this release")]

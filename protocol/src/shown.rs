@@ -3,6 +3,8 @@
 //! The forms for `#[serde(serialize_with = "..")]`. They are written only: what nodes tell each other
 //! has the exact forms of the types themselves.
 
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -13,6 +15,8 @@ use crate::{
     resources::{Amount, Resource, ResourceName, Resources, ScalarQuantities, Value},
     task::Exit,
 };
+
+pub use wanted::{Wanted, WantedError};
 
 /// `{"cpus": 2.5, "mem": 1024}`.
 ///
@@ -60,6 +64,13 @@ pub fn resources_as_map<S: Serializer>(
         }
     }
     map.end()
+}
+
+/// `cpus:2;disk(db)[v]:500`: as the text form, which does not tell one volume from another.
+#[must_use]
+pub fn text_of(resources: &Resources) -> String {
+    let one = |it: &Resource| format!("{}:{}", key_of(it), it.value());
+    resources.iter().map(one).collect::<Vec<_>>().join(";")
 }
 
 /// The key of a resource in such a map: its name, with the role it is reserved for and what else tells it from others

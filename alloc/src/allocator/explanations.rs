@@ -1,13 +1,15 @@
 //! Exact answers on request: why is who offered what, where would something fit, and who could have
 //! an agent?
 
-use std::collections::BTreeMap;
+mod figures;
+mod fit;
+
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use meshos_protocol::{
     ids::{AgentId, FrameworkId},
-    resources::{Resource, Resources, ScalarQuantities, Value},
+    resources::{Amount, Resources, ScalarQuantities},
     role::Role,
-    shown::key_of,
     time::millis,
 };
 
@@ -17,11 +19,12 @@ use crate::{
     agent::{Agent, Holding, Miss},
     arena::Key,
     explain::{
-        AgentExplanation, Explanation, Fit, Holder, NearMiss, RequestExplanation, RoleExplanation,
-        RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, TaskMiss, WholeRole,
+        AgentExplanation, Explanation, Holder, NearMiss, RequestExplanation, RoleExplanation,
+        RoleMember, RoleShare, Shares, SkipRule, TaskExplanation, WholeRole,
     },
     filters::Standing,
     membership::{Framework, Membership},
+    min_allocatable::far,
     policy::Rank,
     tree::{Node, Scope, WEIGHT_DEFAULT_MILLIS},
 };
@@ -34,13 +37,6 @@ const REQUESTS_MAX: usize = 5;
 const MEMBERS_MAX: usize = 20;
 /// How many roles are compared, beside those that are asked about.
 const SHARES_MAX: usize = 10;
-
-/// What decides that something does not fit on an agent.
-enum Decisive {
-    Rule(SkipRule),
-    /// There is too little of a resource.
-    Lack(String),
-}
 
 impl Allocator {
     /// Why a framework is offered what it is. Looks at every agent, so it is for answers, not for
@@ -147,8 +143,8 @@ impl Allocator {
         let holder = |(holder, holding): (&Key<Membership>, &Holding)| Holder {
             framework: self.memberships[*holder].framework,
             role: self.memberships[*holder].role.clone(),
-            offered: holding.offered.clone(),
-            allocated: holding.allocated.clone(),
+            offered: once(page, &holding.offered),
+            allocated: once(page, &holding.allocated),
         };
         let mut explanation = AgentExplanation {
             agent,
@@ -180,6 +176,7 @@ impl Allocator {
         let silenced = membership.silenced(framework);
         let mut skipped = BTreeMap::new();
         let mut misses = Vec::new();
+        let mut limited = ScalarQuantities::new();
         let mut available = 0;
         for agent_key in self.agent_keys.values() {
             let page = &self.agents[*agent_key];
@@ -187,12 +184,17 @@ impl Allocator {
                 None => available += 1,
                 Some(rule) => {
                     *skipped.entry(rule).or_default() += 1;
-                    misses.push((rule, page));
+                    if rule == SkipRule::QuotaLimit {
+                        figures::note_limited(&mut limited, page.free());
+                    }
+                    let (short, ever) = self.missing(page, membership, rule);
+                    misses.push(Kept { rule, page, short, ever });
                     keep_nearest(&mut misses);
                 }
             }
         }
-        let nearest = misses.into_iter().map(|(rule, page)| self.near_miss(rule, page, key));
+        let figures = self.figures(key, skipped.keys(), &limited);
+        let nearest = misses.into_iter().map(|miss| self.near_miss(miss, key));
         RoleExplanation {
             role: membership.role.clone(),
             suppressed: membership.suppressed,
@@ -205,6 +207,7 @@ impl Allocator {
             agents: self.agents.len(),
             available,
             skipped,
+            figures,
             skipped_so_far: self.skips.of(key),
             nearest: nearest.collect(),
             requests: self.explain_requests(key, silenced),
@@ -225,94 +228,6 @@ impl Allocator {
         demand.open().take(REQUESTS_MAX).map(explain).collect()
     }
 
-    /// Where something would fit that a membership wants, of one agent or of all.
-    fn fit(
-        &self,
-        key: Key<Membership>,
-        silenced: Option<SkipRule>,
-        wanted: &Resources,
-        of: Option<AgentId>,
-    ) -> Fit {
-        let mut fit = Fit::default();
-        let wanted = wanted.as_request();
-        // What may be taken back, wanted by one that does not say that it takes such.
-        let says_so = self.memberships[key].capabilities.revocable_resources;
-        let unsaid = if says_so { Resources::new() } else { wanted.revocable() };
-        let is_unsaid = |mine: &Resource| {
-            mine.metadata().revocable && unsaid.iter().any(|wanted| wanted.name() == mine.name())
-        };
-        for (id, agent) in &self.agent_keys {
-            if of.is_some_and(|of| of != *id) {
-                continue;
-            }
-            fit.considered += 1;
-            fit.fits_when_empty += usize::from(self.fits_when_empty(*agent, key, &wanted));
-            let short = self.short_for(*agent, key, &wanted);
-            for name in short.keys() {
-                *fit.lacking.entry(name.clone()).or_default() += 1;
-            }
-            let rule = silenced.or_else(|| self.skip_rule(*agent, key));
-            let rule = if self.agents[*agent].total().iter().any(is_unsaid) {
-                rule.max(Some(SkipRule::NotUnderstood))
-            } else {
-                // That it has too little of something says the same, and more.
-                let of_demand = |it: &SkipRule| *it == SkipRule::NotRequested && !short.is_empty();
-                // What is wanted together was asked for, though none of it is offered alone.
-                rule.filter(|it| *it != SkipRule::NotTogether && !of_demand(it))
-            };
-            match rule {
-                Some(rule) => *fit.skipped.entry(rule).or_default() += 1,
-                None if short.is_empty() => fit.fits += 1,
-                None => {}
-            }
-            if rule.is_some() || !short.is_empty() {
-                match self.decisive((*agent, key), &wanted, rule, &short) {
-                    Decisive::Rule(rule) => *fit.kept_by.entry(rule).or_default() += 1,
-                    Decisive::Lack(name) => *fit.short_of.entry(name).or_default() += 1,
-                }
-                let hostname = self.agents[*agent].profile.hostname.clone();
-                fit.nearest.push(TaskMiss { agent: *id, hostname, rule, short });
-                keep_nearest_to_task(&mut fit.nearest);
-            }
-        }
-        fit
-    }
-
-    /// What decides that something does not fit on an agent that a rule keeps away, or that is short of
-    /// something.
-    fn decisive(
-        &self,
-        (agent, key): (Key<Agent>, Key<Membership>),
-        wanted: &Resources,
-        rule: Option<SkipRule>,
-        short: &BTreeMap<String, Resources>,
-    ) -> Decisive {
-        let lasting = |rule: &SkipRule| *rule >= SkipRule::ReservedForOtherRole;
-        if let Some(rule) = rule.filter(|rule| short.is_empty() || lasting(rule)) {
-            return Decisive::Rule(rule);
-        }
-        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        let lacks = |available: &Resources| {
-            let suited = available.filter(|resource| membership.may_have(resource));
-            let missing = |part: &&Resource| {
-                suited.find(&Resources::from(Resource::clone(part)), &membership.role).is_none()
-            };
-            wanted.iter().find(missing).map(key_of)
-        };
-        if let Some(name) = lacks(page.total()) {
-            return Decisive::Lack(name);
-        }
-        match lacks(&page.free_or_offered()) {
-            // If only the offers were answered.
-            None => Decisive::Rule(match page.is_offered_to(key) {
-                true => SkipRule::OfferedAlready,
-                false => SkipRule::OfferedElsewhere,
-            }),
-            Some(_) if rule == Some(SkipRule::NothingFree) => Decisive::Rule(SkipRule::NothingFree),
-            Some(name) => Decisive::Lack(name),
-        }
-    }
-
     /// The shares of the roles, over their weights, by band: the least, and those of `own`.
     fn shares(&self, own: &[&Role]) -> Shares {
         let all = self.tree.roles().map(|(role, node)| (self.tree.rank_of(node), role));
@@ -327,7 +242,8 @@ impl Allocator {
             share: *share,
             band: *band,
         });
-        Shares { roles: all.len(), shown: shown.collect() }
+        let measure = self.tree.policy().measure();
+        Shares { measure, roles: all.len(), shown: shown.collect() }
     }
 
     fn member(&self, key: Key<Membership>) -> Option<RoleMember> {
@@ -367,7 +283,8 @@ impl Allocator {
             .map(|_| before)
     }
 
-    fn near_miss(&self, rule: SkipRule, page: &Agent, key: Key<Membership>) -> NearMiss {
+    fn near_miss(&self, miss: Kept<'_>, key: Key<Membership>) -> NearMiss {
+        let Kept { rule, page, short, .. } = miss;
         let is_refusal = matches!(rule, SkipRule::Refused | SkipRule::TimedOut);
         let until = match page.filters.standing(key, &self.memberships[key]) {
             Standing::Refused(until, _) if is_refusal => Some(until),
@@ -375,71 +292,38 @@ impl Allocator {
         };
         let left = until.map(|until| millis(until.since(self.tree.clock())));
         let (free, hostname) = (page.free().clone(), page.profile.hostname.clone());
-        NearMiss { agent: page.id, hostname, rule, free, left_ms: left }
-    }
-
-    /// What a task lacks of what a membership may have of an agent, whatever it has refused.
-    fn short_for(
-        &self,
-        agent: Key<Agent>,
-        key: Key<Membership>,
-        task: &Resources,
-    ) -> BTreeMap<String, Resources> {
-        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        // A limit of the role is told by its rule; the agent lacks nothing for it.
-        let available =
-            page.portion_unrefused(key, membership, &Resources::new(), None).unwrap_or_default();
-        let lacks = |wanted: &Resource| {
-            let one = Resources::from(wanted.clone());
-            if available.find(&one, &membership.role).is_some() {
-                return None;
-            }
-            Some((key_of(wanted), missing(wanted, &one, &available)))
-        };
-        task.iter().filter_map(lacks).collect()
-    }
-
-    /// Whether an agent of which nobody used anything would have room for a task.
-    fn fits_when_empty(&self, agent: Key<Agent>, key: Key<Membership>, task: &Resources) -> bool {
-        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
-        let all = page.total().filter(|resource| membership.may_have(resource));
-        all.find(task, &membership.role).is_some()
+        NearMiss { agent: page.id, hostname, rule, free, short, left_ms: left }
     }
 }
 
-/// How much of one resource is missing.
-fn missing(wanted: &Resource, one: &Resources, available: &Resources) -> Resources {
-    match wanted.value() {
-        Value::Scalar(amount) => {
-            let alike = |mine: &Resource| mine.metadata().revocable == wanted.metadata().revocable;
-            let rest = amount.remaining_after(available.filter(alike).amount_of(wanted.name()));
-            // All of it when what is there cannot be used by a task.
-            let rest = if rest.is_zero() { *amount } else { rest };
-            wanted.with_amount(rest).map(Resources::from).unwrap_or_default()
-        }
-        Value::Ranges(_) | Value::Set(_) => one.saturating_sub(&available.flatten()),
-    }
+/// An agent that is not offered.
+struct Kept<'a> {
+    rule: SkipRule,
+    page: &'a Agent,
+    /// What it lacks of what the rule asks for.
+    short: ScalarQuantities,
+    /// Whether it could ever have that.
+    ever: bool,
 }
 
-/// The nearest rules, and under one rule those that lack the fewest things.
-fn keep_nearest_to_task(misses: &mut Vec<TaskMiss>) {
-    let rank = |miss: &TaskMiss| (miss.short.len(), miss.rule, lack(miss), miss.agent);
-    misses.sort_by_key(rank);
-    misses.truncate(NEAREST_MAX);
+/// What somebody holds, a shared volume once: he may be offered it several times.
+fn once(page: &Agent, held: &Resources) -> Resources {
+    held.exclusive() + &held.shared().intersection(page.total())
 }
 
-fn lack(miss: &TaskMiss) -> ScalarQuantities {
-    let mut sum = ScalarQuantities::new();
-    miss.short.values().for_each(|short| sum += &short.quantities());
-    sum
+/// Whether a rule stays as long as nobody changes anything: it is not about what is free.
+fn is_lasting(rule: SkipRule) -> bool {
+    rule >= SkipRule::ReservedForOtherRole
 }
 
-/// Keeps the list short: the nearest rules, and under one rule the agents with the most free.
-fn keep_nearest(misses: &mut Vec<(SkipRule, &Agent)>) {
-    misses.sort_by(|(rule, page), (other_rule, other)| {
-        rule.cmp(other_rule)
-            .then_with(|| other.free().cpus().cmp(&page.free().cpus()))
-            .then_with(|| other.free().mem().cmp(&page.free().mem()))
+/// Keeps the list short: those first that may be offered one day, then the nearest rules, where the least
+/// is missing, and the agents with the most free.
+fn keep_nearest(misses: &mut Vec<Kept<'_>>) {
+    let free = |name: fn(&Resources) -> Amount, miss: &Kept<'_>| Reverse(name(miss.page.free()));
+    misses.sort_by_cached_key(|miss| {
+        let never = (is_lasting(miss.rule), !miss.ever);
+        let most = (free(Resources::cpus, miss), free(Resources::mem, miss));
+        (never, miss.rule, far(&miss.short), most)
     });
     misses.truncate(NEAREST_MAX);
 }

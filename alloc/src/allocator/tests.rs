@@ -18,4 +18,5 @@ mod rules;
 mod scenarios;
 mod sharing;
 mod support;
+mod told;
 mod wishes;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meshos_protocol::time::Mono;
 
-use super::{Account, Policy, Rank, positive};
+use super::{Account, Measure, Policy, Rank, positive};
 use crate::{Share, decay::faded_until};
 
 /// Weighted dominant resource fairness over what is held now and what was held before, the past
@@ -29,6 +29,10 @@ impl FairDecay {
 impl Policy for FairDecay {
     fn name(&self) -> &'static str {
         "fair-decay"
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::DecayedUse
     }
 
     fn rank(&self, account: &Account<'_>) -> Rank {

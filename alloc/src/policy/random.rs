@@ -2,7 +2,7 @@
 
 use meshos_protocol::{fnv::Fnv1a, time::Mono};
 
-use super::{Account, Party, Policy, Rank};
+use super::{Account, Measure, Party, Policy, Rank};
 use crate::{Share, decay::log2_of_inverse, mix::mix};
 
 /// Every run draws a new order, in which who has twice the weight is twice as likely to stand
@@ -18,6 +18,10 @@ pub struct Random {
 impl Policy for Random {
     fn name(&self) -> &'static str {
         "random"
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::Chance
     }
 
     fn rank(&self, account: &Account<'_>) -> Rank {

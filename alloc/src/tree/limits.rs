@@ -220,6 +220,20 @@ impl Tree {
         })
     }
 
+    /// The limits of the roles of a framework, the nearest role first: whose, of what, how much, and what
+    /// is left of it.
+    pub(crate) fn limits_above(
+        &self,
+        framework: Key<Node>,
+    ) -> impl Iterator<Item = (&Role, &ResourceName, Amount, Amount)> {
+        self.quotas_above(framework).flat_map(move |(role, node, quota)| {
+            quota.limit.iter().map(move |(name, limit)| {
+                let left = limit.remaining_after(self.consumed(role, node, name));
+                (role, name, *limit, left)
+            })
+        })
+    }
+
     fn quotas_above(&self, key: Key<Node>) -> impl Iterator<Item = (&Role, &Node, &Quota)> {
         self.above(key).filter_map(|node| match (&node.kind, &node.quota) {
             (Kind::Role(role), Some(quota)) => Some((role, node, &**quota)),

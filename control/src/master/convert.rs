@@ -7,6 +7,7 @@ use meshos_protocol::{
     messages::{agent::OPERATIONS_UNSETTLED_MAX, scheduler::CallError},
     operation::{Conversion, Operation, OperationRequest, OperationState, check_growth},
     resources::{Resource, Resources},
+    shown::text_of,
 };
 
 use super::{
@@ -245,8 +246,9 @@ impl Core {
         let consumed = &conversion.consumed;
         if !ledger.total.contains(consumed) {
             return Err(invalid(format!(
-                "node {node} has no {consumed} of that kind: it has {}",
-                ledger.total
+                "node {node} has no {} of that kind: it has {}",
+                text_of(consumed),
+                text_of(&ledger.total)
             )));
         }
         self.check_total(agent, &conversion).map_err(invalid)?;
@@ -256,8 +258,9 @@ impl Core {
             || !ledger.allocated.intersection(&shared).is_empty()
         {
             return Err(invalid(format!(
-                "tasks use what would be changed on node {node}: {} is not used, {consumed} is wanted",
-                unused
+                "tasks use what would be changed on node {node}: {} is not used, {} is wanted",
+                text_of(&unused),
+                text_of(consumed)
             )));
         }
         loop {

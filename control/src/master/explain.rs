@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshos_alloc::{AgentExplanation, Allocator, TaskExplanation, WholeRole};
+use meshos_alloc::{AgentExplanation, Allocator, OfferMode, TaskExplanation, WholeRole};
 use meshos_protocol::{
     ids::{AgentId, FrameworkId, NodeId},
-    resources::Resources,
+    resources::{Resource, Resources},
     role::Role,
     shown::resources_as_map,
 };
@@ -71,6 +71,19 @@ pub enum NotExplained {
         framework: FrameworkId,
         /// Its roles.
         roles: BTreeSet<Role>,
+    },
+    /// A task would use what is reserved for a role that has nothing to do with the framework's.
+    #[error(
+        "what is reserved for role {reserved} may be used by frameworks in that role and in roles below it \
+         alone: framework {framework} asks in role {role}"
+    )]
+    ReservedForOther {
+        /// The framework.
+        framework: FrameworkId,
+        /// The role in which it asks.
+        role: Role,
+        /// The role that the reservation names.
+        reserved: Role,
     },
     /// The framework has ended.
     #[error("framework {0} has ended and is offered nothing any more")]
@@ -147,8 +160,10 @@ pub struct NodeExplanation {
 pub struct Circumstances {
     /// What keeps offers from it as a whole, the weightiest first; empty when nothing does.
     pub obstacles: Vec<Obstacle>,
-    /// Its open offers: what they hold is not offered again before they are answered.
+    /// Its open offers: what they hold is not offered to it again before they are answered.
     pub open_offers: usize,
+    /// Whether others may be offered the same meanwhile, and the first to accept gets it.
+    pub offers_optimistic: bool,
     /// Where the agents are.
     #[serde(flatten)]
     pub agents: AgentCounts,
@@ -226,6 +241,7 @@ pub struct Explainer {
     links: BTreeMap<AgentId, Link>,
     presences: BTreeMap<FrameworkId, Presence>,
     open_offers: BTreeMap<FrameworkId, usize>,
+    optimistic: bool,
 }
 
 impl Core {
@@ -236,6 +252,7 @@ impl Core {
             links: self.agents.iter().map(|(id, agent)| (*id, agent.link)).collect(),
             presences: self.frameworks.iter().map(|(id, it)| (*id, it.presence)).collect(),
             open_offers: self.offers.counts_by_framework(),
+            optimistic: self.config.offers == OfferMode::Optimistic,
         }
     }
 }
@@ -298,6 +315,12 @@ impl Explainer {
                 return Err(NotExplained::WhichRole { framework, roles: roles.clone() });
             }
         };
+        let foreign = |it: &Resource| !it.metadata().is_allocatable_to(role);
+        if let Some(reserved) = resources.iter().find(|it| foreign(it)) {
+            let reserved = reserved.metadata().reserved_role().cloned().unwrap_or_default();
+            let role = role.clone();
+            return Err(NotExplained::ReservedForOther { framework, role, reserved });
+        }
         Ok(WaitingExplanation {
             framework,
             role: role.clone(),
@@ -341,6 +364,7 @@ impl Explainer {
         let mut circumstances = Circumstances {
             obstacles: Vec::new(),
             open_offers: self.open_offers.get(&framework).copied().unwrap_or_default(),
+            offers_optimistic: self.optimistic,
             agents: self.agent_counts(),
         };
         let obstacles = &mut circumstances.obstacles;

@@ -66,6 +66,7 @@ pub use explain::{
 pub use hints::{Hints, HintsCursor, HintsPage, bytes_of};
 pub use machine::Master;
 pub use operations::{OperationEnd, OperationKind};
+pub use operator::WEIGHT_MILLIS_MAX;
 pub use releases::VoterRelease;
 pub use table::Table;
 pub use view::{

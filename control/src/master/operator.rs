@@ -20,7 +20,7 @@ use super::{
 use crate::registry::{AgentState, Command};
 
 /// The highest weight, in thousandths: shares stay exact far beyond it.
-const WEIGHT_MILLIS_MAX: u64 = 1_000_000_000;
+pub const WEIGHT_MILLIS_MAX: u64 = 1_000_000_000;
 /// How many changes of the registry one call may ask for: few beside those that may be on their way.
 const TOGETHER_MAX: usize = 1_000;
 
@@ -106,7 +106,7 @@ impl Core {
         let wrong = weights.iter().find(|(_, millis)| !(1..=WEIGHT_MILLIS_MAX).contains(*millis));
         if let Some((role, _)) = wrong {
             let error = invalid(format!(
-                "the weight of role {role} must be above 0 and at most {}",
+                "the weight of role {role} must be from 0.001 to {}",
                 WEIGHT_MILLIS_MAX / 1_000
             ));
             return self.answer(cx, Caller::Operator { request }, Err(error));

@@ -1,16 +1,13 @@
 //! Why somebody is not offered what it wants.
 
 use meshos_control::master::{Explanation, NotExplained, Question, TaskView, View};
-use meshos_protocol::{
-    ids::{AgentId, FrameworkId},
-    resources::Resources,
-    role::Role,
-};
+use meshos_protocol::{ids::FrameworkId, resources::Resources, role::Role, shown::Wanted};
 use serde::Serialize;
 
 use super::{
     Api,
     call::{Answer, Failure},
+    names,
     query::Query,
     route::{self, TaskName},
     tasks,
@@ -50,10 +47,12 @@ impl Asked {
     pub(super) fn of(path: &[&str], query: Query) -> Option<Result<Self, Failure>> {
         Some(match path {
             ["framework", id] => {
-                query.only(&[]).and_then(|_| Ok(Self::Framework(route::framework(id)?)))
+                query.only(&[]).and_then(|_| Ok(Self::Framework(names::framework(id)?)))
             }
-            ["role", role] => query.only(&[]).and_then(|_| {
-                let role = Role::new(role).map_err(|error| Failure::invalid(error.to_string()))?;
+            // Roles have slashes in them, which need not be encoded.
+            ["role", role @ ..] if !role.is_empty() => query.only(&[]).and_then(|_| {
+                let role = Role::new(&role.join("/"))
+                    .map_err(|error| Failure::invalid(error.to_string()))?;
                 Ok(Self::Role(role))
             }),
             ["agent" | "node", name] => query.only(&[]).map(|_| Self::Node((*name).to_owned())),
@@ -67,13 +66,15 @@ impl Asked {
 
     fn waiting(framework: &str, query: Query) -> Result<Self, Failure> {
         let query = query.only(&["role", "resources"])?;
-        let resources: Option<Resources> = query.get("resources")?;
-        let Some(resources) = resources.filter(|resources| !resources.is_empty()) else {
+        let resources: Option<Wanted> = query.get("resources")?;
+        let Some(resources) =
+            resources.map(|wanted| wanted.0).filter(|resources| !resources.is_empty())
+        else {
             return Err(Failure::invalid(
                 "say what the task would use, as in resources=cpus:1;mem:128, or name a task that was launched",
             ));
         };
-        let (framework, role) = (route::framework(framework)?, query.get("role")?);
+        let (framework, role) = (names::framework(framework)?, query.get("role")?);
         Ok(Self::Waiting { framework, role, resources })
     }
 }
@@ -84,14 +85,7 @@ impl Api {
         let question = match asked {
             Asked::Framework(framework) => Question::Framework(*framework),
             Asked::Role(role) => Question::Role(role.clone()),
-            Asked::Node(name) => {
-                let agent = name.parse::<AgentId>().ok();
-                let named = agent.filter(|id| view.agents.iter().any(|row| row.agent_id == *id));
-                Question::Node(match named {
-                    Some(agent) => agent.node,
-                    None => self.node_id_of(view, name)?,
-                })
-            }
+            Asked::Node(name) => Question::Node(self.node_id_of(view, name)?),
             Asked::Task(name) => {
                 let task = tasks::find(view.tasks.iter(), view.tasks_ended.iter(), name)?;
                 return Answer::json(&launched(task, view));
@@ -106,9 +100,9 @@ impl Api {
         match told {
             Ok(explanation) => Answer::json(&explanation),
             Err(Unexplained::Nothing(why)) => Err(match why {
-                NotExplained::NotInRole { .. } | NotExplained::WhichRole { .. } => {
-                    Failure::invalid(why.to_string())
-                }
+                NotExplained::NotInRole { .. }
+                | NotExplained::WhichRole { .. }
+                | NotExplained::ReservedForOther { .. } => Failure::invalid(why.to_string()),
                 _ => Failure::not_found(why.to_string()),
             }),
             Err(Unexplained::NotLeading) => Err(Failure::no_leader(&[])),
@@ -143,7 +137,11 @@ mod tests {
     fn everything_that_can_be_explained_has_its_path() {
         let role = |name: &str| Role::new(name).unwrap();
         assert_eq!(asked("/explain/role/a%2Fb"), Ok(Asked::Role(role("a/b"))));
+        assert_eq!(asked("/explain/role/a/b"), Ok(Asked::Role(role("a/b"))));
+        assert_eq!(asked("/explain/role/a/b%2Fc/d"), Ok(Asked::Role(role("a/b/c/d"))));
         assert_eq!(asked("/api/explain/role/*"), Ok(Asked::Role(role("*"))));
+        let of_mesos = "/api/explain/framework/c0ffee00-1234-4321-8888-123456789abc-0007";
+        assert_eq!(asked(of_mesos), Ok(Asked::Framework(FrameworkId(7))));
         assert_eq!(asked("/explain/node/lab"), Ok(Asked::Node("lab".to_owned())));
         let Ok(Asked::Task(name)) = asked("/explain/task/-/web.1") else { panic!("not a task") };
         assert_eq!((name.framework, name.task.as_str()), (None, "web.1"));
@@ -166,6 +164,8 @@ mod tests {
             ("/explain/task/7?resources=cpus:1", 400),
             ("/explain/framework/F7?role=a", 400),
             ("/explain/role/%2F", 400),
+            ("/explain/role/a//b", 400),
+            ("/explain/task/F7?resources=disk%5Bv%5D:5", 400),
             ("/explain/agent", 404),
             ("/explain/quota/a", 404),
         ] {

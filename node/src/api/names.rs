@@ -1,14 +1,37 @@
 //! Which node somebody means: by its id, its hostname or its address.
 
 use meshos_control::master::{AgentView, NodeState};
-use meshos_protocol::ids::NodeId;
+use meshos_protocol::ids::{AgentId, FrameworkId, NodeId};
 
-use super::call::Failure;
+use super::{call::Failure, route};
 
 /// Nodes that are named when a name stands for several.
 const NAMED_MAX: usize = 4;
 
-/// The node of that id, else the only one, not counting those that are gone, of that hostname or
+/// The framework of that id, also when it is written as Mesos's API does.
+///
+/// # Errors
+/// When it is no id.
+pub(super) fn framework(text: &str) -> Result<FrameworkId, Failure> {
+    framework_of_mesos(text).map_or_else(|| route::framework(text), Ok)
+}
+
+/// The framework of an id that Mesos's API gave it: `<cluster>-0002` is F2.
+pub(crate) fn framework_of_mesos(text: &str) -> Option<FrameworkId> {
+    let is_number =
+        |digits: &&str| digits.len() >= 4 && digits.bytes().all(|it| it.is_ascii_digit());
+    let of_mesos = text.rsplit_once('-').filter(|(cluster, _)| !cluster.is_empty());
+    let number = of_mesos.map(|(_, digits)| digits).filter(is_number)?;
+    number.parse().ok().map(FrameworkId)
+}
+
+/// The id of an agent, also when it is written as Mesos's API does: `<cluster>-S<agent id>`.
+fn agent(name: &str) -> Option<AgentId> {
+    let of_mesos = name.rsplit_once("-S").filter(|(cluster, _)| !cluster.is_empty());
+    of_mesos.map_or(name, |(_, id)| id).parse().ok()
+}
+
+/// The node of that id or of that id of its agent, else the only one, not counting those that are gone, of that hostname or
 /// address (`host:port` of either of its ports).
 ///
 /// # Errors
@@ -18,9 +41,9 @@ pub(super) fn find<'a>(nodes: &'a [AgentView], name: &str) -> Result<&'a AgentVi
         // A node of which only its record is known has no hostname either.
         return Err(Failure::invalid("no node is named: the name is empty"));
     }
-    if let Ok(id) = name.parse::<NodeId>()
-        && let Some(node) = nodes.iter().find(|node| node.id == id)
-    {
+    let (id, agent) = (name.parse::<NodeId>().ok(), agent(name));
+    let by_id = |node: &&AgentView| Some(node.id) == id || Some(node.agent_id) == agent;
+    if let Some(node) = nodes.iter().find(by_id) {
         return Ok(node);
     }
     let is_meant = |node: &&AgentView| {
@@ -73,6 +96,17 @@ mod tests {
         let id = NodeId::from_bits;
         for name in [id(1).to_string().as_str(), "lab", "LAB", "10.0.0.1:5050", "10.0.0.1:5051"] {
             assert_eq!(bits(name).unwrap(), id(1), "{name}");
+        }
+        // And by the ids of its agent.
+        let agent = nodes[0].agent_id;
+        let of_mesos = |agent| format!("c0ffee00-1234-4321-8888-123456789abc-S{agent}");
+        for name in [agent.to_string(), of_mesos(agent)] {
+            assert_eq!(bits(&name).unwrap(), id(1), "{name}");
+        }
+        // Not by one that it had before.
+        let earlier = AgentId::new(agent.node, agent.registration + 1);
+        for name in [format!("-S{agent}"), of_mesos(earlier)] {
+            assert_eq!(Answer::from(find(&nodes, &name).unwrap_err()).status, 404, "{name}");
         }
         // One that is gone is found by its id alone.
         assert_eq!(bits("shop").unwrap(), id(2));

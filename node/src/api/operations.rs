@@ -1,6 +1,8 @@
 //! What operators change of nodes and roles. Each change is committed before it is answered.
 
-use meshos_control::master::{AgentView, NodeState, OperatorCall, RoleView, View};
+use meshos_control::master::{
+    AgentView, NodeState, OperatorCall, RoleView, View, WEIGHT_MILLIS_MAX,
+};
 use meshos_protocol::{ids::NodeId, resources::Amount, role::Role, task::KILL_GRACE_MAX_MS};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -115,7 +117,7 @@ impl Api {
 
     pub(super) async fn set_weight(&self, call: &Call) -> Result<Answer, Failure> {
         let WeightBody { role, weight } = bodies::read(&call.body)?;
-        let weight_millis = weight_millis(&weight)?;
+        let weight_millis = weight_millis(&weight).map_err(Failure::invalid)?;
         tracing::info!(%role, weight_millis, principal = %call.principal, "an operator sets a weight");
         self.operate(OperatorCall::SetWeight { role: role.clone(), weight_millis }).await?;
         Answer::json(&json!({ "role": role, "weight": weight_text(weight_millis) }))
@@ -152,13 +154,19 @@ impl Api {
     }
 }
 
-fn weight_millis(text: &str) -> Result<u64, Failure> {
-    let amount = text.parse::<Amount>().map_err(|error| {
-        Failure::invalid(format!("the weight {text:?} cannot be read: {error}"))
-    })?;
-    // What is too small or too large is refused by the master, in one place.
-    u64::try_from(amount.millis())
-        .map_err(|_| Failure::invalid(format!("the weight is {text}: it must be above 0")))
+/// A weight in thousandths, when it is one.
+///
+/// # Errors
+/// What is expected.
+pub(crate) fn weight_millis(text: &str) -> Result<u64, String> {
+    let amount = text.parse::<Amount>().ok().and_then(|it| u64::try_from(it.millis()).ok());
+    amount.filter(|millis| (1..=WEIGHT_MILLIS_MAX).contains(millis)).ok_or_else(|| {
+        format!(
+            "the weight is {text:?}: expected a number from 0.001 to {} with at most three places, for example 2 \
+             or 0.5",
+            WEIGHT_MILLIS_MAX / 1_000
+        )
+    })
 }
 
 pub(super) fn weight_text(millis: u64) -> String {
@@ -171,14 +179,18 @@ mod tests {
 
     #[test]
     fn weights_are_decimal_numbers_and_exact() {
-        for (text, millis, shown) in
-            [("2", 2_000, "2"), ("0.001", 1, "0.001"), ("1.50", 1_500, "1.5"), ("0", 0, "0")]
-        {
+        for (text, millis, shown) in [
+            ("2", 2_000, "2"),
+            ("0.001", 1, "0.001"),
+            ("1.50", 1_500, "1.5"),
+            ("1000000", WEIGHT_MILLIS_MAX, "1000000"),
+        ] {
             assert_eq!(weight_millis(text).unwrap(), millis, "{text}");
             assert_eq!(weight_text(millis), shown);
         }
-        for text in ["", "-1", "x", "1e3"] {
-            assert_eq!(Answer::from(weight_millis(text).unwrap_err()).status, 400, "{text}");
+        for text in ["", "0", "-1", "x", "1e3", "1e300", "0.0001", "1000000.001"] {
+            let told = weight_millis(text).unwrap_err();
+            assert!(told.contains("expected a number from 0.001 to 1000000"), "{text}: {told}");
         }
     }
 

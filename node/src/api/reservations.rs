@@ -280,6 +280,11 @@ fn new_volume(node: &AgentView, body: &CreateBody, principal: String) -> Result<
     let amount: Amount = size.parse().map_err(|error| {
         Failure::invalid(format!("the size {size:?} cannot be read as MB: {error}"))
     })?;
+    if amount <= Amount::ZERO {
+        return Err(Failure::invalid(format!(
+            "the size is {size} MB: a volume has more than 0 MB"
+        )));
+    }
     let is_disk = |it: &&Resource| {
         let metadata = it.metadata();
         *it.name() == ResourceName::Disk

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use meshos_protocol::{ids::FrameworkId, resources::Resources, role::Role};
+use meshos_protocol::{ids::FrameworkId, role::Role, shown::Wanted};
 use serde_json::Value;
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     output,
     text::{encode, wrap},
 };
+use crate::api::framework_of_mesos;
 
 const HELP: &str = "\
 Examples:
@@ -84,8 +85,9 @@ enum What {
         /// Whose task it is that waits
         #[arg(long, value_name = "ID", requires = "resources", conflicts_with = "task", value_parser = framework_id)]
         framework: Option<String>,
-        /// What the task that waits would use, such as cpus:2;mem:512
-        #[arg(long, value_name = "AMOUNTS", requires = "framework", conflicts_with = "task", value_parser = readable::<Resources>)]
+        /// What the task that waits would use, such as cpus:2;mem:512, cpus(db):1 of what is reserved for db or
+        /// disk(db)[v]:500 for its volume v
+        #[arg(long, value_name = "AMOUNTS", requires = "framework", conflicts_with = "task", value_parser = readable::<Wanted>)]
         resources: Option<String>,
         /// The role that it is to be launched in, when its framework has several
         #[arg(long, value_name = "ROLE", requires = "resources", value_parser = readable::<Role>)]
@@ -135,16 +137,9 @@ pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The id of a framework, also when it is given as Mesos's API writes it: `<cluster>-0002` is F2.
+/// The id of a framework, also when it is given as Mesos's API writes it.
 fn framework_id(text: &str) -> Result<String, String> {
-    let is_number =
-        |digits: &&str| digits.len() >= 4 && digits.bytes().all(|it| it.is_ascii_digit());
-    let of_mesos = text.rsplit_once('-').filter(|(cluster, _)| !cluster.is_empty());
-    let number = of_mesos.map(|(_, digits)| digits).filter(is_number);
-    match number.and_then(|digits| digits.parse().ok()) {
-        Some(number) => Ok(FrameworkId(number).to_string()),
-        None => readable::<FrameworkId>(text),
-    }
+    framework_of_mesos(text).map_or_else(|| readable::<FrameworkId>(text), |id| Ok(id.to_string()))
 }
 
 /// Where the API explains a framework.

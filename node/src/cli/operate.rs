@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
-use meshos_protocol::{resources::Amount, role::Role, task::KILL_GRACE_MAX_MS, time::millis};
+use meshos_protocol::{role::Role, task::KILL_GRACE_MAX_MS, time::millis};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,7 +13,10 @@ use super::{
     output,
     table::Table,
 };
-use crate::config::{parse_duration, print_duration};
+use crate::{
+    api::weight_millis,
+    config::{parse_duration, print_duration},
+};
 
 const WEIGHTS_HELP: &str = "\
 Examples:
@@ -231,9 +234,7 @@ fn grace(text: &str) -> Result<Duration, String> {
 
 /// A weight as it was written, when it is one.
 fn weight(text: &str) -> Result<String, String> {
-    let expected = || "expected a number above 0, for example 2 or 0.5".to_owned();
-    let amount: Amount = text.parse().map_err(|_| expected())?;
-    if amount.is_zero() || amount.is_negative() { Err(expected()) } else { Ok(text.to_owned()) }
+    weight_millis(text).map(|_| text.to_owned())
 }
 
 async fn show_weights(common: &Common) -> Result<()> {

@@ -193,3 +193,61 @@ fn what_does_not_exist_is_told_in_a_sentence() {
         assert!(refused.stderr.contains(sentence), "{refused:?}");
     }
 }
+
+#[test]
+fn a_run_that_a_limit_keeps_back_is_told_whose_it_is() {
+    let mut cluster = small();
+    let (leader, follower) = (cluster.leader().index, cluster.follower());
+    let set = ["quota", "set", "par", "--limit", "cpus:0;mem:0"];
+    let _told = cluster.nodes[follower].command(&set).run().success();
+    let line = ["run", "--name", "kept", "--role", "par/kid", "--", "true"];
+    let mut waiting = cluster.nodes[follower].command(&line).start();
+    let id = framework_named(&cluster, leader, "kept");
+    waiting.wait_for_error_output("(quota_limit)");
+    let limit = "kept back by the limit of role par to cpus:0;mem:0, of which cpus:0;mem:0 is left";
+    let said = waiting.stderr().replace("\n  ", " ");
+    assert!(said.contains(limit), "{said}");
+    let told = text(&explain(&cluster, leader, &["role", "par/kid"]).success());
+    assert!(told.contains(limit), "{told}");
+    let told = explain(&cluster, leader, &["framework", &id, "--json"]).success().json();
+    let limits = &told["allocator"]["roles"][0]["figures"]["limits"][0];
+    assert_eq!((&limits["role"], &limits["left"]["cpus"]), (&"par".into(), &0.into()), "{limits}");
+    waiting.interrupt();
+    assert_eq!(waiting.wait().code(), 130);
+}
+
+#[test]
+fn a_task_is_told_to_fit_into_open_offers_and_by_its_reservation() {
+    let mut cluster = small();
+    let (leader, follower) = (cluster.leader().index, cluster.follower());
+    let keeper = FrameworkOptions {
+        handling: Handling::Keep,
+        roles: vec!["web".to_owned()],
+        ..FrameworkOptions::new("keeper", &[leader])
+    };
+    let keeper = Framework::start(&cluster, keeper);
+    wait_until("all nodes are offered", || keeper.open_offers().len() == 3);
+    let id = keeper.id().to_string();
+    let ask = |resources: &str| {
+        let arguments = ["task", "--framework", &id, "--resources", resources];
+        explain(&cluster, follower, &arguments)
+    };
+    let told = text(&ask("cpus:2;mem:512").success());
+    assert!(told.contains("fits into what the framework is offered on 3 nodes ("), "{told}");
+    let told = text(&ask("cpus(web):2").success());
+    assert!(told.contains("3 nodes lack cpus(web)"), "{told}");
+    let refused = ask("disk(db)[v3]:500");
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    assert!(refused.stderr.replace('\n', " ").contains("reserved for role db"), "{refused:?}");
+
+    // An agent by the id that Mesos's API gives it.
+    let node_id = cluster.nodes[follower].id();
+    let told = explain(&cluster, follower, &["agent", &node_id, "--json"]).success().json();
+    let agent = told["agent"].as_str().unwrap().to_owned();
+    let of_mesos = format!("c0ffee00-1234-4321-8888-123456789abc-S{agent}");
+    let told = explain(&cluster, leader, &["agent", &of_mesos, "--json"]).success().json();
+    assert_eq!(told["agent"], agent.as_str());
+    for change in ["deactivate", "reactivate"] {
+        let _told = cluster.nodes[follower].command(&[change, &of_mesos]).run().success();
+    }
+}

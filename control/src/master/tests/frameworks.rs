@@ -336,7 +336,7 @@ fn operators_are_answered() {
         "operator 2 Invalid: framework F2 has no task a",
         "propose weight r 2000",
         "operator 3 ok",
-        "operator 4 Invalid: the weight of role r must be above 0 and at most 1000000",
+        "operator 4 Invalid: the weight of role r must be from 0.001 to 1000000",
         "propose close F1",
         "operator 5 ok",
         "s1 error FrameworkRemoved",
@@ -359,7 +359,7 @@ fn what_is_set_together_is_judged_as_a_whole_and_answered_once() {
     };
     assert_eq!(
         ask(1, weights(0)),
-        ["operator 1 Invalid: the weight of role b must be above 0 and at most 1000000"]
+        ["operator 1 Invalid: the weight of role b must be from 0.001 to 1000000"]
     );
     assert_eq!(
         ask(2, weights(3_000)),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::words::{
-    Amounts, Circumstances, Fit, Miss, Rules, Share, Shares, amounts, because, nearest, percent,
+    Amounts, Circumstances, Figures, Fit, Miss, Rules, Share, Shares, amounts, nearest, percent,
     place,
 };
 use crate::cli::text::{count, plain};
@@ -38,6 +38,7 @@ pub(super) struct RolePart {
     agents: usize,
     available: usize,
     skipped: Rules,
+    figures: Figures,
     nearest: Vec<Miss>,
     requests: Vec<Request>,
 }
@@ -61,7 +62,12 @@ pub(super) fn sentences(value: Value) -> Result<Vec<String>> {
         serde_json::from_value(value).context("the node's answer is not an explanation")?;
     let mut lines = explanation.circumstances.sentences();
     if let Some(allocator) = &explanation.allocator {
-        lines.extend(allocator.roles.iter().flat_map(|role| role.sentences("")));
+        lines.extend(
+            allocator
+                .roles
+                .iter()
+                .flat_map(|role| role.sentences("", allocator.shares.are_shares())),
+        );
         lines.extend(allocator.shares.sentence());
     }
     if lines.is_empty() {
@@ -72,8 +78,8 @@ pub(super) fn sentences(value: Value) -> Result<Vec<String>> {
 }
 
 impl RolePart {
-    /// What keeps agents from it; `who` goes first.
-    pub(super) fn sentences(&self, who: &str) -> Vec<String> {
+    /// What keeps agents from it; `who` goes first. `shares`: whether shares are parts of the cluster.
+    pub(super) fn sentences(&self, who: &str, shares: bool) -> Vec<String> {
         let role = plain(&self.role);
         let mut text = format!(
             "{who}in role {role}: {} of {} could be offered now, {} so far",
@@ -84,11 +90,11 @@ impl RolePart {
         if let Some(place) = place(self.position, self.waiting) {
             text += &format!("; {place}");
         }
-        if self.share.per_mille > 0 {
+        if shares && self.share.per_mille > 0 {
             text += &format!("; its share is {}", percent(&self.share));
         }
         for (rule, number) in &self.skipped {
-            text += &format!("; {} {}", count(*number, "node"), because(rule));
+            text += &format!("; {} {}", count(*number, "node"), self.figures.because(rule));
         }
         let mut lines = vec![text];
         lines.extend(nearest(&format!("the nearest in role {role}"), &self.nearest));
@@ -168,7 +174,8 @@ mod tests {
         let told = sentences(value).unwrap();
         assert_eq!(
             told[1],
-            "the nearest in role *: a.1, with GPUs, which the framework does not use (gpu)"
+            "the nearest in role *: a.1, with GPUs, which frameworks with the capability GPU_RESOURCES alone are \
+             offered (gpu)"
         );
     }
 

@@ -85,7 +85,8 @@ pub(super) fn sentences(value: Value) -> Result<Vec<String>> {
         lines.push(format!("its frameworks in the order of service: {members}"));
     }
     if let (Some(first), Some(member)) = (&told.first, told.frameworks.first()) {
-        lines.extend(first.sentences(&format!("{}, its first, ", plain(&member.framework))));
+        let who = format!("{}, its first, ", plain(&member.framework));
+        lines.extend(first.sentences(&who, told.shares.are_shares()));
     }
     lines.extend(told.shares.sentence());
     Ok(lines)

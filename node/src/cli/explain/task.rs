@@ -123,10 +123,11 @@ pub(super) fn waiting(value: Value) -> Result<Vec<String>> {
     lines.push(allocator.fit.sentence(&what));
     lines.extend(allocator.fit.nearest());
     if let Some(place) = place(allocator.position, allocator.waiting) {
-        lines.push(format!(
-            "in the order of service {place}; its share is {}",
-            percent(&allocator.share)
-        ));
+        let share = match allocator.shares.are_shares() {
+            true => format!("; its share is {}", percent(&allocator.share)),
+            false => String::new(),
+        };
+        lines.push(format!("in the order of service {place}{share}"));
     }
     lines.extend(allocator.shares.sentence());
     Ok(lines)
@@ -164,6 +165,31 @@ mod tests {
                  cpus; 1 node held for somebody who has not yet answered (offered_elsewhere)",
                 "the nearest: lab (a.1) and lab2 (b.1) lack cpus:4; lab3 (c.1) lacks cpus:5",
                 "in the order of service it is the next of 1 that wait; its share is 50 %",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_task_that_fits_into_open_offers_is_told_so() {
+        let value = json!({
+            "framework": "F7", "role": "web", "resources": {"cpus": 2}, "agents_active": 2,
+            "open_offers": 2, "offers_optimistic": true,
+            "allocator": {
+                "considered": 2, "fits": 0, "fits_when_empty": 2, "fits_open_offers": 2,
+                "open_offers_on": [
+                    {"agent": "a.1", "hostname": "lab"}, {"agent": "b.1", "hostname": ""}
+                ],
+                "skipped": {"offered_already": 2}, "kept_by": {"offered_already": 2}
+            }
+        });
+        assert_eq!(
+            waiting(value).unwrap(),
+            [
+                "2 offers of it are open: what they hold is not offered to it again before they are \
+                 answered, others may be offered the same meanwhile",
+                "a task of cpus:2 of framework F7 in role web fits into what the framework is offered on 2 \
+                 nodes (lab (a.1), b.1) and has not answered yet; beside that it fits on 0 of 2 nodes now; 2 \
+                 nodes offered to the framework, which has not yet answered (offered_already)",
             ]
         );
     }

@@ -19,6 +19,7 @@ pub(super) type Rules = BTreeMap<String, usize>;
 pub(super) struct Circumstances {
     pub obstacles: Vec<Obstacle>,
     pub open_offers: usize,
+    offers_optimistic: bool,
     pub agents_not_reported: usize,
     pub agents_disconnected: usize,
     pub agents_unreachable: usize,
@@ -43,6 +44,7 @@ pub(super) struct Share {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Shares {
+    measure: Option<String>,
     roles: usize,
     shown: Vec<RoleShare>,
 }
@@ -75,7 +77,10 @@ pub(super) struct Fit {
     pub considered: usize,
     pub fits: usize,
     pub fits_when_empty: Option<usize>,
+    fits_open_offers: usize,
+    open_offers_on: Vec<Miss>,
     pub skipped: Rules,
+    pub figures: Figures,
     pub lacking: Rules,
     /// Each node once; a leader of an earlier release tells neither.
     kept_by: Rules,
@@ -90,10 +95,14 @@ impl Circumstances {
         lines.extend(self.agents());
         if self.open_offers > 0 {
             let are = if self.open_offers == 1 { "is" } else { "are" };
-            lines.push(format!(
-                "{} of it {are} open: what they hold is not offered again before they are answered",
-                count(self.open_offers, "offer")
-            ));
+            let held = match self.offers_optimistic {
+                true => {
+                    "what they hold is not offered to it again before they are answered, others may be offered the same \
+                     meanwhile"
+                }
+                false => "what they hold is not offered again before they are answered",
+            };
+            lines.push(format!("{} of it {are} open: {held}", count(self.open_offers, "offer")));
         }
         lines
     }
@@ -120,6 +129,11 @@ impl Circumstances {
 }
 
 impl Shares {
+    /// Whether what the policy goes by is a part of the cluster.
+    pub(super) fn are_shares(&self) -> bool {
+        self.measure.as_deref().is_none_or(|measure| measure == "share")
+    }
+
     /// The roles beside each other, the least share first, or the lowest band where the policy has
     /// several.
     pub(super) fn sentence(&self) -> Option<String> {
@@ -128,15 +142,28 @@ impl Shares {
             return None;
         }
         let banded = self.shown.iter().any(|role| role.band != 0);
-        let order = if banded { "the lowest band first" } else { "the least first" };
+        let order = if banded { "the highest priority first" } else { "the least first" };
+        let shares = self.are_shares();
+        let intro = match self.measure.as_deref() {
+            Some("chance") => {
+                return Some(
+                    "whose turn it is among the roles is drawn by chance, by their weights: there are no shares"
+                        .to_owned(),
+                );
+            }
+            Some("decayed_use") => "the roles by what they used lately, over their weights",
+            _ => "shares of the roles, over their weights",
+        };
         let shown = self.shown.iter().map(|role| {
-            let band = if banded { format!(" in band {}", role.band) } else { String::new() };
-            format!("{} {}{band}", plain(&role.role), percent(&role.share))
+            let share = if shares { format!(" {}", percent(&role.share)) } else { String::new() };
+            // A band is a priority with its sign turned, as the lowest is served first.
+            let band = match banded {
+                true => format!(" with the priority {}", role.band.saturating_neg()),
+                false => String::new(),
+            };
+            format!("{}{share}{band}", plain(&role.role))
         });
-        let mut text = format!(
-            "shares of the roles, over their weights, {order}: {}",
-            shown.collect::<Vec<_>>().join(", ")
-        );
+        let mut text = format!("{intro}, {order}: {}", shown.collect::<Vec<_>>().join(", "));
         let more = self.roles.saturating_sub(self.shown.len());
         if more > 0 {
             text += &format!(" (and {} more)", count(more, "role"));
@@ -149,7 +176,12 @@ impl Fit {
     /// Where it fits and where it does not, after who it is.
     pub(super) fn sentence(&self, what: &str) -> String {
         let of = count(self.considered, "node");
-        let mut text = format!("{what} fits on {} of {of} now", self.fits);
+        let mut text = match self.in_open_offers() {
+            Some(open) => {
+                format!("{what} {open}; beside that it fits on {} of {of} now", self.fits)
+            }
+            None => format!("{what} fits on {} of {of} now", self.fits),
+        };
         if self.fits_when_empty == Some(0) && self.considered > 0 {
             text += ", and on none even if it were empty";
         }
@@ -162,9 +194,27 @@ impl Fit {
             text += &format!("; {} {lack} {}", count(*number, "node"), plain(name));
         }
         for (rule, number) in rules {
-            text += &format!("; {} {}", count(*number, "node"), because(rule));
+            text += &format!("; {} {}", count(*number, "node"), self.figures.because(rule));
         }
         text
+    }
+
+    /// Into which of the framework's open offers it fits.
+    fn in_open_offers(&self) -> Option<String> {
+        let number = self.fits_open_offers;
+        let names = self.open_offers_on.iter().take(NEAREST_SHOWN);
+        let names: Vec<String> = names.map(|node| node_name(&node.hostname, &node.agent)).collect();
+        let more = match number.saturating_sub(names.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (number > 0).then(|| {
+            format!(
+                "fits into what the framework is offered on {} ({}{more}) and has not answered yet",
+                count(number, "node"),
+                names.join(", ")
+            )
+        })
     }
 
     /// The nodes that came nearest.
@@ -275,13 +325,61 @@ pub(super) fn place(position: Option<usize>, waiting: usize) -> Option<String> {
     }
 }
 
+/// The figures behind the rules; a leader of an earlier release tells none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Figures {
+    limits: Vec<LimitReached>,
+    wish: Option<String>,
+    minimum: Option<String>,
+    constraints: Option<String>,
+}
+
+/// A limit that keeps something back.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LimitReached {
+    role: String,
+    limit: Amounts,
+    left: Amounts,
+}
+
+impl Figures {
+    /// A rule in words, with the figures behind it.
+    pub(super) fn because(&self, rule: &str) -> String {
+        let one_of = |sizes: &str| plain(&sizes.replace('|', " or "));
+        let told = match (rule, self) {
+            ("quota_limit", Self { limits, .. }) if !limits.is_empty() => {
+                let limits = limits.iter().map(|LimitReached { role, limit, left }| {
+                    let (role, limit, left) = (plain(role), amounts(limit), amounts(left));
+                    format!(
+                        "kept back by the limit of role {role} to {limit}, of which {left} is left"
+                    )
+                });
+                limits.collect::<Vec<_>>().join(" and ")
+            }
+            ("below_wish", Self { wish: Some(wish), .. }) => {
+                format!("with less than the framework wants in an offer, {} at least", one_of(wish))
+            }
+            ("below_minimum", Self { minimum: Some(minimum), .. }) => {
+                format!("with less than is worth an offer, {} at least", one_of(minimum))
+            }
+            ("constraint", Self { constraints: Some(text), .. }) => {
+                format!("against the constraints of the framework, {}", plain(text))
+            }
+            _ => return because(rule),
+        };
+        format!("{told} ({rule})")
+    }
+}
+
 /// The named rules of the allocator, in words.
 pub(super) fn because(rule: &str) -> String {
     let words = match rule {
         "refused" => "refused by the framework for the time being (refused)",
         "timed_out" => "not offered for a while, as an offer of it timed out (timed_out)",
         "turn_taken" => "given back before, so others go first (turn_taken)",
-        "quota_limit" => "kept back by the limit of the role (quota_limit)",
+        "quota_limit" => "kept back by a limit (quota_limit)",
         "consumption_unknown" => {
             "held back until all nodes have reported, as the role has a limit (consumption_unknown)"
         }
@@ -302,8 +400,12 @@ pub(super) fn because(rule: &str) -> String {
              reservations within reservations (not_understood)"
         }
         "constraint" => "against the constraints of the framework (constraint)",
-        "other_region" => "in another region (other_region)",
-        "gpu" => "with GPUs, which the framework does not use (gpu)",
+        "other_region" => {
+            "in another region, where frameworks with the capability REGION_AWARE alone are offered nodes (other_region)"
+        }
+        "gpu" => {
+            "with GPUs, which frameworks with the capability GPU_RESOURCES alone are offered (gpu)"
+        }
         "not_offerable" => "without cpus or mem (not_offerable)",
         "agent_inactive" => "not offered to anybody at present (agent_inactive)",
         "demand_met" => "beyond what the framework asked for (demand_met)",
@@ -346,14 +448,61 @@ mod tests {
             share: Share { per_mille },
             band,
         };
-        let told =
-            |first, second| Shares { roles: 2, shown: vec![first, second] }.sentence().unwrap();
+        let told = |first, second| {
+            let shown = vec![first, second];
+            Shares { measure: Some("share".to_owned()), roles: 2, shown }.sentence().unwrap()
+        };
         assert_eq!(
             told(role("web", 500, -10), role("batch", 0, 0)),
-            "shares of the roles, over their weights, the lowest band first: web 50 % in band -10, \
-             batch 0 % in band 0"
+            "shares of the roles, over their weights, the highest priority first: web 50 % with the priority \
+             10, batch 0 % with the priority 0"
         );
         let plain = told(role("batch", 0, 0), role("web", 500, 0));
         assert!(plain.ends_with("the least first: batch 0 %, web 50 %"), "{plain}");
+    }
+
+    #[test]
+    fn what_is_no_share_is_not_told_in_percent() {
+        let told = |measure: &str| {
+            let value = serde_json::json!({"measure": measure, "roles": 2, "shown": [
+                {"role": "web", "share": {"per_mille": 4_167}, "band": 0},
+                {"role": "batch", "share": {"per_mille": 5_000}, "band": 0}
+            ]});
+            serde_json::from_value::<Shares>(value).unwrap().sentence().unwrap()
+        };
+        assert!(told("chance").ends_with("drawn by chance, by their weights: there are no shares"));
+        assert_eq!(
+            told("decayed_use"),
+            "the roles by what they used lately, over their weights, the least first: web, batch"
+        );
+        assert!(told("share").ends_with("web 416.7 %, batch 500 %"));
+    }
+
+    #[test]
+    fn rules_are_told_with_the_figures_behind_them() {
+        let figures: Figures = serde_json::from_value(serde_json::json!({
+            "limits": [{"role": "par", "limit": {"cpus": 4}, "left": {"cpus": 0.5}}],
+            "wish": "cpus:600|mem:1", "minimum": "cpus:0.01|mem:32", "constraints": "hostname is n0"
+        }))
+        .unwrap();
+        for (rule, told) in [
+            (
+                "quota_limit",
+                "kept back by the limit of role par to cpus:4, of which cpus:0.5 is left (quota_limit)",
+            ),
+            (
+                "below_wish",
+                "with less than the framework wants in an offer, cpus:600 or mem:1 at least (below_wish)",
+            ),
+            (
+                "below_minimum",
+                "with less than is worth an offer, cpus:0.01 or mem:32 at least (below_minimum)",
+            ),
+            ("constraint", "against the constraints of the framework, hostname is n0 (constraint)"),
+            ("refused", "refused by the framework for the time being (refused)"),
+        ] {
+            assert_eq!(figures.because(rule), told);
+            assert!(Figures::default().because(rule).ends_with(&format!("({rule})")));
+        }
     }
 }

@@ -256,7 +256,11 @@ impl Session {
         if framework.is_some() {
             let nodes = nodes(&self.api).await;
             sentences.extend(constraint::misses(constraints, nodes.iter().map(NodeRow::place)));
-            let totals = nodes.iter().map(NodeRow::total).collect::<Vec<_>>();
+            let usable = |node: &NodeRow| {
+                let (name, total) = node.total();
+                Some((name, shortfall::usable(&total, role)?))
+            };
+            let totals = nodes.iter().filter_map(usable).collect::<Vec<_>>();
             sentences.extend(shortfall::of_all_nodes(need, &totals));
         }
         if let Some(framework) = framework {

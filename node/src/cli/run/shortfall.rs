@@ -1,6 +1,9 @@
 //! What a node or an offer lacks of what an instance needs.
 
-use meshos_protocol::resources::{Amount, ResourceName, Resources};
+use meshos_protocol::{
+    resources::{Amount, ResourceName, Resources},
+    role::Role,
+};
 
 /// What is lacking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,13 @@ impl std::fmt::Display for Shortfall {
         let lacking: Vec<String> = lacking.collect();
         f.write_str(&lacking.join(" and "))
     }
+}
+
+/// What of a node's total a run in a role could ever have; nothing of nodes with GPUs, which it is not
+/// offered.
+pub(super) fn usable(total: &Resources, role: &Role) -> Option<Resources> {
+    let usable = || total.filter(|resource| resource.metadata().is_allocatable_to(role));
+    total.gpus().is_zero().then(usable)
 }
 
 /// Says so when none of the nodes, of these names and totals, could ever hold an instance.
@@ -127,6 +137,15 @@ mod tests {
             told.ends_with("the nearest, lacks cpus{revocable}:1 even when it is empty"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn what_the_role_may_not_have_does_not_count() {
+        let role = |name: &str| name.parse::<Role>().unwrap();
+        let total = resources("cpus:6.5;cpus(db):1.5;mem:64");
+        assert_eq!(usable(&total, &role("web")), Some(resources("cpus:6.5;mem:64")));
+        assert_eq!(usable(&total, &role("db/hot")), Some(total));
+        assert_eq!(usable(&resources("cpus:64;mem:64;gpus:1"), &role("web")), None);
     }
 
     #[test]
