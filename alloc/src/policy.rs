@@ -31,6 +31,11 @@ pub use random::Random;
 
 use crate::Share;
 
+/// Its examples are compiled, and the policy in them runs the suite.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/allocation-policies.md")]
+struct Page;
+
 /// An order of service.
 ///
 /// Parties are ranked among their siblings: roles below one role (or at the top) among each other,
