@@ -20,6 +20,12 @@ use super::{
     task::{Phase, Task, TaskKey},
 };
 
+/// How those of a group end with one that was killed before it was handed over.
+fn ended_with(killed: &TaskId) -> End {
+    let message = format!("task {killed} of its group was killed before it was started");
+    End::new(TaskState::Killed, Some(Reason::TaskGroupEnded), message)
+}
+
 impl Task {
     /// The id of the first task of its group, if it has one.
     pub(super) fn group(&self) -> Option<&TaskId> {
@@ -148,10 +154,19 @@ impl Agent {
         let others = self.waiting_beside(key);
         self.killed_before_start(now, key, effects);
         for other in others {
-            let message = format!("task {} of its group was killed before it was started", key.1);
-            let reason = Some(Reason::TaskGroupEnded);
-            let end = End::new(TaskState::Killed, reason, message);
-            self.finish(now, &other, end, effects);
+            self.finish(now, &other, ended_with(&key.1), effects);
+        }
+    }
+
+    /// After a crash between the end of a task that its executor had not been handed and the ends of those of
+    /// its group, which are written one after the other: what is left of the group ends now.
+    pub(super) fn end_parted_groups(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let ended = self.tasks.iter().filter(|(_, task)| matches!(task.phase, Phase::Ended));
+        let ended: Vec<TaskKey> = ended.map(|(key, _)| key.clone()).collect();
+        for key in ended {
+            for other in self.waiting_beside(&key) {
+                self.finish(now, &other, ended_with(&key.1), effects);
+            }
         }
     }
 

@@ -94,6 +94,7 @@ impl Agent {
             let container = containers.get(&record.container);
             this.recover_task(now, record, container, boot_changed, effects);
         }
+        this.end_parted_groups(now, effects);
         this.conclude_executors(now, &containers, boot_changed, effects);
         for (_, stray) in containers.into_iter().filter(|(id, _)| !recorded.contains(id)) {
             remove_stray(stray, effects);

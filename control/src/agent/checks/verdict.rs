@@ -2,7 +2,7 @@
 
 use meshos_protocol::{
     check::{CheckStatus, HealthCheck, Probe},
-    task::{Exit, Reason, StatusUpdate, TaskState},
+    task::{Exit, Reason, Source, StatusUpdate, TaskState},
     time::Now,
 };
 use serde::{Deserialize, Serialize};
@@ -163,20 +163,21 @@ impl Agent {
 }
 
 impl Agent {
-    /// After a crash: of what waits behind another update, that which tells what checks found may be older than what was told since.
-    /// Something newer took its place, was told and acknowledged, and none of that was on disk yet. So it gets new ids: it is what
-    /// the agent knows now, and is told after all that was told before. What something else stands behind was not replaced:
-    /// checks had ended then.
+    /// After a crash: what waits to tell what checks found may be older than what was told since. It was acknowledged or something newer
+    /// took its place, and none of that was on disk yet. So it gets new ids: it is what the agent knows now, and is told after all
+    /// that was told before. What something else stands behind was not replaced: checks had ended then. What executors tell of
+    /// their own checks has the ids that they gave it.
     pub(in crate::agent) fn renew_what_checks_found(&mut self, key: &TaskKey) {
         let of_checks = |status: &StatusUpdate| {
             let reasons = [Reason::HealthCheckStatusUpdated, Reason::CheckStatusUpdated];
-            reasons.into_iter().any(|reason| is_like(status, reason))
+            let own = status.source != Source::Executor;
+            own && reasons.into_iter().any(|reason| is_like(status, reason))
         };
         let Some(task) = self.tasks.get(key) else { return };
         let waiting = &task.record.unacknowledged;
         let last = waiting.iter().rev().take_while(|status| of_checks(status)).count();
         let length = waiting.len();
-        for index in length.saturating_sub(last).max(1)..length {
+        for index in length.saturating_sub(last)..length {
             let update = Some(self.mint_update());
             let Some(task) = self.tasks.get_mut(key) else { return };
             if let Some(status) = task.record_mut().unacknowledged.get_mut(index) {

@@ -313,9 +313,27 @@ fn what_a_check_found_before_a_crash_is_not_told_behind_what_it_found_later_unde
     let registration = rig.register_again(2);
     let told = &registration.tasks[0].unacknowledged;
     let ids: Vec<_> = told.iter().map(|status| status.update).collect();
-    assert_eq!((ids.len(), ids[0]), (2, first.update));
-    assert!(ids[1] > newest.update, "{ids:?}");
+    assert!(ids.len() == 2 && newest.update < ids[0] && ids[0] < ids[1], "{ids:?}");
     assert_eq!(told[1].healthy, Some(false), "what the agent knows");
+}
+
+/// That it was acknowledged is not on disk before the next change is.
+#[test]
+fn what_a_check_found_is_told_anew_after_a_crash_and_not_under_its_old_id() {
+    let mut rig = Rig::registered();
+    run(&mut rig, healthy("a"));
+    rig.wait(1_000);
+    found(&mut rig, ProbeOutcome::Connected);
+    let first = rig.update();
+    rig.acknowledge(&first);
+    let probe = rig.probe();
+    rig.probe_ends(&probe, refused());
+    let second = rig.updates().pop().unwrap();
+    assert_eq!(second.healthy, Some(false));
+    rig.crash();
+    let registration = rig.register_again(2);
+    let told = registration.tasks[0].unacknowledged.last().unwrap();
+    assert!(told.update > second.update && told.healthy == Some(true), "{told:?}");
 }
 
 #[test]
