@@ -36,6 +36,17 @@ enum Refusal {
     Turn,
 }
 
+/// How a membership that was offered a part of an agent stands to parts of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PartOffered {
+    /// It has not answered, or accepted.
+    Last,
+    /// It declined it: a part will not do.
+    Declined,
+    /// It was offered all there is after that. If it declines that as well, it was not for the size.
+    WholeAfter,
+}
+
 /// How a membership stands to an agent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Standing<'a> {
@@ -54,9 +65,9 @@ pub(crate) enum Standing<'a> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filters {
     by_membership: BTreeMap<Key<Membership>, Filter>,
-    /// Who was offered a part of the agent last or has ever declined one, since when it is who it is, and
-    /// whether it declined.
-    parts: BTreeMap<Key<Membership>, (Stamp, bool)>,
+    /// Who was offered a part of the agent last or has declined one, since when it is who it is, and how it
+    /// stands to parts.
+    parts: BTreeMap<Key<Membership>, (Stamp, PartOffered)>,
     /// At most the earliest time at which one ends: it may be too early, never too late.
     next_expiry: Option<Mono>,
     /// What was refused last. Frameworks refuse the same remainder one after the other, and share it.
@@ -207,12 +218,14 @@ impl Filters {
             };
             self.parts.retain(|key, (born, _)| is_there(key, *born));
         }
-        self.parts.insert(key, (memberships[key].born, false));
+        self.parts.insert(key, (memberships[key].born, PartOffered::Last));
     }
 
-    /// The membership is offered all there is, and has declined no part.
+    /// The membership is offered all there is.
     pub(crate) fn give_whole(&mut self, key: Key<Membership>, membership: &Membership) {
-        if !self.parts.is_empty() && !self.part_refused(key, membership) {
+        if self.part_refused(key, membership) {
+            self.parts.insert(key, (membership.born, PartOffered::WholeAfter));
+        } else if !self.parts.is_empty() {
             self.parts.remove(&key);
         }
     }
@@ -235,16 +248,21 @@ impl Filters {
         }
     }
 
-    /// It has declined what it was offered: if that was a part, another part will not do.
+    /// It has declined what it was offered: if that was a part, another part will not do; if it was all there is, it was
+    /// not for the size.
     pub(crate) fn refuse_part(&mut self, key: Key<Membership>) {
-        if let Some((_, refused)) = self.parts.get_mut(&key) {
-            *refused = true;
+        match self.parts.get_mut(&key) {
+            Some((_, offered @ PartOffered::Last)) => *offered = PartOffered::Declined,
+            Some((_, PartOffered::WholeAfter)) => drop(self.parts.remove(&key)),
+            Some((_, PartOffered::Declined)) | None => {}
         }
     }
 
-    /// Whether it has declined a part, however long ago.
+    /// Whether a part will not do for it.
     pub(crate) fn part_refused(&self, key: Key<Membership>, membership: &Membership) -> bool {
-        self.parts.get(&key) == Some(&(membership.born, true))
+        self.parts.get(&key).is_some_and(|(born, offered)| {
+            *born == membership.born && !matches!(offered, PartOffered::Last)
+        })
     }
 
     /// Nobody else wants the agent: those who let others go first may go again.

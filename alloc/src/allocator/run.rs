@@ -221,6 +221,8 @@ impl Allocator {
         portion: &mut Portion,
     ) {
         let Some(least) = self.options.split else { return };
+        // What others have left of it is a part, too.
+        portion.part = !given.is_empty();
         let most = least.parts(&portion.resources, PARTS_MAX);
         if most < 2 {
             return;

@@ -243,6 +243,11 @@ impl World {
         self.note(format_args!("n{index} crashes"));
         let survivors = self.dice.index(self.nodes[index].disk.pending() + 1);
         self.nodes[index].disk.crash(survivors);
+        for ((framework, task), record) in &self.nodes[index].disk.records {
+            if let Some(checks) = &record.checks {
+                self.oracle.failures_left(*framework, task, checks.failures);
+            }
+        }
         // What was being prepared comes up in spite of the crash, or is cleaned away.
         let preparing: Vec<_> = self.nodes[index].launcher.preparing.keys().cloned().collect();
         for container in preparing {

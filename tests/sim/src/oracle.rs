@@ -120,6 +120,13 @@ impl Oracle {
         self.probes += 1;
     }
 
+    /// A crash has left so many failures in a row on disk: if a probe succeeded after them, that was lost, and the next failure
+    /// counts on.
+    pub fn failures_left(&mut self, framework: FrameworkId, task: &TaskId, failures: u32) {
+        let life = self.touch(framework, task);
+        life.failures = life.failures.max(failures.min(life.failures_most));
+    }
+
     /// The framework sends an accept with the task.
     pub fn accepted(&mut self, framework: FrameworkId, task: &TaskId) {
         self.touch(framework, task).accepted = true;

@@ -1,6 +1,9 @@
 //! Nobody starves: agents in parts, optimistic offers, and policies that look at time and chance.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use meshos_protocol::{
     ids::FrameworkId,
@@ -85,7 +88,7 @@ fn whoever_declined_a_part_is_not_offered_a_part_again() {
     }
 }
 
-/// Not only the next time, and it does not take turns with parts.
+/// Not only the next time, until it has declined all of it as well.
 #[test]
 fn whoever_declined_a_part_is_offered_the_whole_from_then_on() {
     let mut cluster = split_cluster();
@@ -96,12 +99,24 @@ fn whoever_declined_a_part_is_offered_the_whole_from_then_on() {
         assert_eq!(grant.resources, resources("cpus:4;mem:4096"));
         cluster.decline(&grant, None);
     }
+    let mut takers = BTreeSet::new();
     for round in 0..6 {
         let grants = cluster.run();
         let offered: Vec<_> = grants.iter().map(|grant| grant.resources.to_string()).collect();
         assert_eq!(offered, ["cpus:8;mem:8192"], "round {round}");
-        cluster.decline(&grants[0], None);
+        takers.insert(grants[0].framework);
+        cluster.accept_text(&grants[0], "cpus:8;mem:8192");
+        let (framework, used) = (grants[0].framework, resources("cpus:8;mem:8192"));
+        cluster.allocator.recover_allocated(agent(1), framework, &role("*"), &used);
     }
+    assert_eq!(takers.len(), 2, "both in turn");
+    for _ in takers {
+        let whole = cluster.run().remove(0);
+        assert_eq!(whole.resources, resources("cpus:8;mem:8192"));
+        cluster.decline(&whole, None);
+    }
+    let parts = cluster.run().into_iter().map(|grant| grant.resources.to_string());
+    assert_eq!(parts.collect::<Vec<_>>(), vec!["cpus:4;mem:4096"; 2], "it was not for the size");
 }
 
 /// All there was is no part, though others wait as well, who cannot use it.
