@@ -9,7 +9,10 @@ use meshos_protocol::{
     time::Mono,
 };
 
-use super::{Allocator, Grant, reclaim::Offered};
+use super::{
+    Allocator, Grant,
+    reclaim::{Offered, each_of},
+};
 use crate::{
     agent::{Agent, Portion},
     arena::Key,
@@ -144,18 +147,15 @@ impl Allocator {
             }
             back
         };
-        let each = |(agent, holders): &(Key<Agent>, Vec<Key<Membership>>)| {
-            holders.iter().map(|holder| (*agent, *holder)).collect::<Vec<Offered>>()
-        };
-        let all: Vec<Offered> = lent.iter().flat_map(each).collect();
+        let all: Vec<Offered> = each_of(lent).collect();
         let laid_out = self.lay_out(key, &agents, (&pool_of(&all), moves), budget);
         let Some(laid_out) = laid_out else { return Vec::new() };
         let mut wanted = Vec::new();
-        let mut lacking = Resources::new();
+        let (mut lacking, mut total) = (Resources::new(), Resources::new());
         for (agent, resources) in laid_out {
             let free = self.available_to_gang(agent, key, &Resources::new(), moves);
             let mut rest = resources.saturating_sub(&free);
-            lacking += &rest;
+            (lacking, total) = (&lacking + &rest, &total + &resources);
             for offer in all.iter().filter(|(of, _)| *of == agent) {
                 if !rest.is_empty() {
                     rest = rest.saturating_sub(offered(offer));
@@ -163,14 +163,24 @@ impl Allocator {
                 }
             }
         }
-        let helps = lacking.iter().any(|resource| !short.get(resource.name()).is_zero());
-        // With fewer offers back it might be laid out in another way, which does not fit.
-        let mut moves = moves.clone();
-        for (agent, holder) in all.iter().filter(|offer| !wanted.contains(offer)) {
-            self.moves_less(*agent, *holder, &mut moves);
+        // When nothing of it is taken from others, they are in its way by a limit.
+        let gained = if lacking.is_empty() { &total } else { &lacking };
+        if !gained.iter().any(|resource| !short.get(resource.name()).is_zero()) {
+            return Vec::new();
         }
-        let back = (&pool_of(&wanted), &moves);
-        let fits = helps && self.lay_out(key, &agents, back, budget).is_some();
+        let mut moves = moves.clone();
+        let others: Vec<_> = all.into_iter().filter(|offer| !wanted.contains(offer)).collect();
+        others.iter().for_each(|(agent, holder)| self.moves_less(*agent, *holder, &mut moves));
+        let node = self.memberships[key].node;
+        for (offer, role, amounts) in self.widening(key, &others, &moves) {
+            if self.tree.headroom_after(node, &moves).allows(&total) {
+                break;
+            }
+            moves.lose(&role, &amounts);
+            wanted.push(offer);
+        }
+        // With fewer offers back it might be laid out in another way, which does not fit.
+        let fits = self.lay_out(key, &agents, (&pool_of(&wanted), &moves), budget).is_some();
         if fits { wanted } else { Vec::new() }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     demand::{Budget, Demand},
     membership::Membership,
     options::OfferMode,
-    quota::pool,
+    quota::{Headroom, pool},
     tree::Moves,
 };
 
@@ -132,6 +132,7 @@ impl Allocator {
                     self.want_back_for((*agent, holder), key);
                 }
             }
+            self.reclaim_headroom(key, &short, &mut lent, &mut moves);
         }
     }
 
@@ -164,6 +165,90 @@ impl Allocator {
         Vec::new()
     }
 
+    /// Wants offers back, wherever they are, that use up a limit above somebody needy, so that it could have
+    /// something that it lacks and that is free elsewhere.
+    fn reclaim_headroom(
+        &mut self,
+        key: Key<Membership>,
+        short: &ScalarQuantities,
+        lent: &mut [(Key<Agent>, Vec<Key<Membership>>)],
+        moves: &mut Moves,
+    ) {
+        if short.is_empty() || !self.tree.has_limit() {
+            return;
+        }
+        let node = self.memberships[key].node;
+        let offers: Vec<Offered> = each_of(lent).collect();
+        let widening = self.widening(key, &offers, moves);
+        let mut after = moves.clone();
+        widening.iter().for_each(|(_, role, amounts)| after.lose(role, amounts));
+        let headroom = self.tree.headroom_after(node, &after);
+        // Where it could have something if all of them came back.
+        let Some(agent) =
+            self.open.iter().find(|agent| self.lacks_of(*agent, key, short, &headroom).is_some())
+        else {
+            return;
+        };
+        for (index, (_, role, amounts)) in widening.iter().enumerate() {
+            moves.lose(role, amounts);
+            let headroom = self.tree.headroom_after(node, moves);
+            let Some(gained) = self.lacks_of(agent, key, short, &headroom) else { continue };
+            moves.gain(&self.memberships[key].role, &gained);
+            for (offered, ..) in &widening[..=index] {
+                for (_, holders) in lent.iter_mut().filter(|(of, _)| *of == offered.0) {
+                    holders.retain(|other| *other != offered.1);
+                }
+                self.want_back_for(*offered, key);
+            }
+            return;
+        }
+    }
+
+    /// Those of offers without which somebody needy might have more below its limits, and that can be spared
+    /// together.
+    pub(super) fn widening(
+        &self,
+        key: Key<Membership>,
+        offers: &[Offered],
+        moves: &Moves,
+    ) -> Vec<(Offered, Role, ScalarQuantities)> {
+        let node = self.memberships[key].node;
+        let mut after = moves.clone();
+        let mut widening = Vec::new();
+        for (agent, holder) in offers {
+            let (membership, amounts) =
+                (&self.memberships[*holder], self.lent_amounts(*agent, *holder));
+            let before = self.tree.headroom_after(node, &after);
+            let mut without = after.clone();
+            without.lose(&membership.role, &amounts);
+            if self.tree.can_spare(membership.node, &amounts, &after)
+                && self.tree.headroom_after(node, &without).exceeds(&before)
+            {
+                after = without;
+                widening.push(((*agent, *holder), membership.role.clone(), amounts));
+            }
+        }
+        widening
+    }
+
+    /// What somebody needy could have of what is free on an agent, if that is something it lacks.
+    fn lacks_of(
+        &self,
+        agent: Key<Agent>,
+        key: Key<Membership>,
+        short: &ScalarQuantities,
+        headroom: &Headroom,
+    ) -> Option<ScalarQuantities> {
+        let (page, membership) = (&self.agents[agent], &self.memberships[key]);
+        if page.unsuited(agent, membership).is_some() {
+            return None;
+        }
+        let portion = page.portion_with(key, membership, &Resources::new(), headroom.clone())?;
+        let amounts = pool(&portion).quantities();
+        let helps = amounts.iter().any(|(name, _)| !short.get(name).is_zero());
+        helps.then_some(amounts)
+    }
+
     fn reclaim_for_gang(
         &mut self,
         key: Key<Membership>,
@@ -178,6 +263,9 @@ impl Allocator {
                 all_back.lose(&self.memberships[*holder].role, &lent);
             }
         }
+        let offers: Vec<Offered> = each_of(lent).collect();
+        let widening = self.widening(key, &offers, moves);
+        let widens = |agent: Key<Agent>| widening.iter().any(|((of, _), ..)| *of == agent);
         // What is of no use to it is not given back, and keeps nobody from sparing something else.
         let is_of_use = |(agent, holders): &&(Key<Agent>, Vec<Key<Membership>>)| {
             let holdings = self.agents[*agent].holdings();
@@ -185,7 +273,8 @@ impl Allocator {
             let available = self.available_to_gang(*agent, key, &back, &all_back);
             let (id, role) = (self.agents[*agent].id, &self.memberships[key].role);
             let demand = self.memberships[key].demand();
-            demand.is_some_and(|demand| demand.cut(id, &available, role).is_some())
+            widens(*agent)
+                || demand.is_some_and(|demand| demand.cut(id, &available, role).is_some())
         };
         let spared: Vec<_> = lent
             .iter()
@@ -370,4 +459,11 @@ impl Allocator {
             self.want_back((agent, holder), (RescindCause::Taken, None));
         }
     }
+}
+
+/// Each offer of those that are lent.
+pub(super) fn each_of(
+    lent: &[(Key<Agent>, Vec<Key<Membership>>)],
+) -> impl Iterator<Item = Offered> {
+    lent.iter().flat_map(|(agent, holders)| holders.iter().map(|holder| (*agent, *holder)))
 }

@@ -106,6 +106,38 @@ fn what_is_guaranteed_comes_back_within_the_limit_of_the_role_above() {
     }
 }
 
+/// What it could have is free, and what others are offered elsewhere uses the limit up.
+#[test]
+fn offers_come_back_that_keep_somebody_guaranteed_from_what_is_free_elsewhere() {
+    for together in [false, true] {
+        let mut cluster = Cluster::new();
+        set(&mut cluster, "a", "", "cpus:4");
+        set(&mut cluster, "a/safe", "cpus:3", "");
+        cluster.add_framework(1, &["a/lender"]);
+        cluster.add_agent(1, "cpus:4;mem:4096");
+        let lent = cluster.run().remove(0);
+        cluster.add_agent(2, "cpus:3;mem:2048");
+        assert_eq!(cluster.run(), []);
+        let capabilities = Capabilities { gang_offers: true, ..Capabilities::default() };
+        cluster.add_capable(2, &["a/safe"], capabilities);
+        let until = together.then_some(Mono(60_000));
+        let named = ResourceRequest::new(resources("cpus:1.5;mem:64"), 2);
+        let wanted = [ResourceRequest { agent: Some(agent(2)), ..named }];
+        let allocator = &mut cluster.allocator;
+        allocator.set_demand(FrameworkId(2), &role("a/safe"), &wanted, until).unwrap();
+        assert_eq!(cluster.run(), []);
+        let rescinds = cluster.allocator.take_rescinds();
+        assert_eq!(rescinds.len(), 1, "together: {together}");
+        assert_eq!((rescinds[0].agent, rescinds[0].cause), (agent(1), RescindCause::Guarantee));
+        cluster.decline(&lent, None);
+        let safe = |grant: &Grant| grant.framework == FrameworkId(2);
+        let offered: Vec<_> = cluster.run().into_iter().filter(safe).collect();
+        let all: Resources = offered.iter().map(|it| &it.resources).sum();
+        assert_eq!(all, resources("cpus:3;mem:128"), "together: {together}");
+        assert!(offered.iter().all(|grant| grant.agent == agent(2)));
+    }
+}
+
 #[test]
 fn what_comes_back_to_a_role_at_its_limit_is_offered_to_it_wherever_it_is() {
     let mut cluster = Cluster::new();
