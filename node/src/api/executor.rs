@@ -29,8 +29,8 @@ impl Api {
         process.unwrap_or(path) == PATH
     }
 
-    /// Whether somebody may speak for an executor of this node.
-    pub(crate) async fn admit_executor(&self, credential: &Credential) -> bool {
+    /// As whom somebody is counted who may speak for an executor of this node.
+    pub(crate) async fn admit_executor(&self, credential: &Credential) -> Option<Credential> {
         self.options.agent.doors().admit(credential).await
     }
 

@@ -12,6 +12,7 @@ use warp::{
 
 use super::{
     gate::{Refused, Sender},
+    idle::Connection,
     peer::Peer,
     routes::{Answers, Handler, text_of},
 };
@@ -30,7 +31,7 @@ impl<A: Answers> Handler<A> {
     pub(super) async fn executor_api<S, B>(
         &self,
         method: Method,
-        peer: Option<Peer>,
+        (peer, connection): (Option<Peer>, Option<Connection>),
         headers: &HeaderMap,
         body: S,
     ) -> Response
@@ -38,7 +39,7 @@ impl<A: Answers> Handler<A> {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
     {
-        let answered = match self.read_executor(method, peer, headers, body).await {
+        let answered = match self.read_executor(method, (peer, connection), headers, body).await {
             Ok(request) => self.answers.execute(request).await,
             Err(Refused { status, message }) => Scheduled::Answer(Answer::plain(status, &message)),
         };
@@ -54,7 +55,7 @@ impl<A: Answers> Handler<A> {
     async fn read_executor<S, B>(
         &self,
         method: Method,
-        peer: Option<Peer>,
+        (peer, connection): (Option<Peer>, Option<Connection>),
         headers: &HeaderMap,
         body: S,
     ) -> Result<ExecutorRequest, Refused>
@@ -65,11 +66,11 @@ impl<A: Answers> Handler<A> {
         self.gate.check_names(headers)?;
         let credential = credential(peer, headers).await?;
         // Before anything is read of strangers.
-        if !self.answers.admit_executor(&credential).await {
-            return Err(not_known());
-        }
+        let counted = self.answers.admit_executor(&credential).await.ok_or_else(not_known)?;
+        // While its body comes it is no stranger.
+        connection.iter().for_each(|connection| connection.admitted(counted));
         let is_post = method == Method::POST;
-        let sender = Sender::Executor(credential);
+        let sender = Sender::Executor(counted);
         let (bytes, permit) = self.read_body(is_post, sender, headers, body).await?;
         Ok(ExecutorRequest {
             method: method.to_string(),

@@ -31,8 +31,17 @@ pub(super) struct State {
     pub under_way: usize,
     /// Nobody knows a stranger.
     pub who: Option<Who>,
+    /// As which executor it was let in last, before anything was answered.
+    pub admitted: Option<Who>,
     /// When the last answer was sent, or the connection was opened.
     pub since: Instant,
+}
+
+impl State {
+    /// As whose the connection is counted.
+    pub(super) fn whose(&self) -> Option<Who> {
+        self.admitted.or(self.who)
+    }
 }
 
 /// What is known of one connection.
@@ -52,7 +61,7 @@ pub(super) struct UnderWay(Connection);
 impl Connection {
     /// A stranger.
     pub(super) fn new() -> Self {
-        let state = State { under_way: 0, who: None, since: Instant::now() };
+        let state = State { under_way: 0, who: None, admitted: None, since: Instant::now() };
         Self(Arc::new(Known { state: Mutex::new(state), cut: CancellationToken::new() }))
     }
 
@@ -75,6 +84,11 @@ impl Connection {
         self.0.cut.cancelled().await;
     }
 
+    /// Somebody may speak for an executor, and is counted as this one. Idle it is a stranger all the same until it was answered.
+    pub(super) fn admitted(&self, counted: Credential) {
+        self.state().admitted = Some(Who { credential: Some(counted), executor: true });
+    }
+
     /// A request has come.
     pub(super) fn asks(&self) -> UnderWay {
         self.state().under_way += 1;
@@ -84,7 +98,7 @@ impl Connection {
     /// Waits until a stranger has been idle for so long; for whoever is known, for ever.
     pub(super) async fn is_idle(&self, limit: Duration) {
         loop {
-            let State { under_way, who, since } = self.now();
+            let State { under_way, who, since, admitted: _ } = self.now();
             if who.is_some() {
                 return std::future::pending().await;
             }

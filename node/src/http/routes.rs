@@ -63,8 +63,8 @@ pub(super) trait Answers: Send + Sync + 'static {
     /// Answers a request to Mesos's scheduler API.
     async fn schedule(&self, request: SchedulerRequest) -> Scheduled;
 
-    /// Whether somebody may speak for an executor of this node.
-    async fn admit_executor(&self, credential: &Credential) -> bool;
+    /// As whom somebody is counted who may speak for an executor of this node.
+    async fn admit_executor(&self, credential: &Credential) -> Option<Credential>;
 
     /// Answers a request to Mesos's executor API.
     async fn execute(&self, request: ExecutorRequest) -> Scheduled;
@@ -83,7 +83,7 @@ impl Answers for Api {
         Self::schedule(self, request).await
     }
 
-    async fn admit_executor(&self, credential: &Credential) -> bool {
+    async fn admit_executor(&self, credential: &Credential) -> Option<Credential> {
         Self::admit_executor(self, credential).await
     }
 
@@ -115,7 +115,8 @@ pub(super) fn routes<A: Answers>(
             let handler = Arc::clone(&handler);
             async move {
                 if handler.port != Port::Cluster && Api::is_executor_path(path.as_str()) {
-                    return handler.executor_api(method, peer, &headers, body).await;
+                    let other_end = (peer, connection);
+                    return handler.executor_api(method, other_end, &headers, body).await;
                 }
                 handler.serve(method, path, query, headers, (connection, body)).await
             }

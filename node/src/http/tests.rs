@@ -71,8 +71,8 @@ impl Answers for Echo {
         Scheduled::Answer(Answer::plain(202, &text))
     }
 
-    async fn admit_executor(&self, credential: &Credential) -> bool {
-        ["right", "other"].map(Credential::token).contains(credential)
+    async fn admit_executor(&self, credential: &Credential) -> Option<Credential> {
+        ["right", "other"].map(Credential::token).into_iter().find(|one| one == credential)
     }
 
     async fn execute(&self, request: ExecutorRequest) -> Scheduled {
@@ -647,8 +647,8 @@ async fn long_answers_are_sent_whole_and_give_their_memory_back() {
             Scheduled::Answer(Answer::plain(501, ""))
         }
 
-        async fn admit_executor(&self, _credential: &Credential) -> bool {
-            false
+        async fn admit_executor(&self, _credential: &Credential) -> Option<Credential> {
+            None
         }
 
         async fn execute(&self, _request: ExecutorRequest) -> Scheduled {
@@ -696,8 +696,8 @@ async fn a_connection_that_is_closed_keeps_the_memory_of_its_answer_until_that_i
             Scheduled::Answer(Answer::plain(501, ""))
         }
 
-        async fn admit_executor(&self, _credential: &Credential) -> bool {
-            false
+        async fn admit_executor(&self, _credential: &Credential) -> Option<Credential> {
+            None
         }
 
         async fn execute(&self, _request: ExecutorRequest) -> Scheduled {

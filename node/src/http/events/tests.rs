@@ -54,8 +54,8 @@ impl Answers for Leader {
         Scheduled::Answer(Answer::plain(501, ""))
     }
 
-    async fn admit_executor(&self, _credential: &Credential) -> bool {
-        false
+    async fn admit_executor(&self, _credential: &Credential) -> Option<Credential> {
+        None
     }
 
     async fn execute(&self, _request: ExecutorRequest) -> Scheduled {

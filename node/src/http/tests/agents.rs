@@ -83,8 +83,8 @@ impl Answers for File {
         unreachable!("no scheduler calls")
     }
 
-    async fn admit_executor(&self, _credential: &Credential) -> bool {
-        false
+    async fn admit_executor(&self, _credential: &Credential) -> Option<Credential> {
+        None
     }
 
     async fn execute(&self, _request: ExecutorRequest) -> Scheduled {

@@ -296,29 +296,30 @@ impl Doors {
         fits || may_be_left_out
     }
 
-    /// Whether somebody may speak for any executor at all.
-    pub(crate) async fn admit(&self, credential: &Credential) -> bool {
+    /// As whom somebody who may speak for any executor at all is counted: as the executor, by its token, however it shows who it
+    /// is; as its user where several have that one.
+    pub(crate) async fn admit(&self, credential: &Credential) -> Option<Credential> {
         let wait = async {
             let mut changed = self.0.changed.subscribe();
             loop {
                 {
                     let state = self.state();
-                    if state.doors.values().any(|door| door.takes(credential)) {
-                        return true;
+                    let mut takes = state.doors.values().filter(|door| door.takes(credential));
+                    if let Some(door) = takes.next() {
+                        let own = door.lock.filter(|_| takes.next().is_none());
+                        return Some(own.map_or(*credential, |[token, _]| token));
                     }
                     // Without a lock, and new, it is not started, and nobody can have its token yet.
                     let complete =
                         state.doors.values().all(|door| door.lock.is_some() || !door.returned);
                     if state.recovered && complete {
-                        return false;
+                        return None;
                     }
                 }
-                if changed.changed().await.is_err() {
-                    return false;
-                }
+                changed.changed().await.ok()?;
             }
         };
-        tokio::time::timeout(OPENING_LIMIT, wait).await.unwrap_or(false)
+        tokio::time::timeout(OPENING_LIMIT, wait).await.ok().flatten()
     }
 
     /// Waits until the executor that a call names can be spoken for.

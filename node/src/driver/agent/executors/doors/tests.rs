@@ -94,23 +94,28 @@ async fn strangers_do_not_wait_while_an_executor_is_prepared() {
     let strangers = [Credential::token("x"), Credential::User(1_001)];
     let own = [Credential::token("t"), Credential::User(1_000)];
     for one in strangers.iter().chain(&own) {
-        assert_eq!(admitted(*one), Some(false), "{one:?}");
+        assert_eq!(admitted(*one), Some(None), "{one:?}");
     }
     doors.expect(&here, "t", Some(1_000));
     for one in strangers {
-        assert_eq!(admitted(one), Some(false), "{one:?}");
+        assert_eq!(admitted(one), Some(None), "{one:?}");
         let refused = doors.call(&one, &update("a", "TASK_RUNNING", "")).now_or_never().unwrap();
         assert_eq!(refused.unwrap_err().status, 403, "{one:?}");
     }
     // Its own call waits until it can be made.
     let subscribe = call("e", json!({"type": "SUBSCRIBE", "subscribe": {}}));
     for one in own {
-        assert_eq!(admitted(one), Some(true), "{one:?}");
+        assert_eq!(admitted(one), Some(Some(Credential::token("t"))), "{one:?}");
         assert!(doors.subscribe(&one, &subscribe, Media::Json).now_or_never().is_none());
     }
     doors.serve(&here);
     doors.open(&here, "t", 1_000);
     assert!(doors.subscribe(&own[0], &subscribe, Media::Json).now_or_never().unwrap().is_ok());
+    // Whose process it is says nothing more where another one has the same user.
+    doors.add(container("e2-1"), key("f"));
+    doors.expect(&container("e2-1"), "u", Some(1_000));
+    assert_eq!(admitted(own[0]), Some(Some(own[0])));
+    assert_eq!(admitted(own[1]), Some(Some(own[1])));
 }
 
 #[tokio::test]
