@@ -29,8 +29,8 @@ struct Ends {
     other: SocketAddr,
     /// Of this end.
     inode: u64,
-    /// Looked up once: the other end of a connection does not change while this one is open, and what is read from it came from there.
-    user: OnceCell<Option<u32>>,
+    /// Looked up until it is found, as the tables may miss a line while others come and go: the other end of a connection does not change while this one is open, and what is read from it came from there.
+    user: OnceCell<u32>,
 }
 
 impl Peer {
@@ -62,14 +62,18 @@ impl Peer {
         let (own, other, inode) = (*own, *other, *inode);
         let find = || async move {
             // An error means that the runtime shuts down.
-            tokio::task::spawn_blocking(move || find(own, other, inode)).await.ok().flatten()
+            tokio::task::spawn_blocking(move || find(own, other, inode))
+                .await
+                .ok()
+                .flatten()
+                .ok_or(())
         };
-        *user.get_or_init(find).await
+        user.get_or_try_init(find).await.ok().copied()
     }
 
     /// The user, if it was asked for before.
     pub(super) fn known_user(&self) -> Option<u32> {
-        self.0.user.get().copied().flatten()
+        self.0.user.get().copied()
     }
 }
 
@@ -170,6 +174,24 @@ mod tests {
             drop(client);
             assert_eq!(peer().user().await, None, "it has let go");
         }
+    }
+
+    #[tokio::test]
+    async fn who_was_not_found_is_looked_for_again() {
+        let me = nix::unistd::geteuid().as_raw();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let other = client.local_addr().unwrap();
+        // The end of the listener's connection is known by its inode only once there is one: asked for before that, there is no line.
+        let own = listener.local_addr().unwrap();
+        let mut peer = Peer::new(own, other, 0);
+        assert_eq!(peer.user().await, None);
+        let _client = client.connect(own).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let inode = Peer::of(&accepted).unwrap().0.inode;
+        Arc::get_mut(&mut peer.0).unwrap().inode = inode;
+        assert_eq!(peer.user().await, Some(me));
     }
 
     #[tokio::test]
