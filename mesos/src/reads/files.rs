@@ -16,6 +16,8 @@ use crate::{
 
 /// The most of a file in one answer: sixteen pages, as in Mesos.
 pub const READ_BYTES_MAX: usize = 64 << 10;
+/// The most bytes of a path, as in Linux (`PATH_MAX`, limits.h).
+pub const PATH_BYTES_MAX: usize = 4_096;
 /// In Mesos's words: no path is named.
 pub const NO_PATH: &str = "Expecting 'path=value' in query.\n";
 /// In Mesos's words: a directory is to be read.
@@ -53,8 +55,9 @@ impl SandboxPath {
     /// Reads a path as tools give it.
     ///
     /// # Errors
-    /// 404 when it leads to no sandbox of this cluster, 400 when it would lead out of one.
+    /// 400 when it is longer than any, 404 when it leads to no sandbox of this cluster, 400 when it would lead out of one.
     pub fn read(cluster: ClusterId, path: &str) -> Result<Self, Refused> {
+        check_length(path)?;
         let parts: Vec<&str> = parts_of(path).collect();
         let found = (0..parts.len()).find_map(|at| Self::full(cluster, &parts[at..]));
         let found = found.or_else(|| Self::short(cluster, &parts));
@@ -72,6 +75,7 @@ impl SandboxPath {
     /// # Errors
     /// As [`Self::read`].
     pub fn below_root(relative: &str) -> Result<Self, Refused> {
+        check_length(relative)?;
         let parts: Vec<&str> = parts_of(relative).collect();
         let found = match parts.as_slice() {
             [framework, name, container, rest @ ..] => framework
@@ -146,6 +150,21 @@ impl SandboxPath {
         }
         text
     }
+}
+
+/// Refuses a path that is longer than any.
+///
+/// # Errors
+/// 400, in the form of Mesos.
+pub fn check_length(path: &str) -> Result<(), Refused> {
+    if path.len() <= PATH_BYTES_MAX {
+        return Ok(());
+    }
+    let what = format!(
+        "Failed to parse path: it has {} bytes, and no path has more than {PATH_BYTES_MAX}.\n",
+        path.len()
+    );
+    Err(Refused::new(400, what))
 }
 
 fn parts_of(path: &str) -> impl Iterator<Item = &str> {
@@ -301,6 +320,16 @@ struct FileRow<'a> {
     mode: String,
     uid: &'a str,
     gid: &'a str,
+}
+
+/// How many bytes the texts of those entries have at least when they are told: each has the path in front.
+#[must_use]
+pub fn texts_bytes(path: &str, entries: &[FileEntry]) -> usize {
+    let of = |entry: &FileEntry| {
+        let texts = [path, &entry.name, &entry.user, &entry.group];
+        texts.into_iter().map(str::len).fold(0, usize::saturating_add)
+    };
+    entries.iter().map(of).fold(0, usize::saturating_add)
 }
 
 /// A path and a name in it.

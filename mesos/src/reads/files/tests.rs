@@ -203,3 +203,29 @@ fn a_file_is_handed_out_under_its_name_and_never_as_a_page() {
     );
     assert_eq!(of("/").disposition, "attachment; filename=file");
 }
+
+#[test]
+fn paths_have_a_length_and_count_for_each_entry() {
+    let path = format!("/slaves{}", "/.".repeat(PATH_BYTES_MAX / 2));
+    for refused in [
+        SandboxPath::read(cluster(), &path).unwrap_err(),
+        SandboxPath::below_root(&path).unwrap_err(),
+    ] {
+        assert_eq!(refused.status, 400);
+        assert!(
+            refused.message.starts_with("Failed to parse path: it has 4103 bytes"),
+            "{refused}"
+        );
+    }
+    check_length(&"x".repeat(PATH_BYTES_MAX)).unwrap();
+    let entry = FileEntry {
+        name: "stdout".to_owned(),
+        links: 1,
+        size: 0,
+        modified_ns: 0,
+        mode: 0o100_644,
+        user: "root".to_owned(),
+        group: "root".to_owned(),
+    };
+    assert_eq!(texts_bytes(&"x".repeat(100), &vec![entry; 3]), 3 * 114);
+}

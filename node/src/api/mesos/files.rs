@@ -180,6 +180,7 @@ impl Api {
         cluster: ClusterId,
         request: &FilesRequest,
     ) -> Result<SandboxPath, Failure> {
+        files::check_length(&request.path).map_err(refused)?;
         // Executors are told where their sandbox really is, and tell others.
         let real = Path::new(&request.path).strip_prefix(self.options.agent.sandboxes().root());
         let path = match real.ok().and_then(Path::to_str) {
@@ -308,9 +309,13 @@ impl Place {
         })?;
         let within = Path::new(&path.within);
         match &request.of {
-            Of::Browse => cluster::json(&files::browse(&request.path, &self.list(&sandbox)?)),
+            Of::Browse => {
+                let entries = self.list(&sandbox, &request.path)?;
+                cluster::json(&files::browse(&request.path, &entries))
+            }
             Of::List(media) => {
-                cluster::in_media(*media, &files::list(&request.path, &self.list(&sandbox)?))
+                let entries = self.list(&sandbox, &request.path)?;
+                cluster::in_media(*media, &files::list(&request.path, &entries))
             }
             Of::Read(portion) => cluster::json(&self.content(&sandbox, *portion)?.older()),
             Of::Slice(portion, media) => {
@@ -332,8 +337,21 @@ impl Place {
         }
     }
 
-    fn list(&self, sandbox: &Path) -> Result<Vec<files::FileEntry>, Failure> {
-        sandbox::list(sandbox, Path::new(&self.path.within)).map_err(|error| self.failed(&error))
+    /// What is in the directory, if it is not too much to be told below this path.
+    fn list(&self, sandbox: &Path, path: &str) -> Result<Vec<files::FileEntry>, Failure> {
+        let entries = sandbox::list(sandbox, Path::new(&self.path.within));
+        let entries = entries.map_err(|error| self.failed(&error))?;
+        // Before it is made: a message is written as a whole.
+        if files::texts_bytes(path, &entries) > ANSWER_BYTES_MAX / 2 {
+            let what = format!(
+                "the directory has {} entries, and with a path of {} bytes in front of each the list is too long: name it by a \
+                 shorter path",
+                entries.len(),
+                path.len()
+            );
+            return Err(Failure::invalid(what));
+        }
+        Ok(entries)
     }
 
     fn content(&self, sandbox: &Path, portion: Portion) -> Result<Content, Failure> {
