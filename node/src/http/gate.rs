@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use warp::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{
-    address::Names, downloads::DOWNLOADS_MAX, events::STREAMS_MAX, principals::Principals,
+    address::Names, downloads::Slots, events::STREAMS_MAX, principals::Principals,
     routes::EXECUTOR_BODY_BYTES_MAX, token::Token,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) fn is_open(path: &str) -> bool {
 pub(super) const FRAMEWORKS_BYTES_MAX: usize = 32 << 20;
 /// Bytes of all other bodies: more than small ones on all the connections that a port may have.
 pub(super) const OTHERS_BYTES_MAX: usize = 32 << 20;
-/// Bytes of the bodies of executors, of which one credential has a quarter at most: one body of the largest.
+/// Bytes of the bodies of executors, of which one has a quarter at most: one body of the largest.
 pub(super) const EXECUTORS_BYTES_MAX: usize = 4 * EXECUTOR_BODY_BYTES_MAX;
 /// A framework's body that counts as small.
 const SMALL_BYTES_MAX: usize = 16 << 10;
@@ -59,7 +59,7 @@ pub(super) struct Gate {
     /// Streams of events.
     watchers: Arc<Semaphore>,
     /// Files that are handed out.
-    downloads: Arc<Semaphore>,
+    downloads: Slots,
 }
 
 /// What credentials are held against.
@@ -126,7 +126,7 @@ impl Default for Bodies {
 pub(super) enum Sender {
     /// A scheduler that speaks Mesos's API.
     Framework,
-    /// An executor that does, with this credential.
+    /// An executor that does, counted as this one.
     Executor(Credential),
     /// Anybody else.
     Other,
@@ -164,7 +164,7 @@ impl Gate {
             bodies: Bodies::default(),
             answers: Budget::new(ANSWERS_BYTES_MAX),
             watchers: Arc::new(Semaphore::new(STREAMS_MAX)),
-            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
+            downloads: Slots::default(),
         }
     }
 
@@ -185,8 +185,8 @@ impl Gate {
     }
 
     /// Places of files that are handed out.
-    pub(super) fn downloads(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.downloads)
+    pub(super) const fn downloads(&self) -> &Slots {
+        &self.downloads
     }
 
     /// Memory for long answers, from before they are made until they are sent.

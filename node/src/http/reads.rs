@@ -383,7 +383,7 @@ pub(super) fn read_of(path: String, principal: String) -> Call {
 /// How long a client may take nothing at all of what is sent to it.
 pub(super) const TAKE_LIMIT: Duration = Duration::from_secs(60);
 /// So many bytes a client takes in a second at least, or it is cut off: the memory of what waits for it others cannot use.
-const RATE_MIN: usize = 64 << 10;
+pub(super) const RATE_MIN: usize = 64 << 10;
 
 /// How long it may take to send so many bytes.
 pub(super) fn sending_limit(bytes: usize) -> Duration {
