@@ -172,18 +172,20 @@ pub(super) fn list(sandbox: &Path, directory: &Path) -> io::Result<Vec<FileEntry
         return Ok(Vec::new());
     }
     let mut names = Names::default();
-    let mut found = Vec::new();
+    let (mut found, mut looked_at) = (Vec::new(), 0);
     for entry in Dir::from_fd(opened.try_clone()?.into())?.iter() {
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
         }
-        if found.len() == LISTED_MAX {
+        // Also those that are gone by now, of which a task may make as many as it wants meanwhile.
+        if looked_at == LISTED_MAX {
             let what =
                 format!("it has more than {LISTED_MAX} entries, which is the most that are listed");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
+        looked_at += 1;
         let stat = match fstatat(&opened, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             // The task has removed it meanwhile.
