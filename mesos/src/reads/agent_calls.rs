@@ -89,6 +89,24 @@ impl AgentRead {
         name_of::<Type>(self.answer_type() as i32)
     }
 
+    /// Whether its answer grows with what runs on the node, or has run.
+    #[must_use]
+    pub const fn is_long(self) -> bool {
+        match self {
+            Self::Health
+            | Self::Flags
+            | Self::Version
+            | Self::Metrics
+            | Self::LoggingLevel
+            | Self::Operations
+            | Self::Agent
+            | Self::ResourceProviders => false,
+            Self::State | Self::Containers | Self::Frameworks | Self::Executors | Self::Tasks => {
+                true
+            }
+        }
+    }
+
     fn answer_type(self) -> Type {
         let row = Self::TYPES.iter().find(|(read, _)| *read == self);
         row.map_or(Type::Unknown, |(_, kind)| *kind)

@@ -173,9 +173,15 @@ impl Api {
             "/version",
         ];
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        if path == "/mesos/call" {
-            let named = query.split('&').find_map(|pair| pair.strip_prefix("type="));
-            return named.and_then(operator::Read::named).is_none_or(operator::Read::is_long);
+        let named = query.split('&').find_map(|pair| pair.strip_prefix("type="));
+        match path {
+            "/mesos/call" => {
+                return named.and_then(operator::Read::named).is_none_or(operator::Read::is_long);
+            }
+            "/mesos/agent/call" => {
+                return named.and_then(AgentRead::named).is_none_or(AgentRead::is_long);
+            }
+            _ => {}
         }
         path != "/master/health" && !SHORT.contains(&path)
     }
@@ -394,6 +400,18 @@ mod tests {
             Route::Leader(Leading::Mesos(reading)) => reading,
             other => panic!("{path} is {other:?}"),
         }
+    }
+
+    #[test]
+    fn calls_of_an_agent_take_the_memory_of_what_they_answer() {
+        let may = |name: &str| Api::may_be_long(&format!("/mesos/agent/call?type={name}&as=json"));
+        for short in ["GET_HEALTH", "GET_VERSION", "GET_FLAGS", "GET_METRICS", "GET_AGENT"] {
+            assert!(!may(short), "{short}");
+        }
+        for long in ["GET_STATE", "GET_TASKS", "GET_CONTAINERS", "GET_EXECUTORS", "GET_MORE"] {
+            assert!(may(long), "{long}");
+        }
+        assert!(Api::may_be_long("/mesos/agent/call"));
     }
 
     #[test]
