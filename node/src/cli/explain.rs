@@ -85,9 +85,7 @@ enum What {
         /// Whose task it is that waits
         #[arg(long, value_name = "ID", requires = "resources", conflicts_with = "task", value_parser = framework_id)]
         framework: Option<String>,
-        /// What the task that waits would use, such as cpus:2;mem:512, cpus(db):1 of what is reserved for db or
-        /// disk(db)[v]:500 for its volume v
-        #[arg(long, value_name = "AMOUNTS", requires = "framework", conflicts_with = "task", value_parser = readable::<Wanted>)]
+        #[arg(long, value_name = "AMOUNTS", requires = "framework", conflicts_with = "task", value_parser = readable::<Wanted>, help = RESOURCES_HELP)]
         resources: Option<String>,
         /// The role that it is to be launched in, when its framework has several
         #[arg(long, value_name = "ROLE", requires = "resources", value_parser = readable::<Role>)]
@@ -96,6 +94,9 @@ enum What {
         common: Common,
     },
 }
+
+const RESOURCES_HELP: &str = "What the task that waits would use, such as cpus:2;mem:512, cpus(db):1 of what is reserved \
+                              for db or disk(db)[v]:500 for its volume v";
 
 /// Prints the explanation.
 pub(super) async fn execute(arguments: Arguments) -> Result<ExitCode> {
